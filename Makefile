@@ -1,0 +1,44 @@
+# Commands of this project. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := bash
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.txt pyproject.toml
+	@command -v uv >/dev/null || test -x $(BIN)/uv || { python3 -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
+	@test -x $(BIN)/python || uv venv --quiet --python 3.11 $(VENV) 2>/dev/null || python3 -m venv $(VENV)
+	@echo "installing the pinned packages into $(VENV)"
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet --compile-bytecode -r requirements.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(READY) ## make .venv with every pinned package (the other commands do it when needed)
+
+repro: $(READY) ## raw data -> registered compressed model; only what changed runs
+	@dvc repro || { dvc checkout --quiet; exit 1; }
+	@espalier summary
+
+test: $(READY) check ## everything that CI checks
+	@python -m pytest tests/unit tests/contract tests/stages tests/e2e
+
+check: $(READY) ## lint, format, types and the generated schema
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@espalier schema --check
+
+ui: $(READY) ## MLflow UI on loopback: runs, charts, registry
+	@espalier ui
+
+bench: $(READY) ## side-by-side benchmarks, as ratios
+	@python -m benchmarks
+
+clean: ## remove outs, runs, tracking and caches; keeps .venv, data/raw and DVC's cache
+	@rm -rf artifacts exported reports data/prepared .espalier .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help setup repro test check ui bench clean

@@ -1,0 +1,27 @@
+"""Espalier's library: what the stages call. This package imports nothing; read it as a map.
+
+A module may import its own package or a lower layer, never a higher or a sibling one
+(tests/contract/test_imports.py). `ray` is imported in cluster.py alone, `mlflow` in tracking/store.py and
+registry/, `pyarrow` under data/.
+
+layer 0  errors.py     the exception tree
+layer 1  files.py      atomic writes, locks and content digests
+         params.py     a section of params.yaml -> a frozen model
+         dist.py       rank, world size, sums over ranks
+layer 2  stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
+         report.py     where results go: reporters and the journal
+         resources.py  the section that says where to run
+layer 3  data/         sources, validation, shards, splits, augmentation
+         models/       networks, adapters, pruning plans, the model on disk
+         tasks/        loss and metrics of a kind of problem
+layer 4  train/        optimizer, schedule, step, checkpoint, loop: one fit()
+         compress/     cost, prune, export, quantize
+layer 5  evaluate/     metrics, calibration, latency, pictures
+layer 6  cluster.py    the only door to Ray
+         tracking/     the journal's way to MLflow
+layer 7  registry/     gates, model versions, aliases
+layer 8  summary.py    the table at the end of the line
+         schema.py     every section of params.yaml at once
+layer 9  entry.py      how every stage starts and ends
+         cli.py        the command line
+"""

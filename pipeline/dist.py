@@ -1,0 +1,52 @@
+"""Rank, world size and sums over ranks; the same answers without a process group (rank 0 of 1)."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def rank() -> int:
+    return dist.get_rank() if _is_distributed() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if _is_distributed() else 1
+
+
+def all_sum(tensor: Tensor) -> Tensor:
+    """Sum of a tensor over all ranks, in place; metrics cross ranks as sums and are divided once."""
+    if _is_distributed():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def all_min(tensor: Tensor) -> Tensor:
+    """Smallest value over all ranks, in place."""
+    if _is_distributed():
+        dist.all_reduce(tensor, op=dist.ReduceOp.MIN)
+    return tensor
+
+
+def broadcast_buffers(module: nn.Module) -> None:
+    """Give every rank rank 0's buffers (batch-norm statistics differ between ranks after a step)."""
+    if not _is_distributed():
+        return
+    for buffer in module.buffers():
+        dist.broadcast(buffer, src=0)
+
+
+def barrier() -> None:
+    if _is_distributed():
+        dist.barrier()
+
+
+def shard(size: int) -> slice:
+    """This rank's contiguous part of `size` items; parts differ by at most one item."""
+    parts = torch.tensor_split(torch.arange(size), world_size())
+    mine = parts[rank()]
+    start = sum(len(part) for part in parts[: rank()])
+    return slice(start, start + len(mine))
+
+
+def _is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()

@@ -1,0 +1,22 @@
+"""The `resources` section of params.yaml: where and on how much to run, never what to compute.
+
+No stage declares it as a dependency, so moving to another machine reruns nothing. The world size and
+the number of threads that were used are recorded in the model's provenance.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.params import Section
+
+
+class Resources(Section):
+    workers: int = Field(ge=1, description="training processes (ranks)")
+    threads_per_worker: int = Field(ge=1, description="CPU threads of each training process, also the CPUs asked of Ray")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        description="where to train; auto takes CUDA where each worker can have a GPU"
+    )
+    address: str | None = Field(description="Ray cluster (host:port); null starts a local one; RAY_ADDRESS overrides it")
+    max_failures: int = Field(ge=0, description="restarts of the workers before training gives up")
+    show_ray_logs: bool = Field(description="show Ray's own log lines")

@@ -1,0 +1,88 @@
+"""Writes are complete or absent; digests are of content."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import EspalierError
+from pipeline.files import atomic_dir, sha256_json, sha256_tree, to_json, write_atomic
+
+
+def test_an_error_inside_atomic_dir_leaves_the_old_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with atomic_dir(out) as folder:
+        (folder / "a").write_text("old")
+    with pytest.raises(RuntimeError), atomic_dir(out) as folder:
+        (folder / "a").write_text("new")
+        raise RuntimeError
+    assert (out / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_atomic_dir_replaces_the_whole_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in ("first", "second"):
+        with atomic_dir(out) as folder:
+            (folder / name).touch()
+    assert [path.name for path in out.iterdir()] == ["second"]
+
+
+def test_what_a_killed_writer_left_is_cleared(tmp_path: Path) -> None:
+    stale = tmp_path / ".out.partial-abc"
+    stale.mkdir()
+    (stale / "half").touch()
+    with atomic_dir(tmp_path / "out"):
+        pass
+    assert not stale.exists()
+
+
+@pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "cannot be written")])
+def test_a_full_or_read_only_disk_is_named_and_replaces_nothing(tmp_path: Path, code: int, words: str) -> None:
+    out = tmp_path / "out"
+    with atomic_dir(out) as folder:
+        (folder / "a").write_text("old")
+    with pytest.raises(EspalierError, match=words), atomic_dir(out):
+        raise OSError(code, os.strerror(code))
+    assert (out / "a").read_text() == "old"
+
+
+def test_a_really_full_disk(tmp_path: Path) -> None:
+    """/dev/full answers every write with ENOSPC, as a full disk does."""
+    with (
+        pytest.raises(EspalierError, match="the disk is full; nothing was replaced"),
+        atomic_dir(tmp_path / "out"),
+        Path("/dev/full").open("w") as full,
+    ):
+        full.write("x")
+    assert not (tmp_path / "out").exists()
+
+
+def test_write_atomic_replaces_and_leaves_no_sibling(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    write_atomic(path, "one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_tree_digest_follows_names_and_content_only(tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder / "sub").mkdir(parents=True)
+        (tmp_path / folder / "sub" / "f").write_text("1")
+    assert sha256_tree(tmp_path / "x") == sha256_tree(tmp_path / "y")
+    (tmp_path / "y" / "sub" / "f").rename(tmp_path / "y" / "sub" / "g")
+    assert sha256_tree(tmp_path / "x") != sha256_tree(tmp_path / "y")
+
+
+def test_digest_of_nothing_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(EspalierError, match="absent does not exist"):
+        sha256_tree(tmp_path / "absent")
+
+
+def test_json_is_canonical() -> None:
+    assert to_json({"b": 1, "a": [2]}) == to_json(dict(a=[2], b=1))
+    assert sha256_json({"b": 1, "a": 2}) == sha256_json({"a": 2, "b": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(float("nan"))
