@@ -1,0 +1,155 @@
+"""The data card: what a person should have seen before training on prepared data."""
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from pipeline.data.ingest import BadRow
+from pipeline.data.manifest import Manifest
+from pipeline.data.shards import Pixels, Split
+
+SAMPLES_PER_CLASS = 12
+MOST_CLASSES_SHOWN = 20
+"""Classes with sample images or a named bar; the table in card.md has all of them."""
+LONGEST_NAME = 24
+SPLIT_COLOURS = {"train": "#4c72b0", "val": "#dd8452", "test": "#55a868"}
+GAP_PIXELS = 1
+
+
+def write_card(folder: Path, manifest: Manifest, quarantine: list[BadRow], prepared: Path) -> None:
+    """Write card.md, quarantine.csv, classes.png and samples.png about the prepared data; the same bytes each time."""
+    (folder / "card.md").write_text(_markdown(manifest), encoding="utf-8")
+    _write_quarantine(folder / "quarantine.csv", quarantine)
+    with _plain_style():
+        _save(_histogram(manifest), folder / "classes.png")
+        _save(_samples(manifest, Split.open(prepared, "train")), folder / "samples.png")
+
+
+def _write_quarantine(path: Path, quarantine: list[BadRow]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(BadRow._fields)
+        writer.writerows(quarantine)
+
+
+def _markdown(manifest: Manifest) -> str:
+    size = f"{manifest.height} x {manifest.width} pixels, {manifest.channels} channel{'s' if manifest.channels > 1 else ''}"
+    return "\n".join(
+        [
+            f"# Data card: {_cell(manifest.source.name)}",
+            "",
+            f"- source content: sha256 `{manifest.source.sha256}`",
+            f"- images: {size}, {len(manifest.classes)} classes",
+            f"- train mean {_floats(manifest.mean)}, standard deviation {_floats(manifest.std)} (pixels scaled to 0..1)",
+            "",
+            *_class_table(manifest),
+            "",
+            "## Defective rows, left out (each one in quarantine.csv)",
+            "",
+            *(_counts(manifest.quarantined) or ["None."]),
+            "",
+            "## Exact duplicates between splits (images of the second split whose pixels stand in the first)",
+            "",
+            *_counts(manifest.duplicates),
+            "",
+            "![classes](classes.png)",
+            "",
+            "![samples](samples.png)",
+            "",
+        ]
+    )
+
+
+def _class_table(manifest: Manifest) -> list[str]:
+    splits = manifest.splits
+    counts = zip(manifest.classes, *(info.class_counts for info in splits.values()), strict=True)
+    return [
+        f"| class | {' | '.join(splits)} |",
+        f"|---|{'---:|' * len(splits)}",
+        *(f"| {_cell(name)} | {' | '.join(str(count) for count in row)} |" for name, *row in counts),
+        f"| **all** | {' | '.join(str(info.rows) for info in splits.values())} |",
+    ]
+
+
+def _counts(counts: dict[str, int]) -> list[str]:
+    return [f"- {key}: {count}" for key, count in counts.items()]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _floats(values: list[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+@contextmanager
+def _plain_style() -> Iterator[None]:
+    """Matplotlib's own defaults, whatever a matplotlibrc says, and class names with $ that are no formulas."""
+    with mpl.style.context("default"), mpl.rc_context({"text.parse_math": False}):
+        yield
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def _drawable(name: str, number: int) -> str:
+    """A short name in letters that matplotlib's own font has."""
+    if not name.isprintable() or any(ord(letter) > ord("ÿ") for letter in name):
+        return f"class {number}"
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "..."
+
+
+def _histogram(manifest: Manifest) -> Figure:
+    """Images per class, the splits stacked."""
+    num_classes = len(manifest.classes)
+    figure = Figure(figsize=(7, 1.2 + 0.28 * min(num_classes, MOST_CLASSES_SHOWN)), layout="constrained")
+    axes = figure.add_subplot()
+    left = np.zeros(num_classes, np.int64)
+    for split, info in manifest.splits.items():
+        axes.barh(np.arange(num_classes), info.class_counts, left=left, height=0.8, color=SPLIT_COLOURS[split], label=split)
+        left += np.array(info.class_counts)
+    if num_classes <= MOST_CLASSES_SHOWN:
+        axes.set_yticks(range(num_classes), [_drawable(name, number) for number, name in enumerate(manifest.classes)])
+    axes.invert_yaxis()
+    axes.set_xlabel("images")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper right", ncols=len(manifest.splits), frameon=False)
+    return figure
+
+
+def _samples(manifest: Manifest, split: Split) -> Figure:
+    """Train images of each class, evenly spaced over its rows."""
+    shown = manifest.classes[:MOST_CLASSES_SHOWN]
+    rows = [_class_row(split, number) for number in range(len(shown))]
+    height = rows[0].shape[0]
+    figure = Figure(figsize=(8, 0.8 + 0.5 * len(rows) * manifest.height / manifest.width), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(np.concatenate(rows).squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_yticks(
+        [height * number + height // 2 for number in range(len(rows))],
+        [_drawable(name, number) for number, name in enumerate(shown)],
+    )
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(f"train, {len(shown)} of {len(manifest.classes)} classes", fontsize="medium", loc="left")
+    return figure
+
+
+def _class_row(split: Split, number: int) -> Pixels:
+    """(H + gap, SAMPLES_PER_CLASS * (W + gap), C): images side by side, white where the class has fewer."""
+    members = torch.nonzero(split.labels == number).flatten()
+    chosen = members[torch.linspace(0, len(members) - 1, min(SAMPLES_PER_CLASS, len(members))).long()]
+    images_BHWC = split.images(chosen).permute(0, 2, 3, 1).numpy()
+    padding = ((0, SAMPLES_PER_CLASS - len(chosen)), (0, GAP_PIXELS), (0, GAP_PIXELS), (0, 0))
+    padded = np.pad(images_BHWC, padding, constant_values=255)
+    return np.concatenate(list(padded), axis=1)

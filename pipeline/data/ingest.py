@@ -1,0 +1,108 @@
+"""One pass over a source: every row checked, good pixels laid into a scratch file, bad rows noted with a reason."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import IO, NamedTuple
+
+from pipeline.data.source import Batch, Label, Source
+from pipeline.data.validate import Defect, RowCheck, doubts_are_defects
+from pipeline.errors import DataError
+
+DECODE_THREADS = 4
+"""Pillow decodes without the interpreter lock; more threads gain nothing, because the rest of a row holds it."""
+DIGEST_BYTES = 16
+FIRST_ROWS_SHOWN = 5
+
+
+class Row(NamedTuple):
+    """A good row. split: as the source has it. digest: of its prepared pixels."""
+
+    file: str
+    row: int
+    split: str
+    label: Label
+    digest: bytes
+
+
+class BadRow(NamedTuple):
+    """A row left out, as it stands in quarantine.csv."""
+
+    file: str
+    row: int
+    reason: str
+    detail: str
+
+
+@dataclass
+class Checked:
+    """Result of checking rows, in the order of the source."""
+
+    good: list[Row] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+
+
+def ingest(source: Source, check: RowCheck, scratch: IO[bytes], max_quarantined: float) -> Checked:
+    """Check all rows; the pixels of good[i] are the i-th equally long record of `scratch`.
+
+    max_quarantined: largest fraction of bad rows.
+    Raises DataError where the source has no rows, no good rows, or too many bad ones.
+    """
+    total = Checked()
+    with doubts_are_defects():
+        for checked, pixels in _checked_in_order(source.batches, check):
+            scratch.write(pixels)
+            total.good += checked.good
+            total.bad += checked.bad
+    scratch.flush()
+    rows = len(total.good) + len(total.bad)
+    if rows == 0:
+        raise DataError(f"source {source.name!r} is empty; it needs at least a train and a val image of two classes")
+    if len(total.bad) > max_quarantined * rows:
+        raise DataError(_too_many(source.name, total.bad, rows, max_quarantined))
+    if not total.good:
+        raise DataError(f"source {source.name!r} has no usable row; {_first_rows(total.bad)}")
+    return total
+
+
+def _checked_in_order(batches: Iterator[Batch], check: RowCheck) -> Iterator[tuple[Checked, bytes]]:
+    """Results in the order of the batches, with few batches in memory at once."""
+    with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
+        waiting: deque[Future[tuple[Checked, bytes]]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(_check_batch, batch, check))
+            if len(waiting) > DECODE_THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _check_batch(batch: Batch, check: RowCheck) -> tuple[Checked, bytes]:
+    checked = Checked()
+    kept: list[bytes] = []
+    for row, (image, label) in enumerate(zip(batch.images, batch.labels, strict=True), start=batch.first_row):
+        try:
+            known = check.label(label)
+            pixels = check.pixels(image)
+        except Defect as defect:
+            checked.bad.append(BadRow(batch.file, row, defect.reason, defect.detail))
+            continue
+        digest = hashlib.blake2b(pixels, digest_size=DIGEST_BYTES).digest()
+        checked.good.append(Row(batch.file, row, batch.split, known, digest))
+        kept.append(pixels)
+    return checked, b"".join(kept)
+
+
+def _too_many(name: str, bad: list[BadRow], rows: int, limit: float) -> str:
+    return (
+        f"source {name!r}: {len(bad)} of {rows} rows are defective ({len(bad) / rows:.2%}), more than "
+        f"data.max_quarantined allows ({limit:.2%}); {_first_rows(bad)}\n"
+        "Mend the rows, or raise data.max_quarantined: they are then left out and listed in quarantine.csv"
+    )
+
+
+def _first_rows(bad: list[BadRow]) -> str:
+    lines = [f"  {row.file} row {row.row}: {row.reason}: {row.detail}" for row in bad[:FIRST_ROWS_SHOWN]]
+    return "\n".join(["the first:", *lines])

@@ -1,0 +1,120 @@
+"""A Parquet table as a source: one file, or a folder with a file for each split."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from pipeline.data.params import DataParams
+from pipeline.data.source import BATCH_ROWS, Batch, Source
+from pipeline.errors import DataError
+from pipeline.files import sha256_file, sha256_json
+from pipeline.params import nearest
+
+SPLITS = ("train", "val", "test")
+CLASSES = "classes.json"
+
+
+def open_parquet(params: DataParams, path: Path) -> Source:
+    """The table or tables at `path`; columns and classes are checked now, rows when they are read.
+
+    Raises DataError: nothing at the path, no train.parquet in a folder, a file that is not Parquet, a
+    column that is missing or of a wrong type, a malformed classes.json, (while reading) a damaged page.
+    """
+    files = _split_files(path)
+    kinds = {file: _check_columns(file, params) for file in files.values()}
+    if len(set(kinds.values())) > 1:
+        found = ", ".join(f"{file.name}: {kind}" for file, kind in kinds.items())
+        raise DataError(f"{path}: column {params.label_column!r} has several types ({found}); give all files the same")
+    names = path / CLASSES if path.is_dir() and (path / CLASSES).exists() else None
+    read = [*files.values(), *([names] if names else [])]
+    return Source(
+        name=path.resolve().name,
+        sha256=sha256_json({file.name: sha256_file(file) for file in read}) if path.is_dir() else sha256_file(path),
+        splits=list(files),
+        classes=_read_classes(names) if names else None,
+        raw_shape=(params.raw_shape[0], params.raw_shape[1], params.raw_shape[2]) if params.raw_shape else None,
+        batches=_batches(files, params),
+    )
+
+
+def _split_files(path: Path) -> dict[str, Path]:
+    if path.is_file():
+        return {"train": path}
+    if not path.is_dir():
+        raise DataError(f"data.path {str(path)!r} does not exist; name a Parquet file or a folder with train.parquet")
+    files = {split: path / f"{split}.parquet" for split in SPLITS if (path / f"{split}.parquet").is_file()}
+    if "train" not in files:
+        found = ", ".join(sorted(entry.name for entry in path.glob("*.parquet"))) or "no Parquet file"
+        raise DataError(f"data.path {str(path)!r} has no train.parquet (found: {found}); rename, or name one file instead")
+    return files
+
+
+def _check_columns(path: Path, params: DataParams) -> str:
+    """The kind of the label column, "integers" or "names"."""
+    with _open(path) as table:
+        schema = table.schema_arrow
+    for key, column in (("image_column", params.image_column), ("label_column", params.label_column)):
+        if column not in schema.names:
+            raise DataError(f"{path}: no column {column!r} (data.{key}){nearest(column, schema.names)}")
+    image, label = schema.field(params.image_column).type, schema.field(params.label_column).type
+    if not (pt.is_binary(image) or pt.is_large_binary(image) or pt.is_fixed_size_binary(image)):
+        raise DataError(f"{path}: column {params.image_column!r} is {image}; it must be binary (encoded files or raw pixels)")
+    if pt.is_dictionary(label):
+        label = label.value_type
+    if pt.is_integer(label):
+        return "integers"
+    if pt.is_string(label) or pt.is_large_string(label):
+        return "names"
+    raise DataError(f"{path}: column {params.label_column!r} is {label}; labels must be integers from 0 or names (strings)")
+
+
+def _read_classes(path: Path) -> list[str]:
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); write a list of class names") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise DataError(f'{path}: expected a list of class names such as ["cat", "dog"]')
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: class {twice[0]!r} is listed twice; give every class its own name")
+    return names
+
+
+def _batches(files: dict[str, Path], params: DataParams) -> Iterator[Batch]:
+    for split, path in files.items():
+        first = 0
+        for images, labels in _read(path, params):
+            yield Batch(path.name, split, first, images.to_pylist(), labels.to_pylist())
+            first += len(labels)
+
+
+def _read(path: Path, params: DataParams) -> Iterator[tuple[Any, Any]]:
+    """Image and label column of a file in batches, so that memory does not grow with the file."""
+    with _open(path) as table:
+        batches = table.iter_batches(BATCH_ROWS, columns=[params.image_column, params.label_column])
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except (OSError, pa.ArrowException) as error:
+                raise _unreadable(path, error) from error
+            yield batch.column(params.image_column), batch.column(params.label_column)
+
+
+def _open(path: Path) -> Any:
+    try:
+        # Without verification flipped bits of uncompressed pages come through unseen; files without checksums pass.
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not a readable Parquet file ({' '.join(str(error).split())}); get the file again")

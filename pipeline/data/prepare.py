@@ -1,0 +1,71 @@
+"""From a source to prepared data: read and check, number the classes, cut into splits, write shards and a card."""
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.card import write_card
+from pipeline.data.digits import open_digits
+from pipeline.data.ingest import Checked, ingest
+from pipeline.data.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
+from pipeline.data.params import DataParams
+from pipeline.data.parquet import open_parquet
+from pipeline.data.shards import Pixels, Table, write_shards
+from pipeline.data.source import Source
+from pipeline.data.splits import assign_splits, count_duplicates, number_classes
+from pipeline.data.statistics import channel_statistics
+from pipeline.data.validate import RowCheck
+from pipeline.files import atomic_dir
+
+OPENERS = {"digits": open_digits, "parquet": open_parquet}
+
+
+def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Manifest:
+    """Write the prepared data to `out` and its description to `card`; equal inputs give equal bytes.
+
+    Each folder is replaced as a whole at the end, and both stay as they are after an error.
+    Raises DataError for a source, a class or a split that cannot be used, or too many defective rows.
+    """
+    source = OPENERS[params.source](params, source_path)
+    check = RowCheck(params.height, params.width, params.channels, source.raw_shape, source.classes)
+    row_bytes = params.height * params.width * params.channels
+    with atomic_dir(out) as folder:
+        # Splits are known only after the last row, and pixels may not fit into memory: they wait in a nameless file.
+        with tempfile.TemporaryFile(dir=folder) as scratch:
+            checked = ingest(source, check, scratch, params.max_quarantined)
+            pixels = np.memmap(scratch, np.uint8, "r", shape=(len(checked.good), row_bytes))
+            manifest = _write(folder, params, source, checked, pixels)
+        with atomic_dir(card) as card_folder:
+            write_card(card_folder, manifest, checked.bad, folder)
+    return manifest
+
+
+def _write(folder: Path, params: DataParams, source: Source, checked: Checked, pixels: Pixels) -> Manifest:
+    rows = checked.good
+    classes, labels = number_classes([row.label for row in rows], source.classes)
+    splits = assign_splits(rows, labels, classes, source.splits, params)
+    mean, std = channel_statistics(pixels, splits["train"], params.channels)
+    table = Table(pixels, labels, [(row.file, row.row) for row in rows])
+    manifest = Manifest(
+        classes=classes,
+        height=params.height,
+        width=params.width,
+        channels=params.channels,
+        mean=mean,
+        std=std,
+        splits={
+            split: SplitInfo(
+                rows=len(indices),
+                class_counts=np.bincount(labels[indices], minlength=len(classes)).tolist(),
+                shards=write_shards(folder, split, table, indices, params.shard_rows),
+            )
+            for split, indices in splits.items()
+        },
+        source=SourceInfo(name=source.name, sha256=source.sha256),
+        quarantined=dict(sorted(Counter(row.reason for row in checked.bad).items())),
+        duplicates=count_duplicates(rows, splits),
+    )
+    write_manifest(folder, manifest)
+    return manifest

@@ -1,0 +1,127 @@
+"""Prepared images at rest: uncompressed Arrow IPC files, read by memory map, O(1) to a row.
+
+Letters: B batch, C channels, H height, W width, N rows of a split.
+Columns: pixels (H * W * C bytes), label (int64), file and row (where the row stood in the source).
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from pipeline.data.manifest import ShardInfo, read_manifest
+from pipeline.errors import DataError
+from pipeline.files import sha256_file
+from pipeline.params import nearest
+
+Pixels = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.int64]
+REMEDY = "run `dvc repro --force prepare` to write it again"
+
+
+class Table(NamedTuple):
+    """Rows to be written. pixels: (rows, H * W * C), may be mapped. origins: source file and row number of each row."""
+
+    pixels: Pixels
+    labels: Indices
+    origins: Sequence[tuple[str, int]]
+
+
+def write_shards(folder: Path, name: str, table: Table, indices: Indices, shard_rows: int) -> list[ShardInfo]:
+    """Write the rows at `indices` as <name>-00000.arrow and so on, the same bytes for the same rows."""
+    shards = []
+    for number, first in enumerate(range(0, len(indices), shard_rows)):
+        rows = indices[first : first + shard_rows]
+        path = folder / f"{name}-{number:05d}.arrow"
+        _write_shard(path, table, rows)
+        shards.append(ShardInfo(file=path.name, rows=len(rows), sha256=sha256_file(path)))
+    return shards
+
+
+def _write_shard(path: Path, table: Table, rows: Indices) -> None:
+    pixels = pa.py_buffer(table.pixels[rows])
+    origins = [table.origins[row] for row in rows.tolist()]
+    columns = {
+        "pixels": pa.FixedSizeBinaryArray.from_buffers(pa.binary(table.pixels.shape[1]), len(rows), [None, pixels]),
+        "label": pa.array(table.labels[rows], pa.int64()),
+        "file": pa.array([file for file, _ in origins], pa.string()),
+        "row": pa.array([row for _, row in origins], pa.int64()),
+    }
+    batch = pa.record_batch(columns)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+class Split:
+    """Rows 0..N-1 of one split, mapped: opening costs milliseconds and no memory, and a pickle holds only the path.
+
+    shape: (H, W, C). shards: pixels (rows, H * W * C) of each shard. labels: (N,) int64.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], shards: list[Pixels], labels: Tensor, reopen: tuple[Path, str]) -> None:
+        self.labels = labels
+        self._shape = shape
+        self._shards = shards
+        self._ends = np.cumsum([len(shard) for shard in shards])
+        self._reopen = reopen
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> "Split":
+        """Map the shards of split `name`. Raises DataError where the split or a shard is missing or malformed."""
+        manifest = read_manifest(folder)
+        if name not in manifest.splits:
+            raise DataError(f"{folder} has no split {name!r}{nearest(name, list(manifest.splits))}")
+        shape = (manifest.height, manifest.width, manifest.channels)
+        mapped = [_map_shard(folder / info.file, info.rows, shape) for info in manifest.splits[name].shards]
+        labels = torch.from_numpy(np.concatenate([labels for _, labels in mapped]))
+        return cls(shape, [pixels for pixels, _ in mapped], labels, (folder, name))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __reduce__(self) -> tuple[Callable[[Path, str], "Split"], tuple[Path, str]]:
+        return Split.open, self._reopen
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Pixels of the rows at `indices` (B,): a fresh uint8 (B, C, H, W) in channels_last strides.
+
+        Raises IndexError for an index outside 0..N-1.
+        """
+        rows = indices.numpy()
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {rows.min()}..{rows.max()} asked of a split with rows 0..{len(self) - 1}")
+        height, width, channels = self._shape
+        pixels_BHWC = torch.from_numpy(self._gather(rows)).view(len(rows), height, width, channels)
+        return pixels_BHWC.permute(0, 3, 1, 2)
+
+    def _gather(self, rows: Indices) -> Pixels:
+        if len(self._shards) == 1:
+            return self._shards[0][rows]  # twice as fast as numpy's take
+        gathered = np.empty((len(rows), self._shards[0].shape[1]), np.uint8)
+        homes = np.searchsorted(self._ends, rows, side="right")
+        for home in np.unique(homes).tolist():
+            here = homes == home
+            gathered[here] = self._shards[home][rows[here] - (self._ends[home] - len(self._shards[home]))]
+        return gathered
+
+
+def _map_shard(path: Path, rows: int, shape: tuple[int, int, int]) -> tuple[Pixels, Indices]:
+    """Pixels (rows, H * W * C) and labels (rows,) of a shard as read-only views of the mapped file."""
+    try:
+        batch: Any = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        pixels, labels = batch.column("pixels"), batch.column("label")
+    except (OSError, pa.ArrowException, KeyError, IndexError) as error:
+        raise DataError(f"{path}: not a readable shard ({' '.join(str(error).split())}); {REMEDY}") from error
+    height, width, channels = shape
+    row_bytes = height * width * channels
+    if pixels.type != pa.binary(row_bytes) or labels.type != pa.int64() or batch.num_rows != rows:
+        found = f"{batch.num_rows} rows of {pixels.type} and {labels.type}"
+        raise DataError(f"{path}: {found}, but the manifest says {rows} rows of {row_bytes} bytes and int64; {REMEDY}")
+    # Not through `to_numpy`, which imports pandas (1.5 s) in every process that opens a split.
+    numbers = np.frombuffer(labels.buffers()[1], np.int64, rows)
+    return np.frombuffer(pixels.buffers()[1], np.uint8, rows * row_bytes).reshape(rows, row_bytes), numbers

@@ -1,0 +1,38 @@
+"""What every source of images gives: batches of rows, unchecked, in a fixed order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+Label = int | str
+
+BATCH_ROWS = 256
+"""Rows handed on at once. With photographs of 0.5 MB this is 128 MB, several batches being in flight."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of one file, `first_row` being their first row number.
+
+    split: "train", "val" or "test" as the source has it; rows of a source without own splits say "train".
+    """
+
+    file: str
+    split: str
+    first_row: int
+    images: list[bytes | None]
+    labels: list[Label | None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """name, sha256: what the manifest records of it. splits: the source's own splits, at least "train".
+    classes: names by label, None where the labels found decide. raw_shape: (H, W, C), None for encoded images.
+    batches: to be read once.
+    """
+
+    name: str
+    sha256: str
+    splits: list[str]
+    classes: list[str] | None
+    raw_shape: tuple[int, int, int] | None
+    batches: Iterator[Batch]

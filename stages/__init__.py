@@ -1,0 +1,1 @@
+"""One entry file per DVC stage, run as `python -m stages.<name>`."""

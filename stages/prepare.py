@@ -1,0 +1,22 @@
+"""Bring the source's images to one size, check every row, cut them into splits, and describe the result."""
+
+from pipeline.data.params import DataParams
+from pipeline.data.prepare import prepare
+from pipeline.entry import run
+from pipeline.report import Reporter
+from pipeline.stage import Stage
+
+
+def main(stage: Stage, report: Reporter) -> None:
+    params = stage.params("data", DataParams)
+    card = stage.out("reports/data")
+    manifest = prepare(params, stage.dep(params.path), stage.out("data/prepared"), card)
+    rows = {f"data/{split}/rows": info.rows for split, info in manifest.splits.items()}
+    duplicates = {f"data/duplicates/{pair}": count for pair, count in manifest.duplicates.items()}
+    report.metrics({**rows, **duplicates, "data/quarantined": sum(manifest.quarantined.values())})
+    for name in ("card.md", "classes.png", "samples.png", "quarantine.csv"):
+        report.artifact(card / name)
+
+
+if __name__ == "__main__":
+    run("prepare", main)

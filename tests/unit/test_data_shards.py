@@ -1,0 +1,147 @@
+"""Shards and manifest: what is written comes back, by whatever shard boundary, and damage is named."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.data.manifest import MANIFEST, Manifest, SourceInfo, SplitInfo, read_manifest, write_manifest
+from pipeline.data.shards import Split, Table, write_shards
+from pipeline.data.statistics import channel_statistics
+from pipeline.errors import DataError
+
+HEIGHT, WIDTH, CHANNELS = 2, 3, 3
+ROWS = 11
+
+
+def table() -> Table:
+    pixels = np.random.default_rng(0).integers(0, 256, (ROWS, HEIGHT * WIDTH * CHANNELS), np.uint8)
+    return Table(pixels, np.arange(ROWS) % 2, [("t.parquet", 10 * row) for row in range(ROWS)])
+
+
+def write(folder: Path, shard_rows: int = 4) -> Path:
+    """A split "train" of all rows."""
+    shards = write_shards(folder, "train", table(), np.arange(ROWS), shard_rows)
+    manifest = Manifest(
+        classes=["cat", "dog"],
+        height=HEIGHT,
+        width=WIDTH,
+        channels=CHANNELS,
+        mean=[0.5] * 3,
+        std=[0.1] * 3,
+        splits={"train": SplitInfo(rows=ROWS, class_counts=[6, 5], shards=shards)},
+        source=SourceInfo(name="t.parquet", sha256="0"),
+        quarantined={},
+        duplicates={},
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[1, 4, ROWS], ids=lambda rows: f"{rows}_rows_a_shard")
+def split(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Split:
+    return Split.open(write(tmp_path_factory.mktemp("data"), request.param), "train")
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(indices=st.lists(st.integers(0, ROWS - 1), max_size=20))
+def test_images_come_back_in_the_order_asked(split: Split, indices: list[int]) -> None:
+    images_BCHW = split.images(torch.tensor(indices, dtype=torch.int64))
+    expected = table().pixels[indices].reshape(-1, HEIGHT, WIDTH, CHANNELS)
+    assert images_BCHW.permute(0, 2, 3, 1).numpy().tolist() == expected.tolist()
+
+
+def test_images_are_fresh_writable_and_channels_last(split: Split) -> None:
+    images = split.images(torch.tensor([1, 5, 1]))
+    assert images.shape == (3, CHANNELS, HEIGHT, WIDTH)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    images.zero_()
+    assert split.images(torch.tensor([1])).any(), "the mapped file must not change"
+
+
+def test_labels_and_length(split: Split) -> None:
+    assert len(split) == ROWS
+    assert split.labels.tolist() == [row % 2 for row in range(ROWS)]
+    assert split.labels.dtype == torch.int64
+
+
+def test_pickle_holds_the_path_alone(split: Split) -> None:
+    content = pickle.dumps(split)
+    assert len(content) < 1000
+    assert pickle.loads(content).images(torch.arange(ROWS)).equal(split.images(torch.arange(ROWS)))
+
+
+@pytest.mark.parametrize("index", [-1, ROWS])
+def test_row_outside_the_split(split: Split, index: int) -> None:
+    with pytest.raises(IndexError, match=rf"rows {index}..{index} asked of a split with rows 0..10"):
+        split.images(torch.tensor([index]))
+
+
+def test_shards_hold_where_each_row_came_from(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, "val", table(), np.array([3, 7, 8]), 2)
+    assert [(shard.file, shard.rows) for shard in shards] == [("val-00000.arrow", 2), ("val-00001.arrow", 1)]
+    second = pa.ipc.open_file(tmp_path / "val-00001.arrow").read_all()
+    assert second.select(["file", "row", "label"]).to_pylist() == [{"file": "t.parquet", "row": 80, "label": 0}]
+
+
+def test_unknown_split_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no split 'trian'; did you mean 'train'"):
+        Split.open(write(tmp_path), "trian")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not arrow"])
+def test_missing_or_foreign_shard(tmp_path: Path, content: bytes | None) -> None:
+    shard = write(tmp_path) / "train-00001.arrow"
+    shard.unlink()
+    if content is not None:
+        shard.write_bytes(content)
+    with pytest.raises(DataError, match=r"train-00001.arrow: not a readable shard .*dvc repro --force prepare"):
+        Split.open(tmp_path, "train")
+
+
+def test_truncated_shard(tmp_path: Path) -> None:
+    shard = write(tmp_path) / "train-00000.arrow"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"train-00000.arrow: not a readable shard"):
+        Split.open(tmp_path, "train")
+
+
+def test_shard_of_another_size(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_shards(tmp_path, "train", table(), np.arange(3), 4)
+    with pytest.raises(DataError, match=r"train-00000.arrow: 3 rows of .*, but the manifest says 4 rows of 18 bytes"):
+        Split.open(tmp_path, "train")
+
+
+def test_missing_manifest(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"manifest.json does not exist; run `dvc repro prepare`"):
+        read_manifest(tmp_path)
+
+
+def test_malformed_manifest_names_the_key(tmp_path: Path) -> None:
+    path = write(tmp_path) / MANIFEST
+    path.write_text(path.read_text().replace('"height": 2', '"height": "two"'))
+    with pytest.raises(DataError, match=r"manifest.json: height: .*integer"):
+        read_manifest(tmp_path)
+    path.write_text("{")
+    with pytest.raises(DataError, match=r"manifest.json: the file: Invalid JSON"):
+        read_manifest(tmp_path)
+
+
+def test_statistics_are_those_of_numpy_and_exact_in_any_order() -> None:
+    pixels, indices = table().pixels, np.array([0, 3, 4, 9])
+    mean, std = channel_statistics(pixels, indices, CHANNELS)
+    scaled = pixels[indices].reshape(-1, CHANNELS) / 255
+    assert mean == pytest.approx(scaled.mean(axis=0).tolist(), rel=1e-12)
+    assert std == pytest.approx(scaled.std(axis=0).tolist(), rel=1e-12)
+    assert channel_statistics(pixels, indices[::-1], CHANNELS) == (mean, std)
+
+
+def test_constant_channel_has_standard_deviation_one() -> None:
+    pixels = np.array([[7, 0], [7, 255]], np.uint8)
+    assert channel_statistics(pixels, np.array([0, 1]), 2) == ([7 / 255, 0.5], [1.0, 0.5])

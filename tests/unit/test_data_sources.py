@@ -1,0 +1,136 @@
+"""Sources: what is opened, in which order rows come, and what is refused before any row is read."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.data.digits import open_digits
+from pipeline.data.parquet import open_parquet
+from pipeline.data.source import BATCH_ROWS, Label, Source
+from pipeline.errors import DataError
+from tests.unit.data_samples import data_params, good_table, png, write_table
+
+
+def refused(path: Path, message: str, **changes: Any) -> None:
+    with pytest.raises(DataError, match=message):
+        list(open_parquet(data_params(**changes), path).batches)
+
+
+def labels_of(source: Source) -> list[Label | None]:
+    return [label for batch in source.batches for label in batch.labels]
+
+
+def test_digits_span_the_whole_range_and_are_named() -> None:
+    source = open_digits(data_params(source="digits"), Path("absent"))
+    batches = list(source.batches)
+    images = np.frombuffer(b"".join(image for batch in batches for image in batch.images if image), np.uint8)
+    assert len(images) == 1797 * 64
+    assert set(images.tolist()) == {(value * 255 + 8) // 16 for value in range(17)}
+    assert source.classes == [str(digit) for digit in range(10)]
+    assert [batch.first_row for batch in batches] == list(range(0, 1797, BATCH_ROWS))
+    assert source.sha256 == open_digits(data_params(), Path()).sha256
+
+
+def test_rows_come_in_order_with_their_numbers(tmp_path: Path) -> None:
+    count = BATCH_ROWS + 3
+    table = write_table(tmp_path / "many.parquet", [str(row).encode() for row in range(count)], list(range(count)))
+    batches = list(open_parquet(data_params(), table).batches)
+    numbered = [(batch.first_row + offset, image) for batch in batches for offset, image in enumerate(batch.images)]
+    assert numbered == [(row, str(row).encode()) for row in range(count)]
+    assert {(batch.file, batch.split) for batch in batches} == {("many.parquet", "train")}
+
+
+def test_single_file_is_digested_as_it_is(tmp_path: Path) -> None:
+    table = good_table(tmp_path / "t.parquet")
+    source = open_parquet(data_params(), table)
+    assert (source.name, source.splits, source.classes) == ("t.parquet", ["train"], None)
+    assert source.sha256 == hashlib.sha256(table.read_bytes()).hexdigest()
+
+
+def test_folder_brings_its_splits_and_classes(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        good_table(tmp_path / f"{split}.parquet")
+    before = open_parquet(data_params(), tmp_path)
+    (tmp_path / "classes.json").write_text('["cat", "dog"]')
+    source = open_parquet(data_params(), tmp_path)
+    assert source.splits == ["train", "val", "test"]
+    assert source.classes == ["cat", "dog"]
+    assert source.sha256 != before.sha256, "class names decide the result, so they belong to the digest"
+    assert [batch.split for batch in source.batches] == ["train", "val", "test"]
+
+
+def test_dictionary_encoded_names_are_names(tmp_path: Path) -> None:
+    labels = pa.array(["cat", "dog", None]).dictionary_encode()
+    table = write_table(tmp_path / "t.parquet", [png(0)] * 3, labels)
+    assert labels_of(open_parquet(data_params(), table)) == ["cat", "dog", None]
+
+
+def test_missing_path(tmp_path: Path) -> None:
+    refused(tmp_path / "none", r"data.path '.*none' does not exist; name a Parquet file or a folder with train.parquet")
+
+
+def test_folder_without_train(tmp_path: Path) -> None:
+    good_table(tmp_path / "train600.parquet")
+    refused(tmp_path, r"has no train.parquet \(found: train600.parquet\); rename")
+
+
+def test_missing_column_names_the_nearest(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.parquet", [png(0)], [0], image="img", label="labels")
+    refused(table, r"t.parquet: no column 'image' \(data.image_column\); did you mean 'img'")
+    refused(table, r"no column 'label' \(data.label_column\); did you mean 'labels'", image_column="img")
+
+
+def test_wrong_column_types(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.parquet", [png(0)], [0.5])
+    refused(table, r"column 'label' is double; labels must be integers from 0 or names")
+    refused(table, r"column 'label' is double; it must be binary", image_column="label")
+
+
+def test_label_types_that_differ_between_files(tmp_path: Path) -> None:
+    good_table(tmp_path / "train.parquet")
+    write_table(tmp_path / "test.parquet", [png(0)], ["cat"])
+    refused(tmp_path, r"column 'label' has several types \(train.parquet: integers, test.parquet: names\)")
+
+
+def test_file_that_is_not_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"hello, I am a text file")
+    refused(path, r"t.parquet: not a readable Parquet file")
+
+
+def test_damaged_page_is_found_by_its_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    marker = b"a-long-image-that-is-easy-to-find"
+    pq.write_table(
+        pa.table({"image": [marker], "label": [0]}),
+        path,
+        compression="none",
+        use_dictionary=False,
+        write_page_checksum=True,
+        write_statistics=False,
+        store_schema=False,
+    )
+    content = path.read_bytes()
+    assert content.count(marker) == 1
+    path.write_bytes(content.replace(marker, marker[:-1] + b"D"))
+    refused(path, r"t.parquet: not a readable Parquet file")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "not valid JSON"),
+        ('{"cat": 0}', "expected a list of class names"),
+        ("[1, 2]", "expected a list of class names"),
+        ('["cat", "dog", "cat"]', "class 'cat' is listed twice"),
+    ],
+)
+def test_malformed_classes(tmp_path: Path, text: str, message: str) -> None:
+    good_table(tmp_path / "train.parquet")
+    (tmp_path / "classes.json").write_text(text)
+    refused(tmp_path, rf"classes.json: {message}")
