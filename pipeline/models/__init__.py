@@ -1,0 +1,1 @@
+"""Networks that can be rebuilt from JSON, and the model on disk."""

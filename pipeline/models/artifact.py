@@ -1,0 +1,159 @@
+"""A model on disk: model.json and, beside it, weights.safetensors or model.onnx. No pickle.
+
+Formats are safe to parse, but neither notices a flipped bit, so the SHA-256 in model.json is checked
+against the bytes before they are parsed, on every load.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import safetensors.torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from pipeline.errors import ArtifactError
+from pipeline.files import atomic_dir, sha256_file, to_json
+from pipeline.models.build import rebuild
+from pipeline.models.spec import FORMAT, ONNX_NAME, WEIGHTS_NAME, ModelSpec, WeightsFile
+
+SPEC_NAME = "model.json"
+
+
+def save_model(folder: Path, spec: ModelSpec, model: nn.Module) -> ModelSpec:
+    """Write a model whole or not at all; returns the spec with its weights' digest.
+
+    Equal models give equal bytes. Raises ArtifactError, and writes nothing, where `model` is not the
+    network that `spec` describes, because it could never be loaded again.
+    """
+    tensors = _tensors(model)
+    _fill(rebuild(spec), tensors, "the model to be saved")
+    content = safetensors.torch.save(tensors)
+    weights = WeightsFile(kind="torch", file=WEIGHTS_NAME, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+    saved = spec.model_copy(update={"weights": weights})
+    with atomic_dir(folder) as partial:
+        (partial / WEIGHTS_NAME).write_bytes(content)
+        _write_spec(partial, saved)
+    return saved
+
+
+def load_model(folder: Path) -> tuple[ModelSpec, nn.Module]:
+    """The rebuilt model, in eval mode on the CPU.
+
+    Raises ArtifactError that names the file where one is missing, corrupt, of an unknown format, an ONNX
+    graph, or does not fit the network.
+    """
+    spec = read_spec(folder)
+    path = folder / WEIGHTS_NAME
+    content = _checked(path, _weights(folder, spec, "torch"))
+    try:
+        tensors = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise ArtifactError(f"{path}: not a safetensors file ({error})") from error
+    model = rebuild(spec)
+    _fill(model, tensors, str(path))
+    return spec, model.eval()
+
+
+def read_spec(folder: Path) -> ModelSpec:
+    """model.json alone. Raises ArtifactError where it is missing, malformed or of an unknown format."""
+    path = folder / SPEC_NAME
+    text = _spec_text(path)
+    try:
+        spec = ModelSpec.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "the model"
+        raise ArtifactError(f"{path}: {where}: {problem['msg']}{_cure(folder)}") from error
+    if spec.weights is None:
+        raise ArtifactError(f"{path}: names no weights file{_cure(folder)}")
+    return spec
+
+
+def save_onnx(folder: Path, spec: ModelSpec, source: Path) -> ModelSpec:
+    """Write an artifact whose numbers are an ONNX file, copied from `source`; returns the spec with its digest."""
+    with atomic_dir(folder) as partial:
+        path = partial / ONNX_NAME
+        shutil.copyfile(source, path)
+        weights = WeightsFile(kind="onnx", file=ONNX_NAME, sha256=sha256_file(path), size_bytes=path.stat().st_size)
+        saved = spec.model_copy(update={"weights": weights})
+        _write_spec(partial, saved)
+    return saved
+
+
+def onnx_path(folder: Path) -> Path:
+    """The ONNX file of an artifact, its digest checked. Raises ArtifactError as load_model does."""
+    path = folder / ONNX_NAME
+    _checked(path, _weights(folder, read_spec(folder), "onnx"))
+    return path
+
+
+def _spec_text(path: Path) -> str:
+    """The text of model.json, known to be JSON of this format; a newer format must not fail at its new keys."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ArtifactError(
+            f"{path.parent}: holds no model ({path.name} is missing); "
+            f"make it with `dvc repro`, or restore it with `dvc checkout {path.parent}`"
+        ) from error
+    except ValueError as error:  # of json, and of undecodable bytes
+        raise ArtifactError(f"{path}: not valid JSON ({error}){_cure(path.parent)}") from error
+    number = found.get("format") if isinstance(found, dict) else None
+    if number != FORMAT:
+        raise ArtifactError(
+            f"{path}: format {number!r} is unknown to this version, which reads {FORMAT}; use the version that wrote it"
+        )
+    return text
+
+
+def _write_spec(folder: Path, spec: ModelSpec) -> None:
+    (folder / SPEC_NAME).write_text(to_json(spec.model_dump(mode="json")), encoding="utf-8")
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by sorted name, in row-major order whatever their memory format.
+
+    Each is a copy of its own: safetensors refuses tensors that share memory. Tied weights are written
+    once per name and stay tied when loaded, because the rebuilt network ties them.
+    """
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in sorted(model.state_dict().items())}
+
+
+def _fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{source}: its weights do not fit the network that {SPEC_NAME} describes: {reason}") from error
+
+
+def _weights(folder: Path, spec: ModelSpec, kind: Literal["torch", "onnx"]) -> WeightsFile:
+    assert spec.weights is not None, "read_spec() returns specs with weights"
+    if spec.weights.kind != kind:
+        wanted = {"torch": "a torch model", "onnx": "an ONNX graph"}
+        raise ArtifactError(f"{folder}: holds {wanted[spec.weights.kind]}, but {wanted[kind]} is needed here")
+    return spec.weights
+
+
+def _checked(path: Path, weights: WeightsFile) -> bytes:
+    """The bytes of the weights file, read once: what is checked is what is parsed."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}){_cure(path.parent)}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != weights.sha256:
+        raise ArtifactError(
+            f"{path}: its SHA-256 is {digest}, {SPEC_NAME} says {weights.sha256}: "
+            f"the file is corrupt or was edited{_cure(path.parent)}"
+        )
+    return content
+
+
+def _cure(folder: Path) -> str:
+    return f"; restore it with `dvc checkout {folder}`"

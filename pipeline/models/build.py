@@ -1,0 +1,49 @@
+"""From a description to a network: dense, or cut to a pruning plan."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from pipeline.models import adapters, mlp, mobilenet, resnet, vgg
+from pipeline.models.plan import apply_plan
+from pipeline.models.spec import Architecture, ModelSpec
+
+BUILDERS: dict[str, Callable[[Architecture], nn.Module]] = {
+    "mlp": mlp.mlp,
+    "mobilenetv2": mobilenet.mobilenetv2,
+    "resnet18": resnet.resnet18,
+    "resnet20": resnet.resnet20,
+    "resnet32": resnet.resnet32,
+    "resnet44": resnet.resnet44,
+    "resnet56": resnet.resnet56,
+    "resnet110": resnet.resnet110,
+    "vgg11": vgg.vgg11,
+    "vgg16": vgg.vgg16,
+}
+ADAPTERS: dict[str, Callable[[Architecture, str], nn.Module]] = {
+    "timm": adapters.from_timm,
+    "torchvision": adapters.from_torchvision,
+}
+
+
+def build(architecture: Architecture) -> nn.Module:
+    """A dense network: (B, C, H, W) float32 -> logits (B, K). Weights are drawn from torch's global generator.
+
+    Raises ParamsError where timm or torchvision has no such network or cannot build it so.
+    """
+    library, slash, name = architecture.name.partition("/")
+    if slash:
+        return ADAPTERS[library](architecture, name)
+    return BUILDERS[architecture.name](architecture)
+
+
+def rebuild(spec: ModelSpec) -> nn.Module:
+    """The network that a spec describes, cut to its plan, with meaningless weights.
+
+    Leaves torch's generator as it was: loading a model must not change what comes after.
+    Raises ArtifactError where the plan does not fit, ParamsError as build().
+    """
+    with torch.random.fork_rng(devices=[]):
+        dense = build(spec.architecture)
+    return apply_plan(dense, spec.plan)

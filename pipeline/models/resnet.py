@@ -1,0 +1,76 @@
+"""Residual networks for small images (He et al., "Deep Residual Learning", arXiv 1512.03385).
+
+resnet20 to resnet110 are the paper's CIFAR-10 networks (section 4.2), three stages of w, 2w, 4w channels
+(w = 16 in the paper), except for the shortcut where the shape changes: a 1x1 projection (the paper's
+option B), because a padded identity (option A) ties channels that pruning wants to part.
+resnet18 is the ImageNet network, four stages of w, 2w, 4w, 8w (w = 64 in the paper), with a 3x3 stem of
+stride 1 and no max-pool, as 32-pixel images need.
+"""
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from pipeline.models.layers import conv_norm, dropout, initialise
+from pipeline.models.spec import Architecture
+
+
+class BasicBlock(nn.Module):
+    """relu(norm(conv(relu(norm(conv(x))))) + shortcut(x)): (B, in, H, W) -> (B, out, H / stride, W / stride)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        same_shape = stride == 1 and in_channels == out_channels
+        self.shortcut = nn.Identity() if same_shape else nn.Sequential(conv_norm(in_channels, out_channels, 1, stride=stride))
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu1(self.norm1(self.conv1(x)))
+        out = self.norm2(self.conv2(out))
+        return self.relu2(out + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class ResNet(nn.Module):
+    """A stem, stages that each halve the image (but the first) and double the channels, mean pool, head.
+
+    blocks: basic blocks per stage.
+    """
+
+    def __init__(self, architecture: Architecture, blocks: tuple[int, ...]) -> None:
+        super().__init__()
+        channels = architecture.first_width
+        self.stem = nn.Sequential(conv_norm(architecture.channels, channels, 3, stride=1) | {"relu": nn.ReLU()})
+        stages = []
+        for index, number in enumerate(blocks):
+            out_channels = architecture.first_width * 2**index
+            stages.append(_stage(channels, out_channels, number, stride=1 if index == 0 else 2))
+            channels = out_channels
+        self.stages = nn.Sequential(*stages)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.dropout = dropout(architecture.dropout)
+        self.head = nn.Linear(channels, architecture.num_classes)
+        initialise(self)
+
+    def forward(self, pixels_BCHW: Tensor) -> Tensor:
+        features_BC = self.flatten(self.pool(self.stages(self.stem(pixels_BCHW))))
+        return self.head(self.dropout(features_BC))  # type: ignore[no-any-return]
+
+
+def _stage(in_channels: int, out_channels: int, blocks: int, *, stride: int) -> nn.Sequential:
+    first = BasicBlock(in_channels, out_channels, stride)
+    return nn.Sequential(first, *(BasicBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)))
+
+
+resnet18 = partial(ResNet, blocks=(2, 2, 2, 2))
+# 6n + 2 layers: n blocks of two in each of three stages, the stem and the head.
+resnet20 = partial(ResNet, blocks=(3,) * 3)
+resnet32 = partial(ResNet, blocks=(5,) * 3)
+resnet44 = partial(ResNet, blocks=(7,) * 3)
+resnet56 = partial(ResNet, blocks=(9,) * 3)
+resnet110 = partial(ResNet, blocks=(18,) * 3)
