@@ -1,0 +1,183 @@
+"""The only door to Ray: run a training function on every worker of a local or a running cluster.
+
+Ray Train places the workers, joins them in a process group and restarts them after a failure. What a
+restarted worker resumes from is decided by our own checkpoints (train/checkpoint.py); nothing reads Ray's
+snapshot file, which a kill can leave empty.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import EspalierError, TrainingError, UnreachableError
+from pipeline.files import write_atomic
+from pipeline.resources import Resources
+from pipeline.train.job import Device, Job
+from pipeline.train.progress import shown
+
+Fit = Callable[[Job, Device, int], None]
+"""A training function: the job, the device of this worker, and its CPU threads."""
+
+GLOO_TIMEOUT_S = 120
+OBJECT_STORE_BYTES = 100_000_000
+CONNECT_TIMEOUT_S = 10
+RAY_SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is paid at the start, the end and every failure
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # Ray's default of 15 lets any other process take the cores from the training
+}
+WORKER_SETTINGS = {
+    # glibc otherwise gives each large activation back to the system and faults it in again at the next step:
+    # 1.04-1.12 times the images/s of ResNet-20 at batch 128, 1.26 of ResNet-18 at 512.
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 40),
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS repeats its results only with a fixed workspace
+}
+
+
+def launch(fit: Fit, job: Job, resources: Resources, name: str) -> None:
+    """Run `fit` on `resources.workers` workers and show the live line until it is done.
+
+    Raises TrainingError where workers cannot be placed or keep failing, UnreachableError where the cluster
+    does not answer, and whatever EspalierError a worker met.
+    """
+    fault = job.run_dir / "error.txt"
+    fault.unlink(missing_ok=True)
+    with _cluster(resources) as device, shown(job.run_dir, name):
+        _run_trainer(fit, job, resources, device)
+    if fault.exists():
+        raise TrainingError(fault.read_text())
+
+
+def _run_trainer(fit: Fit, job: Job, resources: Resources, device: Device) -> None:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"fit": fit, "job": job.model_dump_json(), "device": device, "threads": resources.threads_per_worker},
+        torch_config=TorchConfig(backend="nccl" if device == "cuda" else "gloo", timeout_s=GLOO_TIMEOUT_S),
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=device == "cuda",
+            resources_per_worker=_needs(resources, device),
+            placement_strategy="SPREAD",
+        ),
+        run_config=RunConfig(
+            name="train",
+            # Ray silently goes on with an old run of the same name and storage, so each launch gets its own.
+            storage_path=tempfile.mkdtemp(dir=job.run_dir, prefix="ray-"),
+            failure_config=FailureConfig(max_failures=resources.max_failures),
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        raise TrainingError(
+            f"training gave up after {resources.max_failures} restarts of its workers: {_cause(error)}. "
+            "Complete epochs are kept: run the stage again to go on from the last one"
+        ) from error
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What Ray runs on each worker. A user's error is left for the driver, because Ray would retry it in vain."""
+    job = Job.model_validate_json(config["job"])
+    fault = job.run_dir / "error.txt"
+    if fault.exists():
+        return
+    try:
+        config["fit"](job, config["device"], config["threads"])
+    except EspalierError as error:
+        write_atomic(fault, str(error))
+
+
+@contextmanager
+def _cluster(resources: Resources) -> Iterator[Device]:
+    """Connect to the cluster at RAY_ADDRESS or resources.address, or start a local one that ends with the block.
+
+    Yields the device that each worker gets.
+    """
+    os.environ.update({name: value for name, value in RAY_SETTINGS.items() if name not in os.environ})
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS") or resources.address
+    temporary = None if address else Path(tempfile.mkdtemp(prefix="espalier-ray-"))
+    try:
+        with warnings.catch_warnings():
+            # Ray warns of its own future defaults, which a user of this project cannot act on.
+            warnings.simplefilter("ignore", FutureWarning)
+            ray.init(
+                **(_attached(address) if address else _local(resources, temporary)),
+                log_to_driver=resources.show_ray_logs,
+                logging_level=logging.INFO if resources.show_ray_logs else logging.ERROR,
+                runtime_env={"env_vars": WORKER_SETTINGS | {"PYTHONPATH": str(Path.cwd())}},
+            )
+        if not resources.show_ray_logs:
+            logging.getLogger("ray").setLevel(logging.ERROR)
+        available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        device = _device(resources, available)
+        _check_room(resources, device, available, address)
+        yield device
+    except ConnectionError as error:
+        raise UnreachableError(
+            f"no Ray cluster answers at {address}; start one (`ray start --head`) or unset RAY_ADDRESS"
+        ) from error
+    finally:
+        ray.shutdown()
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _local(resources: Resources, temporary: Path | None) -> dict[str, Any]:
+    """A cluster of this process alone: loopback, no dashboard, its own folder, so that it meets no other Ray."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    return {
+        "address": "local",
+        "num_cpus": resources.workers * resources.threads_per_worker,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "_node_ip_address": "127.0.0.1",
+        "_temp_dir": str(temporary),
+    }
+
+
+def _attached(address: str) -> dict[str, Any]:
+    os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", str(CONNECT_TIMEOUT_S))
+    return {"address": address}
+
+
+def _device(resources: Resources, available: dict[str, float]) -> Device:
+    if resources.device != "auto":
+        return resources.device
+    return "cuda" if available.get("GPU", 0.0) >= resources.workers else "cpu"
+
+
+def _needs(resources: Resources, device: Device) -> dict[str, int]:
+    return {"CPU": resources.threads_per_worker} | ({"GPU": 1} if device == "cuda" else {})
+
+
+def _check_room(resources: Resources, device: Device, available: dict[str, float], address: str | None) -> None:
+    """Ray waits for ever for room that will never come; say so at once instead."""
+    for kind, need in _needs(resources, device).items():
+        has = available.get(kind, 0.0)
+        if need * resources.workers > has:
+            raise TrainingError(
+                f"{resources.workers} workers need {need * resources.workers:g} {kind}s, but the cluster at "
+                f"{address or 'this machine'} has {has:g}; lower resources.workers or threads_per_worker, or add nodes"
+            )
+
+
+def _cause(error: Exception) -> str:
+    """The last line of a worker's failure, which names what happened."""
+    failures = getattr(error, "worker_failures", {})
+    text = str(next(iter(failures.values()), error)).strip()
+    return text.splitlines()[-1]

@@ -1,0 +1,14 @@
+"""The `task` section of params.yaml."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.params import Section
+
+
+class TaskParams(Section):
+    name: Literal["classification"] = Field(description="kind of problem")
+    label_smoothing: float = Field(
+        ge=0.0, lt=1.0, description="probability mass spread evenly over all classes (Szegedy et al. 2016)"
+    )

@@ -1,0 +1,32 @@
+"""What training and evaluation ask of a kind of problem.
+
+Metrics cross ranks as sums (numerators and counts) and are divided once, so that the result does not
+depend on how samples were cut into batches or ranks.
+"""
+
+from typing import ClassVar, Protocol
+
+from torch import Tensor
+
+from pipeline.tasks.classification import Classification
+from pipeline.tasks.params import TaskParams
+
+
+class Task(Protocol):
+    """Loss and metrics; letters: B batch, K classes."""
+
+    objective: ClassVar[str]
+    """The metric that says which weights are best; higher is better."""
+
+    def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
+        """Training loss of each sample, shape (B,)."""
+
+    def sums(self, logits_BK: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
+        """Numerators and the `count` of a batch, scalars, float64."""
+
+    def metrics(self, sums: dict[str, float]) -> dict[str, float]:
+        """Metrics from sums over any number of batches and ranks."""
+
+
+def make_task(params: TaskParams) -> Task:
+    return Classification(label_smoothing=params.label_smoothing)

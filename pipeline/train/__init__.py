@@ -1,0 +1,1 @@
+"""One training function, `fit`, for train and finetune."""

@@ -1,0 +1,58 @@
+"""What one training run is: everything a worker needs to know, as JSON."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.data.manifest import read_manifest
+from pipeline.files import sha256_file
+from pipeline.models.params import ModelParams
+from pipeline.models.spec import Architecture, ModelSpec
+from pipeline.tasks.params import TaskParams
+from pipeline.train.params import FitParams
+
+Device = Literal["cpu", "cuda"]
+
+
+class Job(BaseModel):
+    """One run of `fit`. Paths are absolute and readable by every worker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: ModelSpec
+    """The network to train and what it was made from."""
+    initial: Path | None
+    """Model folder to start from; None starts from random weights."""
+    teacher: Path | None
+    """Model folder to distil from; needed where params.distil is set."""
+    params: FitParams
+    task: TaskParams
+    data: Path
+    run_dir: Path
+    journal: Path
+
+
+def dense_spec(params: ModelParams, data: Path) -> ModelSpec:
+    """The untrained dense network for prepared data. Raises DataError for a folder that is not prepared data."""
+    manifest = read_manifest(data)
+    return ModelSpec(
+        architecture=Architecture(
+            **params.model_dump(),
+            num_classes=len(manifest.classes),
+            channels=manifest.channels,
+            image_height=manifest.height,
+            image_width=manifest.width,
+        ),
+        classes=manifest.classes,
+        mean=manifest.mean,
+        std=manifest.std,
+        plan={},
+        ancestors={"data": sha256_file(data / "manifest.json")},
+        provenance={},
+    )
+
+
+def tuned_spec(parent: ModelSpec, name: str) -> ModelSpec:
+    """The spec of a model that starts from `parent`, which takes its place among the ancestors as `name`."""
+    return parent.model_copy(update={"ancestors": {**parent.ancestors, name: parent.digest}, "weights": None})

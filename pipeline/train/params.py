@@ -1,0 +1,57 @@
+"""The `train` and `finetune` sections of params.yaml: one model for one training function."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.data.params import AugmentParams
+from pipeline.params import Section
+
+
+class OptimizerParams(Section):
+    name: Literal["sgd", "adamw"] = Field(
+        description="sgd: Nesterov momentum; adamw: decoupled weight decay (Loshchilov & Hutter 2019)"
+    )
+    lr: float = Field(gt=0.0, le=10.0, description="peak learning rate, for the whole global batch")
+    momentum: float = Field(ge=0.0, lt=1.0, description="sgd: Nesterov momentum; adamw: beta1")
+    weight_decay: float = Field(
+        ge=0.0, le=1.0, description="applied to weights of two or more dimensions only, not to norms and biases"
+    )
+
+
+class ScheduleParams(Section):
+    name: Literal["cosine", "one_cycle"] = Field(
+        description="after warm-up: half a cosine, or a straight line, down to the final rate"
+    )
+    warmup: float = Field(ge=0.0, lt=1.0, description="fraction of all steps over which the rate rises linearly")
+    final: float = Field(ge=0.0, le=1.0, description="learning rate at the last step, as a fraction of the peak")
+
+
+class DistilParams(Section):
+    temperature: float = Field(gt=0.0, le=100.0, description="softens both distributions (Hinton et al. 2015)")
+    weight: float = Field(ge=0.0, le=1.0, description="share of the teacher's loss; the rest is the task's")
+
+
+class FitParams(Section):
+    epochs: int = Field(ge=1, description="passes over the training split")
+    global_batch_size: int = Field(ge=1, description="images per optimizer step, over all workers")
+    accumulate: int = Field(ge=1, description="parts that each worker cuts its share of a batch into, to save memory")
+    optimizer: OptimizerParams
+    schedule: ScheduleParams
+    amp: Literal["off", "bf16", "fp16"] = Field(description="autocast precision; fp16 (with a gradient scaler) needs CUDA")
+    channels_last: bool = Field(description="NHWC memory layout, faster for convolutions")
+    grad_clip: float | None = Field(gt=0.0, description="largest gradient norm; null for none")
+    ema_decay: float | None = Field(gt=0.0, lt=1.0, description="moving average of the weights, per step; null for none")
+    augment: AugmentParams
+    keep: Literal["best", "last"] = Field(description="which epoch's weights become the model")
+    patience: int | None = Field(ge=1, description="epochs without a better validation result before stopping; null for never")
+    distil: DistilParams | None = Field(description="learn from the dense model too (finetune); null for none")
+    seed: int = Field(ge=0, lt=2**31, description="initial weights, order and augmentation of samples, dropout")
+
+    @model_validator(mode="after")
+    def _accumulate_fits(self) -> "FitParams":
+        if self.accumulate > self.global_batch_size:
+            raise ValueError(
+                f"accumulate ({self.accumulate}) is larger than global_batch_size ({self.global_batch_size}); lower it"
+            )
+        return self

@@ -1,0 +1,96 @@
+"""The live line of a training run: written by rank 0 to a small file, shown by the process that waits.
+
+It shows results and makes none: no stage depends on this file.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.files import write_atomic
+
+WRITE_EVERY_S = 0.5
+LOG_EVERY_S = 10.0
+
+
+class ProgressWriter:
+    """Rank 0's side. `epochs` and `steps` are the totals of the run; speed is counted from this start on."""
+
+    def __init__(self, run_dir: Path, *, epochs: int, steps: int, first_step: int) -> None:
+        self._path = run_dir / "progress.json"
+        self._totals = {"epochs": epochs, "steps": steps}
+        self._first_step = first_step
+        self._started = self._written = time.monotonic()
+        self._num_images = 0
+        self.validation = ""
+
+    def due(self, num_images: int) -> bool:
+        """Count images; True at most every half second, so that reading the loss off the device stays rare."""
+        self._num_images += num_images
+        return time.monotonic() - self._written >= WRITE_EVERY_S
+
+    @property
+    def images_per_s(self) -> float:
+        return self._num_images / max(1e-9, time.monotonic() - self._started)
+
+    def write(self, *, epoch: int, step: int, loss: float) -> None:
+        self._written = time.monotonic()
+        num_steps = max(1, step - self._first_step)
+        eta_s = (self._totals["steps"] - step) * (self._written - self._started) / num_steps
+        values = {"epoch": epoch, "step": step, "loss": loss, "images_per_s": self.images_per_s, "eta_s": eta_s}
+        write_atomic(self._path, json.dumps({**self._totals, **values, "validation": self.validation}))
+
+
+@contextmanager
+def shown(run_dir: Path, name: str, out: TextIO = sys.stderr) -> Iterator[None]:
+    """Show the run's live line while the block runs: in place in a terminal, every ten seconds in a log."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_show, args=(run_dir / "progress.json", name, out, stop), daemon=True, name="progress")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def render(name: str, values: dict[str, float | str]) -> str:
+    """One line, for example `train  epoch 3/20  step 30/180  9,120 images/s  loss 0.4121  val top1 0.9120  left 0:12`."""
+    minutes, seconds = divmod(round(float(values["eta_s"])), 60)
+    parts = [
+        name,
+        f"epoch {values['epoch']}/{values['epochs']}",
+        f"step {values['step']}/{values['steps']}",
+        f"{values['images_per_s']:,.0f} images/s",
+        f"loss {values['loss']:.4f}",
+        str(values["validation"]),
+        f"left {minutes}:{seconds:02d}",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _show(path: Path, name: str, out: TextIO, stop: threading.Event) -> None:
+    terminal = out.isatty()
+    shown_line = ""
+    next_log = time.monotonic() + (0.0 if terminal else LOG_EVERY_S)
+    while not stop.wait(WRITE_EVERY_S):
+        line = _read_line(path, name)
+        if not line or line == shown_line or time.monotonic() < next_log:
+            continue
+        out.write(f"\r\x1b[2K{line}" if terminal else f"{line}\n")
+        out.flush()
+        shown_line = line
+        next_log = time.monotonic() + (0.0 if terminal else LOG_EVERY_S)
+    line = _read_line(path, name)
+    if line:
+        out.write(f"\r\x1b[2K{line}\n" if terminal else f"{line}\n")
+        out.flush()
+
+
+def _read_line(path: Path, name: str) -> str:
+    return render(name, json.loads(path.read_text())) if path.exists() else ""

@@ -1,0 +1,79 @@
+"""Everything that training changes, as tensors and plain values, so that a resumed run cannot differ."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from pipeline.train.optim import Ema
+
+
+@dataclass
+class Progress:
+    """Where a run is. Random streams are functions of (seed, epoch, step), so positions are all they need."""
+
+    epoch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_loss: float = 0.0
+    epochs_since_best: int = 0
+    done: bool = False
+    placements: list[str] = field(default_factory=list)
+    """Workers, threads and device, each where the run went on: they decide the last bit of the weights."""
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class State:
+    """Model, optimizer, scaler, moving average, best weights and progress of a run."""
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, scaler: GradScaler, ema: Ema | None) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.ema = ema
+        self.progress = Progress()
+        self.best_weights: dict[str, Tensor] = {}
+
+    @property
+    def deployed(self) -> nn.Module:
+        """The weights that are validated and kept: the moving average where there is one."""
+        return self.ema.averaged if self.ema else self.model
+
+    def keep_best(self) -> None:
+        self.best_weights = {name: tensor.detach().clone() for name, tensor in self.deployed.state_dict().items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.ema:
+            found |= {f"ema.{name}": tensor for name, tensor in self.ema.averaged.state_dict().items()}
+        found |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items() if isinstance(tensor, Tensor)}
+        return {name: tensor.detach().contiguous() for name, tensor in found.items()}
+
+    def values(self) -> dict[str, Any]:
+        return {"progress": asdict(self.progress), "scaler": self.scaler.state_dict()}
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        self.model.load_state_dict(select(tensors, "model."))
+        if self.ema:
+            self.ema.averaged.load_state_dict(select(tensors, "ema."))
+        device = next(self.model.parameters()).device
+        self.best_weights = {name: tensor.to(device) for name, tensor in select(tensors, "best.").items()}
+        self._restore_optimizer(select(tensors, "optimizer."))
+        self.scaler.load_state_dict(values["scaler"])
+        self.progress = Progress(**values["progress"])
+
+    def _restore_optimizer(self, slots: dict[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in slots.items():
+            index, slot = name.split(".", 1)
+            state.setdefault(int(index), {})[slot] = tensor
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+
+def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name starts with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,92 @@
+"""One optimizer step: tensors in, tensors out. No clock, file, rank or logger.
+
+Letters: B batch, C channels, H height, W width, K classes.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from pipeline.train.params import DistilParams
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Per-sample losses (B,) from logits (B,K) and labels (B,)."""
+
+
+class Batch(NamedTuple):
+    images_BCHW: Tensor
+    labels_B: Tensor
+
+
+class Teacher(NamedTuple):
+    model: nn.Module
+    params: DistilParams
+
+
+def train_step(
+    net: nn.Module,
+    optimizer: Optimizer,
+    scaler: GradScaler,
+    parts: Sequence[Batch],
+    *,
+    loss: Loss,
+    scale: float,
+    autocast: AbstractContextManager[object],
+    teacher: Teacher | None,
+    grad_clip: float | None,
+) -> Tensor:
+    """Accumulate gradients over `parts`, then update the weights.
+
+    scale: what the sum of sample losses is multiplied by before the backward pass; with DDP, which
+    averages over ranks, world_size / global batch size makes it the mean over the global batch.
+    Returns the sum of this rank's sample losses, a scalar.
+    """
+    total = torch.zeros((), device=parts[0].images_BCHW.device)
+    for index, batch in enumerate(parts):
+        with _sync_gradients(net, last=index == len(parts) - 1):
+            with autocast:
+                logits_BK = net(batch.images_BCHW)
+                soft_BK = _teach(teacher, batch.images_BCHW)
+            losses_B = loss(logits_BK, batch.labels_B)
+            if teacher is not None and soft_BK is not None:
+                losses_B = distil(losses_B, logits_BK, soft_BK, teacher.params)
+            scaler.scale(losses_B.sum() * scale).backward()  # type: ignore[no-untyped-call]
+        total += losses_B.detach().sum()
+    if grad_clip is not None:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(net.parameters(), grad_clip)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=False)
+    return total
+
+
+def distil(losses_B: Tensor, logits_BK: Tensor, teacher_BK: Tensor, params: DistilParams) -> Tensor:
+    """Mix sample losses with the divergence from the teacher, scaled by T^2 (Hinton et al. 2015, section 2)."""
+    temperature = params.temperature
+    student = F.log_softmax(logits_BK.float() / temperature, dim=1)
+    target = F.log_softmax(teacher_BK.float() / temperature, dim=1)
+    divergence_B = F.kl_div(student, target, reduction="none", log_target=True).sum(dim=1) * temperature**2
+    return (1.0 - params.weight) * losses_B + params.weight * divergence_B
+
+
+def _teach(teacher: Teacher | None, images_BCHW: Tensor) -> Tensor | None:
+    if teacher is None:
+        return None
+    with torch.no_grad():
+        logits_BK: Tensor = teacher.model(images_BCHW)
+    return logits_BK
+
+
+def _sync_gradients(net: nn.Module, *, last: bool) -> AbstractContextManager[object]:
+    """DDP sums gradients over ranks in the last part's backward pass only."""
+    if isinstance(net, DistributedDataParallel) and not last:
+        return net.no_sync()
+    return nullcontext()

@@ -1,0 +1,35 @@
+"""Train the dense model on the prepared data, on every worker of the cluster."""
+
+from pipeline.cluster import launch
+from pipeline.entry import run
+from pipeline.models.params import ModelParams
+from pipeline.report import Reporter
+from pipeline.resources import Resources
+from pipeline.stage import Stage
+from pipeline.tasks.params import TaskParams
+from pipeline.train.checkpoint import run_directory
+from pipeline.train.job import Job, dense_spec
+from pipeline.train.loop import fit
+from pipeline.train.params import FitParams
+from pipeline.train.result import save_result
+
+
+def main(stage: Stage, report: Reporter) -> None:
+    data = stage.dep("data/prepared")
+    with run_directory(stage.run_dir) as run_dir:
+        job = Job(
+            spec=dense_spec(stage.params("model", ModelParams), data),
+            initial=None,
+            teacher=None,
+            params=stage.params("train", FitParams),
+            task=stage.params("task", TaskParams),
+            data=data.absolute(),
+            run_dir=run_dir,
+            journal=stage.journal,
+        )
+        launch(fit, job, stage.resources(Resources), stage.name)
+        report.metrics(save_result(job, stage.out("artifacts/dense"), stage.out("reports/train/history.csv")))
+
+
+if __name__ == "__main__":
+    run("train", main)

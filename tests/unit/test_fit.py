@@ -1,0 +1,226 @@
+"""The loop itself, in one process on a tiny problem: it learns, stops, and resumes without a trace."""
+
+import csv
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.params import DataParams
+from pipeline.data.prepare import prepare
+from pipeline.errors import TrainingError
+from pipeline.files import sha256_file
+from pipeline.models.artifact import read_spec
+from pipeline.models.params import ModelParams
+from pipeline.params import parse_section, read_yaml
+from pipeline.report import read_journal
+from pipeline.tasks.params import TaskParams
+from pipeline.train import loop
+from pipeline.train.checkpoint import Store
+from pipeline.train.job import Job, dense_spec, tuned_spec
+from pipeline.train.loop import fit
+from pipeline.train.params import FitParams
+from pipeline.train.result import save_result
+
+ROOT = Path(__file__).parents[2]
+BASE: dict[str, Any] = {
+    "epochs": 3,
+    "global_batch_size": 64,
+    "accumulate": 1,
+    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005},
+    "schedule": {"name": "cosine", "warmup": 0.1, "final": 0.0},
+    "amp": "off",
+    "channels_last": True,
+    "grad_clip": None,
+    "ema_decay": None,
+    "augment": {"flip": 0.0, "crop_padding": 0, "cutout": 2},
+    "keep": "last",
+    "patience": None,
+    "distil": None,
+    "seed": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    params = parse_section("data", read_yaml(ROOT / "presets" / "digits.yaml")["data"], DataParams)
+    prepare(params, folder, folder / "prepared", folder / "card")
+    return folder / "prepared"
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def job(data: Path, run_dir: Path, **changes: Any) -> Job:
+    return Job(
+        spec=dense_spec(ModelParams(name="mlp", width=32, dropout=0.1), data),
+        initial=None,
+        teacher=None,
+        params=FitParams.model_validate(BASE | changes),
+        task=TaskParams(name="classification", label_smoothing=0.1),
+        data=data,
+        run_dir=run_dir,
+        journal=run_dir / "journal.jsonl",
+    )
+
+
+def run(the_job: Job, out: Path) -> str:
+    """Fit and save; the digest of the weights."""
+    fit(the_job, "cpu", 1)
+    save_result(the_job, out, out.parent / f"{out.name}.csv")
+    return sha256_file(out / "weights.safetensors")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the loop may catch it."""
+
+
+def test_it_learns_and_leaves_a_model_with_its_history(data: Path, tmp_path: Path) -> None:
+    the_job = job(data, tmp_path / "run", epochs=6)
+    run(the_job, tmp_path / "model")
+    rows = list(csv.DictReader((tmp_path / "model.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert float(rows[-1]["val/top1"]) > 0.85
+    assert float(rows[-1]["train/loss"]) < float(rows[0]["train/loss"])
+    assert read_spec(tmp_path / "model").provenance["placement"] == "1 workers x 1 threads on cpu"
+
+
+CONFIGS = {
+    "plain": {},
+    "bf16_ema_best": {"amp": "bf16", "ema_decay": 0.9, "keep": "best"},
+    "adamw_accumulate_clip": {
+        "optimizer": {"name": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.05},
+        "accumulate": 2,
+        "grad_clip": 1.0,
+    },
+}
+
+
+def killed_in(the_job: Job, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run until the validation of an epoch, and die there: its steps are done and its checkpoint is not."""
+    validate = loop.validate
+
+    def die(run: loop.Run) -> dict[str, float]:
+        if run.state.progress.epoch == epoch:
+            raise Killed
+        return validate(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "validate", die)
+        with pytest.raises(Killed):
+            fit(the_job, "cpu", 1)
+    torch.manual_seed(99)  # a new process starts from another random state
+
+
+@pytest.mark.parametrize("changes", CONFIGS.values(), ids=list(CONFIGS))
+def test_killed_in_every_epoch_it_ends_in_the_same_bits(
+    data: Path, tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(job(data, tmp_path / "undisturbed", **changes), tmp_path / "a")
+    disturbed = job(data, tmp_path / "disturbed", **changes)
+    for epoch in (1, 2, 3):
+        killed_in(disturbed, epoch, monkeypatch)
+    assert run(disturbed, tmp_path / "b") == expected
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
+    steps = [event["step"] for event in read_journal(disturbed.journal) if "val/top1" in event["values"]]
+    assert len(steps) == 3
+    assert steps == sorted(set(steps)), "each step is in the journal once"
+
+
+def test_a_damaged_newest_checkpoint_costs_an_epoch_not_the_result(data: Path, tmp_path: Path) -> None:
+    expected = run(job(data, tmp_path / "undisturbed"), tmp_path / "a")
+    the_job = job(data, tmp_path / "run")
+    fit(the_job, "cpu", 1)
+    newest = max((tmp_path / "run" / "checkpoints").iterdir()) / "state.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 4
+    newest.write_bytes(content)
+    assert run(the_job, tmp_path / "b") == expected
+
+
+def test_threads_and_seed_are_what_the_bits_hang_on(data: Path, tmp_path: Path) -> None:
+    first = run(job(data, tmp_path / "1"), tmp_path / "a")
+    assert first == run(job(data, tmp_path / "2"), tmp_path / "b")
+    assert first != run(job(data, tmp_path / "3", seed=1), tmp_path / "c")
+
+
+def test_best_weights_are_kept_when_later_ones_are_worse(data: Path, tmp_path: Path) -> None:
+    the_job = job(data, tmp_path / "run", keep="best", epochs=4)
+    fit(the_job, "cpu", 1)
+    found = Store(tmp_path / "run" / "checkpoints").newest()
+    assert found is not None
+    history = found[1]["progress"]["history"]
+    assert found[1]["progress"]["best"] == max(row["val/top1"] for row in history)
+
+
+def test_patience_ends_a_run_that_stands_still(data: Path, tmp_path: Path) -> None:
+    still = {"optimizer": {"name": "sgd", "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0}}
+    the_job = job(data, tmp_path / "run", epochs=50, patience=2, **still)
+    fit(the_job, "cpu", 1)
+    found = Store(tmp_path / "run" / "checkpoints").newest()
+    assert found is not None
+    assert found[1]["progress"]["epoch"] < 10
+
+
+def test_a_diverging_loss_names_the_step_and_keeps_the_weights_before(data: Path, tmp_path: Path) -> None:
+    # An MLP's loss overflows to infinity within an epoch at this rate; its first epoch is spent warming up.
+    changes = {
+        "optimizer": {"name": "sgd", "lr": 10.0, "momentum": 0.99, "weight_decay": 1.0},
+        "epochs": 40,
+        "schedule": {"name": "cosine", "warmup": 0.9, "final": 0.0},
+    }
+    spec = job(data, tmp_path / "run", **changes)
+    with pytest.raises(TrainingError, match=r"the loss is not finite at step \d+ \(epoch \d+\).*Lower optimizer.lr"):
+        fit(spec, "cpu", 1)
+    found = Store(tmp_path / "run" / "checkpoints").newest()
+    assert found is not None
+    assert all(np.isfinite(tensor.numpy()).all() for tensor in found[0].values())
+    with pytest.raises(TrainingError, match="no finished run"):
+        save_result(spec, tmp_path / "model", tmp_path / "model.csv")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"amp": "fp16"}, "amp is fp16, which needs a CUDA device"),
+        ({"global_batch_size": 5000}, "global_batch_size is 5000, but the training split has"),
+        ({"distil": {"temperature": 2.0, "weight": 0.5}}, "no model to distil from"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_first_batch(
+    data: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        fit(job(data, tmp_path / "run", **changes), "cpu", 1)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_finetuning_starts_from_the_given_weights_and_learns_from_the_teacher(data: Path, tmp_path: Path) -> None:
+    run(job(data, tmp_path / "dense", epochs=5), tmp_path / "teacher")
+    tuned = job(
+        data,
+        tmp_path / "tuned",
+        epochs=1,
+        distil={"temperature": 2.0, "weight": 0.5},
+        optimizer={**BASE["optimizer"], "lr": 1e-3},
+    ).model_copy(
+        update={
+            "initial": tmp_path / "teacher",
+            "teacher": tmp_path / "teacher",
+            "spec": tuned_spec(read_spec(tmp_path / "teacher"), "dense"),
+        }
+    )
+    run(tuned, tmp_path / "model")
+    last = float(list(csv.DictReader((tmp_path / "teacher.csv").read_text().splitlines()))[-1]["val/top1"])
+    assert abs(float(next(csv.DictReader((tmp_path / "model.csv").read_text().splitlines()))["val/top1"]) - last) < 0.1
+    assert read_spec(tmp_path / "model").ancestors["dense"] == read_spec(tmp_path / "teacher").digest
+    shutil.rmtree(tmp_path / "teacher")

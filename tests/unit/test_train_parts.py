@@ -1,0 +1,223 @@
+"""Schedules, order of samples, moving average, step and checkpoints, each against a plain reference."""
+
+import itertools
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.amp import GradScaler
+
+from pipeline.errors import LockedError, TrainingError
+from pipeline.files import locked
+from pipeline.tasks.classification import Classification
+from pipeline.train.checkpoint import Store, run_directory
+from pipeline.train.optim import Ema, lr_factor, make_optimizer
+from pipeline.train.order import check_batches, epoch_batches, mix
+from pipeline.train.params import DistilParams, OptimizerParams, ScheduleParams
+from pipeline.train.step import Batch, distil, train_step
+
+
+def schedule(name: str, warmup: float = 0.25, final: float = 0.0) -> ScheduleParams:
+    return ScheduleParams.model_validate({"name": name, "warmup": warmup, "final": final})
+
+
+@pytest.mark.parametrize("name", ["cosine", "one_cycle"])
+def test_schedule_rises_peaks_and_ends_at_final(name: str) -> None:
+    factors = [lr_factor(step, 40, schedule(name, final=0.1)) for step in range(40)]
+    assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert factors[10] == 1.0
+    assert factors[-1] == pytest.approx(0.1)
+    assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
+
+
+def test_cosine_is_half_way_down_in_the_middle() -> None:
+    assert lr_factor(20, 41, schedule("cosine", warmup=0.0)) == pytest.approx(0.5)
+
+
+def test_a_single_step_has_a_rate() -> None:
+    assert lr_factor(0, 1, schedule("cosine", warmup=0.0)) == 1.0
+
+
+def test_an_epoch_holds_every_row_once_in_even_batches() -> None:
+    batches = epoch_batches(1000, 128, seed=3, epoch=5)
+    assert torch.cat(batches).sort().values.tolist() == list(range(1000))
+    assert {len(batch) for batch in batches} == {125}
+    assert len(batches) == 8
+
+
+def test_order_is_a_function_of_seed_and_epoch() -> None:
+    first = torch.cat(epoch_batches(100, 10, seed=1, epoch=0))
+    assert torch.equal(first, torch.cat(epoch_batches(100, 10, seed=1, epoch=0)))
+    assert not torch.equal(first, torch.cat(epoch_batches(100, 10, seed=1, epoch=1)))
+    assert not torch.equal(first, torch.cat(epoch_batches(100, 10, seed=2, epoch=0)))
+
+
+def test_random_streams_are_the_same_on_every_machine() -> None:
+    assert mix("order", 0, 1) == 8556750900509299915
+    assert len({mix("a", 1), mix("a", 2), mix("b", 1), mix("a", 1, 2)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("num_images", "batch", "world", "message"),
+    [
+        (100, 128, 1, "global_batch_size is 128, but the training split has 100 images"),
+        (100, 4, 8, "8 workers x 1 accumulated parts need at least 8"),
+    ],
+)
+def test_a_world_or_batch_larger_than_the_data_is_refused(num_images: int, batch: int, world: int, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        check_batches(num_images, batch, world, accumulate=1)
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def test_norms_and_biases_do_not_decay() -> None:
+    optimizer = make_optimizer(net(), OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.5))
+    decay = {tuple(p.shape): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert decay == {(8, 12): 0.5, (3, 8): 0.5, (8,): 0.0, (3,): 0.0}
+
+
+def test_ema_follows_the_weights_and_counts() -> None:
+    model, averaged = net(), net()
+    linear, norm = averaged[1], averaged[2]
+    assert isinstance(linear, nn.Linear)
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.running_mean is not None
+    assert norm.num_batches_tracked is not None
+    ema = Ema(model, averaged, decay=0.5)
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor.fill_(1)
+        for tensor in averaged.state_dict().values():
+            tensor.fill_(0)
+    ema.update(step=0)
+    expected = 1 - 1 / 10  # the decay starts low: (1 + 0) / (10 + 0)
+    assert linear.weight[0, 0].item() == pytest.approx(expected)
+    assert norm.running_mean[0].item() == pytest.approx(expected)
+    assert norm.num_batches_tracked.item() == 1
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 4])
+def test_a_step_equals_plain_torch(accumulate: int) -> None:
+    """Without batch norm, accumulation changes nothing but rounding."""
+    torch.manual_seed(1)
+    images, labels = torch.randn(8, 3, 2, 2), torch.randint(0, 3, (8,))
+    images = images.flatten(1)
+    ours, plain = nn.Linear(12, 3), nn.Linear(12, 3)
+    plain.load_state_dict(ours.state_dict())
+    params = OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.01)
+    optimizer, reference = make_optimizer(ours, params), torch.optim.SGD(plain.parameters(), lr=0.1)
+    task = Classification(label_smoothing=0.1)
+    for group in reference.param_groups:
+        group |= {"momentum": 0.9, "nesterov": True}
+    parts = [Batch(i, y) for i, y in zip(images.chunk(accumulate), labels.chunk(accumulate), strict=True)]
+    for _ in range(3):
+        total = train_step(
+            ours,
+            optimizer,
+            GradScaler("cpu", enabled=False),
+            parts,
+            loss=task.loss,
+            scale=1 / 8,
+            autocast=nullcontext(),
+            teacher=None,
+            grad_clip=None,
+        )
+        loss = F.cross_entropy(plain(images), labels, label_smoothing=0.1)
+        reference.zero_grad()
+        (loss + 0.005 * plain.weight.square().sum()).backward()  # type: ignore[no-untyped-call]
+        reference.step()
+        assert total.item() == pytest.approx(8 * loss.item(), rel=1e-5)
+    assert torch.allclose(ours.weight, plain.weight, atol=1e-6)
+
+
+def test_distillation_from_itself_adds_nothing_and_pulls_to_the_teacher() -> None:
+    logits, teacher = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
+    params = DistilParams(temperature=2.0, weight=1.0)
+    assert distil(torch.ones(4), logits, logits.detach(), params).abs().max() < 1e-6
+    before = distil(torch.ones(4), logits, teacher, params)
+    before.sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    after = distil(torch.ones(4), logits - 0.1 * logits.grad, teacher, params)
+    assert (after < before).all()
+
+
+def test_top5_of_three_classes_and_sums_over_batches() -> None:
+    task = Classification(label_smoothing=0.3)
+    logits, labels = torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 2.0]]), torch.tensor([0, 1])
+    sums = {name: float(value) for name, value in task.sums(logits, labels).items()}
+    metrics = task.metrics(sums)
+    assert metrics["top1"] == 0.5
+    assert metrics["top5"] == 1.0
+    assert metrics["loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+
+
+def tensors(value: float) -> dict[str, Tensor]:
+    return {"w": torch.full((3,), value)}
+
+
+def test_newest_verified_checkpoint_wins(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.newest() is None
+    for step in (1, 2, 3):
+        store.save(step, tensors(step), {"step": step})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000002", "step-000000003"]
+    found = store.newest()
+    assert found is not None
+    assert found[0]["w"].tolist() == [3.0, 3.0, 3.0]
+    assert found[1] == {"step": 3}
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path, file: str, damage: str) -> None:
+    store = Store(tmp_path)
+    for step in (1, 2):
+        store.save(step, tensors(step), {"step": step})
+    path = tmp_path / "step-000000002" / file
+    if damage == "flip" and file == "manifest.json":
+        path.write_text(json.dumps({"state.json": "0" * 64, "state.safetensors": "0" * 64}))
+    elif damage == "flip":
+        _flip(path)
+    elif damage == "truncate":
+        path.write_bytes(path.read_bytes()[:-5])
+    else:
+        path.unlink()
+    found = store.newest()
+    assert found is not None
+    assert found[1] == {"step": 1}
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    with run_directory(tmp_path / "run"):  # noqa: SIM117 - the second must fail inside the first
+        with pytest.raises(LockedError, match=r"this stage with the same inputs is in use"), run_directory(tmp_path / "run"):
+            pass
+
+
+def test_a_lock_is_free_again_after_its_block(tmp_path: Path) -> None:
+    for _ in range(2):
+        with locked(tmp_path / "lock", wait_s=0.0, what="x"):
+            pass
+
+
+def test_a_run_directory_outlives_an_error_and_not_a_success(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), run_directory(tmp_path / "run") as folder:
+        (folder / "checkpoint").touch()
+        raise RuntimeError
+    assert (tmp_path / "run" / "checkpoint").exists()
+    with run_directory(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "run").exists()
