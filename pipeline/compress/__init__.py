@@ -1,0 +1,1 @@
+"""Smaller and faster models: cost, pruning, export and quantization."""

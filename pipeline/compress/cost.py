@@ -1,0 +1,59 @@
+"""What a model costs: multiply-accumulates of one image, parameters, bytes of its file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.models.spec import ModelSpec
+
+FLOPS_PER_MAC = 2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """macs: of one image; params: numbers that are trained; size_bytes: of the file that holds them."""
+
+    macs: int
+    params: int
+    size_bytes: int
+
+
+def input_shape(spec: ModelSpec) -> tuple[int, int, int]:
+    """(C, H, W) of an image."""
+    return spec.architecture.channels, spec.architecture.image_height, spec.architecture.image_width
+
+
+def measure_cost(model: nn.Module, shape_CHW: tuple[int, int, int], file: Path) -> Cost:
+    """Cost of a model whose weights lie in `file`."""
+    return Cost(macs=count_macs(model, shape_CHW), params=count_params(model), size_bytes=file.stat().st_size)
+
+
+def count_params(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_macs(model: nn.Module, shape_CHW: tuple[int, int, int]) -> int:
+    """MACs of one image in convolutions, matrix products and attention; elementwise work is not counted."""
+    return _count(model, shape_CHW)[0]
+
+
+def module_macs(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, int]:
+    """MACs of one image by module name, for the modules that hold no others and do any."""
+    return _count(model, shape_CHW)[1]
+
+
+def _count(model: nn.Module, shape_CHW: tuple[int, int, int]) -> tuple[int, dict[str, int]]:
+    training = model.training
+    model.eval()  # batch norms would refuse, or learn from, a single image
+    first = next(model.parameters())
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, *shape_CHW, dtype=first.dtype, device=first.device))
+    model.train(training)
+    flops = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+    root = type(model).__name__
+    leaves = [name for name, module in model.named_modules() if not any(module.children())]
+    by_module = {name: flops.get(f"{root}.{name}", 0) // FLOPS_PER_MAC for name in leaves}
+    return counter.get_total_flops() // FLOPS_PER_MAC, {name: macs for name, macs in by_module.items() if macs}

@@ -1,0 +1,123 @@
+"""The deployment format: an ONNX file that takes raw pixels and runs without this project.
+
+Input "pixels": float32 (B, C, H, W), values 0..255, any B. Output "logits": float32 (B, K). The
+normalisation is part of the graph, so that a file cannot be served with the wrong one. Class names and
+digests are in its metadata. Equal models give equal bytes.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from pipeline.compress.probe import LastModule
+from pipeline.errors import CompressionError
+from pipeline.files import write_atomic
+from pipeline.models.spec import ModelSpec
+
+INPUT_NAME = "pixels"
+OUTPUT_NAME = "logits"
+PRODUCER = "espalier"
+FORMAT = "1"
+EXAMPLE_IMAGES = 2
+"""Of the batch that is traced: with one image the exporter would take the batch size for a constant."""
+LARGEST_PIXEL = 255
+
+
+class FromPixels(nn.Module):
+    """A model behind its normalisation, which is the same arithmetic as data/augment.py's."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(spec.mean)[:, None, None] * LARGEST_PIXEL)
+        self.register_buffer("std", torch.tensor(spec.std)[:, None, None] * LARGEST_PIXEL)
+
+    def forward(self, pixels_BCHW: Tensor) -> Tensor:
+        logits_BK: Tensor = self.model((pixels_BCHW - self.mean) / self.std)
+        return logits_BK
+
+
+def export_onnx(spec: ModelSpec, model: nn.Module, path: Path) -> None:
+    """Write a float32 model as one ONNX file, weights inside.
+
+    Raises CompressionError that names the operator, and the module where it is known, that ONNX lacks.
+    """
+    wrapped = FromPixels(model, spec).eval()
+    proto = _to_onnx(_trace(wrapped, spec))
+    write_onnx(proto, spec, path)
+
+
+def write_onnx(proto: onnx.ModelProto, spec: ModelSpec, path: Path) -> None:
+    """Write a graph with the spec's metadata, and without what depends on where and when it was made."""
+    _strip(proto.graph)
+    for function in proto.functions:
+        _strip(function)
+    proto.producer_name, proto.producer_version, proto.doc_string = PRODUCER, "", ""
+    onnx.helper.set_model_props(proto, _metadata(spec))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, proto.SerializeToString(deterministic=True))
+
+
+def _trace(wrapped: FromPixels, spec: ModelSpec) -> torch.export.ExportedProgram:
+    architecture = spec.architecture
+    example_BCHW = torch.zeros(EXAMPLE_IMAGES, architecture.channels, architecture.image_height, architecture.image_width)
+    batch = {0: torch.export.Dim("batch")}
+    with LastModule(wrapped.model) as current:
+        try:
+            return torch.export.export(wrapped, (example_BCHW,), dynamic_shapes=(batch,), strict=False)
+        except (RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise CompressionError(
+                f"the network cannot be exported to ONNX: module {current.name!r}: {reason}; "
+                "its forward pass must not depend on the values of its input"
+            ) from error
+
+
+def _to_onnx(program: torch.export.ExportedProgram) -> onnx.ModelProto:
+    try:
+        exported: Any = torch.onnx.export(
+            program, dynamo=True, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], external_data=False, verbose=False
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise CompressionError(_missing_operator(str(error), program)) from error
+    proto: onnx.ModelProto = exported.model_proto
+    return proto
+
+
+def _missing_operator(message: str, program: torch.export.ExportedProgram) -> str:
+    """What the exporter could not translate, from its message and the traced graph."""
+    found = re.search(r"op='([^']+)'", message)
+    operator = found[1] if found else message.strip().split("\n")[0]
+    # The exporter names a node of its own, decomposed graph; ours still knows the modules.
+    short = re.split(r"[.:]", operator)[-1]
+    stacks = [node.meta.get("nn_module_stack", {}) for node in program.graph.nodes if short in str(node.target)]
+    modules = [name.removeprefix("model.") for stack in stacks for name, _ in stack.values()]
+    where = f" of module {modules[-1]!r}" if modules else ""
+    return f"the network cannot be exported to ONNX: operator {operator!r}{where} has no ONNX form; use another layer there"
+
+
+def _strip(graph: Any) -> None:
+    """Remove stack traces (they hold absolute paths) and notes of the exporter, in place."""
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *getattr(graph, "initializer", ())):
+        part.doc_string = ""
+        del part.metadata_props[:]
+
+
+def _metadata(spec: ModelSpec) -> dict[str, str]:
+    return {
+        "espalier.format": FORMAT,
+        "espalier.architecture": spec.architecture.name,
+        "espalier.weights": spec.digest,
+        "espalier.ancestors": json.dumps(spec.ancestors, sort_keys=True),
+        "classes": json.dumps(spec.classes, ensure_ascii=False),
+        "mean": json.dumps(spec.mean),
+        "std": json.dumps(spec.std),
+    }

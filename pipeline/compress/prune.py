@@ -1,0 +1,165 @@
+"""Structured pruning to a target in MACs: whole channels go, and the plan of what stays is data.
+
+The plan is computed twice, by index tables here and by torch-pruning on a copy that is thrown away;
+both must give the same network, bit for bit.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.compress.cost import Cost, count_macs, input_shape, measure_cost, module_macs
+from pipeline.compress.groups import ChannelGroup, Side, trace_groups
+from pipeline.compress.importance import accumulate_gradients, score_groups
+from pipeline.compress.params import PruneParams
+from pipeline.compress.probe import LastModule
+from pipeline.compress.search import Limits, layers_of, select
+from pipeline.compress.validate import validate
+from pipeline.data.shards import Split
+from pipeline.errors import CompressionError
+from pipeline.models.artifact import load_model, save_model
+from pipeline.models.plan import KeptChannels, apply_plan
+from pipeline.models.spec import ModelSpec
+from pipeline.tasks.task import Task
+
+EXAMPLE_IMAGES = 2
+"""Images in the batch that traces and verifies."""
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """Costs and validation top-1 of the pruned model, before fine-tuning, and of its dense parent."""
+
+    dense: Cost
+    pruned: Cost
+    dense_top1: float
+    pruned_top1: float
+
+    def metrics(self) -> dict[str, float]:
+        """Flat numbers for reports/prune.json; fractions are of the dense model."""
+        values: dict[str, float] = {"val_top1": self.pruned_top1, "dense_val_top1": self.dense_top1}
+        for name in ("macs", "params", "size_bytes"):
+            dense, pruned = getattr(self.dense, name), getattr(self.pruned, name)
+            values |= {name: pruned, f"dense_{name}": dense, f"{name}_fraction": round(pruned / dense, 6)}
+        return values
+
+
+def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: Task) -> PruneReport:
+    """Prune a dense artifact to `params.target` of its MACs and save the result as an artifact.
+
+    Raises CompressionError where the network cannot be traced or cut, or the target is out of reach;
+    ArtifactError and DataError where an input is unusable.
+    """
+    spec, dense = load_model(dense_folder)
+    if spec.plan:
+        raise CompressionError(f"{dense_folder}: is already pruned; prune the dense model that it was made from")
+    train = Split.open(data, "train")
+    plan = make_plan(dense, spec, train, params, task)
+    val = Split.open(data, "val")
+    dense_top1 = validate(dense, spec, val, params.batch_size, task)["top1"]
+    shape_CHW = input_shape(spec)
+    dense_cost = measure_cost(dense, shape_CHW, _weights(dense_folder, spec))
+    pruned = apply_plan(dense, plan)
+    child = spec.model_copy(update={"plan": plan, "ancestors": spec.ancestors | {"dense": spec.digest}})
+    saved = save_model(out, child, pruned)
+    return PruneReport(
+        dense=dense_cost,
+        pruned=measure_cost(pruned, shape_CHW, _weights(out, saved)),
+        dense_top1=dense_top1,
+        pruned_top1=validate(pruned, spec, val, params.batch_size, task)["top1"],
+    )
+
+
+def make_plan(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task) -> dict[str, KeptChannels]:
+    """The channels to keep of each module that loses some; the model stays as it is.
+
+    train: where Taylor importance takes its gradients. Raises CompressionError as prune().
+    """
+    scratch = copy.deepcopy(dense).eval().requires_grad_(True)
+    example_BCHW = example(spec)
+    groups = trace_groups(scratch, example_BCHW, params.ignored)
+    if params.importance == "taylor":
+        accumulate_gradients(scratch, spec, train, params, task)
+    groups, scores = score_groups(groups, params.importance)
+    shape_CHW = input_shape(spec)
+    total = count_macs(dense, shape_CHW)
+    limits = Limits(int(params.target * total), params.scope, params.round_to, params.max_ratio)
+    removed = select(groups, scores, layers_of(dense, module_macs(dense, shape_CHW)), total, limits)
+    plan = to_plan(dense, groups, removed)
+    _prune_by_library(scratch, groups, removed)
+    verify(apply_plan(copy.deepcopy(dense), plan), scratch, example_BCHW)
+    return plan
+
+
+def to_plan(dense: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[Tensor]) -> dict[str, KeptChannels]:
+    """Kept channels by module, in the order of the model's modules, from the channels each group loses."""
+    gone: dict[str, dict[Side, set[int]]] = {}
+    for group, channels in zip(groups, removed, strict=True):
+        for member in group.members:
+            positions = member.positions[torch.isin(member.channels, channels)].tolist()
+            if positions:
+                gone.setdefault(member.module, {}).setdefault(member.side, set()).update(positions)
+    modules = dict(dense.named_modules())
+    return {name: _kept(name, modules[name], gone[name]) for name in modules if name in gone}
+
+
+def example(spec: ModelSpec) -> Tensor:
+    """A small batch of noise, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(EXAMPLE_IMAGES, *input_shape(spec), generator=generator)
+
+
+def _kept(name: str, module: nn.Module, gone: dict[Side, set[int]]) -> KeptChannels:
+    kept = {side: [index for index in range(_size(module, side)) if index not in indices] for side, indices in gone.items()}
+    empty = [side for side, indices in kept.items() if not indices]
+    if empty:
+        raise CompressionError(f"{name!r} would keep no {empty[0]}put; lower prune.max_ratio or add it to prune.ignored")
+    return KeptChannels(out=kept.get("out"), in_=kept.get("in"))
+
+
+def _size(module: nn.Module, side: Side) -> int:
+    if isinstance(module, nn.Conv2d):
+        return module.out_channels if side == "out" else module.in_channels
+    if isinstance(module, nn.Linear):
+        return module.out_features if side == "out" else module.in_features
+    if isinstance(module, nn.BatchNorm2d):
+        return module.num_features
+    assert isinstance(module, nn.LayerNorm), f"groups.py lets only modules of SUPPORTED through, not {type(module).__name__}"
+    return module.normalized_shape[-1]
+
+
+def _prune_by_library(scratch: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[Tensor]) -> None:
+    """Let torch-pruning remove the same channels, in place.
+
+    A root's outputs belong to one group only, so their indices stay valid while other groups are cut.
+    """
+    for group, channels in zip(groups, removed, strict=True):
+        if len(channels):
+            group.traced.prune(idxs=group.root_indices(channels))
+
+
+def verify(ours: nn.Module, theirs: nn.Module, example_BCHW: Tensor) -> None:
+    """Raises CompressionError where the two networks differ in a tensor or in an output bit, or do not run."""
+    with torch.no_grad(), LastModule(ours) as current:
+        try:
+            same = torch.equal(ours.eval()(example_BCHW), theirs.eval()(example_BCHW))
+        except RuntimeError as error:
+            raise CompressionError(
+                f"the pruned network does not run: module {current.name!r}: {' '.join(str(error).split())}; "
+                "its forward pass depends on channel counts that pruning changed; add the layers before it to prune.ignored"
+            ) from error
+    theirs_by_name = theirs.state_dict()
+    for name, tensor in ours.state_dict().items():
+        if not torch.equal(tensor, theirs_by_name[name]):
+            raise CompressionError(f"{name!r} is not cut as the dependency graph asks; add its module to prune.ignored")
+    if not same:
+        raise CompressionError("the pruned network and its check differ in their outputs; prune another architecture")
+
+
+def _weights(folder: Path, spec: ModelSpec) -> Path:
+    assert spec.weights is not None, "a saved spec names its weights"
+    return folder / spec.weights.file

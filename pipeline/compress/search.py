@@ -1,0 +1,141 @@
+"""Which channels go: the largest model, along an order of channels, whose MACs fit a budget.
+
+MACs of every candidate follow from the dense MACs of each layer and the channels it would keep, so
+that no candidate is built.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.compress.groups import ChannelGroup, Side
+from pipeline.errors import CompressionError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that does MACs; those of a depthwise convolution follow its channels once, not twice."""
+
+    macs: int
+    out: int
+    in_: int
+    depthwise: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """budget: MACs at most; the others as in the `prune` section."""
+
+    budget: int
+    scope: Literal["global", "layer"]
+    round_to: int
+    max_ratio: float
+
+
+def layers_of(model: nn.Module, macs: Mapping[str, int]) -> dict[str, Layer]:
+    """The layers that pruning can make cheaper, by module name; `macs` as module_macs() gives them."""
+    found = {}
+    for name, module in model.named_modules():
+        if name in macs and isinstance(module, nn.Conv2d):
+            depthwise = module.groups == module.in_channels == module.out_channels
+            found[name] = Layer(macs[name], module.out_channels, module.in_channels, depthwise)
+        elif name in macs and isinstance(module, nn.Linear):
+            found[name] = Layer(macs[name], module.out_features, module.in_features, depthwise=False)
+    return found
+
+
+def select(
+    groups: Sequence[ChannelGroup],
+    scores: Sequence[Tensor],
+    layers: Mapping[str, Layer],
+    total_macs: int,
+    limits: Limits,
+) -> list[Tensor]:
+    """The channels to remove from each group, rising.
+
+    scores: one per channel of each group, low goes first. scope "layer" takes the same fraction of each
+    group, up to one rounding step. Deterministic: equal scores go in the order of groups and channels.
+    Raises CompressionError where even the most that may be removed does not meet the budget.
+    """
+    by_score = [torch.argsort(score, stable=True) for score in scores]
+    order = _order(scores, by_score, limits.scope)
+
+    def counts_after(steps: int) -> list[int]:
+        asked = torch.bincount(order[:steps], minlength=len(groups)).tolist()
+        return [_allowed(wanted, group.channels, limits) for wanted, group in zip(asked, groups, strict=True)]
+
+    def macs_of(counts: list[int]) -> int:
+        removed = [channels[:count] for channels, count in zip(by_score, counts, strict=True)]
+        return remaining_macs(groups, removed, layers, total_macs)
+
+    fewest = macs_of(counts_after(len(order)))
+    if fewest > limits.budget:
+        raise CompressionError(_out_of_reach(fewest, total_macs, limits))
+    low, high = 0, len(order)  # removing `high` channels fits; the fewest that fit lie in low..high
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if macs_of(counts_after(middle)) <= limits.budget else (middle + 1, high)
+    counts = _give_back(counts_after(low), order[:low], limits, macs_of)
+    return [channels[:count].sort().values for channels, count in zip(by_score, counts, strict=True)]
+
+
+def remaining_macs(
+    groups: Sequence[ChannelGroup], removed: Sequence[Tensor], layers: Mapping[str, Layer], total_macs: int
+) -> int:
+    """MACs of the model without the removed channels of each group; work outside layers stays as it is."""
+    lost: dict[tuple[str, Side], int] = {}
+    for group, channels in zip(groups, removed, strict=True):
+        gone = torch.zeros(group.channels, dtype=torch.bool)
+        gone[channels] = True
+        for member in group.members:
+            if member.module in layers:
+                key = (member.module, member.side)
+                lost[key] = lost.get(key, 0) + int(gone[member.channels].sum())
+    saved = 0
+    for name, layer in layers.items():
+        out = layer.out - lost.get((name, "out"), 0)
+        in_ = layer.in_ - lost.get((name, "in"), 0)
+        # Exact in integers: the MACs of a layer are a multiple of what they are divided by.
+        kept = layer.macs * out // layer.out
+        saved += layer.macs - (kept if layer.depthwise else kept * in_ // layer.in_)
+    return total_macs - saved
+
+
+def _order(scores: Sequence[Tensor], by_score: Sequence[Tensor], scope: Literal["global", "layer"]) -> Tensor:
+    """The group that loses a channel at each step.
+
+    For the same fraction everywhere, a channel's rank within its group, as a fraction, takes the place of its score.
+    """
+    if scope == "layer":
+        keys = [torch.arange(1, len(score) + 1, dtype=torch.float64) / len(score) for score in scores]
+    else:
+        keys = [score[channels].double() for score, channels in zip(scores, by_score, strict=True)]
+    groups = torch.cat([torch.full((len(key),), group) for group, key in enumerate(keys)])
+    return groups[torch.argsort(torch.cat(keys), stable=True)]
+
+
+def _give_back(counts: list[int], steps: Tensor, limits: Limits, macs_of: Callable[[list[int]], int]) -> list[int]:
+    """Use what the last rounding step freed beyond need: each group may have one step back, the last cut first."""
+    for group in dict.fromkeys(steps.flip(0).tolist()):
+        larger = [count - limits.round_to if index == group else count for index, count in enumerate(counts)]
+        if larger[group] >= 0 and macs_of(larger) <= limits.budget:
+            counts = larger
+    return counts
+
+
+def _allowed(wanted: int, channels: int, limits: Limits) -> int:
+    """How many channels go when `wanted` would: not above the largest ratio, and the rest rounded up to a multiple."""
+    kept = channels - min(wanted, math.floor(limits.max_ratio * channels))
+    return channels - min(channels, math.ceil(kept / limits.round_to) * limits.round_to)
+
+
+def _out_of_reach(fewest: int, total_macs: int, limits: Limits) -> str:
+    return (
+        f"prune.target: {limits.budget / total_macs:.3f} of the dense MACs is out of reach; with round_to {limits.round_to}, "
+        f"max_ratio {limits.max_ratio} and the ignored layers, {fewest / total_macs:.3f} to 1.0 can be reached; "
+        f"raise the target or prune.max_ratio, lower prune.round_to, or ignore fewer layers"
+    )

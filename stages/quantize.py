@@ -1,0 +1,23 @@
+"""Turn the fine-tuned model into an int8 ONNX file, calibrated on training images."""
+
+from pipeline.compress.params import QuantizeParams
+from pipeline.compress.quantize import quantize
+from pipeline.entry import run
+from pipeline.files import to_json, write_atomic
+from pipeline.report import Reporter
+from pipeline.stage import Stage
+
+
+def main(stage: Stage, report: Reporter) -> None:
+    result = quantize(
+        stage.dep("artifacts/finetuned"),
+        stage.dep("data/prepared"),
+        stage.out("artifacts/quantized"),
+        stage.params("quantize", QuantizeParams),
+    )
+    write_atomic(stage.out("reports/quantize.json"), to_json(result.metrics()))
+    report.metrics({f"quantize/{name}": value for name, value in result.metrics().items()})
+
+
+if __name__ == "__main__":
+    run("quantize", main)

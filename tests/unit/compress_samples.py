@@ -1,0 +1,125 @@
+"""Small models and prepared data for the tests of pipeline.compress and pipeline.evaluate."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.compress.params import PruneParams, QuantizeParams
+from pipeline.data.augment import normalise
+from pipeline.data.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
+from pipeline.data.shards import Split, Table, write_shards
+from pipeline.models.artifact import save_model
+from pipeline.models.build import build
+from pipeline.models.spec import Architecture, ModelSpec
+from pipeline.tasks.params import TaskParams
+from pipeline.tasks.task import make_task
+
+SIZE = 8
+CLASSES = ["left", "right", "top"]
+ROWS = {"train": 96, "val": 48, "test": 60}
+TASK = make_task(TaskParams(name="classification", label_smoothing=0.0))
+
+
+def prune_params(**changes: Any) -> PruneParams:
+    values: dict[str, Any] = {
+        "target": 0.5,
+        "scope": "global",
+        "importance": "magnitude",
+        "round_to": 1,
+        "max_ratio": 0.9,
+        "ignored": [],
+        "taylor_batches": 2,
+        "batch_size": 16,
+        "seed": 0,
+    }
+    return PruneParams.model_validate(values | changes)
+
+
+def quantize_params(**changes: Any) -> QuantizeParams:
+    values: dict[str, Any] = {
+        "calibration_images": 48,
+        "calibration": "minmax",
+        "batch_size": 16,
+        "per_channel": True,
+        "seed": 0,
+    }
+    return QuantizeParams.model_validate(values | changes)
+
+
+def prepared_data(folder: Path, seed: int = 0) -> Path:
+    """Noise with one bright side that gives the class away, in train, val and test."""
+    generator = np.random.default_rng(seed)
+    splits = {}
+    for name, rows in ROWS.items():
+        labels = np.arange(rows) % len(CLASSES)
+        images = generator.integers(0, 120, (rows, SIZE, SIZE, 3), np.uint8)
+        half = SIZE // 2
+        images[labels == 0, :, :half] += 130
+        images[labels == 1, :, half:] += 130
+        images[labels == 2, :half] += 130
+        folder.mkdir(parents=True, exist_ok=True)
+        table = Table(images.reshape(rows, -1), labels.astype(np.int64), [("noise", row) for row in range(rows)])
+        shards = write_shards(folder, name, table, np.arange(rows), 50)
+        splits[name] = SplitInfo(rows=rows, class_counts=np.bincount(labels).tolist(), shards=shards)
+    manifest = Manifest(
+        classes=CLASSES,
+        height=SIZE,
+        width=SIZE,
+        channels=3,
+        mean=[0.4, 0.4, 0.4],
+        std=[0.25, 0.25, 0.25],
+        splits=splits,
+        source=SourceInfo(name="noise", sha256="0" * 64),
+        quarantined={},
+        duplicates={},
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+def spec_of(name: str, width: int | None = 8, size: int = SIZE, num_classes: int = len(CLASSES)) -> ModelSpec:
+    return ModelSpec(
+        architecture=Architecture(
+            name=name, width=width, dropout=0.0, num_classes=num_classes, channels=3, image_height=size, image_width=size
+        ),
+        classes=(CLASSES if num_classes == len(CLASSES) else [str(label) for label in range(num_classes)]),
+        mean=[0.4, 0.4, 0.4],
+        std=[0.25, 0.25, 0.25],
+        plan={},
+        ancestors={"data": "a" * 64},
+        provenance={"threads": 1},
+    )
+
+
+def network(spec: ModelSpec, seed: int = 0) -> nn.Module:
+    """A built network whose batch norms are not all alike, in eval mode."""
+    torch.manual_seed(seed)
+    model = build(spec.architecture)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return model.eval()
+
+
+def trained(spec: ModelSpec, data: Path, steps: int = 40) -> nn.Module:
+    """A network that has learned the bright sides."""
+    model = network(spec).train()
+    train = Split.open(data, "train")
+    images_BCHW = normalise(train.images(torch.arange(len(train))), torch.tensor(spec.mean), torch.tensor(spec.std))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        torch.autograd.backward(TASK.loss(model(images_BCHW), train.labels).mean())
+        optimizer.step()
+    return model.eval()
+
+
+def saved(folder: Path, spec: ModelSpec, model: nn.Module) -> ModelSpec:
+    return save_model(folder, spec, model)

@@ -1,0 +1,164 @@
+"""The exported file: same answers as the model, same bytes every time, nothing of this machine in it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.compress.export import export_onnx
+from pipeline.compress.runtime import OnnxModel, Parity, onnx_logits, parity, torch_logits
+from pipeline.data.shards import Split
+from pipeline.errors import ArtifactError, CompressionError
+from pipeline.models.artifact import load_model
+from pipeline.models.spec import ModelSpec
+from tests.unit.compress_samples import CLASSES, SIZE, network, prepared_data, saved, spec_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A saved model, its data, and its exported file."""
+
+    folder: Path
+    data: Path
+    spec: ModelSpec
+    model: nn.Module
+    file: Path
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder = tmp_path_factory.mktemp("export")
+    spec = spec_of("resnet20", width=4)
+    model = network(spec)
+    spec = saved(folder / "model", spec, model)
+    export_onnx(spec, model, folder / "model.onnx")
+    return Exported(folder / "model", prepared_data(folder / "data"), spec, model, folder / "model.onnx")
+
+
+def test_the_file_answers_as_the_model(exported: Exported) -> None:
+    test = Split.open(exported.data, "test")
+    rows = torch.arange(len(test))
+    by_file = onnx_logits(OnnxModel(exported.file, threads=1), test, rows, batch_size=16)
+    by_model = torch_logits(exported.model, exported.spec, test, rows, batch_size=16)
+    found = parity(by_file, by_model)
+    assert found.max_diff < 1e-4
+    assert found.agreement == 1.0
+    assert found.images == len(test)
+
+
+@pytest.mark.parametrize("images", [1, 2, 7])
+def test_any_batch_size_and_uint8_pixels(exported: Exported, images: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (images, 3, SIZE, SIZE), np.uint8)
+    model = OnnxModel(exported.file, threads=1)
+    logits = model.logits(pixels)
+    assert logits.shape == (images, len(CLASSES))
+    assert logits.dtype == np.float32
+    assert np.array_equal(logits, model.logits(pixels.astype(np.float32)))
+
+
+def test_inputs_and_outputs_are_named_and_the_batch_is_free(exported: Exported) -> None:
+    graph = onnx.load(exported.file).graph
+    assert [value.name for value in graph.input] == ["pixels"]
+    assert [value.name for value in graph.output] == ["logits"]
+    first, *rest = graph.input[0].type.tensor_type.shape.dim
+    assert first.dim_param
+    assert [dim.dim_value for dim in rest] == [3, SIZE, SIZE]
+
+
+def test_metadata_name_classes_and_origin(exported: Exported) -> None:
+    metadata = OnnxModel(exported.file, threads=1).metadata
+    assert json.loads(metadata["classes"]) == CLASSES
+    assert json.loads(metadata["mean"]) == exported.spec.mean
+    assert json.loads(metadata["std"]) == exported.spec.std
+    assert metadata["espalier.weights"] == exported.spec.digest
+    assert json.loads(metadata["espalier.ancestors"]) == exported.spec.ancestors
+
+
+def test_another_process_writes_the_same_bytes(exported: Exported, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from pipeline.compress.export import export_onnx;"
+        "from pipeline.models.artifact import load_model;"
+        "export_onnx(*load_model(Path(sys.argv[1])), Path(sys.argv[2]))"
+    )
+    again = tmp_path / "again.onnx"
+    subprocess.run([sys.executable, "-c", script, exported.folder, again], cwd=ROOT, check=True, env={"PYTHONHASHSEED": "7"})
+    assert again.read_bytes() == exported.file.read_bytes()
+
+
+def test_the_file_holds_no_path_and_no_trace(exported: Exported) -> None:
+    content = exported.file.read_bytes()
+    for trace in (b"site-packages", b"stack_trace", b".py", str(ROOT).encode(), b"pkg.torch"):
+        assert trace not in content
+
+
+def test_a_missing_operator_is_named_with_its_module() -> None:
+    class Bessel(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.special.bessel_j0(x)  # type: ignore[no-any-return]
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 3), Bessel())
+    with pytest.raises(CompressionError, match=r"operator 'prims.bessel_j0' of module '2' has no ONNX form"):
+        export_onnx(spec_of("mlp"), model, Path("never-written.onnx"))
+
+
+def test_a_forward_pass_that_looks_at_its_values_is_named() -> None:
+    class Choosing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 0 else -x
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 3), Choosing())
+    with pytest.raises(CompressionError, match=r"module '2': .* must not depend on the values of its input"):
+        export_onnx(spec_of("mlp"), model, Path("never-written.onnx"))
+
+
+def test_a_corrupt_file_is_named(exported: Exported, tmp_path: Path) -> None:
+    corrupt = tmp_path / "corrupt.onnx"
+    corrupt.write_bytes(exported.file.read_bytes()[:1000])
+    with pytest.raises(ArtifactError, match=r"corrupt.onnx: not a readable ONNX file"):
+        OnnxModel(corrupt, threads=1)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"absent.onnx: not a readable ONNX file"):
+        OnnxModel(tmp_path / "absent.onnx", threads=1)
+
+
+def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "foreign", [value], [result])
+    opset = onnx.helper.make_opsetid("", 18)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "foreign.onnx")
+    with pytest.raises(ArtifactError, match=r"foreign.onnx: its inputs and outputs are \['x', 'y'\]"):
+        OnnxModel(tmp_path / "foreign.onnx", threads=1)
+
+
+def test_parity_is_the_largest_difference_and_the_share_of_equal_answers() -> None:
+    first = np.array([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0], [1.0, 0.0]], np.float32)
+    second = np.array([[1.0, 2.5], [3.0, 0.0], [0.0, 1.0], [1.0, 4.0]], np.float32)
+    assert parity(first, second) == Parity(max_diff=4.0, agreement=0.75, images=4)
+
+
+def test_a_loaded_model_exports_to_the_same_bytes(exported: Exported, tmp_path: Path) -> None:
+    spec, model = load_model(exported.folder)
+    export_onnx(spec, model, tmp_path / "loaded.onnx")
+    assert (tmp_path / "loaded.onnx").read_bytes() == exported.file.read_bytes()

@@ -1,0 +1,339 @@
+"""Pruning: the right channels go, the target is met, and the plan gives torch-pruning's own network."""
+
+import copy
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from pipeline.compress.cost import count_macs, module_macs
+from pipeline.compress.groups import ChannelGroup, Member, trace_groups
+from pipeline.compress.importance import score_groups
+from pipeline.compress.prune import example, make_plan, prune, verify
+from pipeline.compress.search import Layer, Limits, layers_of, remaining_macs, select
+from pipeline.data.shards import Split
+from pipeline.errors import CompressionError
+from pipeline.files import sha256_file
+from pipeline.models.artifact import load_model, read_spec
+from pipeline.models.plan import KeptChannels, apply_plan
+from pipeline.models.spec import ModelSpec
+from tests.unit.compress_samples import TASK, network, prepared_data, prune_params, saved, spec_of, trained
+
+NETWORKS = ["resnet20", "vgg11", "mobilenetv2", "mlp"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def train(data: Path) -> Split:
+    return Split.open(data, "train")
+
+
+def plan_of(name: str, train: Split, width: int = 8, **changes: object) -> tuple[ModelSpec, nn.Module, dict[str, KeptChannels]]:
+    spec = spec_of(name, width)
+    dense = network(spec)
+    return spec, dense, make_plan(dense, spec, train, prune_params(**changes), TASK)
+
+
+def fraction(dense: nn.Module, plan: dict[str, KeptChannels]) -> float:
+    shape = (3, 8, 8)
+    return count_macs(apply_plan(copy.deepcopy(dense), plan), shape) / count_macs(dense, shape)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_the_target_is_met_and_not_missed_by_more_than_a_rounding_step(name: str, scope: str, train: Split) -> None:
+    spec, dense, plan = plan_of(name, train, scope=scope, round_to=2, max_ratio=0.9)
+    total = count_macs(dense, (3, 8, 8))
+    largest_step = max(largest_rounding_step(dense, spec, round_to=2), 1)
+    assert 0.5 - largest_step / total <= fraction(dense, plan) <= 0.5
+
+
+def largest_rounding_step(dense: nn.Module, spec: ModelSpec, round_to: int) -> int:
+    """MACs that the dearest group frees when it alone loses `round_to` channels of the dense model."""
+    shape = (3, 8, 8)
+    total = count_macs(dense, shape)
+    groups = trace_groups(copy.deepcopy(dense), example(spec), [])
+    layers = layers_of(dense, module_macs(dense, shape))
+    first = torch.arange(round_to)
+    return max(total - remaining_macs([group], [first], layers, total) for group in groups)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_plan_gives_the_same_bits_as_torch_pruning(name: str, train: Split) -> None:
+    spec, dense, plan = plan_of(name, train, target=0.6)
+    theirs = copy.deepcopy(dense)
+    graph = tp.DependencyGraph().build_dependency(theirs, (example(spec),), verbose=False)
+    for name_, kept in plan.items():
+        module = theirs.get_submodule(name_)
+        if isinstance(module, nn.Conv2d | nn.Linear) and kept.out is not None:
+            prune_out = tp.prune_linear_out_channels if isinstance(module, nn.Linear) else tp.prune_conv_out_channels
+            size = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+            gone = sorted(set(range(dense_outputs(dense, name_))) - set(kept.out))
+            if size == dense_outputs(dense, name_) and gone:  # not cut yet, together with an earlier module of its group
+                graph.get_pruning_group(module, prune_out, gone).prune()
+    ours = apply_plan(copy.deepcopy(dense), plan)
+    assert plan
+    with torch.no_grad():
+        assert torch.equal(ours(example(spec)), theirs(example(spec)))
+
+
+def dense_outputs(dense: nn.Module, name: str) -> int:
+    module = dense.get_submodule(name)
+    return module.out_features if isinstance(module, nn.Linear) else module.out_channels  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "bn_scale", "taylor"])
+def test_every_importance_prunes_and_repeats(importance: str, train: Split) -> None:
+    _, dense, plan = plan_of("resnet20", train, importance=importance)
+    assert fraction(dense, plan) <= 0.5
+    assert plan_of("resnet20", train, importance=importance)[2] == plan
+
+
+def test_taylor_depends_on_the_images_chosen_by_the_seed(train: Split) -> None:
+    plans = [plan_of("resnet20", train, importance="taylor", taylor_batches=1, batch_size=2, seed=seed)[2] for seed in (0, 1)]
+    assert plans[0] != plans[1]
+
+
+def test_the_least_important_channels_go(train: Split) -> None:
+    spec = spec_of("mlp", width=8)
+    dense = network(spec)
+    weak = [1, 4, 6]
+    first, second = [module for module in dense.modules() if isinstance(module, nn.Linear)][:2]
+    with torch.no_grad():
+        first.weight[weak] *= 0.01
+        second.weight[:, weak] *= 0.01
+    plan = make_plan(dense, spec, train, prune_params(target=0.65), TASK)
+    name = next(name for name, module in dense.named_modules() if module is first)
+    assert plan[name].out == [0, 2, 3, 5, 7]
+
+
+def test_the_same_fraction_of_every_layer(train: Split) -> None:
+    _, dense, plan = plan_of("vgg11", train, scope="layer")
+    fractions = [
+        len(kept.out) / module.out_channels
+        for name, kept in plan.items()
+        if isinstance(module := dense.get_submodule(name), nn.Conv2d) and kept.out is not None
+    ]
+    assert len(fractions) == sum(isinstance(module, nn.Conv2d) for module in dense.modules())
+    assert max(fractions) - min(fractions) <= 2 / 8  # one channel of the narrowest layer, taken or given back
+
+
+def test_kept_channels_are_multiples_and_no_layer_loses_more_than_allowed(train: Split) -> None:
+    _, dense, plan = plan_of("resnet20", train, width=16, target=0.4, round_to=4, max_ratio=0.5)
+    for name, kept in plan.items():
+        module = dense.get_submodule(name)
+        if isinstance(module, nn.Conv2d) and kept.out is not None:
+            assert len(kept.out) % 4 == 0
+            assert len(kept.out) >= math.ceil(module.out_channels * 0.5)
+
+
+def test_outputs_and_image_channels_stay(train: Split) -> None:
+    _, dense, plan = plan_of("resnet20", train, target=0.2, max_ratio=0.95)
+    stem = next(name for name, module in dense.named_modules() if isinstance(module, nn.Conv2d))
+    assert plan[stem].in_ is None
+    assert plan["head"].out is None
+
+
+def test_an_ignored_module_keeps_its_outputs_and_all_that_depend_on_them(train: Split) -> None:
+    _, dense, plan = plan_of("resnet20", train, target=0.7, ignored=["stages.0.0.conv2"])
+    assert apply_plan(copy.deepcopy(dense), plan).get_submodule("stages.0.0.conv2").out_channels == 8
+    stem = next(name for name, module in dense.named_modules() if isinstance(module, nn.Conv2d))
+    assert stem not in plan or plan[stem].out is None  # the residual sum ties it to the ignored one
+
+
+def test_a_target_of_all_removes_nothing(train: Split) -> None:
+    assert plan_of("resnet20", train, target=1.0)[2] == {}
+
+
+def test_the_plan_survives_json(train: Split) -> None:
+    spec, _, plan = plan_of("resnet20", train)
+    again = ModelSpec.model_validate_json(spec.model_copy(update={"plan": plan}).model_dump_json())
+    assert again.plan == plan
+
+
+def test_pruning_leaves_the_model_alone(train: Split) -> None:
+    spec = spec_of("resnet20")
+    dense = network(spec)
+    before = {name: tensor.clone() for name, tensor in dense.state_dict().items()}
+    make_plan(dense, spec, train, prune_params(importance="taylor"), TASK)
+    assert all(torch.equal(before[name], tensor) for name, tensor in dense.state_dict().items())
+    assert all(parameter.grad is None for parameter in dense.parameters())
+
+
+def test_an_unreachable_target_says_what_can_be_reached(train: Split) -> None:
+    with pytest.raises(CompressionError, match=r"prune.target: 0\.010 .* out of reach; .* 0\.\d+ to 1.0 can be reached"):
+        plan_of("resnet20", train, target=0.01, max_ratio=0.5)
+
+
+def test_an_unknown_ignored_module_names_the_nearest(train: Split) -> None:
+    with pytest.raises(CompressionError, match=r"no module 'stages.0.0.conv3'; did you mean 'stages.0.0.conv\d'"):
+        plan_of("resnet20", train, ignored=["stages.0.0.conv3"])
+
+
+def test_no_layer_with_a_score_is_an_error(train: Split) -> None:
+    with pytest.raises(CompressionError, match="no layer of this network can be pruned by importance 'bn_scale'"):
+        plan_of("mlp", train, importance="bn_scale")
+
+
+class Gated(nn.Module):
+    """A parameter outside any layer follows the channels of a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.gain = nn.Parameter(torch.ones(1, 8, 1, 1))
+        self.inner = nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.head(self.inner(self.conv(pixels) * self.gain).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_a_parameter_outside_any_layer_is_named_and_can_be_ignored() -> None:
+    pixels = torch.randn(2, 3, 8, 8)
+    with pytest.raises(CompressionError, match=r"'gain' \(a parameter outside any layer\) .* to prune.ignored: conv"):
+        trace_groups(Gated(), pixels, [])
+    assert [group.root for group in trace_groups(Gated(), pixels, ["conv"])] == ["inner"]
+
+
+def test_a_network_that_cannot_be_traced_is_named() -> None:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 8, 3)
+            self.second = nn.Conv2d(4, 8, 3)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.second(self.first(pixels))  # type: ignore[no-any-return]
+
+    with pytest.raises(CompressionError, match=r"cannot be traced for pruning .* 'second'"):
+        trace_groups(Broken(), torch.randn(2, 3, 8, 8), [])
+
+
+class Branches(nn.Module):
+    """Two convolutions side by side, then a grouped one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(3, 4, 1)
+        self.right = nn.Conv2d(3, 6, 1)
+        self.join = nn.Conv2d(10, 8, 1)
+        self.grouped = nn.Conv2d(8, 12, 3, padding=1, groups=2)
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        joined = self.join(torch.cat([self.left(pixels), self.right(pixels)], dim=1))
+        return self.head(self.grouped(joined).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_concatenated_and_grouped_convolutions(train: Split) -> None:
+    torch.manual_seed(0)
+    dense = Branches().eval()
+    plan = make_plan(dense, spec_of("mlp"), train, prune_params(target=0.5, scope="layer"), TASK)
+    pruned = apply_plan(copy.deepcopy(dense), plan)
+    assert fraction(dense, plan) <= 0.5
+    assert pruned.get_submodule("grouped").groups == 2
+    kept = plan["grouped"].in_
+    assert kept is not None
+    assert [index for index in kept if index < 4] == [index - 4 for index in kept if index >= 4]
+
+
+def hand_made_group(root: str, then: str, channels: int) -> ChannelGroup:
+    every = torch.arange(channels)
+    return ChannelGroup(root, channels, 1, (Member(root, "out", every, every), Member(then, "in", every, every)), None)
+
+
+def test_search_removes_the_lowest_scores_until_the_budget_holds() -> None:
+    layers = {"a": Layer(30, 10, 3, False), "b": Layer(200, 20, 10, False), "c": Layer(60, 3, 20, False)}
+    groups = [hand_made_group("a", "b", 10), hand_made_group("b", "c", 20)]
+    scores = [torch.arange(10.0), torch.full((20,), 100.0)]
+    removed = select(groups, scores, layers, 290, Limits(budget=210, scope="global", round_to=1, max_ratio=0.5))
+    # Each channel of a costs 3 in a and 20 in b: four of them free 92, three only 69.
+    assert [channels.tolist() for channels in removed] == [[0, 1, 2, 3], []]
+    assert remaining_macs(groups, removed, layers, 290) == 198
+
+
+def test_search_gives_equal_scores_in_the_order_of_channels() -> None:
+    layers = {"a": Layer(30, 10, 3, False), "b": Layer(200, 20, 10, False)}
+    removed = select([hand_made_group("a", "b", 10)], [torch.ones(10)], layers, 230, Limits(161, "global", 1, 0.9))
+    assert removed[0].tolist() == [0, 1, 2]
+
+
+def test_depthwise_macs_follow_their_channels_once() -> None:
+    every = torch.arange(8)
+    group = ChannelGroup("d", 8, 1, (Member("d", "out", every, every),), None)
+    assert remaining_macs([group], [torch.arange(2)], {"d": Layer(80, 8, 8, True)}, 100) == 80
+
+
+def test_a_wrong_plan_does_not_pass_the_check(train: Split) -> None:
+    spec, dense, plan = plan_of("mlp", train)
+    ours, theirs = (apply_plan(copy.deepcopy(dense), plan) for _ in range(2))
+    with torch.no_grad():
+        next(ours.parameters())[0, 0] += 1
+    with pytest.raises(CompressionError, match=r"is not cut as the dependency graph asks"):
+        verify(ours, theirs, example(spec))
+
+
+def test_a_group_whose_weights_are_all_zero_goes_first(train: Split) -> None:
+    spec = spec_of("vgg11")
+    dense = network(spec)
+    groups = trace_groups(dense, example(spec), [])
+    root = dense.get_submodule(groups[0].root)
+    members = [dense.get_submodule(member.module) for member in groups[0].members]
+    with torch.no_grad():
+        for module in (root, *members):
+            module.weight.zero_()  # type: ignore[operator]
+    _, scores = score_groups(groups, "magnitude")
+    assert not scores[0].any()
+    assert all(score.isfinite().all() for score in scores)
+
+
+def test_prune_saves_an_artifact_and_reports_both_models(data: Path, tmp_path: Path) -> None:
+    spec = spec_of("resnet20")
+    dense = saved(tmp_path / "dense", spec, trained(spec, data))
+    report = prune(tmp_path / "dense", data, tmp_path / "pruned", prune_params(target=0.6), TASK)
+    pruned, model = load_model(tmp_path / "pruned")
+    assert pruned.ancestors == {"data": "a" * 64, "dense": dense.digest}
+    assert pruned.provenance == dense.provenance
+    values = report.metrics()
+    assert values["dense_val_top1"] > 0.9
+    assert values["macs"] == count_macs(model, (3, 8, 8)) <= 0.6 * values["dense_macs"]
+    assert values["macs_fraction"] == round(values["macs"] / values["dense_macs"], 6)
+    assert values["size_bytes"] == (tmp_path / "pruned" / "weights.safetensors").stat().st_size < values["dense_size_bytes"]
+    assert 0 <= values["val_top1"] <= 1
+
+
+def test_two_runs_give_the_same_bytes(data: Path, tmp_path: Path) -> None:
+    spec = spec_of("resnet20")
+    saved(tmp_path / "dense", spec, network(spec))
+    for name in ("one", "two"):
+        prune(tmp_path / "dense", data, tmp_path / name, prune_params(importance="taylor"), TASK)
+    for file in ("model.json", "weights.safetensors"):
+        assert sha256_file(tmp_path / "one" / file) == sha256_file(tmp_path / "two" / file)
+
+
+def test_a_pruned_model_is_not_pruned_again(data: Path, tmp_path: Path) -> None:
+    spec = spec_of("mlp")
+    saved(tmp_path / "dense", spec, network(spec))
+    prune(tmp_path / "dense", data, tmp_path / "pruned", prune_params(), TASK)
+    assert read_spec(tmp_path / "pruned").plan
+    with pytest.raises(CompressionError, match="is already pruned"):
+        prune(tmp_path / "pruned", data, tmp_path / "again", prune_params(), TASK)
+    assert not (tmp_path / "again").exists()

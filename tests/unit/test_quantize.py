@@ -1,0 +1,135 @@
+"""int8: it runs, agrees with its parent, is smaller, repeats, and is calibrated on every class."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from pipeline.compress.quantize import QuantizeReport, calibration_indices, quantize
+from pipeline.compress.runtime import OnnxModel
+from pipeline.data.shards import Split
+from pipeline.errors import ArtifactError, CompressionError
+from pipeline.files import sha256_file
+from pipeline.models.artifact import load_model, onnx_path, read_spec
+from pipeline.models.spec import ModelSpec
+from tests.unit.compress_samples import CLASSES, prepared_data, quantize_params, saved, spec_of, trained
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    data: Path
+    parent: Path
+    folder: Path
+    spec: ModelSpec
+    report: QuantizeReport
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
+    folder = tmp_path_factory.mktemp("quantize")
+    data = prepared_data(folder / "data")
+    spec = spec_of("resnet20", width=16)
+    spec = saved(folder / "finetuned", spec, trained(spec, data))
+    report = quantize(folder / "finetuned", data, folder / "quantized", quantize_params())
+    return Quantized(data, folder / "finetuned", folder / "quantized", spec, report)
+
+
+def test_the_int8_file_agrees_with_its_parent(quantized: Quantized) -> None:
+    values = quantized.report.metrics()
+    assert values["export_max_diff"] < 1e-4
+    assert values["export_agreement"] == 1.0
+    assert values["int8_agreement"] > 0.95
+    assert values["float_val_top1"] > 0.95
+    assert abs(values["val_top1"] - values["float_val_top1"]) < 0.05
+    assert values["int8_max_diff"] > values["export_max_diff"]
+
+
+def test_weights_are_int8_and_activations_uint8(quantized: Quantized) -> None:
+    graph = onnx.load(onnx_path(quantized.folder)).graph
+    kinds = Counter(tensor.data_type for tensor in graph.initializer if tensor.name.endswith("_quantized"))
+    assert kinds[onnx.TensorProto.INT8] == 22  # 19 convolutions, 2 of shortcuts, the head
+    zero_points = {tensor.name: tensor.data_type for tensor in graph.initializer if tensor.name.endswith("zero_point")}
+    activations = [zero_points[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert activations
+    assert set(activations) == {onnx.TensorProto.UINT8}
+
+
+def test_weights_have_a_scale_for_each_channel(quantized: Quantized) -> None:
+    graph = onnx.load(onnx_path(quantized.folder)).graph
+    sizes = [tuple(tensor.dims) for tensor in graph.initializer if tensor.name.endswith("weight_scale")]
+    assert (16,) in sizes
+
+
+def test_the_file_is_smaller_and_its_size_is_reported(quantized: Quantized) -> None:
+    values = quantized.report.metrics()
+    assert values["size_bytes"] == onnx_path(quantized.folder).stat().st_size
+    assert values["size_fraction"] < 0.5
+
+
+def test_the_artifact_knows_its_parent_and_its_parity(quantized: Quantized) -> None:
+    spec = read_spec(quantized.folder)
+    assert spec.ancestors == {"data": "a" * 64, "finetuned": quantized.spec.digest}
+    assert spec.provenance["int8_agreement"] == quantized.report.int8.agreement
+    assert spec.provenance["int8_max_diff"] == quantized.report.int8.max_diff
+    assert spec.architecture == quantized.spec.architecture
+    with pytest.raises(ArtifactError, match="holds an ONNX graph"):
+        load_model(quantized.folder)
+
+
+def test_the_file_names_its_classes(quantized: Quantized) -> None:
+    metadata = OnnxModel(onnx_path(quantized.folder), threads=1).metadata
+    assert metadata["classes"] == '["left", "right", "top"]'
+    assert metadata["espalier.weights"] == quantized.spec.digest
+
+
+def test_again_gives_the_same_bytes_and_leaves_nothing_behind(quantized: Quantized, tmp_path: Path) -> None:
+    quantize(quantized.parent, quantized.data, tmp_path / "again", quantize_params())
+    for name in ("model.json", "model.onnx"):
+        assert sha256_file(tmp_path / "again" / name) == sha256_file(quantized.folder / name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["again", "model.json", "model.onnx"]
+    assert b"/" not in (tmp_path / "again" / "model.json").read_bytes()
+
+
+@pytest.mark.parametrize("calibration", ["entropy", "percentile"])
+def test_other_calibrations_run(quantized: Quantized, tmp_path: Path, calibration: str) -> None:
+    params = quantize_params(calibration=calibration, calibration_images=12)
+    report = quantize(quantized.parent, quantized.data, tmp_path / "out", params)
+    assert report.int8.agreement > 0.8
+
+
+def test_calibration_images_are_spread_over_the_classes_by_seed(quantized: Quantized) -> None:
+    labels = Split.open(quantized.data, "train").labels
+    chosen = calibration_indices(labels, CLASSES, quantize_params(calibration_images=10))
+    assert torch.bincount(labels[chosen]).tolist() == [4, 3, 3]
+    assert len(set(chosen.tolist())) == 10
+    assert torch.equal(chosen, calibration_indices(labels, CLASSES, quantize_params(calibration_images=10)))
+    assert not torch.equal(chosen, calibration_indices(labels, CLASSES, quantize_params(calibration_images=10, seed=1)))
+
+
+def test_a_rare_class_gives_all_it_has() -> None:
+    labels = torch.tensor([0] * 20 + [1] * 2)
+    chosen = calibration_indices(labels, ["common", "rare"], quantize_params(calibration_images=10))
+    assert torch.bincount(labels[chosen]).tolist() == [8, 2]
+
+
+def test_a_class_without_an_image_is_named() -> None:
+    with pytest.raises(CompressionError, match="class 'right' has no training image to calibrate on"):
+        calibration_indices(torch.tensor([0, 0, 2]), CLASSES, quantize_params())
+
+
+def test_fewer_images_than_classes_are_too_few() -> None:
+    with pytest.raises(CompressionError, match=r"calibration_images is 2, but there are 3 classes; raise it to 3"):
+        calibration_indices(torch.tensor([0, 1, 2]), CLASSES, quantize_params(calibration_images=2))
