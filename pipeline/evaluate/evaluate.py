@@ -1,0 +1,153 @@
+"""One variant on the test split, measured on the file that would be deployed. Letters: N samples, K classes."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pipeline.compress.cost import count_macs, count_params, input_shape
+from pipeline.compress.export import export_onnx
+from pipeline.compress.runtime import OnnxModel, Parity, onnx_logits, parity, torch_logits
+from pipeline.data.manifest import read_manifest
+from pipeline.data.shards import Split
+from pipeline.errors import ArtifactError
+from pipeline.evaluate.answers import Answers
+from pipeline.evaluate.latency import Latency, measure_latency
+from pipeline.evaluate.params import EvaluateParams
+from pipeline.files import atomic_dir, to_json, write_atomic
+from pipeline.models.artifact import load_model, onnx_path, read_spec
+from pipeline.models.build import rebuild
+from pipeline.models.spec import ONNX_NAME, ModelSpec
+from pipeline.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Outs:
+    """Where an evaluation goes; exported and pictures are folders."""
+
+    exported: Path
+    metrics: Path
+    latency: Path
+    reliability: Path
+    confusion: Path
+    classes: Path
+    pictures: Path
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """metrics: as in metrics.json. All but the latency is the same in every run on the same machine."""
+
+    metrics: dict[str, float]
+    latency: Latency
+
+    def reported(self) -> dict[str, float]:
+        """Every number, for a reporter."""
+        timed = {name: value for name, value in self.latency.record().items() if isinstance(value, int | float)}
+        return self.metrics | timed
+
+
+def evaluate(artifact: Path, dense: Path, data: Path, outs: Outs, params: EvaluateParams, task: Task) -> Evaluation:
+    """Export an artifact (an int8 one is a file already), measure the file on the test split, write every out.
+
+    dense: the artifact against which speed is stated; may be `artifact` itself.
+    Everything is computed before the first out is written. Raises CompressionError where the model cannot
+    be exported, ArtifactError and DataError where an input is unusable or they do not belong together.
+    """
+    spec = read_spec(artifact)
+    _check_classes(spec, artifact, data)
+    test = Split.open(data, "test")
+    with tempfile.TemporaryDirectory(prefix="espalier-evaluate-") as name:
+        file = Path(name) / ONNX_NAME
+        agreement = _deploy(spec, artifact, file, test, params)
+        logits_NK = onnx_logits(OnnxModel(file, params.latency.threads), test, torch.arange(len(test)), params.batch_size)
+        answers = Answers.of(logits_NK, test, spec.classes, params)
+        metrics = answers.metrics(task) | agreement.metrics() | _cost(spec, file)
+        dense_file = file if dense == artifact else _export(dense, Path(name) / "dense.onnx")
+        evaluation = Evaluation(metrics, measure_latency(file, dense_file, input_shape(spec), params.latency))
+        _write(outs, file, agreement, answers, evaluation)
+    return evaluation
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Parity of the exported file, and with what it was compared."""
+
+    against: str
+    parity: Parity
+
+    def record(self) -> dict[str, str | int | float]:
+        """parity.json."""
+        found = self.parity
+        return {"against": self.against, "max_diff": found.max_diff, "agreement": found.agreement, "images": found.images}
+
+    def metrics(self) -> dict[str, float]:
+        return {"parity_max_diff": self.parity.max_diff, "parity_agreement": self.parity.agreement}
+
+
+def _export(artifact: Path, file: Path) -> Path:
+    export_onnx(*load_model(artifact), file)
+    return file
+
+
+def _deploy(spec: ModelSpec, artifact: Path, file: Path, test: Split, params: EvaluateParams) -> Agreement:
+    """Put the deployable file at `file` and say how far its answers are from the model's.
+
+    A float export is compared with the torch model. An int8 file is its model; how far it is from its
+    float parent was measured when it was made.
+    """
+    assert spec.weights is not None, "read_spec() returns specs with weights"
+    if spec.weights.kind == "onnx":
+        shutil.copyfile(onnx_path(artifact), file)
+        return Agreement("the float export, when quantized", _recorded_parity(spec, artifact))
+    spec, model = load_model(artifact)
+    export_onnx(spec, model, file)
+    rows = torch.linspace(0, len(test) - 1, min(params.parity_images, len(test))).long()
+    exported = onnx_logits(OnnxModel(file, params.latency.threads), test, rows, params.batch_size)
+    return Agreement("the torch model", parity(torch_logits(model, spec, test, rows, params.batch_size), exported))
+
+
+def _recorded_parity(spec: ModelSpec, artifact: Path) -> Parity:
+    try:
+        return Parity(
+            max_diff=float(spec.provenance["int8_max_diff"]),
+            agreement=float(spec.provenance["int8_agreement"]),
+            images=int(spec.provenance["int8_images"]),
+        )
+    except KeyError as error:
+        raise ArtifactError(f"{artifact}: its provenance lacks {error}; make it again: `dvc repro --force quantize`") from error
+
+
+def _cost(spec: ModelSpec, file: Path) -> dict[str, float]:
+    """MACs and parameters of the network that the spec describes (int8 does the same work), bytes of the file."""
+    model = rebuild(spec)
+    return {"macs": count_macs(model, input_shape(spec)), "params": count_params(model), "size_bytes": file.stat().st_size}
+
+
+def _write(outs: Outs, file: Path, agreement: Agreement, answers: Answers, evaluation: Evaluation) -> None:
+    texts = {
+        outs.metrics: to_json(evaluation.metrics),
+        outs.latency: to_json(evaluation.latency.record()),
+        outs.reliability: answers.reliability_csv(),
+        outs.confusion: answers.confusion_csv(),
+        outs.classes: answers.classes_csv(),
+    }
+    pictures = answers.pictures()
+    with atomic_dir(outs.exported) as partial:
+        shutil.copyfile(file, partial / ONNX_NAME)
+        (partial / "parity.json").write_text(to_json(agreement.record()), encoding="utf-8")
+    for path, text in texts.items():
+        write_atomic(path, text)
+    with atomic_dir(outs.pictures) as partial:
+        for name, content in pictures.items():
+            (partial / name).write_bytes(content)
+
+
+def _check_classes(spec: ModelSpec, artifact: Path, data: Path) -> None:
+    classes = read_manifest(data).classes
+    if classes != spec.classes:
+        raise ArtifactError(
+            f"{artifact}: its classes are {spec.classes}, but {data} has {classes}; train on these data first (`dvc repro`)"
+        )

@@ -1,0 +1,77 @@
+"""Pictures of an evaluation as PNG bytes, equal for equal numbers. Letters: N, C, H, W, K classes."""
+
+import io
+import math
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pipeline.evaluate.metrics import Ints, Reliability
+
+DPI = 100
+LABELLED_CLASSES = 20
+"""Above this many classes a matrix shows no names and no numbers: they would overlap."""
+COLUMNS = 8
+MIDDLE = 0.5
+"""Of the colour scale: darker cells get white numbers."""
+
+
+def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
+    """Rows of the confusion matrix, each divided by its sum; counts are written into the cells."""
+    support = confusion_KK.sum(axis=1, keepdims=True)
+    shares = confusion_KK / np.maximum(support, 1)
+    figure = Figure(figsize=(7, 6))
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="actual", title="Confusion")
+    if len(classes) <= LABELLED_CLASSES:
+        axes.set_xticks(range(len(classes)), _plain(classes), rotation=45, ha="right")
+        axes.set_yticks(range(len(classes)), _plain(classes))
+        for actual, predicted in np.argwhere(confusion_KK > 0).tolist():
+            colour = "white" if shares[actual, predicted] > MIDDLE else "black"
+            count = str(confusion_KK[actual, predicted])
+            axes.text(predicted, actual, count, ha="center", va="center", color=colour, fontsize=8)
+    return _png(figure)
+
+
+def draw_reliability(bins: Reliability) -> bytes:
+    """Accuracy against confidence, with the diagonal of a calibrated model, and how many answers fall in each bin."""
+    width = 1 / len(bins.lower)
+    figure = Figure(figsize=(6, 6))
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    above.bar(bins.lower, bins.accuracy, width=width, align="edge", edgecolor="black", label="accuracy")
+    above.plot([0, 1], [0, 1], linestyle="--", color="grey", label="calibrated")
+    above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=f"Reliability (ECE {bins.ece:.4f})")
+    above.legend(loc="upper left")
+    below.bar(bins.lower, bins.count, width=width, align="edge", edgecolor="black")
+    below.set(xlabel="confidence", ylabel="images")
+    return _png(figure)
+
+
+def draw_worst(images_NCHW: npt.NDArray[np.uint8], captions: list[str]) -> bytes:
+    """A grid of images with a caption each; says so where there is none to show."""
+    rows = max(1, math.ceil(len(captions) / COLUMNS))
+    figure = Figure(figsize=(COLUMNS * 1.5, rows * 1.9 + 0.4))
+    figure.suptitle("Most confidently wrong" if captions else "No wrong answer")
+    for axes in figure.subplots(rows, COLUMNS, squeeze=False).flat:
+        axes.set_axis_off()
+    for axes, image_CHW, caption in zip(figure.axes, images_NCHW, captions, strict=False):
+        grey = image_CHW.shape[0] == 1
+        axes.imshow(image_CHW[0] if grey else image_CHW.transpose(1, 2, 0), cmap="gray" if grey else None, vmin=0, vmax=255)
+        axes.set_title(_plain([caption])[0], fontsize=7)
+    return _png(figure)
+
+
+def _plain(texts: list[str]) -> list[str]:
+    """Class names as they are: a dollar sign would start a formula."""
+    return [text.replace("$", r"\$") for text in texts]
+
+
+def _png(figure: Figure) -> bytes:
+    figure.set_layout_engine("tight")
+    FigureCanvasAgg(figure)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+    return content.getvalue()

@@ -1,0 +1,52 @@
+"""Pictures are PNG files of the right content, the same bytes every time."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.evaluate.metrics import Reliability, reliability
+from pipeline.evaluate.pictures import draw_confusion, draw_reliability, draw_worst
+
+
+def bins() -> Reliability:
+    confident = np.linspace(0.5, 1, 20)
+    return reliability(np.stack([confident, 1 - confident], axis=1), np.arange(20) % 2, bins=10)
+
+
+def opened(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    assert image.format == "PNG"
+    return image
+
+
+def test_pictures_are_the_same_bytes_every_time() -> None:
+    confusion = np.array([[5, 1], [0, 4]])
+    images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+    for _ in range(2):
+        assert draw_confusion(confusion, ["a", "b"]) == draw_confusion(confusion, ["a", "b"])
+        assert draw_reliability(bins()) == draw_reliability(bins())
+        assert draw_worst(images, ["a", "b"]) == draw_worst(images, ["a", "b"])
+
+
+def test_other_numbers_are_another_picture() -> None:
+    assert draw_confusion(np.eye(2, dtype=np.int64), ["a", "b"]) != draw_confusion(np.ones((2, 2), np.int64), ["a", "b"])
+
+
+@pytest.mark.parametrize("classes", [2, 20, 120])
+def test_confusion_of_few_and_many_classes(classes: int) -> None:
+    opened(draw_confusion(np.eye(classes, dtype=np.int64), [f"${name}_" for name in range(classes)]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_worst_shows_grey_and_colour(channels: int) -> None:
+    images = np.full((9, channels, 4, 4), 200, np.uint8)
+    tall = opened(draw_worst(images, [f"{row}" for row in range(9)]))
+    flat = opened(draw_worst(images[:3], ["a", "b", "c"]))
+    assert tall.height > flat.height  # a second row
+
+
+def test_worst_of_a_perfect_model_is_a_picture_too() -> None:
+    opened(draw_worst(np.zeros((0, 3, 4, 4), np.uint8), []))

@@ -1,0 +1,203 @@
+"""One variant measured whole: every out is there, says the same twice, and belongs to the deployed file."""
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import log_loss
+
+from pipeline.compress.cost import count_macs, count_params
+from pipeline.compress.quantize import quantize
+from pipeline.compress.runtime import OnnxModel
+from pipeline.data.manifest import read_manifest, write_manifest
+from pipeline.data.shards import Split
+from pipeline.errors import ArtifactError, EspalierError
+from pipeline.evaluate.evaluate import Evaluation, Outs, evaluate
+from pipeline.evaluate.latency import device_name
+from pipeline.evaluate.metrics import softmax
+from pipeline.evaluate.params import EvaluateParams, LatencyParams
+from pipeline.models.artifact import load_model
+from tests.unit.compress_samples import CLASSES, ROWS, TASK, prepared_data, quantize_params, saved, spec_of, trained
+
+DETERMINISTIC = ("metrics", "reliability", "confusion", "classes")
+
+
+def evaluate_params() -> EvaluateParams:
+    latency = LatencyParams(warmup=1, repeats=20, threads=1)
+    return EvaluateParams(batch_size=16, parity_images=10, calibration_bins=5, worst_images=9, latency=latency)
+
+
+def outs_in(folder: Path) -> Outs:
+    reports = folder / "reports"
+    return Outs(
+        exported=folder / "exported",
+        metrics=reports / "metrics.json",
+        latency=reports / "latency.json",
+        reliability=reports / "reliability.csv",
+        confusion=reports / "confusion.csv",
+        classes=reports / "classes.csv",
+        pictures=reports / "pictures",
+    )
+
+
+@dataclass(frozen=True)
+class Variants:
+    data: Path
+    floats: Path
+    ints: Path
+    outs: Outs
+    evaluation: Evaluation
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> Variants:
+    folder = tmp_path_factory.mktemp("evaluate")
+    data = prepared_data(folder / "data")
+    spec = spec_of("vgg11", width=4)
+    saved(folder / "finetuned", spec, trained(spec, data, steps=12))
+    quantize(folder / "finetuned", data, folder / "quantized", quantize_params())
+    outs = outs_in(folder / "floats")
+    evaluation = evaluate(folder / "finetuned", folder / "finetuned", data, outs, evaluate_params(), TASK)
+    return Variants(data, folder / "finetuned", folder / "quantized", outs, evaluation)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def test_metrics_are_those_of_the_deployed_file(variants: Variants) -> None:
+    test = Split.open(variants.data, "test")
+    logits = OnnxModel(variants.outs.exported / "model.onnx", threads=1).logits(test.images(torch.arange(len(test))).numpy())
+    labels = test.labels.numpy()
+    metrics = loaded(variants.outs.metrics)
+    assert metrics == variants.evaluation.metrics
+    assert metrics["top1"] == (logits.argmax(axis=1) == labels).mean()
+    assert metrics["top5"] == 1.0  # of three classes
+    assert metrics["loss"] == pytest.approx(log_loss(labels, softmax(logits)), rel=1e-5)
+    recalls = [(logits.argmax(axis=1)[labels == label] == label).mean() for label in range(len(CLASSES))]
+    assert metrics["worst_class_recall"] == min(recalls)
+
+
+def test_metrics_hold_cost_and_parity(variants: Variants) -> None:
+    _, model = load_model(variants.floats)
+    metrics = loaded(variants.outs.metrics)
+    assert metrics["macs"] == count_macs(model, (3, 8, 8))
+    assert metrics["params"] == count_params(model)
+    assert metrics["size_bytes"] == (variants.outs.exported / "model.onnx").stat().st_size
+    assert metrics["parity_max_diff"] < 1e-4
+    assert metrics["parity_agreement"] == 1.0
+    found = loaded(variants.outs.exported / "parity.json")
+    assert found == {"against": "the torch model", "max_diff": metrics["parity_max_diff"], "agreement": 1.0, "images": 10}
+
+
+def test_tables_agree_with_the_metrics(variants: Variants) -> None:
+    answers = table(variants.outs.confusion)
+    metrics = loaded(variants.outs.metrics)
+    assert len(answers) == ROWS["test"]
+    assert np.mean([row["actual"] == row["predicted"] for row in answers]) == metrics["top1"]
+    classes = table(variants.outs.classes)
+    assert [row["class"] for row in classes] == CLASSES
+    assert min(float(row["recall"]) for row in classes) == metrics["worst_class_recall"]
+    bins = table(variants.outs.reliability)
+    assert sum(int(row["count"]) for row in bins) == ROWS["test"]
+    gaps = [abs(float(row["confidence"]) - float(row["accuracy"])) * int(row["count"]) for row in bins]
+    assert sum(gaps) / ROWS["test"] == pytest.approx(metrics["ece"])
+
+
+def test_pictures_are_there(variants: Variants) -> None:
+    names = sorted(path.name for path in variants.outs.pictures.iterdir())
+    assert names == ["confusion.png", "reliability.png", "worst.png"]
+
+
+def test_latency_names_device_threads_and_runtime(variants: Variants) -> None:
+    record = loaded(variants.outs.latency)
+    assert record["device"] == device_name()
+    assert record["threads"] == 1
+    assert record["runtime"].startswith("onnxruntime ")
+    assert record["repeats"] == 20
+    assert 0 < record["batch1_median_ms"] <= record["batch1_p95_ms"]
+    assert record["batch64_images_per_s"] > 0
+
+
+def test_speed_is_stated_against_the_dense_file_timed_in_the_same_process(variants: Variants, tmp_path: Path) -> None:
+    slow_spec = spec_of("vgg11", width=16)
+    saved(tmp_path / "dense", slow_spec, trained(slow_spec, variants.data, steps=1))
+    outs = outs_in(tmp_path)
+    evaluate(variants.floats, tmp_path / "dense", variants.data, outs, evaluate_params(), TASK)
+    record = loaded(outs.latency)
+    assert record["speedup64"] > 1.0, "a network of 16 times the MACs takes longer"
+    assert loaded(variants.outs.latency)["speedup"] == 1.0, "a file is as fast as itself"
+
+
+def test_again_gives_the_same_bytes(variants: Variants, tmp_path: Path) -> None:
+    outs = outs_in(tmp_path)
+    evaluate(variants.floats, variants.floats, variants.data, outs, evaluate_params(), TASK)
+    for name in DETERMINISTIC:
+        assert getattr(outs, name).read_bytes() == getattr(variants.outs, name).read_bytes()
+    for folder in ("exported", "pictures"):
+        again, first = getattr(outs, folder), getattr(variants.outs, folder)
+        assert sorted(path.name for path in again.iterdir()) == sorted(path.name for path in first.iterdir())
+        assert all(path.read_bytes() == (first / path.name).read_bytes() for path in again.iterdir())
+
+
+def test_an_int8_artifact_is_deployed_as_it_is(variants: Variants, tmp_path: Path) -> None:
+    outs = outs_in(tmp_path)
+    evaluation = evaluate(variants.ints, variants.floats, variants.data, outs, evaluate_params(), TASK)
+    assert (outs.exported / "model.onnx").read_bytes() == (variants.ints / "model.onnx").read_bytes()
+    found = loaded(outs.exported / "parity.json")
+    assert found["against"] == "the float export, when quantized"
+    assert found["images"] == ROWS["val"]
+    assert evaluation.metrics["parity_agreement"] == found["agreement"] > 0.8
+    assert evaluation.metrics["macs"] == variants.evaluation.metrics["macs"]
+    assert evaluation.metrics["size_bytes"] < variants.evaluation.metrics["size_bytes"]
+
+
+def test_reported_are_all_numbers(variants: Variants) -> None:
+    reported = variants.evaluation.reported()
+    assert reported["top1"] == variants.evaluation.metrics["top1"]
+    assert reported["batch1_median_ms"] == variants.evaluation.latency.batch1_median_ms
+    assert "device" not in reported
+
+
+def test_data_with_other_classes_are_refused(variants: Variants, tmp_path: Path) -> None:
+    data = prepared_data(tmp_path / "data")
+    write_manifest(data, read_manifest(data).model_copy(update={"classes": ["x", "y", "z"]}))
+    with pytest.raises(ArtifactError, match=r"its classes are \['left', 'right', 'top'\], but .*\['x', 'y', 'z'\]"):
+        evaluate(variants.floats, variants.floats, data, outs_in(tmp_path), evaluate_params(), TASK)
+
+
+def test_a_failure_leaves_the_old_outs(variants: Variants, tmp_path: Path) -> None:
+    outs = outs_in(tmp_path)
+    outs.metrics.parent.mkdir(parents=True)
+    outs.metrics.write_text("old")
+    corrupt = tmp_path / "corrupt"
+    corrupt.mkdir()
+    for file in variants.ints.iterdir():
+        content = bytearray(file.read_bytes())
+        if file.suffix == ".onnx":
+            content[len(content) // 2] ^= 1
+        (corrupt / file.name).write_bytes(content)
+    with pytest.raises(EspalierError, match=r"model.onnx: its SHA-256 is"):
+        evaluate(corrupt, variants.floats, variants.data, outs, evaluate_params(), TASK)
+    assert outs.metrics.read_text() == "old"
+    assert not outs.exported.exists()
