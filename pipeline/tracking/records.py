@@ -1,0 +1,178 @@
+"""What must be known of a stage run to send its journal to MLflow at any later time, even into an empty database.
+
+Beside every journal `<stage>-<key>.jsonl` lies its record `<stage>-<key>.run.json`. It is a file of its
+own, because a resumed run rewrites its journal.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import EspalierError
+from pipeline.files import to_json, write_atomic
+from pipeline.params import read_yaml
+from pipeline.stage import PREPARED_DATA, STATE_FOLDER, Stage
+
+RECORD_SUFFIX = ".run.json"
+ELSEWHERE = "resources"
+"""The section that decides no result, so that a run's params must not hold it."""
+
+
+class RunRecord(BaseModel):
+    """One stage run. Times are seconds since 1970; params are flattened, `train.epochs` -> "30".
+
+    status: RUNNING for a run that was killed, or still runs.
+    delivered: MLflow has all of the journal, so the next stage need not look at it again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    key: str
+    pipeline_key: str | None
+    params: dict[str, str]
+    pipeline_params: dict[str, str]
+    upstream: dict[str, str]
+    started: float
+    ended: float | None
+    status: Literal["RUNNING", "FINISHED", "FAILED"]
+    delivered: bool
+
+    @property
+    def run_key(self) -> str:
+        return run_key(self.stage, self.key)
+
+
+def run_key(stage: str, key: str) -> str:
+    """The name by which MLflow finds a stage run again."""
+    return f"{stage}-{key}"
+
+
+def new_record(stage: Stage, started: float) -> RunRecord:
+    """The record of a stage that starts now. Its pipeline key is unknown while the prepared data are yet to be made."""
+    values = deciding_params(stage.root)
+    return RunRecord(
+        stage=stage.name,
+        key=stage.key,
+        pipeline_key=None if PREPARED_DATA in stage.outs else pipeline_key(stage),
+        params={name: value for name, value in values.items() if name.split(".")[0] in stage.sections},
+        pipeline_params=values,
+        upstream={},
+        started=started,
+        ended=None,
+        status="RUNNING",
+        delivered=False,
+    )
+
+
+def deciding_params(root: Path) -> dict[str, str]:
+    """Every section of params.yaml that decides a result, flattened."""
+    return flatten({name: values for name, values in read_yaml(root / "params.yaml").items() if name != ELSEWHERE})
+
+
+def pipeline_key(stage: Stage) -> str | None:
+    """The pipeline's key, or None before there are prepared data."""
+    if not (stage.root / PREPARED_DATA / "manifest.json").exists():
+        return None
+    return stage.pipeline_key()
+
+
+def record_path(journal: Path) -> Path:
+    return journal.with_name(journal.name.removesuffix(".jsonl") + RECORD_SUFFIX)
+
+
+def journal_path(record: Path) -> Path:
+    return record.with_name(record.name.removesuffix(RECORD_SUFFIX) + ".jsonl")
+
+
+def write_record(journal: Path, record: RunRecord) -> None:
+    write_atomic(record_path(journal), to_json(record.model_dump()))
+
+
+def read_record(journal: Path) -> RunRecord:
+    """Raises EspalierError for a record that is not one."""
+    path = record_path(journal)
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise EspalierError(f"{path}: not a record of a run ({error}); delete it together with {journal.name}") from error
+
+
+def all_journals(root: Path) -> list[Path]:
+    """Journals that have a record, the oldest run first."""
+    records = (root / STATE_FOLDER / "journals").glob("*" + RECORD_SUFFIX)
+    journals = [journal_path(path).absolute() for path in records]
+    return sorted(journals, key=lambda journal: (read_record(journal).started, journal.name))
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """{"train": {"epochs": 3}} -> {"train.epochs": "3"}; lists and null as JSON, strings as they are."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def upstream(stage: Stage) -> dict[str, str]:
+    """Run keys of every stage that this one's inputs come from, directly or not, by stage name.
+
+    It reads the content of all their deps, so it belongs in a thread beside the stage's work.
+    """
+    others = {name: Stage(name, stage.root) for name in stage_names(stage.root) if name != stage.name}
+    found: dict[str, str] = {}
+    waiting = [stage]
+    while waiting:
+        current = waiting.pop()
+        for name, other in others.items():
+            if name not in found and _feeds(other, current) and all((stage.root / dep).exists() for dep in other.deps):
+                found[name] = run_key(name, other.key)
+                waiting.append(other)
+    return dict(sorted(found.items()))
+
+
+def stage_names(root: Path) -> list[str]:
+    """Stages of dvc.yaml, in its order; a matrix gives one name per item."""
+    names: list[str] = []
+    for name, declared in read_yaml(root / "dvc.yaml")["stages"].items():
+        matrix = declared.get("matrix")
+        names += [f"{name}@{item}" for item in next(iter(matrix.values()))] if matrix else [name]
+    return names
+
+
+def _feeds(producer: Stage, consumer: Stage) -> bool:
+    """Whether an out of one is, holds or lies in a dep of the other."""
+    return any(Path(dep).is_relative_to(out) or Path(out).is_relative_to(dep) for out in producer.outs for dep in consumer.deps)
+
+
+class Tail:
+    """Reads what was appended to a journal, also by another process; starts over when the journal was rewritten.
+
+    A rewrite (a run that resumes) puts another file in the old one's place, or a shorter one.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._inode = 0
+        self._offset = 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """The complete events since the last call, oldest first."""
+        try:
+            file = self._journal.open("rb")
+        except FileNotFoundError:
+            return []
+        with file:
+            status = os.fstat(file.fileno())
+            if status.st_ino != self._inode or status.st_size < self._offset:
+                self._inode, self._offset = status.st_ino, 0
+            file.seek(self._offset)
+            complete, newline, _ = file.read().rpartition(b"\n")
+        self._offset += len(complete + newline)
+        return [json.loads(line) for line in complete.splitlines()]
