@@ -1,0 +1,111 @@
+"""What is to be registered: the figures, files and origin of each variant, read from the stage's inputs."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.files import sha256_file, sha256_json
+from pipeline.params import read_yaml
+from pipeline.registry.figures import VARIANTS, Figures, JsonFile, Parity, read_figures, read_json
+from pipeline.stage import Stage
+from pipeline.tracking.records import deciding_params
+
+PARENTS = {"dense": None, "finetuned": "dense", "quantized": "finetuned"}
+"""The registered variants, each with the one it was made from, parents first."""
+
+
+class _Weights(JsonFile):
+    sha256: str
+
+
+class _Ancestors(JsonFile):
+    data: str
+
+
+class _Spec(JsonFile):
+    """What of model.json a registered version shows."""
+
+    classes: list[str]
+    ancestors: _Ancestors
+    weights: _Weights
+
+
+@dataclass(frozen=True)
+class Export:
+    """One variant as it is deployed."""
+
+    variant: str
+    onnx: Path
+    spec_file: Path
+    spec: _Spec
+    parity: Parity
+
+    @property
+    def key(self) -> str:
+        """The version's identity: equal weights and an equal deployed file are the same version."""
+        return sha256_json({"variant": self.variant, "weights": self.spec.weights.sha256, "onnx": sha256_file(self.onnx)})
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a registration judges and stores."""
+
+    figures: dict[str, Figures]
+    exports: dict[str, Export]
+
+    def metrics(self) -> dict[str, float]:
+        """What a person compares: `dense/top1` and so on, for every variant."""
+        values: dict[str, float] = {}
+        for name, own in self.figures.items():
+            values |= {f"{name}/{key}": value for key, value in own.quality.model_dump().items()}
+            values[f"{name}/latency_ms"] = own.latency.batch1_median_ms
+            values[f"{name}/images_per_s"] = own.latency.batch64_images_per_s
+            values[f"{name}/speedup"] = own.latency.speedup
+        return values
+
+
+def read_inputs(stage: Stage) -> Inputs:
+    """Raises ArtifactError that names the file and key that is missing, UndeclaredError."""
+    figures = {
+        name: read_figures(stage.dep(f"reports/{name}/metrics.json"), stage.dep(f"reports/{name}/latency.json"))
+        for name in VARIANTS
+    }
+    return Inputs(figures, {name: _read_export(stage, name) for name in PARENTS})
+
+
+def image_shape(onnx: Path) -> tuple[int, int, int]:
+    """C, H, W of the images that an ONNX file takes."""
+    import onnxruntime
+
+    (pixels,) = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"]).get_inputs()
+    _, channels, height, width = pixels.shape
+    return channels, height, width
+
+
+def lineage(stage: Stage) -> dict[str, str]:
+    """Where this state of the pipeline is found again; "none" for what is kept nowhere."""
+    lock = stage.root / "dvc.lock"
+    locked = read_yaml(lock).get("stages", {}) if lock.exists() else {}
+    others = {name: entry for name, entry in locked.items() if name != stage.name}
+    changed = _git(stage.root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    return {
+        "git_commit": _git(stage.root, "rev-parse", "HEAD") or "none",
+        "git_dirty": "unknown" if changed is None else str(bool(changed)).lower(),
+        "dvc_lock": sha256_json(others) if others else "none",
+        "params": sha256_json(deciding_params(stage.root)),
+        "pipeline": stage.pipeline_key(),
+    }
+
+
+def _read_export(stage: Stage, variant: str) -> Export:
+    exported, spec = stage.dep(f"exported/{variant}"), stage.dep(f"artifacts/{variant}") / "model.json"
+    return Export(variant, exported / "model.onnx", spec, read_json(spec, _Spec), read_json(exported / "parity.json", Parity))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """The output of a git command, or None outside a repository or without a commit."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,60 @@
+"""The model card: what a person must know of a registered model before using it. Pure text."""
+
+from collections.abc import Mapping, Sequence
+
+from pipeline.registry.figures import Figures, Parity
+
+SHOWN_CLASSES = 20
+USE = """## Use
+```python
+model = mlflow.pyfunc.load_model("models:/{name}@champion")
+model.predict(images)  # uint8 (B, {channels}, {height}, {width}) -> DataFrame: label, class_index, probability
+```
+Without MLflow: `artifacts/model.onnx` runs in any onnxruntime. Its input `pixels` is float32 (B, {channels}, {height}, {width})
+with values 0..255 as they are in the image (the graph normalises them), its output `logits` (B, {classes})."""
+
+
+def model_card(
+    *,
+    name: str,
+    variant: str,
+    shape: tuple[int, int, int],
+    classes: Sequence[str],
+    figures: Mapping[str, Figures],
+    parity: Parity,
+    lineage: Mapping[str, str],
+) -> str:
+    """Markdown of one variant. shape: C, H, W of an image; figures: at least dense and the variant."""
+    channels, height, width = shape
+    parts = [
+        f"# {name}: {variant}",
+        f"Classifies images of {height} x {width} pixels, {channels} channel{'s' * (channels > 1)}, "
+        f"into {len(classes)} classes: {_shortened(classes)}.",
+        _figures(figures["dense"], figures[variant], parity),
+        "## Lineage\n" + "\n".join(f"- {key}: {value}" for key, value in lineage.items()),
+        USE.format(name=name, channels=channels, height=height, width=width, classes=len(classes)),
+        "## Limits\nIt gives every image one of the classes above, also an image of something else. "
+        "Accuracy holds for images like those of the test split; it was measured on no other.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figures(dense: Figures, own: Figures, parity: Parity) -> str:
+    ratio = own.latency.speedup
+    pace = f"{ratio:.2f} times as fast as dense" if ratio >= 1 else f"slower than dense ({ratio:.2f} of its speed)"
+    return "\n".join(
+        [
+            "## Figures",
+            f"- top-1 on the test split: {own.quality.top1:.4f} (dense {dense.quality.top1:.4f}); "
+            f"recall of the worst class: {own.quality.worst_class_recall:.4f}",
+            f"- MACs {own.quality.macs:,}, parameters {own.quality.params:,}, size {own.quality.size_bytes:,} bytes",
+            f"- latency at batch 1: {own.latency.batch1_median_ms:.3f} ms on {own.latency.measured_on}; {pace}",
+            f"- ONNX file against {parity.against}: the same top-1 on {parity.agreement:.4f} of {parity.images} images, "
+            f"largest logit difference {parity.max_diff:.2g}",
+        ]
+    )
+
+
+def _shortened(classes: Sequence[str]) -> str:
+    more = len(classes) - SHOWN_CLASSES
+    return ", ".join(classes[:SHOWN_CLASSES]) + (f" and {more} more" if more > 0 else "")

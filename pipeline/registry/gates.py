@@ -1,0 +1,124 @@
+"""What a model must reach to be registered, and when it becomes the champion. Pure: figures in, verdicts out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import GateError
+from pipeline.registry.figures import Figures, Parity
+from pipeline.registry.params import RegisterParams
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One figure against its limit; `key` is the limit's name in the section `register`."""
+
+    name: str
+    figure: float
+    limit: float
+    at_least: bool
+    key: str
+
+    @property
+    def passed(self) -> bool:
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        outcome = "pass" if self.passed else "FAIL"
+        return f"{outcome}  {self.name:<34} {self.figure:>9.4f}  {sign} {self.limit:<8g} register.{self.key}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every gate of one candidate."""
+
+    candidate: str
+    gates: tuple[Gate, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(f"  {gate}" for gate in self.gates)
+
+    def demand(self) -> None:
+        """Raises GateError that shows every gate where one fails."""
+        failed = [gate for gate in self.gates if not gate.passed]
+        if failed:
+            limits = ", ".join(f"register.{gate.key}" for gate in failed)
+            raise GateError(
+                f"{self.candidate} fails {len(failed)} of {len(self.gates)} gates; nothing was registered\n{self}\n"
+                f"Improve the model (train, prune.target, finetune), or, if a limit is wrong, change {limits} in params.yaml"
+            )
+
+    def table(self) -> dict[str, dict[str, float | bool]]:
+        """The gates by name, as `dvc metrics` reads them."""
+        return {gate.name: {"figure": gate.figure, "limit": gate.limit, "passed": gate.passed} for gate in self.gates}
+
+
+def judge(params: RegisterParams, figures: Mapping[str, Figures], parities: Mapping[str, Parity]) -> Verdict:
+    """Hold the candidate against the limits and against dense, and every export against its network.
+
+    figures: at least dense and the candidate. parities: one for each variant that is to be registered.
+    An int8 file rounds on purpose, so its logits may differ from its parent's; its decisions may not.
+    Raises ArtifactError where the latencies cannot be compared.
+    """
+    dense, candidate = figures["dense"], figures[params.candidate]
+    drop = _difference(dense.quality.top1, candidate.quality.top1)
+    class_drop = _difference(dense.quality.worst_class_recall, candidate.quality.worst_class_recall)
+    gates = [
+        Gate("top-1 accuracy", candidate.quality.top1, params.min_top1, True, "min_top1"),
+        Gate("top-1 lost against dense", drop, params.max_drop, False, "max_drop"),
+        Gate("worst class's recall lost", class_drop, params.max_class_drop, False, "max_class_drop"),
+        Gate("speed-up at batch 1", candidate.latency.speedup, params.min_speedup, True, "min_speedup"),
+    ]
+    for name, parity in parities.items():
+        if name != "quantized":
+            difference = parity.max_diff
+            gates.append(Gate(f"{name} export: logit difference", difference, params.max_logit_diff, False, "max_logit_diff"))
+        gates.append(Gate(f"{name} export: same top-1", parity.agreement, params.min_agreement, True, "min_agreement"))
+    return Verdict(params.candidate, tuple(gates))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A registered version as the champion rule sees it; data: digest of the data that top1 was measured on."""
+
+    version: int
+    top1: float
+    latency_ms: float
+    measured_on: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    moves: bool
+    reason: str
+
+
+def decide(params: RegisterParams, candidate: Standing, champion: Standing | None) -> Decision:
+    """Champion rule: a top-1 gain of `champion_min_gain` wins; within it, a latency ratio of `champion_min_speedup` does.
+
+    Figures of other data or another device are not comparable, and then the champion stays.
+    """
+    if champion is None:
+        return Decision(True, "there was no champion")
+    if champion.version == candidate.version:
+        return Decision(False, "it is the champion already")
+    if champion.data != candidate.data:
+        return Decision(
+            False, "the champion was measured on other data; move the alias by hand, or register under another model_name"
+        )
+    gain = _difference(candidate.top1, champion.top1)
+    if gain and abs(gain) >= params.champion_min_gain:
+        return Decision(gain > 0, f"top-1 {candidate.top1:.4f} against the champion's {champion.top1:.4f}")
+    if champion.measured_on != candidate.measured_on:
+        return Decision(False, f"as accurate as the champion, whose latency was measured elsewhere ({champion.measured_on})")
+    ratio = champion.latency_ms / candidate.latency_ms
+    return Decision(
+        ratio >= params.champion_min_speedup and ratio > 1,
+        f"as accurate as the champion and {ratio:.2f} times as fast, where {params.champion_min_speedup:g} times is asked for",
+    )
+
+
+def _difference(a: float, b: float) -> float:
+    """a - b as a person would calculate it: 0.99 - 0.985 must not exceed 0.005 in its last bit."""
+    return round(a - b, 9)

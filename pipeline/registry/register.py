@@ -1,0 +1,242 @@
+"""The model registry: a candidate that passes its gates becomes, with its ancestors, versions of one registered model.
+
+Every step looks for its own result before it acts, so a registration that was cut off resumes, and the
+same models registered again make no second version.
+"""
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.files import locked, to_json
+from pipeline.registry.candidates import PARENTS, Export, Inputs, image_shape, lineage
+from pipeline.registry.card import model_card
+from pipeline.registry.gates import Decision, Standing, Verdict, decide, judge
+from pipeline.registry.params import RegisterParams
+from pipeline.stage import STATE_FOLDER, Stage
+from pipeline.tracking.records import deciding_params
+from pipeline.tracking.runs import obtain_pipeline
+from pipeline.tracking.store import ENVIRONMENT, KEY_TAG, Store, connect, mlflow_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+UPLOAD_TIMEOUT_S = "120"
+SERVING_CODE = Path(__file__).parent / "serving_model.py"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What was registered: version numbers by variant, and what became of the champion."""
+
+    params: RegisterParams
+    verdict: Verdict
+    keys: dict[str, str]
+    versions: dict[str, int]
+    champion: Decision
+
+    def __str__(self) -> str:
+        name, candidate = self.params.model_name, self.params.candidate
+        listed = ", ".join(f"{variant} is version {number}" for variant, number in self.versions.items())
+        outcome = "is the new champion" if self.champion.moves else "does not replace the champion"
+        return f"{self.verdict}\n{name}: {listed}\n{candidate} {outcome}: {self.champion.reason}"
+
+    def to_json(self) -> str:
+        """The out of the stage. No version numbers: they depend on what the registry held before."""
+        gates = self.verdict.table()
+        return to_json(
+            {"model_name": self.params.model_name, "candidate": self.params.candidate, "gates": gates, "keys": self.keys}
+        )
+
+
+def register(params: RegisterParams, stage: Stage, inputs: Inputs) -> Registration:
+    """Judge the candidate, store the variants as versions, move the aliases.
+
+    Raises GateError, and registers nothing, where a gate fails; UnreachableError where MLflow does not
+    answer (registering again resumes where this one stopped); ArtifactError.
+    """
+    verdict = judge(params, inputs.figures, {name: export.parity for name, export in inputs.exports.items()})
+    verdict.demand()
+    store = connect(stage.root)
+    lock = stage.root.absolute() / STATE_FOLDER / "register.lock"
+    with locked(lock, wait_s=math.inf, what="the tracking database"), mlflow_errors(store.uri), _patience():
+        registrar = _Registrar(store, params, stage, inputs)
+        versions: dict[str, int] = {}
+        for name, parent in PARENTS.items():
+            versions[name] = registrar.version(inputs.exports[name], versions[parent] if parent else None)
+        decision = registrar.move_aliases(versions)
+    return Registration(params, verdict, {name: export.key for name, export in inputs.exports.items()}, versions, decision)
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    version: int
+    variant: str
+    top1: str
+    aliases: tuple[str, ...]
+
+
+def registered_versions(root: Path, model_name: str) -> list[RegisteredVersion]:
+    """The versions of a registered model, newest first. Raises UnreachableError."""
+    store = connect(root)
+    with mlflow_errors(store.uri):
+        if not store.client.search_registered_models(f"name = '{model_name}'"):
+            return []
+        aliases = store.client.get_registered_model(model_name).aliases
+        found = store.client.search_model_versions(f"name = '{model_name}'")
+    versions = [
+        RegisteredVersion(
+            int(each.version),
+            each.tags.get("variant", "?"),
+            each.tags.get("top1", "?"),
+            tuple(sorted(alias for alias, number in aliases.items() if int(number) == int(each.version))),
+        )
+        for each in found
+    ]
+    return sorted(versions, key=lambda each: -each.version)
+
+
+class _Registrar:
+    """The steps of one registration; each finds what an earlier attempt left."""
+
+    def __init__(self, store: Store, params: RegisterParams, stage: Stage, inputs: Inputs) -> None:
+        self._store, self._client = store, store.client
+        self._params, self._inputs = params, inputs
+        self._lineage = lineage(stage)
+        self._run = obtain_pipeline(store, stage.pipeline_key(), deciding_params(stage.root), time.time()).run.id
+        if not self._client.search_registered_models(f"name = '{params.model_name}'"):
+            self._client.create_registered_model(params.model_name, description="Variants of one model, registered by Espalier")
+
+    def version(self, export: Export, parent: int | None) -> int:
+        """The number of the version that holds this export, made now if there is none."""
+        name = self._params.model_name
+        found = self._client.search_model_versions(f"name = '{name}' and tags.`{KEY_TAG}` = '{export.key}'")
+        if found:
+            return min(int(each.version) for each in found)
+        tags = self._tags(export, parent)
+        card = self._card(export)
+        model = self._logged_model(export, tags, card)
+        # A server resolves models:/<id>; with a database MLflow 3.17 would look the id up at its global address.
+        source = (
+            f"models:/{model}" if self._store.uri.startswith("http") else self._client.get_logged_model(model).artifact_location
+        )
+        made = self._client.create_model_version(name, source, self._run, tags, description=card, model_id=model)
+        return int(made.version)
+
+    def move_aliases(self, versions: dict[str, int]) -> Decision:
+        """`dense` and `candidate` name the newest; `champion` moves by its rule."""
+        name, candidate = self._params.model_name, self._params.candidate
+        aliases = {alias: int(number) for alias, number in self._client.get_registered_model(name).aliases.items()}
+        champion = self._client.get_model_version(name, str(aliases["champion"])) if "champion" in aliases else None
+        decision = decide(self._params, self._standing(versions[candidate]), _standing_of(champion) if champion else None)
+        wanted = {"dense": versions["dense"], "candidate": versions[candidate]}
+        if decision.moves:
+            wanted["champion"] = versions[candidate]
+        for alias, number in wanted.items():
+            if aliases.get(alias) != number:
+                self._client.set_registered_model_alias(name, alias, str(number))
+        return decision
+
+    def _standing(self, version: int) -> Standing:
+        figures = self._inputs.figures[self._params.candidate]
+        data = self._inputs.exports[self._params.candidate].spec.ancestors.data
+        latency = figures.latency
+        return Standing(version, figures.quality.top1, latency.batch1_median_ms, latency.measured_on, data)
+
+    def _tags(self, export: Export, parent: int | None) -> dict[str, str]:
+        figures = self._inputs.figures[export.variant]
+        return {
+            KEY_TAG: export.key,
+            "variant": export.variant,
+            "weights": export.spec.weights.sha256,
+            "data": export.spec.ancestors.data,
+            "parent": "" if parent is None else str(parent),
+            **self._lineage,
+            "top1": repr(figures.quality.top1),
+            "macs": str(figures.quality.macs),
+            "size_bytes": str(figures.quality.size_bytes),
+            "latency_ms": repr(figures.latency.batch1_median_ms),
+            "measured_on": figures.latency.measured_on,
+        }
+
+    def _card(self, export: Export) -> str:
+        lineage_shown = {**self._lineage, "data": export.spec.ancestors.data, "weights": export.spec.weights.sha256}
+        return model_card(
+            name=self._params.model_name,
+            variant=export.variant,
+            shape=image_shape(export.onnx),
+            classes=export.spec.classes,
+            figures=self._inputs.figures,
+            parity=export.parity,
+            lineage=lineage_shown,
+        )
+
+    def _logged_model(self, export: Export, tags: dict[str, str], card: str) -> str:
+        """The id of the stored model. One that an interrupted attempt left incomplete is replaced."""
+        experiments = [self._store.experiment_id]
+        for found in self._client.search_logged_models(experiments, f"tags.`{KEY_TAG}` = '{export.key}'"):
+            if str(found.status) == "READY":
+                return str(found.model_id)
+            self._client.delete_logged_model(found.model_id)
+        name = f"{self._params.model_name}-{export.variant}"
+        model = str(self._client.create_logged_model(self._store.experiment_id, name, self._run, tags).model_id)
+        with tempfile.TemporaryDirectory() as folder:
+            save_served(Path(folder), export, card, model)
+            self._client.log_model_artifacts(model, str(Path(folder) / "model"))
+        self._client.finalize_logged_model(model, "READY")
+        return model
+
+
+def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
+    """Write `folder`/model: ONNX file, model.json, card and serving code; no pickle, no path of this machine."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    shape = image_shape(export.onnx)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    outputs = Schema([ColSpec("string", "label"), ColSpec("long", "class_index"), ColSpec("double", "probability")])
+    model = Model(model_uuid=model_id, model_id=model_id)
+    mlflow.pyfunc.save_model(
+        str(folder / "model"),
+        python_model=str(SERVING_CODE),
+        artifacts={
+            "onnx": str(export.onnx.absolute()),
+            "spec": str(export.spec_file.absolute()),
+            "card": str(folder / "README.md"),
+        },
+        signature=ModelSignature(Schema([TensorSpec(np.dtype("uint8"), (-1, *shape))]), outputs),
+        input_example=(np.arange(np.prod(shape)) % 256).astype(np.uint8).reshape(1, *shape),
+        pip_requirements=[f"{package}=={installed(package)}" for package in ("numpy", "onnxruntime", "pandas")],
+        mlflow_model=model,
+    )
+    for artifact in model.flavors["python_function"]["artifacts"].values():
+        artifact["uri"] = artifact["path"]  # MLflow notes where each came from
+    model.save(str(folder / "model" / "MLmodel"))
+
+
+def _standing_of(champion: "ModelVersion") -> Standing:
+    """A registered version's figures as its tags keep them; a version that another tool made has none to compare."""
+    tags = {"top1": "nan", "latency_ms": "nan", "measured_on": "", "data": "", **champion.tags}
+    return Standing(int(champion.version), float(tags["top1"]), float(tags["latency_ms"]), tags["measured_on"], tags["data"])
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Uploads may take longer than the short answers that tracking waits for, unless the user set a time."""
+    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    before = os.environ[name]
+    if before == ENVIRONMENT[name]:
+        os.environ[name] = UPLOAD_TIMEOUT_S
+    try:
+        yield
+    finally:
+        os.environ[name] = before

@@ -1,0 +1,23 @@
+"""Judge the candidate; where it passes, make the models versions of one registered model and move its aliases."""
+
+from pipeline.entry import run
+from pipeline.files import write_atomic
+from pipeline.registry.candidates import read_inputs
+from pipeline.registry.params import RegisterParams
+from pipeline.registry.register import register
+from pipeline.report import Reporter
+from pipeline.stage import Stage
+
+
+def main(stage: Stage, report: Reporter) -> None:
+    inputs = read_inputs(stage)
+    report.metrics(inputs.metrics())
+    registration = register(stage.params("register", RegisterParams), stage, inputs)
+    verdict = stage.out("reports/verdict.json")
+    write_atomic(verdict, registration.to_json())
+    report.artifact(verdict)
+    print(registration)
+
+
+if __name__ == "__main__":
+    run("register", main)

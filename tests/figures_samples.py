@@ -1,0 +1,105 @@
+"""Hand-made figures, and a project that has been evaluated and waits for `register`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, checker, helper, numpy_helper, save_model
+
+from pipeline.files import sha256_file
+from pipeline.registry.figures import VARIANTS, Figures, Latency, Quality
+from pipeline.registry.params import RegisterParams
+from tests.tracked_project import make_project, write
+
+CLASSES = ["cat", "dog", "eel"]
+SHAPE = (1, 2, 4)
+QUALITY: dict[str, Any] = {"top1": 0.98, "worst_class_recall": 0.9, "macs": 4_000_000, "params": 20_000, "size_bytes": 80_000}
+LATENCY: dict[str, Any] = {
+    "device": "CPU x",
+    "threads": 2,
+    "runtime": "onnxruntime 1",
+    "batch1_median_ms": 1.0,
+    "batch64_images_per_s": 2000.0,
+    "speedup": 2.0,
+    "speedup64": 3.0,
+}
+SPEEDS = {"dense": 1.0, "pruned": 0.6, "finetuned": 0.5, "quantized": 0.25}
+GOOD = {
+    "model_name": "tiny",
+    "candidate": "quantized",
+    "min_top1": 0.95,
+    "max_drop": 0.005,
+    "max_class_drop": 0.02,
+    "min_speedup": 1.5,
+    "max_logit_diff": 0.001,
+    "min_agreement": 0.99,
+    "champion_min_gain": 0.002,
+    "champion_min_speedup": 1.05,
+}
+DVC = """
+stages:
+  prepare:
+    cmd: python -m stages.prepare
+    params: [data]
+    deps: [data/raw]
+    outs: [data/prepared]
+  register:
+    cmd: python -m stages.register
+    params: [register]
+    deps: [{deps}]
+    outs: [reports/verdict.json]
+"""
+
+
+def figures(**changes: Any) -> Figures:
+    """One variant's figures, with some keys of metrics.json or latency.json changed."""
+    quality = {**QUALITY, **{key: value for key, value in changes.items() if key in QUALITY}}
+    latency = {**LATENCY, **{key: value for key, value in changes.items() if key in LATENCY}}
+    return Figures(quality=Quality(**quality), latency=Latency(**latency))
+
+
+def register_params(**changes: Any) -> RegisterParams:
+    return RegisterParams(**{**GOOD, **changes})
+
+
+def evaluated_project(root: Path) -> Path:
+    """Every input of `register`; each variant has its own weights."""
+    deps = [f"reports/{v}/{name}.json" for v in VARIANTS for name in ("metrics", "latency")]
+    deps += [f"{folder}/{v}" for folder in ("exported", "artifacts") for v in VARIANTS]
+    make_project(root, DVC.replace("{deps}", ", ".join(deps)), "data: {seed: 1}\nregister: " + json.dumps(GOOD) + "\n")
+    for number, variant in enumerate(VARIANTS):
+        evaluate(root, variant, seed=number)
+    return root
+
+
+def evaluate(root: Path, variant: str, *, seed: int, **changes: Any) -> None:
+    """Write what `evaluate` and the stage before it leave of one variant; another seed is another model."""
+    made = figures(**{"batch1_median_ms": SPEEDS[variant], "speedup": 1 / SPEEDS[variant], **changes})
+    write(root, f"reports/{variant}/metrics.json", made.quality.model_dump_json())
+    write(root, f"reports/{variant}/latency.json", made.latency.model_dump_json())
+    parity = {"against": "its parent", "max_diff": 0.5 if variant == "quantized" else 1e-5, "agreement": 0.995, "images": 200}
+    onnx = write(root, f"exported/{variant}/parity.json", json.dumps(parity)).with_name("model.onnx")
+    linear_onnx(onnx, seed)
+    spec = {"classes": CLASSES, "ancestors": {"data": "d" * 64}, "weights": {"sha256": sha256_file(onnx)}}
+    write(root, f"artifacts/{variant}/model.json", json.dumps(spec))
+
+
+def linear_onnx(path: Path, seed: int) -> None:
+    """pixels (B, 1, 2, 4) of 0..255 -> logits (B, 3), by one random matrix."""
+    weights = np.random.default_rng(seed).normal(size=(int(np.prod(SHAPE)), len(CLASSES))).astype(np.float32)
+    nodes = [
+        helper.make_node("Div", ["pixels", "scale"], ["scaled"]),
+        helper.make_node("Flatten", ["scaled"], ["flat"], axis=1),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", *SHAPE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(CLASSES)])],
+        [numpy_helper.from_array(np.array(255, np.float32), "scale"), numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    checker.check_model(model)
+    save_model(model, str(path))

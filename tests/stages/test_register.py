@@ -1,0 +1,214 @@
+"""Models that pass their gates become versions of one registered model, once, in a real registry."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import onnxruntime
+import pytest
+
+from pipeline.errors import ArtifactError, GateError, UnreachableError
+from pipeline.registry.candidates import read_inputs
+from pipeline.registry.register import Registration, register, registered_versions
+from pipeline.stage import Stage
+from pipeline.summary import summary
+from pipeline.tracking.records import run_key
+from pipeline.tracking.store import connect, sync, tracked, tracking_uri
+from stages.register import main
+from tests.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, register_params
+from tests.tracked_project import free_port, mlflow_server
+
+IMAGES = np.random.default_rng(7).integers(0, 256, (5, *SHAPE)).astype(np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return evaluated_project(tmp_path / "project")
+
+
+@contextmanager
+def mlflow_address(uri: str) -> Iterator[None]:
+    """A user's own session: `models:/` names are looked up at one address for the whole process."""
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri("")
+
+
+def register_now(root: Path) -> Registration:
+    stage = Stage("register", root)
+    return register(register_params(), stage, read_inputs(stage))
+
+
+def aliases(root: Path) -> dict[str, int]:
+    found = connect(root).client.get_registered_model("tiny").aliases
+    return {alias: int(number) for alias, number in found.items()}
+
+
+def test_a_passing_candidate_is_registered_with_its_ancestors(root: Path) -> None:
+    with tracked(Stage("register", root)) as report:
+        main(Stage("register", root), report)
+    assert aliases(root) == {"dense": 1, "candidate": 3, "champion": 3}
+    client = connect(root).client
+    quantized = client.get_model_version_by_alias("tiny", "champion")
+    tags = quantized.tags
+    assert (tags["variant"], tags["parent"], tags["data"], tags["top1"]) == ("quantized", "2", "d" * 64, "0.98")
+    assert {
+        "espalier.key",
+        "weights",
+        "git_commit",
+        "git_dirty",
+        "dvc_lock",
+        "params",
+        "pipeline",
+        "macs",
+        "size_bytes",
+    } <= set(tags)
+    assert quantized.description is not None
+    assert "recall of the worst class: 0.9000" in quantized.description
+    assert not any(str(root) in value for value in tags.values())
+    assert quantized.run_id is not None
+    run = client.get_run(quantized.run_id)
+    assert run.info.run_name.startswith("pipeline ")
+    assert run.data.metrics["quantized/speedup"] == 4.0
+    verdict = json.loads((root / "reports/verdict.json").read_text())
+    assert verdict["candidate"] == "quantized"
+    assert all(gate["passed"] for gate in verdict["gates"].values())
+    assert "@champion" in summary(root)
+
+
+def test_the_same_models_make_no_second_version(root: Path) -> None:
+    first, second = register_now(root), register_now(root)
+    assert first.versions == second.versions == {"dense": 1, "finetuned": 2, "quantized": 3}
+    assert second.champion.reason == "it is the champion already"
+    assert len(registered_versions(root, "tiny")) == 3
+    assert first.to_json() == second.to_json()
+
+
+def test_the_champion_moves_to_a_better_model_and_stays_before_a_worse_one(root: Path) -> None:
+    register_now(root)
+    evaluate(root, "quantized", seed=11, top1=0.976)
+    worse = register_now(root)
+    assert worse.versions == {"dense": 1, "finetuned": 2, "quantized": 4}
+    assert "does not replace the champion: top-1 0.9760 against the champion's 0.9800" in str(worse)
+    assert aliases(root) == {"dense": 1, "candidate": 4, "champion": 3}
+    evaluate(root, "quantized", seed=12, top1=0.99)
+    assert "is the new champion" in str(register_now(root))
+    assert aliases(root) == {"dense": 1, "candidate": 5, "champion": 5}
+
+
+def test_a_failed_gate_registers_nothing(root: Path) -> None:
+    evaluate(root, "quantized", seed=3, top1=0.9)
+    with (
+        pytest.raises(GateError, match="quantized fails 2 of 9 gates; nothing was registered"),
+        tracked(Stage("register", root)) as report,
+    ):
+        main(Stage("register", root), report)
+    assert not (root / "reports/verdict.json").exists()
+    assert connect(root).client.search_registered_models() == []
+
+
+def test_an_interrupted_registration_is_completed(root: Path) -> None:
+    register_now(root)
+    client = connect(root).client
+    # As a kill leaves it between storing the model and making its version, and in the middle of storing.
+    client.delete_model_version("tiny", "3")
+    client.delete_model_version("tiny", "2")
+    experiments = [connect(root).experiment_id]
+    tags = client.search_logged_models(experiments, "name = 'tiny-finetuned'")[0]
+    client.delete_logged_model(tags.model_id)
+    client.create_logged_model(experiments[0], "tiny-finetuned", tags={"espalier.key": tags.tags["espalier.key"]})
+    versions = register_now(root).versions
+    assert {str(each.version) for each in client.search_model_versions("name = 'tiny'")} == {str(v) for v in versions.values()}
+    stored = client.search_logged_models(experiments)
+    assert sorted(model.name for model in stored) == ["tiny-dense", "tiny-finetuned", "tiny-quantized"]
+    assert {str(model.status) for model in stored} == {"READY"}
+
+
+def test_a_loaded_model_predicts_what_onnxruntime_computes(root: Path) -> None:
+    register_now(root)
+    with mlflow_address(tracking_uri(root)):
+        loaded = mlflow.pyfunc.load_model("models:/tiny@champion").predict(IMAGES)
+    session = onnxruntime.InferenceSession(str(root / "exported/quantized/model.onnx"))
+    (logits,) = session.run(["logits"], {"pixels": IMAGES.astype(np.float32)})
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert list(loaded["label"]) == [CLASSES[index] for index in logits.argmax(axis=1)]
+    np.testing.assert_allclose(loaded["probability"], softmax.max(axis=1), rtol=1e-5)
+
+
+def test_the_stored_folder_has_no_pickle_no_local_path_and_runs_without_espalier(root: Path, tmp_path: Path) -> None:
+    register_now(root)
+    folder = min(path.parent for path in (root / ".espalier/mlflow/artifacts").rglob("MLmodel"))
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"MLmodel", "serving_model.py", "artifacts/model.onnx", "artifacts/model.json", "artifacts/README.md"} <= names
+    assert not any(name.endswith((".pkl", ".pickle", ".pt", ".pt2", ".pyc")) for name in names)
+    texts = [
+        path.read_text()
+        for path in folder.rglob("*")
+        if path.suffix in {"", ".yaml", ".txt", ".json", ".md", ".py"} and path.is_file()
+    ]
+    assert not any(str(root) in text for text in texts)
+    code = f"""import mlflow, numpy
+model = mlflow.pyfunc.load_model({str(folder)!r})
+print(len(model.predict(numpy.zeros((3, 1, 2, 4), numpy.uint8))))"""
+    environment = {**os.environ, "PYTHONPATH": "", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "3", done.stderr
+
+
+def test_a_report_that_lacks_a_key_is_named(root: Path) -> None:
+    (root / "reports/pruned/latency.json").write_text('{"device": "CPU x"}')
+    with pytest.raises(ArtifactError, match=r"reports/pruned/latency\.json: threads: field required"):
+        read_inputs(Stage("register", root))
+
+
+def test_a_registry_that_does_not_answer_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    with pytest.raises(UnreachableError, match=rf"MLflow at http://127\.0\.0\.1:{port} does not answer; start it"):
+        register_now(root)
+    assert "not known now: MLflow at" in summary_after(root)
+
+
+def summary_after(root: Path) -> str:
+    (root / "reports/verdict.json").write_text('{"model_name": "tiny"}')
+    return summary(root)
+
+
+def test_a_server_holds_runs_and_versions_as_the_local_database_does(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server starts while the first stage is running: what waited in the journal arrives, once."""
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    prepare, stage = Stage("prepare", root), Stage("register", root)
+    with ExitStack() as server:
+        with tracked(prepare) as report:
+            report.metrics({"rows": 1}, step=1)
+            server.enter_context(mlflow_server(tmp_path / "server", port))
+            report.metrics({"rows": 2}, step=2)
+        store = connect(root)
+        run = store.find(run_key("prepare", prepare.key))
+        assert run is not None
+        assert [point.step for point in store.client.get_metric_history(run, "rows")] == [1, 2]
+        for _ in range(2):
+            with tracked(stage) as report:
+                main(stage, report)
+        pipeline = store.find(stage.pipeline_key())
+        assert pipeline is not None
+        assert [point.value for point in store.client.get_metric_history(pipeline, "dense/top1")] == [0.98]
+        assert [file.path for file in store.client.list_artifacts(pipeline, "reports")] == ["reports/verdict.json"]
+        assert aliases(root) == {"dense": 1, "candidate": 3, "champion": 3}
+        assert sync(root).points == 0
+        with mlflow_address(f"http://127.0.0.1:{port}"):
+            assert len(mlflow.pyfunc.load_model("models:/tiny@champion").predict(IMAGES)) == len(IMAGES)

@@ -1,0 +1,116 @@
+"""Each gate fails alone, with its figure and limit; the champion moves by its rule and no other way."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.errors import GateError
+from pipeline.registry.card import model_card
+from pipeline.registry.figures import Figures, Parity
+from pipeline.registry.gates import Standing, Verdict, decide, judge
+from tests.figures_samples import CLASSES, SHAPE, figures, register_params
+
+EXACT = Parity(against="the torch model", max_diff=1e-5, agreement=1.0, images=100)
+CHAMPION = Standing(version=3, top1=0.98, latency_ms=1.0, measured_on="CPU x", data="d")
+
+
+def verdict(parity: Parity = EXACT, dense: Figures | None = None, **candidate: Any) -> Verdict:
+    both = {"dense": dense or figures(), "finetuned": figures(**{"batch1_median_ms": 0.5, **candidate})}
+    return judge(register_params(candidate="finetuned"), both, {"dense": EXACT, "finetuned": parity})
+
+
+def test_a_good_candidate_passes_every_gate() -> None:
+    made = verdict()
+    made.demand()
+    assert len(made.gates) == 8
+    assert all(row["passed"] for row in made.table().values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"top1": 0.9, "dense": figures(top1=0.9)}, r"FAIL  top-1 accuracy +0\.9000  >= 0\.95 +register\.min_top1"),
+        ({"top1": 0.97}, r"FAIL  top-1 lost against dense +0\.0100  <= 0\.005 +register\.max_drop"),
+        ({"worst_class_recall": 0.5}, r"FAIL  worst class's recall lost +0\.4000  <= 0\.02 +register\.max_class_drop"),
+        ({"speedup": 0.8}, r"FAIL  speed-up at batch 1 +0\.8000  >= 1\.5 +register\.min_speedup"),
+        (
+            {"parity": EXACT.model_copy(update={"max_diff": 0.2})},
+            r"FAIL  finetuned export: logit difference +0\.2000  <= 0\.001 +register\.max_logit_diff",
+        ),
+        (
+            {"parity": EXACT.model_copy(update={"agreement": 0.9})},
+            r"FAIL  finetuned export: same top-1 +0\.9000  >= 0\.99 +register\.min_agreement",
+        ),
+    ],
+)
+def test_each_gate_fails_with_its_figure_and_limit(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(GateError, match=message) as error:
+        verdict(**changes).demand()
+    assert "finetuned fails 1 of 8 gates; nothing was registered" in str(error.value)
+
+
+def test_the_limit_itself_passes() -> None:
+    verdict(top1=0.975).demand()  # 0.98 - 0.975 is 0.005000000000000004 in floating point
+
+
+def test_int8_logits_may_differ_but_decisions_may_not() -> None:
+    both = {"dense": figures(), "quantized": figures(speedup=4.0)}
+    rounded = Parity(against="the float export", max_diff=3.0, agreement=0.995, images=100)
+    judge(register_params(), both, {"dense": EXACT, "quantized": rounded}).demand()
+    with pytest.raises(GateError, match="quantized export: same top-1"):
+        judge(register_params(), both, {"quantized": rounded.model_copy(update={"agreement": 0.98})}).demand()
+
+
+@pytest.mark.parametrize(
+    ("candidate", "moves", "reason"),
+    [
+        ({"top1": 0.985}, True, r"top-1 0\.9850 against the champion's 0\.9800"),
+        ({"top1": 0.97, "latency_ms": 0.1}, False, r"top-1 0\.9700 against the champion's 0\.9800"),
+        ({"top1": 0.979, "latency_ms": 0.5}, True, r"as accurate .* and 2\.00 times as fast"),
+        ({"top1": 0.981, "latency_ms": 0.99}, False, r"1\.01 times as fast, where 1\.05 times is asked for"),
+        ({"top1": 0.981, "latency_ms": 2.0}, False, r"0\.50 times as fast"),
+        ({"latency_ms": 0.1, "measured_on": "CPU y"}, False, r"latency was measured elsewhere \(CPU x\)"),
+        ({"top1": 0.99, "measured_on": "CPU y"}, True, "top-1"),
+        ({"top1": 1.0, "data": "other"}, False, "measured on other data"),
+        ({"version": 3, "top1": 1.0}, False, "it is the champion already"),
+    ],
+)
+def test_the_champion_rule(candidate: dict[str, Any], moves: bool, reason: str) -> None:
+    decision = decide(register_params(), replace(replace(CHAMPION, version=4), **candidate), CHAMPION)
+    assert decision.moves is moves
+    assert re.search(reason, decision.reason)
+
+
+def test_the_first_candidate_becomes_champion() -> None:
+    assert decide(register_params(), CHAMPION, None).moves
+
+
+def test_equal_models_never_replace_each_other() -> None:
+    params = register_params(champion_min_gain=0.0, champion_min_speedup=1.0)
+    assert not decide(params, replace(CHAMPION, version=4), CHAMPION).moves
+
+
+def test_params_are_bounded() -> None:
+    with pytest.raises(ValidationError, match="model_name"):
+        register_params(model_name="a/b")
+    with pytest.raises(ValidationError, match="candidate"):
+        register_params(candidate="pruned")
+
+
+def test_the_card_says_slower_where_it_is_slower() -> None:
+    both = {"dense": figures(), "quantized": figures(speedup=0.5)}
+    card = model_card(
+        name="tiny",
+        variant="quantized",
+        shape=SHAPE,
+        classes=CLASSES,
+        figures=both,
+        parity=EXACT,
+        lineage={"git_commit": "c0ffee"},
+    )
+    assert "slower than dense (0.50 of its speed)" in card
+    for text in ("tiny: quantized", "cat, dog, eel", "- git_commit: c0ffee", "uint8 (B, 1, 2, 4)", "4,000,000"):
+        assert text in card

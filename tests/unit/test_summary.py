@@ -1,0 +1,63 @@
+"""The final table says what was measured, also that a variant is slower."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ArtifactError
+from pipeline.registry.register import RegisteredVersion
+from pipeline.summary import summary, table, versions_text
+from tests.figures_samples import evaluated_project, figures
+
+
+def test_the_table_has_a_row_per_variant_and_names_the_device() -> None:
+    lines = table(
+        {
+            "dense": figures(speedup=1.0, speedup64=1.0),
+            "pruned": figures(speedup=1.5, speedup64=0.8, macs=2_000_000),
+            "finetuned": figures(speedup64=2.0, top1=0.975),
+            "quantized": figures(batch1_median_ms=0.25, size_bytes=21_000),
+        }
+    ).splitlines()
+    assert [line.split()[0] for line in lines[2:6]] == ["dense", "pruned", "finetuned", "quantized"]
+    assert lines[2].split() == [
+        "dense",
+        "0.9800",
+        "4.00",
+        "M",
+        "20.00",
+        "k",
+        "80.0",
+        "kB",
+        "1.000",
+        "ms",
+        "2,000",
+        "1.00x",
+        "1.00x",
+    ]
+    assert lines[3].endswith("0.80x (slower)")
+    assert lines[4].endswith("2.00x")
+    assert "21.0 kB" in lines[5]
+    assert "on CPU x, 2 threads, onnxruntime 1" in lines[6]
+
+
+def test_only_versions_with_an_alias_are_listed() -> None:
+    versions = [
+        RegisteredVersion(4, "quantized", "0.98", ("candidate", "champion")),
+        RegisteredVersion(3, "finetuned", "0.97", ()),
+    ]
+    text = versions_text("tiny", versions)
+    assert text.startswith("Registered as models:/tiny (2 versions):")
+    assert "version 4  quantized  top-1 0.98  @candidate, @champion" in text
+    assert "version 3" not in text
+
+
+def test_before_register_passed_the_table_is_shown_all_the_same(tmp_path: Path) -> None:
+    text = summary(evaluated_project(tmp_path))
+    assert "quantized" in text
+    assert "Nothing is registered" in text
+
+
+def test_a_missing_report_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"reports/dense/metrics.json does not exist; run `dvc repro`"):
+        summary(tmp_path)
