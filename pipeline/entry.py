@@ -1,0 +1,66 @@
+"""How every stage starts: check all of params.yaml, watch the parent, report, end with one clear message.
+
+Nothing here can change an out, so no stage of dvc.yaml depends on this file.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from pipeline.errors import EspalierError
+from pipeline.report import Reporter
+from pipeline.schema import check_params
+from pipeline.stage import Stage
+from pipeline.tracking.store import tracked
+
+PARENT_POLL_S = 0.5
+
+
+def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
+    """Run a stage's main. A user's error ends with its message on stderr and exit status 1."""
+    die_with_dvc()
+    try:
+        check_params(Path("params.yaml"))
+        stage = Stage(name)
+        with tracked(stage) as report:
+            main(stage, report)
+    except EspalierError as error:
+        sys.exit(f"espalier {name}: {error}")
+
+
+def die_with_dvc() -> None:
+    """End this process and its children when the `dvc` that started it is gone.
+
+    DVC does not pass its own death on: after SIGKILL of `dvc repro` the stage would run on, and the
+    next repro would race it.
+    """
+    dvc = _dvc_ancestor()
+    if dvc is not None:
+        threading.Thread(target=_watch, args=(dvc,), daemon=True, name="die-with-dvc").start()
+
+
+def _dvc_ancestor() -> psutil.Process | None:
+    """The process that runs `dvc repro`: DVC sets DVC_STAGE, and its shell may stand between."""
+    if "DVC_STAGE" not in os.environ:
+        return None
+    for parent in psutil.Process().parents():
+        if any(Path(word).name.startswith("dvc") for word in parent.cmdline()[:3]):
+            return parent
+    return None
+
+
+def _watch(parent: psutil.Process) -> None:
+    while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(PARENT_POLL_S)
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,71 @@
+"""Every section of params.yaml at once: checked before any stage computes, and described for editors.
+
+It can only stop a stage, never change an out, so no stage of dvc.yaml depends on this file.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from pipeline.compress.params import PruneParams, QuantizeParams
+from pipeline.data.params import DataParams
+from pipeline.errors import ParamsError
+from pipeline.evaluate.params import EvaluateParams
+from pipeline.models.params import ModelParams
+from pipeline.params import Section, nearest, parse_section, read_yaml
+from pipeline.registry.params import RegisterParams
+from pipeline.resources import Resources
+from pipeline.tasks.params import TaskParams
+from pipeline.train.params import FitParams
+
+SECTIONS: dict[str, type[Section]] = {
+    "data": DataParams,
+    "model": ModelParams,
+    "task": TaskParams,
+    "train": FitParams,
+    "prune": PruneParams,
+    "finetune": FitParams,
+    "quantize": QuantizeParams,
+    "evaluate": EvaluateParams,
+    "register": RegisterParams,
+    "resources": Resources,
+}
+
+
+def check_params(path: Path) -> None:
+    """Check each section of a params file. Raises ParamsError with every problem found, one per line."""
+    values = read_yaml(path)
+    problems = [
+        f"{path.name}: unknown section {name!r}{nearest(name, list(SECTIONS))}" for name in values if name not in SECTIONS
+    ]
+    problems += [f"{path.name}: section {name!r} is missing; add it" for name in SECTIONS if name not in values]
+    for name, model in SECTIONS.items():
+        if name in values:
+            problems += _problems(name, values[name], model, path.name)
+    if not problems and values["train"]["distil"] is not None:
+        problems = [f"{path.name}: train.distil must be null: the dense model has no teacher (finetune.distil has one)"]
+    if problems:
+        raise ParamsError("\n".join(problems))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of params.yaml, for editors that complete and check it while typing."""
+    models = sorted({(model, "validation") for model in SECTIONS.values()}, key=lambda pair: pair[0].__name__)
+    references, definitions = models_json_schema(models)  # type: ignore[arg-type]
+    return {
+        "title": "params.yaml",
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(SECTIONS),
+        "properties": {name: references[model, "validation"] for name, model in SECTIONS.items()},
+        **definitions,
+    }
+
+
+def _problems(name: str, values: Any, model: type[Section], file: str) -> list[str]:
+    try:
+        parse_section(name, values, model, file=file)
+    except ParamsError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,104 @@
+"""The import graph is the cache graph, and a stage reads exactly the sections that dvc.yaml declares."""
+
+import ast
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.errors import UndeclaredError
+from pipeline.params import Section
+from pipeline.stage import Stage
+from tests.contract.imports import closure
+
+ROOT = Path(__file__).parents[2]
+STAGES = ["prepare", "train", "prune", "finetune", "quantize", "evaluate", "register"]
+
+
+class AnySection(Section, extra="allow"):
+    """Accepts whatever a section holds."""
+
+
+def declared(root: Path, stage: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]
+    return found
+
+
+def code_faults(root: Path, stage: str) -> dict[str, list[str]]:
+    """Library files that a stage imports but does not declare (stale results), and the reverse (needless runs)."""
+    needs = closure(root, f"stages/{stage}.py")
+    has = {dep for dep in declared(root, stage)["deps"] if dep.endswith(".py")}
+    return {"missing": sorted(needs - has), "needless": sorted(has - needs)}
+
+
+def section_faults(root: Path, stage: str) -> dict[str, list[str]]:
+    """Sections that the stage's entry file reads but dvc.yaml does not declare, and the reverse."""
+    reads = {
+        str(node.args[0].value)
+        for node in ast.walk(ast.parse((root / "stages" / f"{stage}.py").read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "params"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    has = set(declared(root, stage)["params"])
+    return {"missing": sorted(reads - has), "needless": sorted(has - reads)}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for name in ("pipeline", "stages"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_the_stages_are_the_entry_files() -> None:
+    entries = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    assert set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]) == entries == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_import_closure(stage: str) -> None:
+    assert code_faults(ROOT, stage) == {"missing": [], "needless": []}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_declared_sections_are_the_ones_read(stage: str) -> None:
+    assert section_faults(ROOT, stage) == {"missing": [], "needless": []}
+
+
+def test_training_never_depends_on_compression_code() -> None:
+    deps = declared(ROOT, "train")["deps"]
+    assert not [dep for dep in deps if dep.startswith(("pipeline/compress", "pipeline/evaluate"))]
+    assert "resources" not in {section for stage in STAGES for section in declared(ROOT, stage)["params"]}
+
+
+def test_a_missing_dep_is_found(copy: Path) -> None:
+    text = (copy / "dvc.yaml").read_text()
+    (copy / "dvc.yaml").write_text(text.replace("      - pipeline/train/step.py\n", "", 1))
+    assert code_faults(copy, "train") == {"missing": ["pipeline/train/step.py"], "needless": []}
+
+
+def test_a_needless_dep_is_found(copy: Path) -> None:
+    with (copy / "pipeline/train/optim.py").open("a") as file:
+        file.write("\nfrom pipeline.compress.cost import Cost\n")
+    assert "pipeline/compress/cost.py" in code_faults(copy, "train")["missing"]
+    (copy / "stages/quantize.py").write_text('"""Imports nothing."""\n')
+    assert "pipeline/compress/quantize.py" in code_faults(copy, "quantize")["needless"]
+
+
+def test_an_undeclared_section_is_found_in_the_source_and_refused_at_run_time(copy: Path) -> None:
+    entry = copy / "stages/prune.py"
+    entry.write_text(entry.read_text().replace('stage.params("prune"', 'stage.params("train"'))
+    assert section_faults(copy, "prune") == {"missing": ["train"], "needless": ["prune"]}
+    with pytest.raises(UndeclaredError, match=r"stage 'prune' reads section 'train'.*declares only"):
+        Stage("prune", copy).params("train", AnySection)
+
+
+def test_resources_cannot_be_read_as_a_declared_section() -> None:
+    with pytest.raises(UndeclaredError, match="resources"):
+        Stage("train", ROOT).params("resources", AnySection)

@@ -1,0 +1,96 @@
+"""A wrong key or value of params.yaml is one clear error."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import Field
+
+from pipeline.errors import ParamsError
+from pipeline.params import Section, parse_section, read_yaml
+from pipeline.schema import SECTIONS, check_params, json_schema
+
+ROOT = Path(__file__).parents[2]
+
+
+class Inner(Section):
+    momentum: float = Field(ge=0.0, lt=1.0)
+
+
+class Example(Section):
+    learning_rate: float = Field(gt=0.0, le=10.0)
+    kind: Literal["sgd", "adamw"]
+    inner: Inner
+
+
+GOOD: dict[str, Any] = {"learning_rate": 0.1, "kind": "sgd", "inner": {"momentum": 0.9}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rat": 1}, r"params.yaml: unknown key 'train.learning_rat'; did you mean 'learning_rate'\?"),
+        ({"inner": {"momentum": 0.9, "momentun": 1}}, r"unknown key 'train.inner.momentun'; did you mean 'momentum'\?"),
+        ({"learning_rate": 0.0}, r"train.learning_rate is 0.0, but input should be greater than 0"),
+        ({"learning_rate": "0.1"}, r"train.learning_rate is '0.1', but input should be a valid number"),
+        ({"kind": "sdg"}, r"train.kind is 'sdg', but input should be 'sgd' or 'adamw'"),
+        ({"inner": {}}, r"key 'train.inner.momentum' is missing; add it"),
+        ({"learning_rate": float("nan")}, r"train.learning_rate is nan, but input should be"),
+    ],
+)
+def test_each_mistake_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        parse_section("train", {**GOOD, **change}, Example)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ParamsError) as caught:
+        parse_section("train", {"kind": "x", "inner": {"momentum": 2.0}}, Example)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_section_is_immutable() -> None:
+    section = parse_section("train", GOOD, Example)
+    with pytest.raises(ValueError, match="frozen"):
+        section.kind = "adamw"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "not valid YAML"),
+        ("- 1", "expected sections"),
+        ("a: 1\na: 2", "key 'a' is written twice"),
+        ("a: !!python/object/apply:os.getcwd []", "not valid YAML"),
+    ],
+)
+def test_a_malformed_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=message):
+        read_yaml(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("preset", sorted(path.name for path in (ROOT / "presets").glob("*.yaml")))
+def test_presets_are_valid(preset: str) -> None:
+    check_params(ROOT / "presets" / preset)
+
+
+def test_a_mistyped_section_and_a_missing_one_are_named(tmp_path: Path) -> None:
+    text = (ROOT / "presets/digits.yaml").read_text().replace("\nprune:", "\nprun:")
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError) as caught:
+        check_params(tmp_path / "params.yaml")
+    assert "unknown section 'prun'; did you mean 'prune'?" in str(caught.value)
+    assert "section 'prune' is missing; add it" in str(caught.value)
+
+
+def test_schema_describes_every_field() -> None:
+    schema = json_schema()
+    assert set(schema["properties"]) == set(SECTIONS)
+    undescribed = [
+        f"{name}.{key}"
+        for name, definition in schema["$defs"].items()
+        for key, field in definition["properties"].items()
+        if "description" not in field and "$ref" not in field
+    ]
+    assert undescribed == []
