@@ -20,16 +20,16 @@ PRESETS = Path("presets")
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
+    arguments = parser().parse_args()
     try:
         arguments.command(arguments)
     except EspalierError as error:
         sys.exit(f"espalier {arguments.name}: {error}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="espalier", description="Train on a Ray cluster, prune to shape, register what fits.")
-    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog="espalier", description="Train on a Ray cluster, prune to shape, register what fits.")
+    commands = root.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
     preset = commands.add_parser("preset", help="replace params.yaml by a preset")
     preset.add_argument("preset", help=f"one of {', '.join(_presets())}")
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     ui = commands.add_parser("ui", help="MLflow UI on loopback")
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(command=_ui)
-    return parser
+    return root
 
 
 def _presets() -> list[str]:

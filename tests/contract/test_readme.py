@@ -1,0 +1,92 @@
+"""Every command and every path that the documents name exists."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.cli import parser
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
+DVC_COMMANDS = {"repro", "status", "exp", "metrics", "checkout", "plots"}
+
+
+def commands(document: Path) -> Iterator[str]:
+    """The lines of every bash block."""
+    for block in re.findall(r"```bash\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
+        yield from (line for line in block.splitlines() if line.strip())
+
+
+def fault(command: str, root: Path = ROOT) -> str | None:
+    """What is wrong with a command, or None. It is checked against its own definition, not run."""
+    words = [word for word in shlex.split(command, comments=True) if not re.match(r"^[A-Z_]+=", word)]
+    program, arguments = words[0], words[1:]
+    if program == "make":
+        targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+        return None if set(arguments) <= targets else f"no such make target: {arguments}"
+    if program == "espalier":
+        return _espalier_fault(arguments)
+    if program == "dvc":
+        return _dvc_fault(arguments, root)
+    if program == "python":
+        return None if (root / arguments[0]).exists() else f"no such file: {arguments[0]}"
+    return f"unknown program: {program}"
+
+
+def _espalier_fault(arguments: list[str]) -> str | None:
+    try:
+        parser().parse_args(arguments)
+    except SystemExit:
+        return f"espalier does not take {arguments}"
+    return None
+
+
+def _dvc_fault(arguments: list[str], root: Path) -> str | None:
+    if arguments[0] not in DVC_COMMANDS:
+        return f"not a dvc command of this project: {arguments[0]}"
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    for setting in (word for word in arguments if "=" in word):
+        section, key = setting.partition("=")[0].split(".")
+        if key not in params.get(section, {}):
+            return f"no such parameter: {section}.{key}"
+    return None
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_exists(document: str) -> None:
+    found = list(commands(ROOT / document))
+    assert found
+    assert [f"{command}: {why}" for command in found if (why := fault(command))] == []
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "ARCHITECTURE.md"])
+def test_every_path_exists(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = set(re.findall(r"\]\(([^)#:]+)\)", text)) | set(re.findall(r"`((?:tests|docs|pipeline|stages)/[\w/.]+\.\w+)", text))
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "make ripro",
+        "espalier sumary",
+        "espalier ui --prt 1",
+        "dvc exp run -S prune.targt=0.3",
+        "dvc destroy",
+        "python infra/none.py",
+        "rm x",
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(command: str) -> None:
+    assert fault(command) is not None
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    assert "make test" in list(commands(ROOT / "README.md"))
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec make test"

@@ -1,0 +1,71 @@
+"""What is said of a cluster, and the live line, without starting one."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.cluster import _cause, _check_room, _device
+from pipeline.errors import TrainingError
+from pipeline.resources import Resources
+from pipeline.train.progress import ProgressWriter, render, shown
+
+
+def resources(**changes: object) -> Resources:
+    values = {
+        "workers": 2,
+        "threads_per_worker": 2,
+        "device": "auto",
+        "address": None,
+        "max_failures": 0,
+        "show_ray_logs": False,
+    }
+    return Resources.model_validate(values | changes)
+
+
+def test_what_cannot_be_placed_is_said_with_what_the_cluster_has() -> None:
+    with pytest.raises(
+        TrainingError, match=r"2 workers need 4 CPUs, but the cluster at 10.0.0.1:6379 has 3; lower resources.workers"
+    ):
+        _check_room(resources(), "cpu", {"CPU": 3.0}, "10.0.0.1:6379")
+    with pytest.raises(TrainingError, match="2 workers need 2 GPUs, but the cluster at this machine has 0"):
+        _check_room(resources(device="cuda"), "cuda", {"CPU": 8.0}, None)
+    _check_room(resources(), "cpu", {"CPU": 4.0}, None)
+
+
+def test_auto_takes_gpus_where_each_worker_can_have_one() -> None:
+    assert _device(resources(), {"GPU": 1.0}) == "cpu"
+    assert _device(resources(), {"GPU": 2.0}) == "cuda"
+    assert _device(resources(device="cpu"), {"GPU": 2.0}) == "cpu"
+
+
+def test_a_failure_is_told_by_its_last_line() -> None:
+    error = RuntimeError("outer")
+    error.worker_failures = {1: "Traceback ...\n  File\nValueError: the reason\n"}  # type: ignore[attr-defined]
+    assert _cause(error) == "ValueError: the reason"
+    assert _cause(RuntimeError("outer")) == "outer"
+
+
+def test_the_live_line_reads_well() -> None:
+    totals: dict[str, float | str] = {"epochs": 20, "steps": 180}
+    now: dict[str, float | str] = {
+        "epoch": 3,
+        "step": 30,
+        "images_per_s": 9120.4,
+        "loss": 0.41211,
+        "validation": "val top1 0.9120",
+        "eta_s": 72.0,
+    }
+    line = render("train", {**totals, **now})
+    assert line == "train  epoch 3/20  step 30/180  9,120 images/s  loss 0.4121  val top1 0.9120  left 1:12"
+
+
+def test_a_log_file_gets_whole_lines_and_the_last_state(tmp_path: Path) -> None:
+    out = io.StringIO()
+    with shown(tmp_path, "train", out):
+        writer = ProgressWriter(tmp_path, epochs=2, steps=8, first_step=0)
+        writer.write(epoch=2, step=8, loss=0.5)
+    assert out.getvalue().endswith("left 0:00\n")
+    assert "\r" not in out.getvalue()
+    assert json.loads((tmp_path / "progress.json").read_text())["step"] == 8
