@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import EspalierError, TrainingError, UnreachableError
-from pipeline.files import write_atomic
+from pipeline.files import sha256_json, write_atomic
 from pipeline.resources import Resources
 from pipeline.train.job import Device, Job
 from pipeline.train.progress import shown
@@ -52,7 +52,7 @@ def launch(fit: Fit, job: Job, resources: Resources, name: str) -> None:
     """
     fault = job.run_dir / "error.txt"
     fault.unlink(missing_ok=True)
-    with _cluster(resources) as device, shown(job.run_dir, name):
+    with _cluster(resources, job.run_dir) as device, shown(job.run_dir, name):
         _run_trainer(fit, job, resources, device)
     if fault.exists():
         raise TrainingError(fault.read_text())
@@ -101,7 +101,7 @@ def _work(config: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _cluster(resources: Resources) -> Iterator[Device]:
+def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
     """Connect to the cluster at RAY_ADDRESS or resources.address, or start a local one that ends with the block.
 
     Yields the device that each worker gets.
@@ -110,7 +110,8 @@ def _cluster(resources: Resources) -> Iterator[Device]:
     import ray
 
     address = os.environ.get("RAY_ADDRESS") or resources.address
-    temporary = None if address else Path(tempfile.mkdtemp(prefix="espalier-ray-"))
+    temporary = _ray_folder(run_dir)
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
         with warnings.catch_warnings():
             # Ray warns of its own future defaults, which a user of this project cannot act on.
@@ -133,13 +134,20 @@ def _cluster(resources: Resources) -> Iterator[Device]:
         ) from error
     finally:
         ray.shutdown()
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _local(resources: Resources, temporary: Path | None) -> dict[str, Any]:
+def _ray_folder(run_dir: Path) -> Path:
+    """Where a local Ray keeps its sockets and logs: short, because a socket's path has at most 107 bytes, and the same
+    for the same run, so that what a kill left behind is cleared by the next start.
+    """
+    return Path(tempfile.gettempdir()) / f"espalier-ray-{sha256_json(str(run_dir))[:12]}"
+
+
+def _local(resources: Resources, temporary: Path) -> dict[str, Any]:
     """A cluster of this process alone: loopback, no dashboard, its own folder, so that it meets no other Ray."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    temporary.mkdir(mode=0o700)  # fails where another user put a folder of that name in our way
     return {
         "address": "local",
         "num_cpus": resources.workers * resources.threads_per_worker,

@@ -105,13 +105,12 @@ def _declaration(name: str, dvc: dict[str, Any], params: dict[str, Any]) -> dict
     stages = dvc.get("stages", {})
     if base not in stages:
         raise UndeclaredError(f"dvc.yaml has no stage {base!r}{nearest(base, list(stages))}")
-    stage = stages[base]
-    values = dict(params)
+    stage, values = stages[base], dict(params)
     if item:
-        (axis,) = stage["matrix"]
-        if item not in stage["matrix"][axis]:
-            raise UndeclaredError(f"stage {base!r} has no item {item!r}{nearest(item, stage['matrix'][axis])}")
-        values["item"] = {axis: item}
+        if item not in stage["foreach"]:
+            raise UndeclaredError(f"stage {base!r} has no item {item!r}{nearest(item, list(stage['foreach']))}")
+        values |= {"key": item, "item": stage["foreach"][item]}
+        stage = stage["do"]
 
     def entries(*kinds: str) -> list[str]:
         found = [entry for kind in kinds for entry in stage.get(kind, [])]

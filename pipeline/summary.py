@@ -39,7 +39,7 @@ def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
     """The versions that an alias names, and how many others there are."""
     named = [each for each in versions if each.aliases]
     lines = [
-        f"  version {each.version}  {each.variant:<10} top-1 {each.top1}  {', '.join('@' + alias for alias in each.aliases)}"
+        f"  version {each.version}  {each.variant:<10} top-1 {float(each.top1):.4f}  @{', @'.join(each.aliases)}"
         for each in named
     ]
     return "\n".join([f"Registered as models:/{model_name} ({len(versions)} versions):", *lines])

@@ -5,6 +5,7 @@ import sys
 from pipeline.entry import run
 from pipeline.evaluate.evaluate import Outs, evaluate
 from pipeline.evaluate.params import EvaluateParams
+from pipeline.models.spec import ONNX_NAME
 from pipeline.report import Reporter
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
@@ -23,7 +24,8 @@ def main(stage: Stage, report: Reporter) -> None:
         classes=stage.out(f"{folder}/classes.csv"),
         pictures=stage.out(f"{folder}/pictures"),
     )
-    artifact, dense, data = stage.dep(f"artifacts/{variant}"), stage.dep("artifacts/dense"), stage.dep("data/prepared")
+    artifact, data = stage.dep(f"artifacts/{variant}"), stage.dep("data/prepared")
+    dense = stage.dep("exported/dense") / ONNX_NAME if "exported/dense" in stage.deps else None
     params, task = stage.params("evaluate", EvaluateParams), make_task(stage.params("task", TaskParams))
     result = evaluate(artifact, dense, data, outs, params, task)
     report.metrics({f"{variant}/{name}": value for name, value in result.reported().items()})

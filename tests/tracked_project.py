@@ -33,11 +33,12 @@ stages:
     deps: [data/prepared]
     outs: [artifacts/dense]
   evaluate:
-    matrix:
-      variant: [dense]
-    cmd: python -m stages.evaluate ${item.variant}
-    deps: ["artifacts/${item.variant}"]
-    outs: ["reports/${item.variant}/metrics.json"]
+    foreach:
+      dense: {}
+    do:
+      cmd: python -m stages.evaluate ${key}
+      deps: ["artifacts/${key}"]
+      outs: ["reports/${key}/metrics.json"]
   register:
     cmd: python -m stages.register
     params: [register]

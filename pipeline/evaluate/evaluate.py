@@ -49,10 +49,10 @@ class Evaluation:
         return self.metrics | timed
 
 
-def evaluate(artifact: Path, dense: Path, data: Path, outs: Outs, params: EvaluateParams, task: Task) -> Evaluation:
+def evaluate(artifact: Path, dense: Path | None, data: Path, outs: Outs, params: EvaluateParams, task: Task) -> Evaluation:
     """Export an artifact (an int8 one is a file already), measure the file on the test split, write every out.
 
-    dense: the artifact against which speed is stated; may be `artifact` itself.
+    dense: the dense model's ONNX file, against which speed is stated; None where `artifact` is the dense model.
     Everything is computed before the first out is written. Raises CompressionError where the model cannot
     be exported, ArtifactError and DataError where an input is unusable or they do not belong together.
     """
@@ -65,8 +65,7 @@ def evaluate(artifact: Path, dense: Path, data: Path, outs: Outs, params: Evalua
         logits_NK = onnx_logits(OnnxModel(file, params.latency.threads), test, torch.arange(len(test)), params.batch_size)
         answers = Answers.of(logits_NK, test, spec.classes, params)
         metrics = answers.metrics(task) | agreement.metrics() | _cost(spec, file)
-        dense_file = file if dense == artifact else _export(dense, Path(name) / "dense.onnx")
-        evaluation = Evaluation(metrics, measure_latency(file, dense_file, input_shape(spec), params.latency))
+        evaluation = Evaluation(metrics, measure_latency(file, dense or file, input_shape(spec), params.latency))
         _write(outs, file, agreement, answers, evaluation)
     return evaluation
 
@@ -85,11 +84,6 @@ class Agreement:
 
     def metrics(self) -> dict[str, float]:
         return {"parity_max_diff": self.parity.max_diff, "parity_agreement": self.parity.agreement}
-
-
-def _export(artifact: Path, file: Path) -> Path:
-    export_onnx(*load_model(artifact), file)
-    return file
 
 
 def _deploy(spec: ModelSpec, artifact: Path, file: Path, test: Split, params: EvaluateParams) -> Agreement:

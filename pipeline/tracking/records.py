@@ -138,11 +138,10 @@ def upstream(stage: Stage) -> dict[str, str]:
 
 
 def stage_names(root: Path) -> list[str]:
-    """Stages of dvc.yaml, in its order; a matrix gives one name per item."""
+    """Stages of dvc.yaml, in its order; a `foreach` gives one name per item."""
     names: list[str] = []
     for name, declared in read_yaml(root / "dvc.yaml")["stages"].items():
-        matrix = declared.get("matrix")
-        names += [f"{name}@{item}" for item in next(iter(matrix.values()))] if matrix else [name]
+        names += [f"{name}@{item}" for item in declared["foreach"]] if "foreach" in declared else [name]
     return names
 
 

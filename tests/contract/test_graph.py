@@ -23,7 +23,7 @@ class AnySection(Section, extra="allow"):
 
 def declared(root: Path, stage: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]
-    return found
+    return found["do"] if "foreach" in found else found
 
 
 def code_faults(root: Path, stage: str) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ import torch
 from sklearn.metrics import log_loss
 
 from pipeline.compress.cost import count_macs, count_params
+from pipeline.compress.export import export_onnx
 from pipeline.compress.quantize import quantize
 from pipeline.compress.runtime import OnnxModel
 from pipeline.data.manifest import read_manifest, write_manifest
@@ -72,7 +73,7 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Variants:
     saved(folder / "finetuned", spec, trained(spec, data, steps=12))
     quantize(folder / "finetuned", data, folder / "quantized", quantize_params())
     outs = outs_in(folder / "floats")
-    evaluation = evaluate(folder / "finetuned", folder / "finetuned", data, outs, evaluate_params(), TASK)
+    evaluation = evaluate(folder / "finetuned", None, data, outs, evaluate_params(), TASK)
     return Variants(data, folder / "finetuned", folder / "quantized", outs, evaluation)
 
 
@@ -142,8 +143,9 @@ def test_latency_names_device_threads_and_runtime(variants: Variants) -> None:
 def test_speed_is_stated_against_the_dense_file_timed_in_the_same_process(variants: Variants, tmp_path: Path) -> None:
     slow_spec = spec_of("vgg11", width=16)
     saved(tmp_path / "dense", slow_spec, trained(slow_spec, variants.data, steps=1))
+    export_onnx(*load_model(tmp_path / "dense"), tmp_path / "dense.onnx")
     outs = outs_in(tmp_path)
-    evaluate(variants.floats, tmp_path / "dense", variants.data, outs, evaluate_params(), TASK)
+    evaluate(variants.floats, tmp_path / "dense.onnx", variants.data, outs, evaluate_params(), TASK)
     record = loaded(outs.latency)
     assert record["speedup64"] > 1.0, "a network of 16 times the MACs takes longer"
     assert loaded(variants.outs.latency)["speedup"] == 1.0, "a file is as fast as itself"
@@ -151,7 +153,7 @@ def test_speed_is_stated_against_the_dense_file_timed_in_the_same_process(varian
 
 def test_again_gives_the_same_bytes(variants: Variants, tmp_path: Path) -> None:
     outs = outs_in(tmp_path)
-    evaluate(variants.floats, variants.floats, variants.data, outs, evaluate_params(), TASK)
+    evaluate(variants.floats, None, variants.data, outs, evaluate_params(), TASK)
     for name in DETERMINISTIC:
         assert getattr(outs, name).read_bytes() == getattr(variants.outs, name).read_bytes()
     for folder in ("exported", "pictures"):
@@ -162,7 +164,7 @@ def test_again_gives_the_same_bytes(variants: Variants, tmp_path: Path) -> None:
 
 def test_an_int8_artifact_is_deployed_as_it_is(variants: Variants, tmp_path: Path) -> None:
     outs = outs_in(tmp_path)
-    evaluation = evaluate(variants.ints, variants.floats, variants.data, outs, evaluate_params(), TASK)
+    evaluation = evaluate(variants.ints, variants.outs.exported / "model.onnx", variants.data, outs, evaluate_params(), TASK)
     assert (outs.exported / "model.onnx").read_bytes() == (variants.ints / "model.onnx").read_bytes()
     found = loaded(outs.exported / "parity.json")
     assert found["against"] == "the float export, when quantized"
@@ -183,7 +185,7 @@ def test_data_with_other_classes_are_refused(variants: Variants, tmp_path: Path)
     data = prepared_data(tmp_path / "data")
     write_manifest(data, read_manifest(data).model_copy(update={"classes": ["x", "y", "z"]}))
     with pytest.raises(ArtifactError, match=r"its classes are \['left', 'right', 'top'\], but .*\['x', 'y', 'z'\]"):
-        evaluate(variants.floats, variants.floats, data, outs_in(tmp_path), evaluate_params(), TASK)
+        evaluate(variants.floats, None, data, outs_in(tmp_path), evaluate_params(), TASK)
 
 
 def test_a_failure_leaves_the_old_outs(variants: Variants, tmp_path: Path) -> None:
@@ -198,6 +200,6 @@ def test_a_failure_leaves_the_old_outs(variants: Variants, tmp_path: Path) -> No
             content[len(content) // 2] ^= 1
         (corrupt / file.name).write_bytes(content)
     with pytest.raises(EspalierError, match=r"model.onnx: its SHA-256 is"):
-        evaluate(corrupt, variants.floats, variants.data, outs, evaluate_params(), TASK)
+        evaluate(corrupt, None, variants.data, outs, evaluate_params(), TASK)
     assert outs.metrics.read_text() == "old"
     assert not outs.exported.exists()

@@ -1,13 +1,7 @@
 """A journal is read once, whatever its writer does to it, and a lock holds among processes."""
 
-import math
-from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
-from pipeline.errors import LockedError
-from pipeline.files import locked
 from pipeline.report import Journal
 from pipeline.tracking.records import Tail, flatten, stage_names
 
@@ -39,15 +33,6 @@ def test_a_tail_starts_over_when_a_resumed_run_rewrote_the_journal(tmp_path: Pat
     assert [event["step"] for event in tail.read()] == [1, 2, 3, 4, 5]
 
 
-def test_a_lock_is_held_once(tmp_path: Path) -> None:
-    with ExitStack() as first:
-        first.enter_context(locked(tmp_path / "a.lock", wait_s=math.inf, what="it"))
-        with pytest.raises(LockedError, match=r"a\.lock: held by another process"):
-            ExitStack().enter_context(locked(tmp_path / "a.lock", wait_s=0.0, what="it"))
-    with locked(tmp_path / "a.lock", wait_s=0.0, what="it"):
-        pass
-
-
 def test_params_are_flattened() -> None:
     nested = {"train": {"epochs": 3, "ema": None, "augment": {"flip": 0.5}}, "model": {"name": "resnet20", "sizes": [1, 2]}}
     assert flatten(nested) == {
@@ -59,6 +44,6 @@ def test_params_are_flattened() -> None:
     }
 
 
-def test_a_matrix_gives_a_stage_per_item(tmp_path: Path) -> None:
-    (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: x}, evaluate: {matrix: {variant: [dense, pruned]}, cmd: y}}")
+def test_foreach_gives_a_stage_per_item(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: x}, evaluate: {foreach: {dense: {}, pruned: {}}, do: {cmd: y}}}")
     assert stage_names(tmp_path) == ["train", "evaluate@dense", "evaluate@pruned"]

@@ -17,13 +17,14 @@ stages:
     deps: ["${data.path}"]
     outs: [data/prepared]
   evaluate:
-    matrix: {variant: [dense, pruned]}
-    cmd: python -m stages.evaluate ${item.variant}
-    params: [evaluate]
-    deps: ["artifacts/${item.variant}", code.py]
-    outs: ["exported/${item.variant}"]
-    metrics: ["reports/${item.variant}/metrics.json"]
-    plots: [{"reports/${item.variant}/confusion.csv": {template: confusion}}]
+    foreach: {dense: {model: artifacts/dense}, pruned: {model: artifacts/pruned}}
+    do:
+      cmd: python -m stages.evaluate ${key}
+      params: [evaluate]
+      deps: ["${item.model}", code.py]
+      outs: ["exported/${key}"]
+      metrics: ["reports/${key}/metrics.json"]
+      plots: [{"reports/${key}/confusion.csv": {template: confusion}}]
 """
 PARAMS = "data: {path: raw.txt}\nevaluate: {repeats: 3}\nresources: {workers: 2}\n"
 

@@ -48,7 +48,7 @@ def test_only_versions_with_an_alias_are_listed() -> None:
     ]
     text = versions_text("tiny", versions)
     assert text.startswith("Registered as models:/tiny (2 versions):")
-    assert "version 4  quantized  top-1 0.98  @candidate, @champion" in text
+    assert "version 4  quantized  top-1 0.9800  @candidate, @champion" in text
     assert "version 3" not in text
 
 
