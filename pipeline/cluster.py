@@ -8,6 +8,7 @@ snapshot file, which a kill can leave empty.
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -34,6 +35,14 @@ RAY_SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # Ray's default of 15 lets any other process take the cores from the training
+}
+LOCAL_SETTINGS = {
+    "RAY_AUTH_MODE": "disabled",  # unset, Ray writes a token file into the home folder
+    # Else Ray takes 127.0.0.1 for this machine's own address and listens to everyone, who could run code here.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+ATTACHED_SETTINGS = {
+    "RAY_NUM_REDIS_GET_RETRIES": "1",  # each takes 40 s where something else than Ray listens; Ray's default is 20
 }
 WORKER_SETTINGS = {
     # glibc otherwise gives each large activation back to the system and faults it in again at the next step:
@@ -106,10 +115,11 @@ def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
 
     Yields the device that each worker gets.
     """
-    os.environ.update({name: value for name, value in RAY_SETTINGS.items() if name not in os.environ})
-    import ray
-
     address = os.environ.get("RAY_ADDRESS") or resources.address
+    settings = RAY_SETTINGS | (ATTACHED_SETTINGS if address else LOCAL_SETTINGS)
+    os.environ.update({name: value for name, value in settings.items() if name not in os.environ})
+    import ray  # which reads some of these settings now
+
     temporary = _ray_folder(run_dir)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -129,9 +139,7 @@ def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
         _check_room(resources, device, available, address)
         yield device
     except ConnectionError as error:
-        raise UnreachableError(
-            f"no Ray cluster answers at {address}; start one (`ray start --head`) or unset RAY_ADDRESS"
-        ) from error
+        raise _unreachable(str(address)) from error
     finally:
         ray.shutdown()
         shutil.rmtree(temporary, ignore_errors=True)
@@ -146,7 +154,6 @@ def _ray_folder(run_dir: Path) -> Path:
 
 def _local(resources: Resources, temporary: Path) -> dict[str, Any]:
     """A cluster of this process alone: loopback, no dashboard, its own folder, so that it meets no other Ray."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     temporary.mkdir(mode=0o700)  # fails where another user put a folder of that name in our way
     return {
         "address": "local",
@@ -159,8 +166,21 @@ def _local(resources: Resources, temporary: Path) -> dict[str, Any]:
 
 
 def _attached(address: str) -> dict[str, Any]:
-    os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", str(CONNECT_TIMEOUT_S))
+    """A cluster that is there. Raises UnreachableError: Ray itself would try a dead address for minutes."""
+    host, _, port = address.rpartition(":")
+    if address != "auto":
+        try:
+            socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+        except (OSError, ValueError) as error:
+            raise _unreachable(address) from error
     return {"address": address}
+
+
+def _unreachable(address: str) -> UnreachableError:
+    return UnreachableError(
+        f"no Ray cluster answers at {address}; start one (`ray start --head` prints its host:port), "
+        "or unset RAY_ADDRESS and set resources.address to null for a local one"
+    )
 
 
 def _device(resources: Resources, available: dict[str, float]) -> Device:

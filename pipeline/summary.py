@@ -37,10 +37,10 @@ def table(figures: dict[str, Figures]) -> str:
 
 def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
     """The versions that an alias names, and how many others there are."""
-    named = [each for each in versions if each.aliases]
     lines = [
         f"  version {each.version}  {each.variant:<10} top-1 {float(each.top1):.4f}  @{', @'.join(each.aliases)}"
-        for each in named
+        for each in versions
+        if each.aliases
     ]
     return "\n".join([f"Registered as models:/{model_name} ({len(versions)} versions):", *lines])
 

@@ -13,7 +13,7 @@ from pipeline.evaluate.metrics import Ints, Reliability
 DPI = 100
 LABELLED_CLASSES = 20
 """Above this many classes a matrix shows no names and no numbers: they would overlap."""
-COLUMNS = 8
+COLUMNS, MIN_COLUMNS = 8, 3
 MIDDLE = 0.5
 """Of the colour scale: darker cells get white numbers."""
 
@@ -52,10 +52,11 @@ def draw_reliability(bins: Reliability) -> bytes:
 
 def draw_worst(images_NCHW: npt.NDArray[np.uint8], captions: list[str]) -> bytes:
     """A grid of images with a caption each; says so where there is none to show."""
-    rows = max(1, math.ceil(len(captions) / COLUMNS))
-    figure = Figure(figsize=(COLUMNS * 1.5, rows * 1.9 + 0.4))
+    columns = min(COLUMNS, max(MIN_COLUMNS, len(captions)))
+    rows = max(1, math.ceil(len(captions) / columns))
+    figure = Figure(figsize=(columns * 1.5, rows * 1.9 + 0.4))
     figure.suptitle("Most confidently wrong" if captions else "No wrong answer")
-    for axes in figure.subplots(rows, COLUMNS, squeeze=False).flat:
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.set_axis_off()
     for axes, image_CHW, caption in zip(figure.axes, images_NCHW, captions, strict=False):
         grey = image_CHW.shape[0] == 1

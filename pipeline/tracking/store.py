@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import mlflow
 
 EXPERIMENT = "espalier"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it the UI opens the experiment on its pages for language models."""
 KEY_TAG = "espalier.key"
 MAX_POINTS, MAX_OTHERS = 1000, 100
 """Limits of one log_batch call: metrics; params or tags (mlflow/utils/validation.py)."""
@@ -248,7 +250,7 @@ def _experiment(client: "mlflow.MlflowClient", root: Path, uri: str) -> str:
     location = _artifacts(root) if uri == _local_uri(root) else None
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
-        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+        return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=EXPERIMENT_TAGS))
     if location is not None and found.artifact_location != location:
         raise EspalierError(
             f"{_local(root)} was made in another folder and would write its artifacts there; "

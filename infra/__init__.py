@@ -1,0 +1,1 @@
+"""Where the pipeline runs: a local cluster of several nodes."""

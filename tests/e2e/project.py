@@ -1,0 +1,213 @@
+"""A copy of the project in a folder of its own, whose commands run for real and end with the test."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from pipeline.files import sha256_file
+
+ROOT = Path(__file__).parents[2]
+MADE = ("artifacts", "exported", "reports", ".espalier", ".dvc/cache", ".dvc/tmp")
+"""What a repro leaves, beside data/prepared and dvc.lock."""
+OUTER = ("DVC_", "RAY_", "MLFLOW_", "GIT_", "PYTHON")
+"""Variables of the surrounding shell that would decide what is tested here."""
+COMMAND_TIMEOUT_S = 400.0
+POLL_S = 0.02
+
+TINY: dict[str, Any] = {
+    "model": {"width": 8},
+    "train": {"epochs": 12},
+    "finetune": {"epochs": 2},
+    "quantize": {"calibration_images": 64},
+    "evaluate": {"parity_images": 64, "latency": {"warmup": 1, "repeats": 5, "threads": 1}},
+    "register": {"min_top1": 0.3, "max_drop": 1.0, "max_class_drop": 1.0, "min_speedup": 0.001, "min_agreement": 0.5},
+    "resources": {"workers": 2, "threads_per_worker": 1},
+}
+"""Changes of the preset `digits`: seconds instead of a minute, and gates that any model passes."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    def expect_success(self) -> "Done":
+        assert self.status == 0, f"status {self.status}\n{self.out}\n{self.err}"
+        return self
+
+
+@dataclass
+class Command:
+    """A command that may be running. Its output goes to files: a pipe would stay open in what it leaves behind."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def wait(self, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
+        status = self.process.wait(timeout_s)
+        return Done(status, (self.log / "out").read_text(errors="replace"), (self.log / "err").read_text(errors="replace"))
+
+
+@dataclass
+class Project:
+    """root: the copy. scratch: a short path for temporary files, because Ray makes sockets there (107 bytes at most)."""
+
+    root: Path
+    scratch: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    commands: list[Command] = field(default_factory=list)
+
+    def start(self, *words: str, **environment: str) -> Command:
+        log = Path(tempfile.mkdtemp(dir=self.scratch, prefix="log-"))
+        with (log / "out").open("wb") as out, (log / "err").open("wb") as err:
+            process = subprocess.Popen(
+                words,
+                cwd=self.root,
+                env={**self._environment(), **self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        self.commands.append(Command(process, log))
+        return self.commands[-1]
+
+    def run(self, *words: str, **environment: str) -> Done:
+        return self.start(*words, **environment).wait()
+
+    def processes(self) -> list[psutil.Process]:
+        """What lives of all that was started here: members of its sessions, also those whose parent is gone."""
+        return sessions({command.process.pid for command in self.commands})
+
+    def end(self) -> None:
+        """Kill whatever still runs, and remove the temporary files."""
+        for process in self.processes():
+            process.kill()
+        for command in self.commands:
+            command.process.wait()
+        until(lambda: not self.processes(), "the processes end after SIGKILL", 10.0)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def read_params(self) -> dict[str, Any]:
+        values: dict[str, Any] = yaml.safe_load((self.root / "params.yaml").read_text())
+        return values
+
+    def change_params(self, changes: dict[str, Any]) -> None:
+        self.write_params(merged(self.read_params(), changes))
+
+    def write_params(self, values: dict[str, Any]) -> None:
+        (self.root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def digests(self, *folders: str) -> dict[str, str]:
+        """SHA-256 of every file below some folders, by path."""
+        files = sorted(path for folder in folders for path in (self.root / folder).rglob("*") if path.is_file())
+        return {path.relative_to(self.root).as_posix(): sha256_file(path) for path in files}
+
+    def lock(self) -> dict[str, Any]:
+        stages: dict[str, Any] = yaml.safe_load((self.root / "dvc.lock").read_text())["stages"]
+        return stages
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(OUTER)}
+        tools = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
+        return {
+            **kept,
+            "PATH": tools,
+            "TMPDIR": str(self.scratch),
+            "DVC_SITE_CACHE_DIR": str(self.scratch / "dvc"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_SYSTEM": os.devnull,
+        }
+
+
+@contextmanager
+def fresh_project(root: Path) -> Iterator[Project]:
+    """The repository's tracked and new files with tiny parameters, in a git repository of its own."""
+    listed = _git(ROOT, "ls-files", "-co", "--exclude-standard", "-z", "--", ":!tests", ":!docs").split("\0")
+    for name in filter(None, listed):
+        if (ROOT / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+    with _opened(root) as project:
+        preset = yaml.safe_load((ROOT / "presets/digits.yaml").read_text())
+        project.write_params(merged(preset, TINY))
+        _git(root, "init", "-q")
+        _git(root, "add", "-A")
+        _git(root, "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "copy")
+        yield project
+
+
+@contextmanager
+def copied_project(source: Project, root: Path, *, leave_out: Iterable[str]) -> Iterator[Project]:
+    """A copy of a project as it is now, without some of its folders."""
+    shutil.copytree(source.root, root, dirs_exist_ok=True, symlinks=True)
+    for name in leave_out:
+        shutil.rmtree(root / name, ignore_errors=True)
+    with _opened(root) as project:
+        yield project
+
+
+@contextmanager
+def _opened(root: Path) -> Iterator[Project]:
+    project = Project(root, Path(tempfile.mkdtemp(prefix="e2e-")))
+    try:
+        yield project
+    finally:
+        project.end()
+
+
+def sessions(leaders: set[int]) -> list[psutil.Process]:
+    """Living processes of the sessions that these processes opened; zombies have ended."""
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) in leaders and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return members
+
+
+def until(condition: Callable[[], Any], what: str, timeout_s: float) -> None:
+    """Wait for a condition. Raises AssertionError with `what` was waited for."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s in vain until {what}"
+        time.sleep(POLL_S)
+
+
+def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`values` with nested `changes`, for example {"train": {"epochs": 1}}."""
+    result = dict(values)
+    for name, change in changes.items():
+        nested = isinstance(change, dict) and isinstance(result.get(name), dict)
+        result[name] = merged(result[name], change) if nested else change
+    return result
+
+
+def running_stages(text: str) -> list[str]:
+    """Names from the lines `Running stage 'x':` of `dvc repro`."""
+    return [line.split("'")[1] for line in text.splitlines() if line.startswith("Running stage '")]
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,107 @@
+"""SIGKILL at any place, run again: the same weights bit for bit, each step once in MLflow, no process left."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.report import read_journal
+from tests.e2e.project import Project, copied_project, fresh_project, until
+
+EPOCHS = 24
+WITHOUT_TRAINING = ("artifacts", "reports", ".espalier", ".dvc/cache", ".dvc/tmp")
+"""What is left out of a copy so that `dvc repro train` trains; prepared data stay."""
+HISTORY = """
+import sys
+from mlflow import MlflowClient
+client = MlflowClient("sqlite:///.espalier/mlflow/mlflow.db")
+runs = client.search_runs(["1"], "tags.mlflow.runName = 'train'")
+assert len(runs) == 1, [run.info for run in runs]
+print(runs[0].info.status, *(point.step for point in client.get_metric_history(runs[0].info.run_id, "val/top1")))
+"""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project whose dense model was trained without interruption."""
+    with fresh_project(tmp_path_factory.mktemp("undisturbed")) as project:
+        project.change_params({"train": {"epochs": EPOCHS}})
+        project.run("dvc", "repro", "train").expect_success()
+        yield project
+
+
+def validated(project: Project) -> list[int]:
+    """Steps at which the training in the project was validated so far."""
+    journals = (project.root / ".espalier" / "journals").glob("train-*.jsonl")
+    events = [event for journal in journals for event in read_journal(journal) if event.get("step") is not None]
+    return [event["step"] for event in events if "val/top1" in event["values"]]
+
+
+def of_project(project: Project) -> list[psutil.Process]:
+    """Living processes that inherited the project's own folder for temporary files, whoever their parent is."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("TMPDIR") == str(project.scratch) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def training_workers(project: Project) -> list[psutil.Process]:
+    return [process for process in of_project(project) if "RayTrainWorker" in " ".join(process.cmdline())]
+
+
+def reached(project: Project, epochs: int) -> None:
+    until(lambda: len(validated(project)) >= epochs, f"{epochs} epochs are validated", 240.0)
+
+
+def test_killed_again_and_again_it_ends_in_the_same_weights(undisturbed: Project, tmp_path: Path) -> None:
+    expected = undisturbed.digests("artifacts/dense")
+    with copied_project(undisturbed, tmp_path, leave_out=WITHOUT_TRAINING) as project:
+        # A worker: Ray starts the group again, which resumes from our checkpoint.
+        first = project.start("dvc", "repro", "train")
+        reached(project, 4)
+        training_workers(project)[0].kill()
+        until(lambda: len(validated(project)) >= 6, "training goes on after a worker was killed", 240.0)
+
+        # The process group of `dvc repro`: everything that it started is gone within seconds.
+        os.killpg(first.process.pid, signal.SIGKILL)
+        first.process.wait()
+        until(lambda: not of_project(project), "no process is left after the group was killed", 20.0)
+        assert not (project.root / "artifacts" / "dense").exists(), "a killed stage leaves no outs"
+
+        # Only dvc: the stage notices that its parent is gone, and ends with its children.
+        kept = len(validated(project))
+        second = project.start("dvc", "repro", "train")
+        reached(project, kept + 3)
+        second.process.kill()
+        second.process.wait()
+        until(lambda: not of_project(project), "the stage ends after its dvc was killed", 20.0)
+
+        # Undisturbed to the end, but for a second run of the same stage, which is refused.
+        kept = len(validated(project))
+        third = project.start("dvc", "repro", "train")
+        until(lambda: training_workers(project), "the workers start", 120.0)
+        refused = project.run(sys.executable, "-m", "stages.train")
+        assert refused.status == 1
+        assert "this stage with the same inputs is in use by another process" in refused.err
+        assert "Traceback" not in refused.err
+        done = third.wait().expect_success()
+        assert f"epoch {EPOCHS}/{EPOCHS}" in done.err + done.out
+        assert kept > 6, "the last run had checkpoints to resume from"
+
+        assert project.digests("artifacts/dense") == expected
+        assert (project.root / "reports/train/history.csv").read_text() == (
+            undisturbed.root / "reports/train/history.csv"
+        ).read_text()
+        status, *steps = project.run(sys.executable, "-c", HISTORY).expect_success().out.split()
+        assert status == "FINISHED"
+        assert [int(step) for step in steps] == validated(undisturbed), "each step is in MLflow once, in order"
+        assert not list((project.root / ".espalier/runs").iterdir()), "success empties the run directory"
+    assert not of_project(project)

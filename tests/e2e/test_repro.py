@@ -1,0 +1,98 @@
+"""One `dvc repro` makes everything, a second makes nothing, and what changed decides what runs."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.conftest import Reproduced
+from tests.e2e.project import MADE, Project, copied_project, running_stages
+
+TIMED = {f"reports/{variant}/latency.json" for variant in ("dense", "pruned", "finetuned", "quantized")}
+"""The only outs that differ between two runs before `register`: they hold measured times."""
+AFTER_PRUNE = ["prune", "finetune", "quantize", "evaluate@pruned", "evaluate@finetuned", "evaluate@quantized", "register"]
+SERVE = """
+import mlflow, numpy
+model = mlflow.pyfunc.load_model("models:/digits@champion")
+print(list(model.predict(numpy.zeros((2, 1, 8, 8), numpy.uint8)).columns))
+"""
+
+
+def outs(lock: dict[str, Any]) -> dict[str, str]:
+    return {out["path"]: out["md5"] for stage in lock.values() for out in stage.get("outs", [])}
+
+
+def test_every_declared_out_is_there_and_the_table_ends_the_line(complete: Project) -> None:
+    paths = outs(complete.lock())
+    assert len(paths) == 37
+    assert [path for path in paths if not (complete.root / path).exists()] == []
+    text = complete.run(sys.executable, "-m", "pipeline.cli", "summary").expect_success().out
+    for variant in ("dense", "pruned", "finetuned", "quantized"):
+        assert f"\n{variant}" in text
+    assert "Registered as models:/digits (3 versions)" in text
+    assert "@candidate, @champion" in text
+
+
+def test_the_champion_serves_without_our_package(complete: Project) -> None:
+    database = f"sqlite:///{complete.root}/.espalier/mlflow/mlflow.db"
+    command = complete.run(
+        sys.executable, "-P", "-c", SERVE, MLFLOW_TRACKING_URI=database, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"
+    )
+    assert command.expect_success().out.strip() == "['label', 'class_index', 'probability']"
+
+
+def test_a_second_repro_runs_nothing(complete: Project) -> None:
+    assert running_stages(complete.run("dvc", "repro").expect_success().out) == []
+    assert "up to date" in complete.run("dvc", "status").expect_success().out
+
+
+def test_another_folder_gives_the_same_bytes(reproduced: Reproduced) -> None:
+    first, second = outs(reproduced.complete.lock()), outs(reproduced.again.lock())
+    shared = set(first) & set(second)
+    assert {"data/prepared", "artifacts/dense", "artifacts/finetuned", "artifacts/quantized", "exported/quantized"} <= shared
+    assert {path for path in shared if first[path] != second[path]} <= TIMED
+    weights = ("data/prepared", "artifacts")
+    assert reproduced.complete.digests(*weights) == reproduced.again.digests(*weights)
+
+
+@pytest.fixture
+def copy(complete: Project, tmp_path: Path) -> Any:
+    with copied_project(complete, tmp_path, leave_out=()) as project:
+        yield project
+
+
+def would_run(project: Project) -> list[str]:
+    return running_stages(project.run("dvc", "repro", "--dry").expect_success().out)
+
+
+def test_a_change_reruns_what_follows_from_it_and_nothing_else(copy: Project) -> None:
+    params = (copy.root / "params.yaml").read_text()
+    copy.change_params({"prune": {"target": 0.6}})
+    assert sorted(would_run(copy)) == sorted(AFTER_PRUNE)
+    (copy.root / "params.yaml").write_text(params)
+    copy.change_params({"resources": {"workers": 1, "max_failures": 1}})
+    assert would_run(copy) == []
+
+    source = copy.root / "pipeline/compress/search.py"
+    source.write_text(source.read_text() + "# edited\n")
+    assert sorted(would_run(copy)) == sorted(AFTER_PRUNE)
+
+
+def test_after_a_failure_the_last_good_outs_come_back(copy: Project) -> None:
+    before = copy.digests("artifacts/quantized")
+    copy.change_params({"quantize": {"calibration_images": 1}})  # one image cannot hold every class
+    failed = copy.run("dvc", "repro", "quantize")
+    assert failed.status != 0
+    assert "Traceback" not in failed.err
+    copy.run("dvc", "checkout", "--quiet")
+    assert copy.digests("artifacts/quantized") == before
+
+
+def test_the_declared_state_is_what_is_ignored_by_git(complete: Project) -> None:
+    """A repro leaves nothing for git but dvc.lock."""
+    status = complete.run("git", "status", "--porcelain").expect_success().out.split()
+    assert set(status[1::2]) <= {"dvc.lock", "params.yaml"}, status
+    assert set(MADE) >= {"artifacts", "reports"}
+    assert yaml.safe_load((complete.root / "dvc.lock").read_text())["schema"] == "2.0"
