@@ -24,7 +24,8 @@ repro: $(READY) ## raw data -> registered compressed model; only what changed ru
 	@espalier summary
 
 test: $(READY) check ## everything that CI checks
-	@python -m pytest tests/unit tests/contract tests/stages tests/e2e
+	@python -m pytest -n 2 tests/unit tests/contract tests/stages
+	@python -m pytest --timeout 1500 tests/e2e
 
 check: $(READY) ## lint, format, types and the generated schema
 	@ruff check .

@@ -1,14 +1,15 @@
-"""A Ray cluster of several nodes (raylets) on this machine, on loopback, to try what a real one does.
+"""A Ray cluster of several nodes (raylets) on this machine, to try what a real one does.
 
-    python infra/local_cluster.py --nodes 2 --cpus 2      # prints the address; Ctrl-C ends it
-    RAY_ADDRESS=127.0.0.1:<port> make repro
+    python infra/local_cluster.py --nodes 2 --cpus 2      # prints an `export` line; Ctrl-C ends it
+    export RAY_ADDRESS=... ; make repro                   # in another shell, after that line
 
 Every node has ports of its own; all share a temporary folder, which goes with the cluster. Only processes
-started here are ended.
+started here are ended. Nodes listen on every interface, as Ray's always do, so they ask for a token.
 """
 
 import argparse
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -27,71 +28,57 @@ HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
 """A node alone needs about 1.5 s to end after SIGTERM."""
-POLL_S = 0.2
-ALIVE = 0
-"""GcsNodeInfo.GcsNodeState in Ray's protocol."""
+POLL_S = 0.1
+STARTED = "Ray runtime started."
+"""What `ray start` prints when its node has joined the cluster."""
 OBJECT_STORE_BYTES = 100_000_000
 
 
 @contextmanager
-def local_cluster(nodes: int, cpus_per_node: int) -> Iterator[str]:
-    """Start the nodes and yield the cluster's address; end their processes afterwards.
+def local_cluster(nodes: int, cpus_per_node: int) -> Iterator[dict[str, str]]:
+    """Start the nodes and yield the variables by which a client finds them; end their processes afterwards.
 
     Raises TimeoutError where a node does not come up.
     """
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    address = f"{HOST}:{_free_port()}"
+    client = {"RAY_ADDRESS": f"{HOST}:{_free_port()}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+    (folder / "token").write_text(secrets.token_hex(32))
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for number in range(nodes):
-            processes.append(_start_node(number, address, cpus_per_node, folder))
-            _wait_for_nodes(address, number + 1, processes[-1], folder)
-        yield address
+            processes.append(_start_node(number, client, cpus_per_node, folder))
+            _wait_until_started(processes[-1], folder / f"node-{number}.log")
+        yield client
     finally:
         _stop(processes)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_node(number: int, address: str, cpus: int, folder: Path) -> subprocess.Popen[bytes]:
-    place = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder}"]
+def _start_node(number: int, client: dict[str, str], cpus: int, folder: Path) -> subprocess.Popen[bytes]:
+    address = client["RAY_ADDRESS"]
+    head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder}"]
     command = [
         *(str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"),
-        *(place if number == 0 else [f"--address={address}"]),
+        *(head if number == 0 else [f"--address={address}"]),
         f"--node-ip-address={HOST}",
         f"--num-cpus={cpus}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         # 0: every worker takes a port that is free, so that nodes and other clusters never meet.
         *("--min-worker-port=0", "--max-worker-port=0"),
     ]
-    # A session of its own, so that a Ctrl-C reaches us first.
+    # `ray start` obeys RAY_ADDRESS too, and a head must not.
+    environment = {name: value for name, value in {**os.environ, **client}.items() if name != "RAY_ADDRESS"}
     with (folder / f"node-{number}.log").open("wb") as log:
-        return subprocess.Popen(command, env=_environment(), stdout=log, stderr=log, start_new_session=True)
+        # A session of its own, so that a Ctrl-C reaches us first.
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
-def _environment() -> dict[str, str]:
-    # Without a mode Ray writes a token file into the home folder; on loopback no other host can connect.
-    return {"RAY_AUTH_MODE": "disabled", **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}}
-
-
-def _wait_for_nodes(address: str, count: int, process: subprocess.Popen[bytes], folder: Path) -> None:
+def _wait_until_started(process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        if _num_nodes(address) >= count:
-            return
+    while STARTED not in log.read_text(errors="replace"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise TimeoutError(f"a node of the cluster did not start:\n{log.read_text(errors='replace')}")
         time.sleep(POLL_S)
-    log = (folder / f"node-{count - 1}.log").read_text(errors="replace")
-    raise TimeoutError(f"node {count - 1} of the cluster at {address} did not start:\n{log}")
-
-
-def _num_nodes(address: str) -> int:
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
-
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        if probe.connect_ex((host, int(port))) != 0:
-            return 0
-    nodes = GcsClient(address=address).get_all_node_info(timeout=5)
-    return sum(1 for node in nodes.values() if node.state == ALIVE)
 
 
 def _stop(nodes: list[subprocess.Popen[bytes]]) -> None:
@@ -133,8 +120,9 @@ def main() -> None:
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
-    with local_cluster(arguments.nodes, arguments.cpus) as address:
-        print(f"export RAY_ADDRESS={address}   # {arguments.nodes} nodes; Ctrl-C here ends them", flush=True)
+    with local_cluster(arguments.nodes, arguments.cpus) as client:
+        variables = " ".join(f"{name}={value}" for name, value in client.items())
+        print(f"export {variables}   # {arguments.nodes} nodes; Ctrl-C here ends them", flush=True)
         signal.pause()
 
 

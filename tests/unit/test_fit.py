@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +50,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = parse_section("data", read_yaml(ROOT / "presets" / "digits.yaml")["data"], DataParams)
     prepare(params, folder, folder / "prepared", folder / "card")
     return folder / "prepared"
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def job(data: Path, run_dir: Path, **changes: Any) -> Job:

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,6 @@ from pipeline.models.spec import ModelSpec
 from tests.unit.compress_samples import TASK, network, prepared_data, prune_params, saved, spec_of, trained
 
 NETWORKS = ["resnet20", "vgg11", "mobilenetv2", "mlp"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tiny tensors: more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """int8: it runs, agrees with its parent, is smaller, repeats, and is calibrated on every class."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +16,6 @@ from pipeline.files import sha256_file
 from pipeline.models.artifact import load_model, onnx_path, read_spec
 from pipeline.models.spec import ModelSpec
 from tests.unit.compress_samples import CLASSES, prepared_data, quantize_params, saved, spec_of, trained
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tiny tensors: more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
