@@ -51,8 +51,15 @@ class Delivery:
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"deliver-{stage.name}")
         self._thread.start()
 
+    def withdraw(self) -> None:
+        """End without a word: another process runs this stage, and the run's end is its to tell."""
+        self._abandoned.set()
+
     def finish(self, *, failed: bool) -> None:
-        """Wait for the last delivery; one line on stderr says what is left, if anything is."""
+        """Wait for the last delivery; one line on stderr says what is left, if anything is.
+
+        A stage that failed ends in its own message alone.
+        """
         self._update(
             status="FAILED" if failed else "FINISHED",
             ended=time.time(),
@@ -63,7 +70,7 @@ class Delivery:
         while self._thread.is_alive() and time.monotonic() - start < (SILENT_S if self._problem else ANSWERING_S):
             self._thread.join(0.05)
         self._abandoned.set()
-        if not self._record.delivered:
+        if not self._record.delivered and not failed:
             self._tell()
 
     def _tell(self) -> None:
@@ -81,6 +88,8 @@ class Delivery:
 
     def _run(self) -> None:
         with locked(journal_lock(self._stage.journal), wait_s=math.inf, what="this journal"):
+            if self._abandoned.is_set():
+                return
             self._update(upstream=upstream(self._stage))
             while not self._abandoned.is_set() and not self._attempt():
                 if self._ending.wait(RETRY_S):

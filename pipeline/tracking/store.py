@@ -51,12 +51,15 @@ def tracked(stage: Stage) -> Iterator[Reporter]:
     A server that is down costs the stage nothing but a bounded wait at its end, and one line on stderr.
     """
     delivery = Delivery(stage, lambda record: _open_session(stage, record))
-    failed = True
     try:
         yield Journal(stage.journal)
-        failed = False
-    finally:
-        delivery.finish(failed=failed)
+    except LockedError:
+        delivery.withdraw()
+        raise
+    except BaseException:
+        delivery.finish(failed=True)
+        raise
+    delivery.finish(failed=False)
 
 
 @dataclass(frozen=True)

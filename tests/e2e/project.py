@@ -23,7 +23,7 @@ MADE = ("artifacts", "exported", "reports", ".espalier", ".dvc/cache", ".dvc/tmp
 """What a repro leaves, beside data/prepared and dvc.lock."""
 OUTER = ("DVC_", "RAY_", "MLFLOW_", "GIT_", "PYTHON")
 """Variables of the surrounding shell that would decide what is tested here."""
-COMMAND_TIMEOUT_S = 400.0
+COMMAND_TIMEOUT_S = 1200.0
 POLL_S = 0.02
 
 TINY: dict[str, Any] = {
@@ -164,7 +164,7 @@ def copied_project(source: Project, root: Path, *, leave_out: Iterable[str]) -> 
 
 @contextmanager
 def _opened(root: Path) -> Iterator[Project]:
-    project = Project(root, Path(tempfile.mkdtemp(prefix="e2e-")))
+    project = Project(root, Path(tempfile.mkdtemp(prefix="e-")))
     try:
         yield project
     finally:

@@ -23,12 +23,14 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield project
 
 
-def raylets_of_workers() -> set[int]:
-    """Parents of the training workers that run now; each raylet is the parent of its node's workers."""
+def nodes_with_workers(address: str) -> set[int]:
+    """The cluster's raylets that are the parent of a training worker now; each node has one raylet."""
     parents = set()
     for process in psutil.process_iter():
         try:
-            if "RayTrainWorker" in " ".join(process.cmdline()):
+            if "RayTrainWorker" in " ".join(process.cmdline()) and address in " ".join(
+                psutil.Process(process.ppid()).cmdline()
+            ):
                 parents.add(process.ppid())
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
@@ -37,11 +39,11 @@ def raylets_of_workers() -> set[int]:
 
 def test_two_nodes_give_the_weights_of_two_local_workers(local: Project, tmp_path: Path) -> None:
     with (
-        local_cluster(nodes=2, cpus_per_node=1) as address,
+        local_cluster(nodes=2, cpus_per_node=1) as client,
         copied_project(local, tmp_path, leave_out=WITHOUT_TRAINING) as project,
     ):
-        command = project.start("dvc", "repro", "train", RAY_ADDRESS=address, RAY_AUTH_MODE="disabled")
-        until(lambda: len(raylets_of_workers()) == 2, "a worker runs on each of the two nodes", 120.0)
+        command = project.start("dvc", "repro", "train", **client)
+        until(lambda: len(nodes_with_workers(client["RAY_ADDRESS"])) == 2, "a worker runs on each of the two nodes", 600.0)
         command.wait().expect_success()
         assert project.digests("artifacts/dense") == local.digests("artifacts/dense")
 

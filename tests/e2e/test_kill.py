@@ -58,7 +58,7 @@ def training_workers(project: Project) -> list[psutil.Process]:
 
 
 def reached(project: Project, epochs: int) -> None:
-    until(lambda: len(validated(project)) >= epochs, f"{epochs} epochs are validated", 240.0)
+    until(lambda: len(validated(project)) >= epochs, f"{epochs} epochs are validated", 600.0)
 
 
 def test_killed_again_and_again_it_ends_in_the_same_weights(undisturbed: Project, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(undisturbed: Project
         first = project.start("dvc", "repro", "train")
         reached(project, 4)
         training_workers(project)[0].kill()
-        until(lambda: len(validated(project)) >= 6, "training goes on after a worker was killed", 240.0)
+        until(lambda: len(validated(project)) >= 6, "training goes on after a worker was killed", 600.0)
 
         # The process group of `dvc repro`: everything that it started is gone within seconds.
         os.killpg(first.process.pid, signal.SIGKILL)
@@ -87,7 +87,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(undisturbed: Project
         # Undisturbed to the end, but for a second run of the same stage, which is refused.
         kept = len(validated(project))
         third = project.start("dvc", "repro", "train")
-        until(lambda: training_workers(project), "the workers start", 120.0)
+        until(lambda: training_workers(project), "the workers start", 600.0)
         refused = project.run(sys.executable, "-m", "stages.train")
         assert refused.status == 1
         assert "this stage with the same inputs is in use by another process" in refused.err

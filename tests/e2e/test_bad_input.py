@@ -1,0 +1,264 @@
+"""What a user can get wrong, in real stage processes: one clear message, a non-zero status, and the last good outs stay."""
+
+import io
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tests.e2e.project import MADE, Done, Project, copied_project
+
+pytestmark = pytest.mark.timeout(1500)
+
+OUTS = ("data/prepared", "artifacts", "exported", "reports")
+AT_ONCE = 2
+"""Stages that run beside each other; most of their time is one core's, in imports."""
+DEAD = "http://127.0.0.1:9"
+"""The port `discard`, where nothing listens."""
+ON_SMALL_DISK = """
+set -e
+folder=$1 size=$2
+shift 2
+cp -a "$folder" "$folder.spare"
+mount -t tmpfs -o size="$size" tmpfs "$folder"
+cp -a "$folder.spare/." "$folder"
+rm -r "$folder.spare"
+status=0
+"$@" || status=$?
+cp -a "$folder" "$folder.spare"
+umount "$folder"
+rm -r "$folder"
+mv "$folder.spare" "$folder"
+exit $status
+"""
+"""Runs a command while a folder lies on a disk of its own, of some bytes, which only this process and its children see."""
+FREE_BYTES = 24 * 1024
+PAGE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stage that must fail.
+
+    says: what its message holds, in this order (regular expressions). full_disk: the folder that can hold what is in
+    it and hardly more.
+    """
+
+    stage: str
+    spoil: Callable[[Project], None]
+    says: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    full_disk: str | None = None
+
+
+class Outcome(NamedTuple):
+    done: Done
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+def png(shade: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (8, 8), shade).save(file, "PNG")
+    return file.getvalue()
+
+
+GOOD = [(png(8 * number), number % 3) for number in range(30)]
+"""Rows of a good table: three classes with ten images each."""
+
+
+def parquet(rows: list[tuple[bytes, int]], image: str = "image") -> Callable[[Project], None]:
+    """Make a table the project's source."""
+
+    def spoil(project: Project) -> None:
+        table = pa.table(
+            {image: pa.array([row[0] for row in rows], pa.binary()), "label": pa.array([row[1] for row in rows], pa.int64())}
+        )
+        pq.write_table(table, project.root / "data/raw/table.parquet")
+        project.change_params({"data": {"source": "parquet", "path": "data/raw/table.parquet"}})
+
+    return spoil
+
+
+def params(**changes: object) -> Callable[[Project], None]:
+    return lambda project: project.change_params(changes)
+
+
+def misspelt_key(project: Project) -> None:
+    values = project.read_params()
+    values["train"]["epoch"] = values["train"].pop("epochs")
+    project.write_params(values)
+
+
+def flip_one_byte(project: Project) -> None:
+    weights = project.root / "artifacts/dense/weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+
+
+def nothing(project: Project) -> None:
+    """The fault is outside the project."""
+
+
+CASES = {
+    "misspelt key": Case(
+        "train",
+        misspelt_key,
+        ("key 'train.epochs' is missing; add it", r"params\.yaml: unknown key 'train\.epoch'; did you mean 'epochs'\?"),
+    ),
+    "wrong type": Case(
+        "prepare", params(data={"seed": "zero"}), (r"params\.yaml: data\.seed is 'zero', but input should be a valid integer",)
+    ),
+    "out of range": Case(
+        "prune",
+        params(prune={"target": 1.5}),
+        (r"params\.yaml: prune\.target is 1\.5, but input should be less than or equal to 1",),
+    ),
+    "empty table": Case("prepare", parquet([]), ("'table.parquet' is empty", "needs at least a train and a val image")),
+    "one class": Case(
+        "prepare", parquet([(image, 0) for image, _ in GOOD]), ("all 30 usable rows are of one class, 0", "needs at least two")
+    ),
+    "class with a single image": Case(
+        "prepare",
+        parquet([*GOOD, (png(255), 3)]),
+        ("class '3' has 1 usable image", "train and val and test need one each; add images"),
+    ),
+    "label out of range": Case(
+        "prepare",
+        parquet([*GOOD, (png(255), -1)]),
+        ("1 of 31 rows", r"table\.parquet row 30: label out of range: label -1", "Mend the rows, or raise"),
+    ),
+    "undecodable image": Case(
+        "prepare",
+        parquet([*GOOD, (GOOD[0][0][:40], 0)]),
+        ("1 of 31 rows", r"table\.parquet row 30: undecodable image", "Mend the rows, or raise"),
+    ),
+    "no such column": Case(
+        "prepare",
+        parquet(GOOD, image="picture"),
+        (r"table\.parquet: no column 'image' \(data\.image_column\); known: label, picture",),
+    ),
+    "flipped byte": Case(
+        "prune",
+        flip_one_byte,
+        (
+            r"artifacts/dense/weights\.safetensors: its SHA-256 is",
+            "corrupt or was edited; restore it with `dvc checkout artifacts/dense`",
+        ),
+    ),
+    "dead registry": Case(
+        "register",
+        nothing,
+        (f"MLflow at {DEAD} does not answer; start it, or correct or unset MLFLOW_TRACKING_URI",),
+        (("MLFLOW_TRACKING_URI", DEAD),),
+    ),
+    "more workers than images": Case(
+        "train",
+        params(train={"global_batch_size": 1}),
+        ("2 workers x 1 accumulated parts need at least 2 images in each batch", "raise global_batch_size or lower"),
+    ),
+    "full disk under the data": Case(
+        "prepare", nothing, ("data/prepared: the disk is full; nothing was replaced. Free some space",), full_disk="data"
+    ),
+    "full disk under the models": Case(
+        "prune",
+        nothing,
+        ("artifacts/pruned: the disk is full; nothing was replaced. Free some space",),
+        full_disk="artifacts",
+    ),
+}
+TRACKING_DOWN = "tracking down"
+
+
+def outcome_of(case: Case, project: Project) -> Outcome:
+    case.spoil(project)
+    before = project.digests(*OUTS)
+    command = ("python", "-m", f"stages.{case.stage}")
+    if case.full_disk:
+        command = (*on_small_disk(project.root, case.full_disk), *command)
+    done = project.run(*command, **dict(case.environment))
+    return Outcome(done, before, project.digests(*OUTS))
+
+
+def on_small_disk(root: Path, folder: str) -> tuple[str, ...]:
+    """The words that start a command with `folder` on a disk that has FREE_BYTES left."""
+    sizes = [path.stat().st_size for path in (root / folder).rglob("*") if path.is_file()]
+    used = sum(-(-size // PAGE_BYTES) * PAGE_BYTES for size in sizes)
+    return ("unshare", "--map-root-user", "--mount", "sh", "-c", ON_SMALL_DISK, "sh", folder, str(used + FREE_BYTES))
+
+
+def may_mount() -> bool:
+    """Whether this machine lets an unprivileged process mount a disk that only itself sees."""
+    if shutil.which("unshare") is None:
+        return False
+    words = ("unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/tmp")
+    return subprocess.run(words, check=False, capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def small(complete: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Project]]:
+    """Makes copies of the finished project, without its caches; they share a tracking database, to make one takes seconds."""
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    shutil.copy(complete.root / ".espalier/mlflow/mlflow.db", database)
+    left_out = [name for name in MADE if name.startswith(".")]
+    with ExitStack() as copies:
+
+        def make() -> Project:
+            copy = copied_project(complete, tmp_path_factory.mktemp("spoilt"), leave_out=left_out)
+            project = copies.enter_context(copy)
+            project.environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{database}"
+            return project
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def outcomes(small: Callable[[], Project]) -> Iterator[dict[str, Future[Outcome]]]:
+    """Every case, each in a copy of its own, two at a time."""
+    mounts = may_mount()
+    possible = {name: case for name, case in CASES.items() if mounts or not case.full_disk}
+    tracking_down = Case("finetune", params(finetune={"epochs": 1}), (), (("MLFLOW_TRACKING_URI", DEAD),))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        # The longest first, so that nothing waits for one alone at the end.
+        last_first = reversed([*possible.items(), (TRACKING_DOWN, tracking_down)])
+        yield {name: pool.submit(outcome_of, case, small()) for name, case in last_first}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_is_named(outcomes: dict[str, Future[Outcome]], name: str) -> None:
+    if name not in outcomes:
+        pytest.skip("this machine does not let us mount a small disk (unshare --map-root-user --mount)")
+    outcome, case = outcomes[name].result(), CASES[name]
+    check_message(outcome.done, case.stage, *case.says)
+    assert outcome.after == outcome.before, "the last good outs were touched"
+
+
+def test_training_goes_on_without_its_tracking_server(outcomes: dict[str, Future[Outcome]]) -> None:
+    done, before, after = outcomes[TRACKING_DOWN].result()
+    assert done.status == 0, done
+    assert after["artifacts/finetuned/weights.safetensors"] != before["artifacts/finetuned/weights.safetensors"]
+    assert f"espalier finetune: MLflow at {DEAD} does not answer" in done.err
+    assert "wait in .espalier/journals/finetune-" in done.err
+    assert "`espalier sync` or the next stage sends them" in done.err
+    assert "Traceback" not in done.err
+
+
+def check_message(done: Done, stage: str, *says: str) -> None:
+    """One message, which holds all of `says` in this order, and nothing else on stderr."""
+    assert done.status == 1, done
+    assert done.err.startswith(f"espalier {stage}: "), done.err
+    assert done.err.count("espalier ") == 1, done.err
+    assert re.search("(?s)" + ".*".join(says), done.err), done.err
+    assert "Traceback" not in done.err + done.out
+    assert "Warning" not in done.err
