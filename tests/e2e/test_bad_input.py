@@ -184,7 +184,7 @@ TRACKING_DOWN = "tracking down"
 def outcome_of(case: Case, project: Project) -> Outcome:
     case.spoil(project)
     before = project.digests(*OUTS)
-    command = ("python", "-m", f"stages.{case.stage}")
+    command: tuple[str, ...] = ("python", "-m", f"stages.{case.stage}")
     if case.full_disk:
         command = (*on_small_disk(project.root, case.full_disk), *command)
     done = project.run(*command, **dict(case.environment))
