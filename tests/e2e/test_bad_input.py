@@ -120,11 +120,6 @@ CASES = {
     "wrong type": Case(
         "prepare", params(data={"seed": "zero"}), (r"params\.yaml: data\.seed is 'zero', but input should be a valid integer",)
     ),
-    "out of range": Case(
-        "prune",
-        params(prune={"target": 1.5}),
-        (r"params\.yaml: prune\.target is 1\.5, but input should be less than or equal to 1",),
-    ),
     "empty table": Case("prepare", parquet([]), ("'table.parquet' is empty", "needs at least a train and a val image")),
     "one class": Case(
         "prepare", parquet([(image, 0) for image, _ in GOOD]), ("all 30 usable rows are of one class, 0", "needs at least two")
@@ -134,15 +129,15 @@ CASES = {
         parquet([*GOOD, (png(255), 3)]),
         ("class '3' has 1 usable image", "train and val and test need one each; add images"),
     ),
-    "label out of range": Case(
+    "label out of range, undecodable image": Case(
         "prepare",
-        parquet([*GOOD, (png(255), -1)]),
-        ("1 of 31 rows", r"table\.parquet row 30: label out of range: label -1", "Mend the rows, or raise"),
-    ),
-    "undecodable image": Case(
-        "prepare",
-        parquet([*GOOD, (GOOD[0][0][:40], 0)]),
-        ("1 of 31 rows", r"table\.parquet row 30: undecodable image", "Mend the rows, or raise"),
+        parquet([*GOOD, (png(255), -1), (png(255)[:40], 0)]),
+        (
+            r"2 of 32 rows are defective \(6\.25%\), more than data\.max_quarantined allows \(1\.00%\)",
+            r"table\.parquet row 30: label out of range: label -1 is negative",
+            r"table\.parquet row 31: undecodable image",
+            "Mend the rows, or raise data.max_quarantined",
+        ),
     ),
     "no such column": Case(
         "prepare",
@@ -166,7 +161,7 @@ CASES = {
     "more workers than images": Case(
         "train",
         params(train={"global_batch_size": 1}),
-        ("2 workers x 1 accumulated parts need at least 2 images in each batch", "raise global_batch_size or lower"),
+        ("2 workers x 1 accumulated parts need at least 2 images in each batch", "raise global_batch_size, or lower"),
     ),
     "full disk under the data": Case(
         "prepare", nothing, ("data/prepared: the disk is full; nothing was replaced. Free some space",), full_disk="data"

@@ -23,14 +23,13 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield project
 
 
-def nodes_with_workers(address: str) -> set[int]:
-    """The cluster's raylets that are the parent of a training worker now; each node has one raylet."""
+def nodes_with_workers(port: str) -> set[int]:
+    """Raylets of the cluster whose head listens on `port` that are the parent of a training worker now; one is a node."""
     parents = set()
     for process in psutil.process_iter():
         try:
-            if "RayTrainWorker" in " ".join(process.cmdline()) and address in " ".join(
-                psutil.Process(process.ppid()).cmdline()
-            ):
+            raylet = psutil.Process(process.ppid())
+            if "RayTrainWorker" in " ".join(process.cmdline()) and f":{port}" in " ".join(raylet.cmdline()):
                 parents.add(process.ppid())
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
@@ -43,7 +42,11 @@ def test_two_nodes_give_the_weights_of_two_local_workers(local: Project, tmp_pat
         copied_project(local, tmp_path, leave_out=WITHOUT_TRAINING) as project,
     ):
         command = project.start("dvc", "repro", "train", **client)
-        until(lambda: len(nodes_with_workers(client["RAY_ADDRESS"])) == 2, "a worker runs on each of the two nodes", 600.0)
+        until(
+            lambda: len(nodes_with_workers(client["RAY_ADDRESS"].rpartition(":")[2])) == 2,
+            "a worker runs on each of the two nodes",
+            600.0,
+        )
         command.wait().expect_success()
         assert project.digests("artifacts/dense") == local.digests("artifacts/dense")
 
