@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pipeline.data.params import DataParams
 from pipeline.data.prepare import prepare
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.evaluate.latency import device_name
 from pipeline.models.build import rebuild
 from pipeline.models.params import ModelParams

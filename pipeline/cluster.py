@@ -1,4 +1,4 @@
-"""The only door to Ray: run a training function on every worker of a local or a running cluster.
+"""The only door to Ray: run `fit` on every worker of a local or a running cluster.
 
 Ray Train places the workers, joins them in a process group and restarts them after a failure. What a
 restarted worker resumes from is decided by our own checkpoints (train/checkpoint.py); nothing reads Ray's
@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,15 @@ from pipeline.resources import Resources
 from pipeline.train.job import Device, Job
 from pipeline.train.progress import shown
 
-Fit = Callable[[Job, Device, int], None]
-"""A training function: the job, the device of this worker, and its CPU threads."""
-
 GLOO_TIMEOUT_S = 120
 OBJECT_STORE_BYTES = 100_000_000
 CONNECT_TIMEOUT_S = 10
-RAY_SETTINGS = {
+TRAIN_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is paid at the start, the end and every failure
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
+}
+RAY_SETTINGS = TRAIN_SETTINGS | {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -53,8 +53,8 @@ WORKER_SETTINGS = {
 }
 
 
-def launch(fit: Fit, job: Job, resources: Resources, name: str) -> None:
-    """Run `fit` on `resources.workers` workers and show the live line until it is done.
+def launch(job: Job, resources: Resources, name: str) -> None:
+    """Run `fit(job)` on `resources.workers` workers and show the live line until it is done.
 
     Raises TrainingError where workers cannot be placed or keep failing, UnreachableError where the cluster
     does not answer, and whatever EspalierError a worker met.
@@ -62,18 +62,39 @@ def launch(fit: Fit, job: Job, resources: Resources, name: str) -> None:
     fault = job.run_dir / "error.txt"
     fault.unlink(missing_ok=True)
     with _cluster(resources, job.run_dir) as device, shown(job.run_dir, name):
-        _run_trainer(fit, job, resources, device)
+        _warm_up(resources.workers)
+        _run_trainer(job, resources, device)
     if fault.exists():
         raise TrainingError(fault.read_text())
 
 
-def _run_trainer(fit: Fit, job: Job, resources: Resources, device: Device) -> None:
+def _warm_up(workers: int) -> None:
+    """Start all processes of the run at once: Ray Train's controller and its workers take over idle ones that fit.
+
+    Left alone they start one after the other, and each imports torch: half of the time to the first step.
+    """
+    import ray
+
+    imported = ray.remote(num_cpus=0, scheduling_strategy="SPREAD")(_import_training)
+    waiting = [imported.remote() for _ in range(workers + 1)]
+    import ray.train.torch  # which takes as long in this process
+
+    ray.get(waiting)
+
+
+def _import_training() -> None:
+    import ray.train.torch  # noqa: F401
+
+    import pipeline.train.loop  # noqa: F401
+
+
+def _run_trainer(job: Job, resources: Resources, device: Device) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"fit": fit, "job": job.model_dump_json(), "device": device, "threads": resources.threads_per_worker},
+        train_loop_config={"job": job.model_dump_json(), "device": device, "threads": resources.threads_per_worker},
         torch_config=TorchConfig(backend="nccl" if device == "cuda" else "gloo", timeout_s=GLOO_TIMEOUT_S),
         scaling_config=ScalingConfig(
             num_workers=resources.workers,
@@ -99,12 +120,14 @@ def _run_trainer(fit: Fit, job: Job, resources: Resources, device: Device) -> No
 
 def _work(config: dict[str, Any]) -> None:
     """What Ray runs on each worker. A user's error is left for the driver, because Ray would retry it in vain."""
+    from pipeline.train.loop import fit  # here, so that the driver need not wait for torch before it starts Ray
+
     job = Job.model_validate_json(config["job"])
     fault = job.run_dir / "error.txt"
     if fault.exists():
         return
     try:
-        config["fit"](job, config["device"], config["threads"])
+        fit(job, config["device"], config["threads"])
     except EspalierError as error:
         write_atomic(fault, str(error))
 
@@ -130,7 +153,7 @@ def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
                 **(_attached(address) if address else _local(resources, temporary)),
                 log_to_driver=resources.show_ray_logs,
                 logging_level=logging.INFO if resources.show_ray_logs else logging.ERROR,
-                runtime_env={"env_vars": WORKER_SETTINGS | {"PYTHONPATH": str(Path.cwd())}},
+                runtime_env={"env_vars": _worker_environment()},
             )
         if not resources.show_ray_logs:
             logging.getLogger("ray").setLevel(logging.ERROR)
@@ -143,6 +166,11 @@ def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
     finally:
         ray.shutdown()
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _worker_environment() -> dict[str, str]:
+    """Variables of every process of the run. With those of Ray Train, so that its processes fit the warm ones."""
+    return WORKER_SETTINGS | {name: os.environ[name] for name in TRAIN_SETTINGS} | {"PYTHONPATH": str(Path.cwd())}
 
 
 def _ray_folder(run_dir: Path) -> Path:

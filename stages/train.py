@@ -7,11 +7,9 @@ from pipeline.report import Reporter
 from pipeline.resources import Resources
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
-from pipeline.train.checkpoint import run_directory
-from pipeline.train.job import Job, dense_spec
-from pipeline.train.loop import fit
+from pipeline.train.collect import collect_result
+from pipeline.train.job import Job, dense_spec, run_directory
 from pipeline.train.params import FitParams
-from pipeline.train.result import save_result
 
 
 def main(stage: Stage, report: Reporter) -> None:
@@ -27,8 +25,8 @@ def main(stage: Stage, report: Reporter) -> None:
             run_dir=run_dir,
             journal=stage.journal,
         )
-        launch(fit, job, stage.resources(Resources), stage.name)
-        report.metrics(save_result(job, stage.out("artifacts/dense"), stage.out("reports/train/history.csv")))
+        launch(job, stage.resources(Resources), stage.name)
+        report.metrics(collect_result(job, stage.out("artifacts/dense"), stage.out("reports/train/history.csv")))
 
 
 if __name__ == "__main__":

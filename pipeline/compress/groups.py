@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
 
+from pipeline.compress.library import torch_pruning as tp
 from pipeline.compress.probe import LastModule
 from pipeline.errors import CompressionError
 from pipeline.params import nearest
@@ -20,7 +20,7 @@ from pipeline.params import nearest
 Side = Literal["out", "in"]
 
 SUPPORTED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.LayerNorm)
-"""Modules that a pruning plan can slice (models/plan.py)."""
+"""Modules that a pruning plan can slice (models/cut.py)."""
 SHOWN = 4
 """Modules that an error message lists at most."""
 

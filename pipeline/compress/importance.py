@@ -1,13 +1,13 @@
 """What each channel of a group is worth: the lower, the sooner it goes. Letters: B batch, C, H, W."""
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
 
 from pipeline.compress.groups import ChannelGroup
+from pipeline.compress.library import torch_pruning as tp
 from pipeline.compress.params import PruneParams
 from pipeline.data.augment import normalise
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task

@@ -19,11 +19,12 @@ from pipeline.compress.params import PruneParams
 from pipeline.compress.probe import LastModule
 from pipeline.compress.search import Limits, layers_of, select
 from pipeline.compress.validate import validate
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
-from pipeline.models.artifact import load_model, save_model
-from pipeline.models.plan import KeptChannels, apply_plan
+from pipeline.models.cut import apply_plan
+from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import ModelSpec
+from pipeline.models.weights import load_model, save_model
 from pipeline.tasks.task import Task
 
 EXAMPLE_IMAGES = 2

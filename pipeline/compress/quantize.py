@@ -22,10 +22,11 @@ from torch import Tensor
 from pipeline.compress.export import INPUT_NAME, export_onnx, write_onnx
 from pipeline.compress.params import QuantizeParams
 from pipeline.compress.runtime import Logits, OnnxModel, Parity, batches, onnx_logits, parity, torch_logits
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
-from pipeline.models.artifact import load_model, save_onnx
+from pipeline.models.artifact import save_onnx
 from pipeline.models.spec import ModelSpec
+from pipeline.models.weights import load_model
 
 OPERATORS = ["Conv", "Gemm", "MatMul", "Relu", "Clip"]
 """What runs in int8. Relu and Clip vanish into the ranges; Add stays float: quantizing it changed ResNet-18 and

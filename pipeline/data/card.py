@@ -8,12 +8,11 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.style
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from pipeline.data.ingest import BadRow
 from pipeline.data.manifest import Manifest
-from pipeline.data.shards import Pixels, Split
+from pipeline.data.shards import Indices, Pixels, gather, map_shards
 
 SAMPLES_PER_CLASS = 12
 MOST_CLASSES_SHOWN = 20
@@ -29,7 +28,7 @@ def write_card(folder: Path, manifest: Manifest, quarantine: list[BadRow], prepa
     _write_quarantine(folder / "quarantine.csv", quarantine)
     with _plain_style():
         _save(_histogram(manifest), folder / "classes.png")
-        _save(_samples(manifest, Split.open(prepared, "train")), folder / "samples.png")
+        _save(_samples(manifest, *map_shards(prepared, "train")), folder / "samples.png")
 
 
 def _write_quarantine(path: Path, quarantine: list[BadRow]) -> None:
@@ -126,10 +125,12 @@ def _histogram(manifest: Manifest) -> Figure:
     return figure
 
 
-def _samples(manifest: Manifest, split: Split) -> Figure:
+def _samples(manifest: Manifest, shards: list[Pixels], labels: Indices) -> Figure:
     """Train images of each class, evenly spaced over its rows."""
     shown = manifest.classes[:MOST_CLASSES_SHOWN]
-    rows = [_class_row(split, number) for number in range(len(shown))]
+    shape = (manifest.height, manifest.width, manifest.channels)
+    members = (np.flatnonzero(labels == number) for number in range(len(shown)))
+    rows = [_class_row(gather(shards, _evenly(rows)).reshape(-1, *shape)) for rows in members]
     height = rows[0].shape[0]
     figure = Figure(figsize=(8, 0.8 + 0.5 * len(rows) * manifest.height / manifest.width), layout="constrained")
     axes = figure.add_subplot()
@@ -145,11 +146,12 @@ def _samples(manifest: Manifest, split: Split) -> Figure:
     return figure
 
 
-def _class_row(split: Split, number: int) -> Pixels:
+def _evenly(rows: Indices) -> Indices:
+    return rows[np.linspace(0, len(rows) - 1, min(SAMPLES_PER_CLASS, len(rows))).astype(np.int64)]
+
+
+def _class_row(images_BHWC: Pixels) -> Pixels:
     """(H + gap, SAMPLES_PER_CLASS * (W + gap), C): images side by side, white where the class has fewer."""
-    members = torch.nonzero(split.labels == number).flatten()
-    chosen = members[torch.linspace(0, len(members) - 1, min(SAMPLES_PER_CLASS, len(members))).long()]
-    images_BHWC = split.images(chosen).permute(0, 2, 3, 1).numpy()
-    padding = ((0, SAMPLES_PER_CLASS - len(chosen)), (0, GAP_PIXELS), (0, GAP_PIXELS), (0, 0))
+    padding = ((0, SAMPLES_PER_CLASS - len(images_BHWC)), (0, GAP_PIXELS), (0, GAP_PIXELS), (0, 0))
     padded = np.pad(images_BHWC, padding, constant_values=255)
     return np.concatenate(list(padded), axis=1)

@@ -1,18 +1,18 @@
 """Prepared images at rest: uncompressed Arrow IPC files, read by memory map, O(1) to a row.
 
-Letters: B batch, C channels, H height, W width, N rows of a split.
+Knows no torch, so that preparing data does not wait for its import; everything else reads through reader.py.
+
+Letters: C channels, H height, W width, N rows of a split.
 Columns: pixels (H * W * C bytes), label (int64), file and row (where the row stood in the source).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from pipeline.data.manifest import ShardInfo, read_manifest
 from pipeline.errors import DataError
@@ -57,57 +57,30 @@ def _write_shard(path: Path, table: Table, rows: Indices) -> None:
         writer.write_batch(batch)
 
 
-class Split:
-    """Rows 0..N-1 of one split, mapped: opening costs milliseconds and no memory, and a pickle holds only the path.
+def map_shards(folder: Path, name: str) -> tuple[list[Pixels], Indices]:
+    """Pixels (rows, H * W * C) of each shard of split `name`, as views of the mapped files, and all labels (N,).
 
-    shape: (H, W, C). shards: pixels (rows, H * W * C) of each shard. labels: (N,) int64.
+    Raises DataError where the split or a shard is missing or malformed.
     """
+    manifest = read_manifest(folder)
+    if name not in manifest.splits:
+        raise DataError(f"{folder} has no split {name!r}{nearest(name, list(manifest.splits))}")
+    shape = (manifest.height, manifest.width, manifest.channels)
+    mapped = [_map_shard(folder / info.file, info.rows, shape) for info in manifest.splits[name].shards]
+    return [pixels for pixels, _ in mapped], np.concatenate([labels for _, labels in mapped])
 
-    def __init__(self, shape: tuple[int, int, int], shards: list[Pixels], labels: Tensor, reopen: tuple[Path, str]) -> None:
-        self.labels = labels
-        self._shape = shape
-        self._shards = shards
-        self._ends = np.cumsum([len(shard) for shard in shards])
-        self._reopen = reopen
 
-    @classmethod
-    def open(cls, folder: Path, name: str) -> "Split":
-        """Map the shards of split `name`. Raises DataError where the split or a shard is missing or malformed."""
-        manifest = read_manifest(folder)
-        if name not in manifest.splits:
-            raise DataError(f"{folder} has no split {name!r}{nearest(name, list(manifest.splits))}")
-        shape = (manifest.height, manifest.width, manifest.channels)
-        mapped = [_map_shard(folder / info.file, info.rows, shape) for info in manifest.splits[name].shards]
-        labels = torch.from_numpy(np.concatenate([labels for _, labels in mapped]))
-        return cls(shape, [pixels for pixels, _ in mapped], labels, (folder, name))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __reduce__(self) -> tuple[Callable[[Path, str], "Split"], tuple[Path, str]]:
-        return Split.open, self._reopen
-
-    def images(self, indices: Tensor) -> Tensor:
-        """Pixels of the rows at `indices` (B,): a fresh uint8 (B, C, H, W) in channels_last strides.
-
-        Raises IndexError for an index outside 0..N-1.
-        """
-        rows = indices.numpy()
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
-            raise IndexError(f"rows {rows.min()}..{rows.max()} asked of a split with rows 0..{len(self) - 1}")
-        height, width, channels = self._shape
-        pixels_BHWC = torch.from_numpy(self._gather(rows)).view(len(rows), height, width, channels)
-        return pixels_BHWC.permute(0, 3, 1, 2)
-
-    def _gather(self, rows: Indices) -> Pixels:
-        if len(self._shards) == 1:
-            return self._shards[0][rows]  # twice as fast as numpy's take
-        gathered = np.empty((len(rows), self._shards[0].shape[1]), np.uint8)
-        homes = np.searchsorted(self._ends, rows, side="right")
-        for home in np.unique(homes).tolist():
-            here = homes == home
-            gathered[here] = self._shards[home][rows[here] - (self._ends[home] - len(self._shards[home]))]
-        return gathered
+def gather(shards: Sequence[Pixels], rows: Indices) -> Pixels:
+    """A copy of the pixels of some rows, numbered over all shards: (len(rows), H * W * C)."""
+    if len(shards) == 1:
+        return shards[0][rows]  # twice as fast as numpy's take
+    ends = np.cumsum([len(shard) for shard in shards])
+    gathered = np.empty((len(rows), shards[0].shape[1]), np.uint8)
+    homes = np.searchsorted(ends, rows, side="right")
+    for home in np.unique(homes).tolist():
+        here = homes == home
+        gathered[here] = shards[home][rows[here] - (ends[home] - len(shards[home]))]
+    return gathered
 
 
 def _map_shard(path: Path, rows: int, shape: tuple[int, int, int]) -> tuple[Pixels, Indices]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pipeline.compress.runtime import Logits
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.evaluate.metrics import Ints, PerClass, Reliability, confusion_matrix, per_class, reliability, softmax, worst
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.pictures import draw_confusion, draw_reliability, draw_worst

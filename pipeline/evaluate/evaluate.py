@@ -11,15 +11,16 @@ from pipeline.compress.cost import count_macs, count_params, input_shape
 from pipeline.compress.export import export_onnx
 from pipeline.compress.runtime import OnnxModel, Parity, onnx_logits, parity, torch_logits
 from pipeline.data.manifest import read_manifest
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.answers import Answers
 from pipeline.evaluate.latency import Latency, measure_latency
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.files import atomic_dir, to_json, write_atomic
-from pipeline.models.artifact import load_model, onnx_path, read_spec
+from pipeline.models.artifact import onnx_path, read_spec
 from pipeline.models.build import rebuild
 from pipeline.models.spec import ONNX_NAME, ModelSpec
+from pipeline.models.weights import load_model
 from pipeline.tasks.task import Task
 
 

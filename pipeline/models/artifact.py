@@ -1,4 +1,4 @@
-"""A model on disk: model.json and, beside it, weights.safetensors or model.onnx. No pickle.
+"""A model on disk: model.json and, beside it, weights.safetensors (weights.py) or model.onnx. No pickle, and no torch here.
 
 Formats are safe to parse, but neither notices a flipped bit, so the SHA-256 in model.json is checked
 against the bytes before they are parsed, on every load.
@@ -10,52 +10,13 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-import safetensors.torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
 from pipeline.files import atomic_dir, sha256_file, to_json
-from pipeline.models.build import rebuild
-from pipeline.models.spec import FORMAT, ONNX_NAME, WEIGHTS_NAME, ModelSpec, WeightsFile
+from pipeline.models.spec import FORMAT, ONNX_NAME, ModelSpec, WeightsFile
 
 SPEC_NAME = "model.json"
-
-
-def save_model(folder: Path, spec: ModelSpec, model: nn.Module) -> ModelSpec:
-    """Write a model whole or not at all; returns the spec with its weights' digest.
-
-    Equal models give equal bytes. Raises ArtifactError, and writes nothing, where `model` is not the
-    network that `spec` describes, because it could never be loaded again.
-    """
-    tensors = _tensors(model)
-    _fill(rebuild(spec), tensors, "the model to be saved")
-    content = safetensors.torch.save(tensors)
-    weights = WeightsFile(kind="torch", file=WEIGHTS_NAME, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
-    saved = spec.model_copy(update={"weights": weights})
-    with atomic_dir(folder) as partial:
-        (partial / WEIGHTS_NAME).write_bytes(content)
-        _write_spec(partial, saved)
-    return saved
-
-
-def load_model(folder: Path) -> tuple[ModelSpec, nn.Module]:
-    """The rebuilt model, in eval mode on the CPU.
-
-    Raises ArtifactError that names the file where one is missing, corrupt, of an unknown format, an ONNX
-    graph, or does not fit the network.
-    """
-    spec = read_spec(folder)
-    path = folder / WEIGHTS_NAME
-    content = _checked(path, _weights(folder, spec, "torch"))
-    try:
-        tensors = safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise ArtifactError(f"{path}: not a safetensors file ({error})") from error
-    model = rebuild(spec)
-    _fill(model, tensors, str(path))
-    return spec, model.eval()
 
 
 def read_spec(folder: Path) -> ModelSpec:
@@ -80,14 +41,14 @@ def save_onnx(folder: Path, spec: ModelSpec, source: Path) -> ModelSpec:
         shutil.copyfile(source, path)
         weights = WeightsFile(kind="onnx", file=ONNX_NAME, sha256=sha256_file(path), size_bytes=path.stat().st_size)
         saved = spec.model_copy(update={"weights": weights})
-        _write_spec(partial, saved)
+        write_spec(partial, saved)
     return saved
 
 
 def onnx_path(folder: Path) -> Path:
     """The ONNX file of an artifact, its digest checked. Raises ArtifactError as load_model does."""
     path = folder / ONNX_NAME
-    _checked(path, _weights(folder, read_spec(folder), "onnx"))
+    checked_bytes(path, weights_file(folder, read_spec(folder), "onnx"))
     return path
 
 
@@ -111,28 +72,11 @@ def _spec_text(path: Path) -> str:
     return text
 
 
-def _write_spec(folder: Path, spec: ModelSpec) -> None:
+def write_spec(folder: Path, spec: ModelSpec) -> None:
     (folder / SPEC_NAME).write_text(to_json(spec.model_dump(mode="json")), encoding="utf-8")
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by sorted name, in row-major order whatever their memory format.
-
-    Each is a copy of its own: safetensors refuses tensors that share memory. Tied weights are written
-    once per name and stay tied when loaded, because the rebuilt network ties them.
-    """
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in sorted(model.state_dict().items())}
-
-
-def _fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ArtifactError(f"{source}: its weights do not fit the network that {SPEC_NAME} describes: {reason}") from error
-
-
-def _weights(folder: Path, spec: ModelSpec, kind: Literal["torch", "onnx"]) -> WeightsFile:
+def weights_file(folder: Path, spec: ModelSpec, kind: Literal["torch", "onnx"]) -> WeightsFile:
     assert spec.weights is not None, "read_spec() returns specs with weights"
     if spec.weights.kind != kind:
         wanted = {"torch": "a torch model", "onnx": "an ONNX graph"}
@@ -140,7 +84,7 @@ def _weights(folder: Path, spec: ModelSpec, kind: Literal["torch", "onnx"]) -> W
     return spec.weights
 
 
-def _checked(path: Path, weights: WeightsFile) -> bytes:
+def checked_bytes(path: Path, weights: WeightsFile) -> bytes:
     """The bytes of the weights file, read once: what is checked is what is parsed."""
     try:
         content = path.read_bytes()

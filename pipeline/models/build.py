@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.models import adapters, mlp, mobilenet, resnet, vgg
-from pipeline.models.plan import apply_plan
+from pipeline.models.cut import apply_plan
 from pipeline.models.spec import Architecture, ModelSpec
 
 BUILDERS: dict[str, Callable[[Architecture], nn.Module]] = {

@@ -8,15 +8,13 @@ No pickle, and nothing of Ray's own bookkeeping is needed.
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from torch import Tensor
 
-from pipeline.files import atomic_dir, locked, sha256_file, to_json
+from pipeline.files import atomic_dir, sha256_file, to_json
 
 NUM_KEPT = 2
 
@@ -57,11 +55,3 @@ def _verifies(folder: Path) -> bool:
     except (OSError, ValueError, AttributeError):
         # A missing or garbled manifest is what a torn write looks like: this checkpoint does not count.
         return False
-
-
-@contextmanager
-def run_directory(path: Path) -> Iterator[Path]:
-    """The run directory of a stage: locked against a second driver, kept after an error, removed on success."""
-    with locked(path / "driver.lock", wait_s=0.0, what="this stage with the same inputs"):
-        yield path
-        shutil.rmtree(path)

@@ -1,12 +1,15 @@
 """What one training run is: everything a worker needs to know, as JSON."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.data.manifest import read_manifest
-from pipeline.files import sha256_file
+from pipeline.files import locked, sha256_file
 from pipeline.models.params import ModelParams
 from pipeline.models.spec import Architecture, ModelSpec
 from pipeline.tasks.params import TaskParams
@@ -56,3 +59,11 @@ def dense_spec(params: ModelParams, data: Path) -> ModelSpec:
 def tuned_spec(parent: ModelSpec, name: str) -> ModelSpec:
     """The spec of a model that starts from `parent`, which takes its place among the ancestors as `name`."""
     return parent.model_copy(update={"ancestors": {**parent.ancestors, name: parent.digest}, "weights": None})
+
+
+@contextmanager
+def run_directory(path: Path) -> Iterator[Path]:
+    """The run directory of a stage: locked against a second driver, kept after an error, removed on success."""
+    with locked(path / "driver.lock", wait_s=0.0, what="this stage with the same inputs"):
+        yield path
+        shutil.rmtree(path)

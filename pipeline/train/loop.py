@@ -15,11 +15,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import dist
 from pipeline.data.augment import augment, draw, normalise
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.errors import TrainingError
 from pipeline.files import locked
-from pipeline.models.artifact import load_model
 from pipeline.models.build import rebuild
+from pipeline.models.weights import load_model
 from pipeline.report import Journal, NullReporter, Reporter
 from pipeline.tasks.task import Task, make_task
 from pipeline.train.checkpoint import Store
@@ -28,6 +28,7 @@ from pipeline.train.optim import Ema, lr_factor, make_optimizer, set_lr
 from pipeline.train.order import check_batches, epoch_batches, mix, num_batches
 from pipeline.train.params import FitParams
 from pipeline.train.progress import ProgressWriter
+from pipeline.train.result import save_result
 from pipeline.train.state import State
 from pipeline.train.step import Batch, Teacher, train_step
 
@@ -59,7 +60,7 @@ class Run:
 
 
 def fit(job: Job, device: Device, threads: int) -> None:
-    """Train from the newest checkpoint of `job.run_dir` to the end, and leave the finished one there.
+    """Train from the newest checkpoint of `job.run_dir` to the end, and leave the result there.
 
     Raises TrainingError for a setting that cannot work, before the first batch, and for a loss that is not finite.
     """
@@ -74,6 +75,8 @@ def fit(job: Job, device: Device, threads: int) -> None:
             record(run, loss, metrics)
             if dist.rank() == 0:
                 run.store.save(run.state.progress.step, run.state.tensors(), run.state.values())
+        if dist.rank() == 0:
+            save_result(job, run.state)
         dist.barrier()
 
 

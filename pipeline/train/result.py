@@ -1,48 +1,31 @@
-"""From a finished run to the outs of its stage."""
+"""What a finished run leaves in its run directory for the driver: the model folder, the epochs' metrics, a summary."""
 
 import csv
 import io
-from pathlib import Path
 
 import torch
 
-from pipeline.errors import TrainingError
-from pipeline.files import write_atomic
-from pipeline.models.artifact import save_model
+from pipeline.files import atomic_dir, to_json
 from pipeline.models.build import rebuild
-from pipeline.train.checkpoint import Store
+from pipeline.models.weights import save_model
+from pipeline.train.collect import HISTORY_NAME, MODEL_NAME, SUMMARY_NAME, result_folder
 from pipeline.train.job import Job
-from pipeline.train.state import Progress, select
+from pipeline.train.state import Progress, State
 
 
-def save_result(job: Job, out: Path, history: Path) -> dict[str, float]:
-    """Write the kept weights as a model folder and the metrics of every epoch as CSV.
-
-    Returns the last epoch's metrics and the best validation result.
-    Raises TrainingError where the run has not finished.
-    """
-    checkpoint = Store(job.run_dir / "checkpoints").newest()
-    if checkpoint is None or not checkpoint[1]["progress"]["done"]:
-        raise TrainingError(
-            f"{job.run_dir} holds no finished run; run the stage again, it resumes from the last complete epoch"
-        )
-    tensors, values = checkpoint
-    progress = Progress(**values["progress"])
+def save_result(job: Job, state: State) -> None:
+    """Write the kept weights as a model folder, the metrics of every epoch as CSV, and the last epoch's metrics."""
     model = rebuild(job.spec)
-    model.load_state_dict(select(tensors, _kept_prefix(job)))
-    save_model(out, job.spec.model_copy(update={"provenance": _provenance(job, progress)}), model)
-    write_atomic(history, _csv(progress.history))
-    return {
-        **{k: v for k, v in progress.history[-1].items() if k not in {"epoch", "step"}},
-        "epochs": progress.epoch,
-        "best": progress.best or 0.0,
-    }
+    model.load_state_dict(state.kept(best=job.params.keep == "best"))
+    with atomic_dir(result_folder(job)) as folder:
+        save_model(folder / MODEL_NAME, job.spec.model_copy(update={"provenance": _provenance(job, state.progress)}), model)
+        (folder / HISTORY_NAME).write_text(_csv(state.progress.history))
+        (folder / SUMMARY_NAME).write_text(to_json(_summary(state.progress)))
 
 
-def _kept_prefix(job: Job) -> str:
-    if job.params.keep == "best":
-        return "best."
-    return "ema." if job.params.ema_decay else "model."
+def _summary(progress: Progress) -> dict[str, float]:
+    last = {key: value for key, value in progress.history[-1].items() if key not in {"epoch", "step"}}
+    return {**last, "epochs": progress.epoch, "best": progress.best or 0.0}
 
 
 def _provenance(job: Job, progress: Progress) -> dict[str, int | float | str]:
@@ -57,7 +40,9 @@ def _provenance(job: Job, progress: Progress) -> dict[str, int | float | str]:
 
 def _csv(history: list[dict[str, float]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    # Sorted, because a resumed run's rows come from JSON with sorted keys.
+    names = ["epoch", "step", *sorted(set(history[0]) - {"epoch", "step"})]
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue()

@@ -44,6 +44,11 @@ class State:
     def keep_best(self) -> None:
         self.best_weights = {name: tensor.detach().clone() for name, tensor in self.deployed.state_dict().items()}
 
+    def kept(self, *, best: bool) -> dict[str, Tensor]:
+        """The weights that a finished run leaves: the best validated ones, or the last."""
+        weights = self.best_weights if best else self.deployed.state_dict()
+        return {name: tensor.detach().cpu() for name, tensor in weights.items()}
+
     def tensors(self) -> dict[str, Tensor]:
         found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.ema:

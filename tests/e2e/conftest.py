@@ -1,38 +1,65 @@
 """Projects that several tests look at and none changes; made once, because a whole line takes a minute."""
 
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import psutil
 import pytest
 
-from tests.e2e.project import Project, fresh_project
-
-
-class Reproduced(NamedTuple):
-    """complete: `dvc repro`. again: the same inputs in another folder, of which the stages in AGAIN and all before them ran."""
-
-    complete: Project
-    again: Project
-
+from infra.local_cluster import local_cluster
+from tests.e2e.project import Project, fresh_project, training_workers
 
 AGAIN = ("evaluate@dense", "evaluate@quantized")
 """The fewest targets that need every stage but `register`, whose out holds timings."""
+LOOK_S = 0.5
+
+
+class Reproduced(NamedTuple):
+    """Two folders with the same inputs.
+
+    complete: `dvc repro` with a local Ray. again: the stages in AGAIN and all before them, on a cluster of two nodes.
+    nodes: on how many nodes of that cluster a worker was seen training at the same moment.
+    """
+
+    complete: Project
+    again: Project
+    nodes: int
 
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reproduced]:
-    """Two folders reproduced from scratch, side by side: a stage spends most of its time on one core, in imports."""
+    """Both from scratch, side by side: a stage spends most of its time on one core, in imports."""
     with (
         fresh_project(tmp_path_factory.mktemp("complete")) as complete,
         fresh_project(tmp_path_factory.mktemp("again")) as again,
+        local_cluster(nodes=2, cpus_per_node=1) as client,
     ):
-        commands = [complete.start("dvc", "repro"), again.start("dvc", "repro", *AGAIN)]
+        port = client["RAY_ADDRESS"].rpartition(":")[2]
+        commands = [complete.start("dvc", "repro"), again.start("dvc", "repro", *AGAIN, **client)]
+        nodes = 0
+        while any(command.process.poll() is None for command in commands):
+            nodes = max(nodes, len(nodes_with_workers(port)))
+            time.sleep(LOOK_S)
         for command in commands:
             command.wait().expect_success()
-        yield Reproduced(complete, again)
+        yield Reproduced(complete, again, nodes)
 
 
 @pytest.fixture(scope="session")
 def complete(reproduced: Reproduced) -> Project:
     """After one `dvc repro`. Do not change it: copy it."""
     return reproduced.complete
+
+
+def nodes_with_workers(port: str) -> set[int]:
+    """Raylets of the cluster whose head listens on `port` that are the parent of a training worker now; one is a node."""
+    parents = set()
+    for worker in training_workers(psutil.process_iter()):
+        try:
+            raylet = psutil.Process(worker.ppid())
+            if f":{port}" in " ".join(raylet.cmdline()):
+                parents.add(raylet.pid)
+        except psutil.NoSuchProcess:
+            continue
+    return parents

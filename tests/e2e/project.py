@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ POLL_S = 0.02
 
 TINY: dict[str, Any] = {
     "model": {"width": 8},
-    "train": {"epochs": 12},
+    "train": {"epochs": 20},
     "finetune": {"epochs": 2},
     "quantize": {"calibration_images": 64},
     "evaluate": {"parity_images": 64, "latency": {"warmup": 1, "repeats": 5, "threads": 1}},
@@ -97,7 +97,8 @@ class Project:
     def end(self) -> None:
         """Kill whatever still runs, and remove the temporary files."""
         for process in self.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         for command in self.commands:
             command.process.wait()
         until(lambda: not self.processes(), "the processes end after SIGKILL", 10.0)
@@ -181,6 +182,18 @@ def sessions(leaders: set[int]) -> list[psutil.Process]:
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
     return members
+
+
+def training_workers(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those of these processes that are workers of Ray Train. A process may end between any two looks at it."""
+    workers = []
+    for process in processes:
+        try:
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                workers.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return workers
 
 
 def until(condition: Callable[[], Any], what: str, timeout_s: float) -> None:

@@ -163,6 +163,14 @@ CASES = {
         params(train={"global_batch_size": 1}),
         ("2 workers x 1 accumulated parts need at least 2 images in each batch", "raise global_batch_size, or lower"),
     ),
+    "no such cluster": Case(
+        "train", nothing, ("no Ray cluster answers at 127.0.0.1:1; start one",), (("RAY_ADDRESS", "127.0.0.1:1"),)
+    ),
+    "no such device": Case(
+        "train",
+        params(resources={"device": "cuda"}),
+        ("2 workers need 2 GPUs, but the cluster at this machine has 0",),
+    ),
     "full disk under the data": Case(
         "prepare", nothing, ("data/prepared: the disk is full; nothing was replaced. Free some space",), full_disk="data"
     ),

@@ -3,17 +3,15 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pytest
 
 from pipeline.report import read_journal
-from tests.e2e.project import Project, copied_project, fresh_project, until
+from tests.e2e.project import TINY, Project, copied_project, training_workers, until
 
-EPOCHS = 24
-WITHOUT_TRAINING = ("artifacts", "reports", ".espalier", ".dvc/cache", ".dvc/tmp")
+EPOCHS = TINY["train"]["epochs"]
+WITHOUT_TRAINING = ("artifacts", "exported", "reports/train", ".espalier", ".dvc/cache", ".dvc/tmp")
 """What is left out of a copy so that `dvc repro train` trains; prepared data stay."""
 HISTORY = """
 import sys
@@ -23,15 +21,6 @@ runs = client.search_runs(["1"], "tags.mlflow.runName = 'train'")
 assert len(runs) == 1, [run.info for run in runs]
 print(runs[0].info.status, *(point.step for point in client.get_metric_history(runs[0].info.run_id, "val/top1")))
 """
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project whose dense model was trained without interruption."""
-    with fresh_project(tmp_path_factory.mktemp("undisturbed")) as project:
-        project.change_params({"train": {"epochs": EPOCHS}})
-        project.run("dvc", "repro", "train").expect_success()
-        yield project
 
 
 def validated(project: Project) -> list[int]:
@@ -53,21 +42,17 @@ def of_project(project: Project) -> list[psutil.Process]:
     return found
 
 
-def training_workers(project: Project) -> list[psutil.Process]:
-    return [process for process in of_project(project) if "RayTrainWorker" in " ".join(process.cmdline())]
-
-
 def reached(project: Project, epochs: int) -> None:
     until(lambda: len(validated(project)) >= epochs, f"{epochs} epochs are validated", 600.0)
 
 
-def test_killed_again_and_again_it_ends_in_the_same_weights(undisturbed: Project, tmp_path: Path) -> None:
-    expected = undisturbed.digests("artifacts/dense")
-    with copied_project(undisturbed, tmp_path, leave_out=WITHOUT_TRAINING) as project:
+def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, tmp_path: Path) -> None:
+    expected = complete.digests("artifacts/dense")
+    with copied_project(complete, tmp_path, leave_out=WITHOUT_TRAINING) as project:
         # A worker: Ray starts the group again, which resumes from our checkpoint.
         first = project.start("dvc", "repro", "train")
         reached(project, 4)
-        training_workers(project)[0].kill()
+        training_workers(of_project(project))[0].kill()
         until(lambda: len(validated(project)) >= 6, "training goes on after a worker was killed", 600.0)
 
         # The process group of `dvc repro`: everything that it started is gone within seconds.
@@ -87,7 +72,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(undisturbed: Project
         # Undisturbed to the end, but for a second run of the same stage, which is refused.
         kept = len(validated(project))
         third = project.start("dvc", "repro", "train")
-        until(lambda: training_workers(project), "the workers start", 600.0)
+        until(lambda: training_workers(of_project(project)), "the workers start", 600.0)
         refused = project.run(sys.executable, "-m", "stages.train")
         assert refused.status == 1
         assert "this stage with the same inputs is in use by another process" in refused.err
@@ -98,10 +83,10 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(undisturbed: Project
 
         assert project.digests("artifacts/dense") == expected
         assert (project.root / "reports/train/history.csv").read_text() == (
-            undisturbed.root / "reports/train/history.csv"
+            complete.root / "reports/train/history.csv"
         ).read_text()
         status, *steps = project.run(sys.executable, "-c", HISTORY).expect_success().out.split()
         assert status == "FINISHED"
-        assert [int(step) for step in steps] == validated(undisturbed), "each step is in MLflow once, in order"
+        assert [int(step) for step in steps] == validated(complete), "each step is in MLflow once, in order"
         assert not list((project.root / ".espalier/runs").iterdir()), "success empties the run directory"
     assert not of_project(project)

@@ -51,7 +51,8 @@ def test_a_second_repro_runs_nothing(complete: Project) -> None:
     assert "up to date" in complete.run("dvc", "status").expect_success().out
 
 
-def test_another_folder_gives_the_same_bytes(reproduced: Reproduced) -> None:
+def test_another_folder_and_two_nodes_give_the_same_bytes(reproduced: Reproduced) -> None:
+    assert reproduced.nodes == 2, "a worker trained on each of the two nodes"
     first, second = outs(reproduced.complete.lock()), outs(reproduced.again.lock())
     shared = set(first) & set(second)
     assert {"data/prepared", "artifacts/dense", "artifacts/finetuned", "artifacts/quantized", "exported/quantized"} <= shared

@@ -10,10 +10,11 @@ from torch import nn
 from pipeline.compress.params import PruneParams, QuantizeParams
 from pipeline.data.augment import normalise
 from pipeline.data.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
-from pipeline.data.shards import Split, Table, write_shards
-from pipeline.models.artifact import save_model
+from pipeline.data.reader import Split
+from pipeline.data.shards import Table, write_shards
 from pipeline.models.build import build
 from pipeline.models.spec import Architecture, ModelSpec
+from pipeline.models.weights import save_model
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 

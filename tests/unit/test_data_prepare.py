@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.data.manifest import Manifest, read_manifest
 from pipeline.data.prepare import prepare
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.errors import DataError, EspalierError
 from tests.unit.data_samples import REAL_DATA, data_params, good_table, pixels, png, write_table
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.manifest import MANIFEST, Manifest, SourceInfo, SplitInfo, read_manifest, write_manifest
-from pipeline.data.shards import Split, Table, write_shards
+from pipeline.data.reader import Split
+from pipeline.data.shards import Table, write_shards
 from pipeline.data.statistics import channel_statistics
 from pipeline.errors import DataError
 

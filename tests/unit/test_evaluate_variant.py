@@ -16,13 +16,13 @@ from pipeline.compress.export import export_onnx
 from pipeline.compress.quantize import quantize
 from pipeline.compress.runtime import OnnxModel
 from pipeline.data.manifest import read_manifest, write_manifest
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError, EspalierError
 from pipeline.evaluate.evaluate import Evaluation, Outs, evaluate
 from pipeline.evaluate.latency import device_name
 from pipeline.evaluate.metrics import softmax
 from pipeline.evaluate.params import EvaluateParams, LatencyParams
-from pipeline.models.artifact import load_model
+from pipeline.models.weights import load_model
 from tests.unit.compress_samples import CLASSES, ROWS, TASK, prepared_data, quantize_params, saved, spec_of, trained
 
 DETERMINISTIC = ("metrics", "reliability", "confusion", "classes")

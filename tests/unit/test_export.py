@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from pipeline.compress.export import export_onnx
 from pipeline.compress.runtime import OnnxModel, Parity, onnx_logits, parity, torch_logits
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError, CompressionError
-from pipeline.models.artifact import load_model
 from pipeline.models.spec import ModelSpec
+from pipeline.models.weights import load_model
 from tests.unit.compress_samples import CLASSES, SIZE, network, prepared_data, saved, spec_of
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def test_metadata_name_classes_and_origin(exported: Exported) -> None:
 def test_another_process_writes_the_same_bytes(exported: Exported, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from pipeline.compress.export import export_onnx;"
-        "from pipeline.models.artifact import load_model;"
+        "from pipeline.models.weights import load_model;"
         "export_onnx(*load_model(Path(sys.argv[1])), Path(sys.argv[2]))"
     )
     again = tmp_path / "again.onnx"

@@ -20,10 +20,10 @@ from pipeline.report import read_journal
 from pipeline.tasks.params import TaskParams
 from pipeline.train import loop
 from pipeline.train.checkpoint import Store
+from pipeline.train.collect import collect_result
 from pipeline.train.job import Job, dense_spec, tuned_spec
 from pipeline.train.loop import fit
 from pipeline.train.params import FitParams
-from pipeline.train.result import save_result
 
 ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {
@@ -68,7 +68,7 @@ def job(data: Path, run_dir: Path, **changes: Any) -> Job:
 def run(the_job: Job, out: Path) -> str:
     """Fit and save; the digest of the weights."""
     fit(the_job, "cpu", 1)
-    save_result(the_job, out, out.parent / f"{out.name}.csv")
+    collect_result(the_job, out, out.parent / f"{out.name}.csv")
     return sha256_file(out / "weights.safetensors")
 
 
@@ -177,7 +177,7 @@ def test_a_diverging_loss_names_the_step_and_keeps_the_weights_before(data: Path
     assert found is not None
     assert all(np.isfinite(tensor.numpy()).all() for tensor in found[0].values())
     with pytest.raises(TrainingError, match="no finished run"):
-        save_result(spec, tmp_path / "model", tmp_path / "model.csv")
+        collect_result(spec, tmp_path / "model", tmp_path / "model.csv")
 
 
 @pytest.mark.parametrize(

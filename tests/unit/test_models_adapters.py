@@ -8,7 +8,8 @@ from torch import nn
 
 from pipeline.errors import ParamsError
 from pipeline.models.build import build
-from pipeline.models.plan import KeptChannels, apply_plan
+from pipeline.models.cut import apply_plan
+from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import Architecture
 
 

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
 from pipeline.files import sha256_file
-from pipeline.models.artifact import load_model, onnx_path, read_spec, save_model, save_onnx
+from pipeline.models.artifact import onnx_path, read_spec, save_onnx
 from pipeline.models.build import build, rebuild
-from pipeline.models.plan import KeptChannels, apply_plan
+from pipeline.models.cut import apply_plan
+from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import Architecture, ModelSpec
+from pipeline.models.weights import load_model, save_model
 
 
 def spec_of(name: str = "resnet20", width: int = 4, **changed: Any) -> ModelSpec:

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
-from pipeline.models.plan import KeptChannels, apply_plan
+from pipeline.models.cut import apply_plan
+from pipeline.models.plan import KeptChannels
 
 
 class Tiny(nn.Module):

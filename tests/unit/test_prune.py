@@ -14,12 +14,14 @@ from pipeline.compress.groups import ChannelGroup, Member, trace_groups
 from pipeline.compress.importance import score_groups
 from pipeline.compress.prune import example, make_plan, prune, verify
 from pipeline.compress.search import Layer, Limits, layers_of, remaining_macs, select
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.files import sha256_file
-from pipeline.models.artifact import load_model, read_spec
-from pipeline.models.plan import KeptChannels, apply_plan
+from pipeline.models.artifact import read_spec
+from pipeline.models.cut import apply_plan
+from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import ModelSpec
+from pipeline.models.weights import load_model
 from tests.unit.compress_samples import TASK, network, prepared_data, prune_params, saved, spec_of, trained
 
 NETWORKS = ["resnet20", "vgg11", "mobilenetv2", "mlp"]

@@ -10,11 +10,12 @@ import torch
 
 from pipeline.compress.quantize import QuantizeReport, calibration_indices, quantize
 from pipeline.compress.runtime import OnnxModel
-from pipeline.data.shards import Split
+from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError, CompressionError
 from pipeline.files import sha256_file
-from pipeline.models.artifact import load_model, onnx_path, read_spec
+from pipeline.models.artifact import onnx_path, read_spec
 from pipeline.models.spec import ModelSpec
+from pipeline.models.weights import load_model
 from tests.unit.compress_samples import CLASSES, prepared_data, quantize_params, saved, spec_of, trained
 
 

@@ -14,7 +14,8 @@ from torch.amp import GradScaler
 from pipeline.errors import LockedError, TrainingError
 from pipeline.files import locked
 from pipeline.tasks.classification import Classification
-from pipeline.train.checkpoint import Store, run_directory
+from pipeline.train.checkpoint import Store
+from pipeline.train.job import run_directory
 from pipeline.train.optim import Ema, lr_factor, make_optimizer
 from pipeline.train.order import check_batches, epoch_batches, mix
 from pipeline.train.params import DistilParams, OptimizerParams, ScheduleParams

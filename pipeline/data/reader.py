@@ -1,0 +1,51 @@
+"""One split of the prepared data as tensors.
+
+Letters: B batch, C channels, H height, W width, N rows of a split.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline.data.manifest import read_manifest
+from pipeline.data.shards import Pixels, gather, map_shards
+
+
+class Split:
+    """Rows 0..N-1 of one split, mapped: opening costs milliseconds and no memory, and a pickle holds only the path.
+
+    shape: (H, W, C). shards: pixels (rows, H * W * C) of each shard. labels: (N,) int64.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], shards: list[Pixels], labels: Tensor, reopen: tuple[Path, str]) -> None:
+        self.labels = labels
+        self._shape = shape
+        self._shards = shards
+        self._reopen = reopen
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> "Split":
+        """Map the shards of split `name`. Raises DataError where the split or a shard is missing or malformed."""
+        shards, labels = map_shards(folder, name)
+        manifest = read_manifest(folder)
+        return cls((manifest.height, manifest.width, manifest.channels), shards, torch.from_numpy(labels), (folder, name))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __reduce__(self) -> tuple[Callable[[Path, str], "Split"], tuple[Path, str]]:
+        return Split.open, self._reopen
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Pixels of the rows at `indices` (B,): a fresh uint8 (B, C, H, W) in channels_last strides.
+
+        Raises IndexError for an index outside 0..N-1.
+        """
+        rows = indices.numpy()
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {rows.min()}..{rows.max()} asked of a split with rows 0..{len(self) - 1}")
+        height, width, channels = self._shape
+        pixels_BHWC = torch.from_numpy(gather(self._shards, rows)).view(len(rows), height, width, channels)
+        return pixels_BHWC.permute(0, 3, 1, 2)

@@ -1,0 +1,35 @@
+"""The driver's side of a finished run: from the run directory to the outs of the stage. Knows no torch."""
+
+import json
+import shutil
+from pathlib import Path
+
+from pipeline.errors import TrainingError
+from pipeline.files import atomic_dir, write_atomic
+from pipeline.train.job import Job
+
+MODEL_NAME = "model"
+HISTORY_NAME = "history.csv"
+SUMMARY_NAME = "summary.json"
+
+
+def result_folder(job: Job) -> Path:
+    return job.run_dir / "result"
+
+
+def collect_result(job: Job, out: Path, history: Path) -> dict[str, float]:
+    """Copy the model folder to `out` and the metrics of every epoch to `history`.
+
+    Returns the last epoch's metrics and the best validation result.
+    Raises TrainingError where the run has not finished.
+    """
+    result = result_folder(job)
+    if not result.exists():
+        raise TrainingError(
+            f"{job.run_dir} holds no finished run; run the stage again, it resumes from the last complete epoch"
+        )
+    with atomic_dir(out) as folder:
+        shutil.copytree(result / MODEL_NAME, folder, dirs_exist_ok=True)
+    write_atomic(history, (result / HISTORY_NAME).read_bytes())
+    summary: dict[str, float] = json.loads((result / SUMMARY_NAME).read_text())
+    return summary
