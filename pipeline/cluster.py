@@ -13,8 +13,11 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from pipeline.errors import EspalierError, TrainingError, UnreachableError
 from pipeline.files import sha256_json, write_atomic
@@ -22,15 +25,14 @@ from pipeline.resources import Resources
 from pipeline.train.job import Device, Job
 from pipeline.train.progress import shown
 
-GLOO_TIMEOUT_S = 120
+COLLECTIVE_TIMEOUT_S = 120
 OBJECT_STORE_BYTES = 100_000_000
 CONNECT_TIMEOUT_S = 10
-TRAIN_SETTINGS = {
+RAY_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is paid at the start, the end and every failure
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
-}
-RAY_SETTINGS = TRAIN_SETTINGS | {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one more process; nothing here asks it yet
+    "RAY_prestart_worker_first_driver": "0",  # its processes lack the environment of ours, and only compete with them
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -62,40 +64,20 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     fault = job.run_dir / "error.txt"
     fault.unlink(missing_ok=True)
     with _cluster(resources, job.run_dir) as device, shown(job.run_dir, name):
-        _warm_up(resources.workers)
         _run_trainer(job, resources, device)
     if fault.exists():
         raise TrainingError(fault.read_text())
 
 
-def _warm_up(workers: int) -> None:
-    """Start all processes of the run at once: Ray Train's controller and its workers take over idle ones that fit.
-
-    Left alone they start one after the other, and each imports torch: half of the time to the first step.
-    """
-    import ray
-
-    imported = ray.remote(num_cpus=0, scheduling_strategy="SPREAD")(_import_training)
-    waiting = [imported.remote() for _ in range(workers + 1)]
-    import ray.train.torch  # which takes as long in this process
-
-    ray.get(waiting)
-
-
-def _import_training() -> None:
-    import ray.train.torch  # noqa: F401
-
-    import pipeline.train.loop  # noqa: F401
-
-
 def _run_trainer(job: Job, resources: Resources, device: Device) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    trainer = TorchTrainer(
+    # What TorchTrainer adds to it is the process group, which needs torch in this process and in the controller before
+    # the workers even start; they form it themselves, in _join.
+    trainer = DataParallelTrainer(
         _work,
         train_loop_config={"job": job.model_dump_json(), "device": device, "threads": resources.threads_per_worker},
-        torch_config=TorchConfig(backend="nccl" if device == "cuda" else "gloo", timeout_s=GLOO_TIMEOUT_S),
         scaling_config=ScalingConfig(
             num_workers=resources.workers,
             use_gpu=device == "cuda",
@@ -126,10 +108,48 @@ def _work(config: dict[str, Any]) -> None:
     fault = job.run_dir / "error.txt"
     if fault.exists():
         return
+    with _joined(config["device"]):
+        try:
+            fit(job, config["device"], config["threads"])
+        except EspalierError as error:
+            write_atomic(fault, str(error))
+
+
+@contextmanager
+def _joined(device: Device) -> Iterator[None]:
+    """The process group of all workers, for the time of the block."""
+    import ray
+    import torch.distributed as dist
+    from ray.train import get_context
+    from ray.train.collective import broadcast_from_rank_zero
+
+    here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    os.environ["GLOO_SOCKET_IFNAME"] = _interface(here)  # else gloo may connect to 127.0.0.1 on another machine
+    address: str = broadcast_from_rank_zero(f"tcp://{here}:{_free_port()}")
+    dist.init_process_group(
+        "nccl" if device == "cuda" else "gloo",
+        init_method=address,
+        rank=get_context().get_world_rank(),
+        world_size=get_context().get_world_size(),
+        timeout=timedelta(seconds=COLLECTIVE_TIMEOUT_S),
+    )
     try:
-        fit(job, config["device"], config["threads"])
-    except EspalierError as error:
-        write_atomic(fault, str(error))
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _interface(address: str) -> str:
+    """The network interface that has this address."""
+    found: dict[str, Any] = psutil.net_if_addrs()
+    return next(name for name, entries in found.items() if address in {entry.address for entry in entries})
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 @contextmanager
@@ -153,7 +173,7 @@ def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
                 **(_attached(address) if address else _local(resources, temporary)),
                 log_to_driver=resources.show_ray_logs,
                 logging_level=logging.INFO if resources.show_ray_logs else logging.ERROR,
-                runtime_env={"env_vars": _worker_environment()},
+                runtime_env={"env_vars": WORKER_SETTINGS | {"PYTHONPATH": str(Path.cwd())}},
             )
         if not resources.show_ray_logs:
             logging.getLogger("ray").setLevel(logging.ERROR)
@@ -166,11 +186,6 @@ def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
     finally:
         ray.shutdown()
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _worker_environment() -> dict[str, str]:
-    """Variables of every process of the run. With those of Ray Train, so that its processes fit the warm ones."""
-    return WORKER_SETTINGS | {name: os.environ[name] for name in TRAIN_SETTINGS} | {"PYTHONPATH": str(Path.cwd())}
 
 
 def _ray_folder(run_dir: Path) -> Path:

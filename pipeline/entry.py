@@ -17,21 +17,27 @@ from pipeline.errors import EspalierError
 from pipeline.report import Reporter
 from pipeline.schema import check_params
 from pipeline.stage import Stage
-from pipeline.tracking.store import tracked
+from pipeline.tracking.delivery import tracked
 
 PARENT_POLL_S = 0.5
 
 
 def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
-    """Run a stage's main. A user's error ends with its message on stderr and exit status 1."""
+    """Run a stage's main and end this process. A user's error ends with its message on stderr and exit status 1."""
     die_with_dvc()
+    status = 0
     try:
         check_params(Path("params.yaml"))
         stage = Stage(name)
         with tracked(stage) as report:
             main(stage, report)
     except EspalierError as error:
-        sys.exit(f"espalier {name}: {error}")
+        sys.stderr.write(f"espalier {name}: {error}\n")
+        status = 1
+    # All is written and delivered. Python would now take torch and its modules apart, for 3 s.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def die_with_dvc() -> None:

@@ -4,6 +4,7 @@ from pipeline.compress.params import QuantizeParams
 from pipeline.compress.quantize import quantize
 from pipeline.entry import run
 from pipeline.files import to_json, write_atomic
+from pipeline.models.spec import ONNX_NAME
 from pipeline.report import Reporter
 from pipeline.stage import Stage
 
@@ -11,6 +12,7 @@ from pipeline.stage import Stage
 def main(stage: Stage, report: Reporter) -> None:
     result = quantize(
         stage.dep("artifacts/finetuned"),
+        stage.dep("exported/finetuned") / ONNX_NAME,
         stage.dep("data/prepared"),
         stage.out("artifacts/quantized"),
         stage.params("quantize", QuantizeParams),

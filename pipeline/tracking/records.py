@@ -89,6 +89,11 @@ def journal_path(record: Path) -> Path:
     return record.with_name(record.name.removesuffix(RECORD_SUFFIX) + ".jsonl")
 
 
+def journal_lock(journal: Path) -> Path:
+    """Who holds it delivers this journal, so that two cannot send the same point."""
+    return journal.with_suffix(".lock")
+
+
 def write_record(journal: Path, record: RunRecord) -> None:
     write_atomic(record_path(journal), to_json(record.model_dump()))
 

@@ -1,4 +1,4 @@
-"""The journal's way to MLflow; beside registry.py the only module that knows MLflow.
+"""The journal's way to MLflow; beside registry/ the only module that knows MLflow.
 
 MLflow is a view and the journals are the truth: a run is found by its key (the tag `espalier.key`),
 never by an id that was kept, so a deleted database is filled again by `espalier sync`.
@@ -19,10 +19,9 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import EspalierError, LockedError, UnreachableError
 from pipeline.files import locked
-from pipeline.report import Journal, Reporter, read_journal
+from pipeline.report import read_journal
 from pipeline.stage import STATE_FOLDER, Stage
-from pipeline.tracking.delivery import Delivery, journal_lock
-from pipeline.tracking.records import RunRecord, all_journals, read_record, write_record
+from pipeline.tracking.records import RunRecord, all_journals, journal_lock, read_record, write_record
 from pipeline.tracking.runs import Point, Run, RunSession
 
 if TYPE_CHECKING:
@@ -42,24 +41,6 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-
-
-@contextmanager
-def tracked(stage: Stage) -> Iterator[Reporter]:
-    """A reporter for a stage's work: it writes the stage's journal, and a thread delivers that to MLflow.
-
-    A server that is down costs the stage nothing but a bounded wait at its end, and one line on stderr.
-    """
-    delivery = Delivery(stage, lambda record: _open_session(stage, record))
-    try:
-        yield Journal(stage.journal)
-    except LockedError:
-        delivery.withdraw()
-        raise
-    except BaseException:
-        delivery.finish(failed=True)
-        raise
-    delivery.finish(failed=False)
 
 
 @dataclass(frozen=True)
@@ -212,7 +193,7 @@ def shown(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _open_session(stage: Stage, record: RunRecord) -> RunSession:
+def open_session(stage: Stage, record: RunRecord) -> RunSession:
     """Connect, show the stage's run, and send what earlier stages could not deliver."""
     store = connect(stage.root)
     session = RunSession(store, stage.root, record)

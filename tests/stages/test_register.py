@@ -18,9 +18,12 @@ from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import Registration, register, registered_versions
 from pipeline.stage import Stage
 from pipeline.summary import summary
+from pipeline.tracking import delivery
+from pipeline.tracking.delivery import tracked
 from pipeline.tracking.records import run_key
-from pipeline.tracking.store import connect, sync, tracked, tracking_uri
+from pipeline.tracking.store import connect, sync, tracking_uri
 from stages.register import main
+from tests.couriers import ThreadCourier
 from tests.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, register_params
 from tests.tracked_project import free_port, mlflow_server
 
@@ -30,6 +33,7 @@ IMAGES = np.random.default_rng(7).integers(0, 256, (5, *SHAPE)).astype(np.uint8)
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(delivery, "start_courier", ThreadCourier)
     return evaluated_project(tmp_path / "project")
 
 

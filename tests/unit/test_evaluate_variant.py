@@ -61,9 +61,9 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Variants:
     data = prepared_data(folder / "data")
     spec = spec_of("vgg11", width=4)
     saved(folder / "finetuned", spec, trained(spec, data, steps=12))
-    quantize(folder / "finetuned", data, folder / "quantized", quantize_params())
     outs = outs_in(folder / "floats")
     evaluation = evaluate(folder / "finetuned", None, data, outs, evaluate_params(), TASK)
+    quantize(folder / "finetuned", outs.exported / "model.onnx", data, folder / "quantized", quantize_params())
     return Variants(data, folder / "finetuned", folder / "quantized", outs, evaluation)
 
 

@@ -11,15 +11,19 @@ import pytest
 from pipeline.errors import EspalierError, UnreachableError
 from pipeline.report import Journal, read_journal
 from pipeline.stage import Stage
+from pipeline.tracking import delivery
+from pipeline.tracking.delivery import tracked
 from pipeline.tracking.records import RunRecord, all_journals, new_record, read_record, run_key, upstream, write_record
 from pipeline.tracking.runs import RunSession
-from pipeline.tracking.store import Store, connect, shown, sync, tracked, tracking_uri, ui_command
+from pipeline.tracking.store import Store, connect, shown, sync, tracking_uri, ui_command
+from tests.couriers import ThreadCourier
 from tests.tracked_project import empty_database, free_port, history, make_project, write
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(delivery, "start_courier", ThreadCourier)
     return make_project(tmp_path / "project")
 
 

@@ -1,0 +1,130 @@
+"""The process that carries one stage's journal to MLflow while the stage works: `python -m pipeline.tracking.courier`.
+
+It says on stdout, as lines of JSON, how many events were delivered and what is in the way. It ends after the last
+delivery when the stage tells it so on stdin, and at once when that pipe closes without a word.
+"""
+
+import json
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from pipeline.errors import EspalierError
+from pipeline.files import locked
+from pipeline.stage import Stage
+from pipeline.tracking.delivery import END
+from pipeline.tracking.records import RunRecord, Tail, journal_lock, read_record, upstream, write_record
+from pipeline.tracking.store import open_session
+
+POLL_S = 1.0
+RETRY_S = 5.0
+LAST_RETRY_S = 0.5
+
+
+class Session(Protocol):
+    """An open way to one run on the server. Raises EspalierError or OSError where the server fails."""
+
+    def send(self, events: list[dict[str, Any]]) -> None:
+        """Deliver what the server lacks of these events."""
+
+    def close(self, record: RunRecord) -> None:
+        """Deliver what only the end decides: final values, artifacts, links, the run's status."""
+
+
+class Courier:
+    """Delivers until it is told the end. `say` gets the number of delivered events, and the problem or None."""
+
+    def __init__(
+        self, stage: Stage, open_session: Callable[[RunRecord], Session], say: Callable[[int, str | None], None]
+    ) -> None:
+        self._stage = stage
+        self._open = open_session
+        self._say = say
+        self._ending, self._abandoned = threading.Event(), threading.Event()
+        self._upstream: dict[str, str] = {}
+        self._delivered = 0
+
+    def end(self) -> None:
+        """The stage has ended, and its record is complete."""
+        self._ending.set()
+
+    def abandon(self) -> None:
+        """The stage is gone, or has waited long enough."""
+        self._abandoned.set()
+        self._ending.set()
+
+    def run(self) -> None:
+        with locked(journal_lock(self._stage.journal), wait_s=math.inf, what="this journal"):
+            if self._abandoned.is_set():
+                return
+            self._upstream = upstream(self._stage)
+            while not self._abandoned.is_set() and not self._attempt():
+                if self._ending.wait(RETRY_S):
+                    time.sleep(LAST_RETRY_S)
+
+    def _attempt(self) -> bool:
+        """Deliver until the stage ends. False where the server failed: a new session then asks it again what it has."""
+        tail, read = Tail(self._stage.journal), 0
+        try:
+            session = self._open(self._record())
+            while not self._abandoned.is_set():
+                ending = self._ending.is_set()
+                events = tail.read()
+                session.send(events)
+                read += len(events)
+                self._delivered = max(self._delivered, read)
+                self._say(self._delivered, None)
+                if ending:
+                    session.close(self._write_record())
+                    self._write_record(delivered=True)
+                    return True
+                self._ending.wait(POLL_S)
+        except (EspalierError, OSError) as error:
+            if self._ending.is_set():
+                self._write_record()  # what was found out of the ancestors must not be lost
+            self._say(self._delivered, str(error))
+        return False
+
+    def _record(self) -> RunRecord:
+        return read_record(self._stage.journal).model_copy(update={"upstream": self._upstream})
+
+    def _write_record(self, **changes: Any) -> RunRecord:
+        """Only after the end, because the stage writes the record too."""
+        record = self._record().model_copy(update=changes)
+        write_record(self._stage.journal, record)
+        return record
+
+
+def obey(courier: Courier, orders: BinaryIO) -> None:
+    """Tell the courier what the stage says: its end, or that the pipe was closed without a word."""
+    with orders:
+        said = orders.read()
+    if said == END:
+        courier.end()
+    else:
+        courier.abandon()
+
+
+def main(name: str, root: Path) -> None:
+    """Run the courier of the stage `name` until stdin says the end, or closes."""
+    stage = Stage(name, root)
+    courier = Courier(stage, lambda record: open_session(stage, record), _say)
+    threading.Thread(target=obey, args=(courier, sys.stdin.buffer), daemon=True, name="orders").start()
+    courier.run()
+
+
+def _say(delivered: int, problem: str | None) -> None:
+    with suppress(BrokenPipeError):  # the stage is gone, which the orders say too
+        sys.stdout.write(json.dumps({"delivered": delivered, "problem": problem}) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the stage, which tells what it means
+    main(sys.argv[1], Path(sys.argv[2]))
