@@ -1,22 +1,21 @@
 """The process that carries one stage's journal to MLflow while the stage works: `python -m pipeline.tracking.courier`.
 
-It says on stdout, as lines of JSON, how many events were delivered and what is in the way. It ends after the last
-delivery when the stage tells it so on stdin, and at once when that pipe closes without a word.
+It ends after the last delivery when the stage says on stdin that it has ended, and at once when that pipe closes
+without a word. What a server that does not answer leaves undelivered, it says in one line on stderr.
 """
 
-import json
 import math
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from pipeline.errors import EspalierError
 from pipeline.files import locked
+from pipeline.report import read_journal
 from pipeline.stage import Stage
 from pipeline.tracking.delivery import END
 from pipeline.tracking.records import RunRecord, Tail, journal_lock, read_record, upstream, write_record
@@ -25,6 +24,8 @@ from pipeline.tracking.store import open_session
 POLL_S = 1.0
 RETRY_S = 5.0
 LAST_RETRY_S = 0.5
+PATIENCE_S = 3.0
+"""How long after the stage's end a server that does not answer is asked again."""
 
 
 class Session(Protocol):
@@ -38,24 +39,22 @@ class Session(Protocol):
 
 
 class Courier:
-    """Delivers until it is told the end. `say` gets the number of delivered events, and the problem or None."""
+    """Delivers until it is told the end."""
 
-    def __init__(
-        self, stage: Stage, open_session: Callable[[RunRecord], Session], say: Callable[[int, str | None], None]
-    ) -> None:
+    def __init__(self, stage: Stage, open_session: Callable[[RunRecord], Session]) -> None:
         self._stage = stage
         self._open = open_session
-        self._say = say
         self._ending, self._abandoned = threading.Event(), threading.Event()
         self._upstream: dict[str, str] = {}
         self._delivered = 0
+        self._problem: str | None = None
 
     def end(self) -> None:
         """The stage has ended, and its record is complete."""
         self._ending.set()
 
     def abandon(self) -> None:
-        """The stage is gone, or has waited long enough."""
+        """The stage is gone without a word."""
         self._abandoned.set()
         self._ending.set()
 
@@ -64,9 +63,17 @@ class Courier:
             if self._abandoned.is_set():
                 return
             self._upstream = upstream(self._stage)
-            while not self._abandoned.is_set() and not self._attempt():
-                if self._ending.wait(RETRY_S):
-                    time.sleep(LAST_RETRY_S)
+            while not self._attempt() and not self._ending.wait(RETRY_S):
+                pass
+            self._try_for_a_last_time()
+            if self._problem and not self._abandoned.is_set():
+                self._tell()
+
+    def _try_for_a_last_time(self) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while self._problem and not self._abandoned.is_set() and time.monotonic() < deadline:
+            time.sleep(LAST_RETRY_S)
+            self._attempt()
 
     def _attempt(self) -> bool:
         """Deliver until the stage ends. False where the server failed: a new session then asks it again what it has."""
@@ -79,17 +86,28 @@ class Courier:
                 session.send(events)
                 read += len(events)
                 self._delivered = max(self._delivered, read)
-                self._say(self._delivered, None)
                 if ending:
                     session.close(self._write_record())
                     self._write_record(delivered=True)
-                    return True
+                    break
                 self._ending.wait(POLL_S)
+            self._problem = None
         except (EspalierError, OSError) as error:
-            if self._ending.is_set():
+            if self._ending.is_set() and not self._abandoned.is_set():
                 self._write_record()  # what was found out of the ancestors must not be lost
-            self._say(self._delivered, str(error))
-        return False
+            self._problem = str(error)
+        return self._problem is None
+
+    def _tell(self) -> None:
+        """What waits and why, in one line; a stage that failed ends in its own message alone."""
+        journal = self._stage.journal
+        if read_record(journal).status == "FAILED":
+            return
+        waiting = max(sum(1 for _ in read_journal(journal)) - self._delivered, 0)
+        sys.stderr.write(
+            f"espalier {self._stage.name}: {self._problem}; {waiting} events and the run's end wait in "
+            f"{journal.relative_to(self._stage.root.absolute())}: `espalier sync` or the next stage sends them\n"
+        )
 
     def _record(self) -> RunRecord:
         return read_record(self._stage.journal).model_copy(update={"upstream": self._upstream})
@@ -114,15 +132,9 @@ def obey(courier: Courier, orders: BinaryIO) -> None:
 def main(name: str, root: Path) -> None:
     """Run the courier of the stage `name` until stdin says the end, or closes."""
     stage = Stage(name, root)
-    courier = Courier(stage, lambda record: open_session(stage, record), _say)
+    courier = Courier(stage, lambda record: open_session(stage, record))
     threading.Thread(target=obey, args=(courier, sys.stdin.buffer), daemon=True, name="orders").start()
     courier.run()
-
-
-def _say(delivered: int, problem: str | None) -> None:
-    with suppress(BrokenPipeError):  # the stage is gone, which the orders say too
-        sys.stdout.write(json.dumps({"delivered": delivered, "problem": problem}) + "\n")
-        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -159,7 +159,8 @@ def train_epoch(run: Run) -> float:
         loss_sum += step_loss
         num_seen += len(rows)
         progress.step += 1
-        if writer.due(len(rows)) and dist.rank() == 0:
+        last = num_seen == len(run.train)
+        if (writer.due(len(rows)) or last) and dist.rank() == 0:
             writer.write(epoch=progress.epoch + 1, step=progress.step, loss=float(loss_sum) * dist.world_size() / num_seen)
     progress.epoch += 1
     _check_finite(run, first_bad)

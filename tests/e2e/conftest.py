@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from infra.local_cluster import local_cluster
-from tests.e2e.project import Project, fresh_project, training_workers
+from tests.e2e.project import Project, fresh_project, training_workers, until
 
 AGAIN = ("evaluate@dense", "evaluate@quantized")
 """The fewest targets that need every stage but `register`, whose out holds timings."""
@@ -43,6 +43,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reproduced]
             time.sleep(LOOK_S)
         for command in commands:
             command.wait().expect_success()
+        until(lambda: not complete.processes() + again.processes(), "the last couriers end", 30.0)
         yield Reproduced(complete, again, nodes)
 
 

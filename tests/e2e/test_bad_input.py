@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.e2e.project import MADE, Done, Project, copied_project
+from tests.e2e.project import MADE, Done, Project, copied_project, until
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -190,7 +190,10 @@ def outcome_of(case: Case, project: Project) -> Outcome:
     command: tuple[str, ...] = ("python", "-m", f"stages.{case.stage}")
     if case.full_disk:
         command = (*on_small_disk(project.root, case.full_disk), *command)
-    done = project.run(*command, **dict(case.environment))
+    running = project.start(*command, **dict(case.environment))
+    running.wait()
+    until(lambda: not project.processes(), "the courier ends after the stage", 30.0)
+    done = running.wait()
     return Outcome(done, before, project.digests(*OUTS))
 
 
