@@ -75,6 +75,7 @@ def make_job(folder: Path, model: ModelParams, batch: int) -> Job:
         data=folder / "prepared",
         run_dir=folder,
         journal=folder / "journal.jsonl",
+        checkpoint_s=30.0,
     )
 
 

@@ -27,6 +27,24 @@ def all_min(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def gather(tensor: Tensor) -> Tensor:
+    """The tensors of all ranks, stacked by rank, on every rank."""
+    if not _is_distributed():
+        return tensor[None].clone()
+    parts = [torch.empty_like(tensor) for _ in range(world_size())]
+    dist.all_gather(parts, tensor)
+    return torch.stack(parts)
+
+
+def from_first(value: int, device: str) -> int:
+    """Rank 0's value, on every rank."""
+    if not _is_distributed():
+        return value
+    shared = torch.tensor(value, device=device)
+    dist.broadcast(shared, src=0)
+    return int(shared)
+
+
 def broadcast_buffers(module: nn.Module) -> None:
     """Give every rank rank 0's buffers (batch-norm statistics differ between ranks after a step)."""
     if not _is_distributed():

@@ -19,4 +19,5 @@ class Resources(Section):
     )
     address: str | None = Field(description="Ray cluster (host:port); null starts a local one; RAY_ADDRESS overrides it")
     max_failures: int = Field(ge=0, description="restarts of the workers before training gives up")
+    checkpoint_s: float = Field(ge=0.0, description="seconds between two checkpoints within an epoch; 0: one at every step")
     show_ray_logs: bool = Field(description="show Ray's own log lines")

@@ -14,6 +14,7 @@ from pipeline.train.params import FitParams
 
 def main(stage: Stage, report: Reporter) -> None:
     data = stage.dep("data/prepared")
+    resources = stage.resources(Resources)
     with run_directory(stage.run_dir) as run_dir:
         job = Job(
             spec=dense_spec(stage.params("model", ModelParams), data),
@@ -24,8 +25,9 @@ def main(stage: Stage, report: Reporter) -> None:
             data=data.absolute(),
             run_dir=run_dir,
             journal=stage.journal,
+            checkpoint_s=resources.checkpoint_s,
         )
-        launch(job, stage.resources(Resources), stage.name)
+        launch(job, resources, stage.name)
         report.metrics(collect_result(job, stage.out("artifacts/dense"), stage.out("reports/train/history.csv")))
 
 

@@ -2,10 +2,9 @@
 
 Letters: B batch, C channels, H height, W width.
 
-The draws are made for a global batch and sliced by rank, so that the number of ranks changes no image.
+The draws for an image are a function of (seed, sample), so that the number of ranks changes no image.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,6 +13,8 @@ from torch import Tensor
 from pipeline.data.params import AugmentParams
 
 LARGEST_PIXEL = 255
+GOLDEN = 0x9E3779B97F4A7C15
+"""2**64 divided by the golden ratio, SplitMix64's increment."""
 
 
 class Draws(NamedTuple):
@@ -30,15 +31,8 @@ class Draws(NamedTuple):
     cut_x: Tensor | None
     cutout: int
 
-    def slice(self, part: slice) -> "Draws":
-        """The choices for a part of the images."""
-        return self._map(lambda tensor: tensor[part])
-
     def to(self, device: torch.device) -> "Draws":
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "Draws":
-        dy, dx, flip, cut_y, cut_x = (None if tensor is None else change(tensor) for tensor in self[:5])
+        dy, dx, flip, cut_y, cut_x = (None if tensor is None else tensor.to(device, non_blocking=True) for tensor in self[:5])
         return Draws(dy, dx, flip, cut_y, cut_x, self.cutout)
 
     @property
@@ -46,22 +40,37 @@ class Draws(NamedTuple):
         return all(tensor is None for tensor in self[:5])
 
 
-def draw(num_images: int, params: AugmentParams, generator: torch.Generator) -> Draws:
-    """Choices for a batch, on the generator's device, taken in a fixed order: dy, dx, flip, cut_y, cut_x."""
-    device = generator.device
+def draw(samples_B: Tensor, params: AugmentParams, seed: int) -> Draws:
+    """Choices for some samples, (B,) int64 row numbers: each is a function of its sample and the seed alone.
 
-    def shift() -> Tensor | None:
+    So neither the batch, nor the worker, nor the order decides how an image is changed.
+    """
+
+    def shift(stream: int) -> Tensor | None:
         reach = params.crop_padding
-        return torch.randint(-reach, reach + 1, (num_images,), generator=generator, device=device) if reach else None
+        return (uniform(samples_B, seed, stream) * (2 * reach + 1)).long() - reach if reach else None
 
-    def uniform(wanted: bool) -> Tensor | None:
-        return torch.rand(num_images, generator=generator, device=device) if wanted else None
+    flip = uniform(samples_B, seed, 2) < params.flip if params.flip > 0 else None
+    cut_y, cut_x = (uniform(samples_B, seed, stream) if params.cutout > 0 else None for stream in (3, 4))
+    return Draws(shift(0), shift(1), flip, cut_y, cut_x, params.cutout)
 
-    dy, dx = shift(), shift()
-    chance = uniform(params.flip > 0)
-    cut_y, cut_x = uniform(params.cutout > 0), uniform(params.cutout > 0)
-    flip = None if chance is None else chance < params.flip
-    return Draws(dy, dx, flip, cut_y, cut_x, params.cutout)
+
+def uniform(samples_B: Tensor, seed: int, stream: int) -> Tensor:
+    """One number in 0..1 per sample, float32 with 24 random bits: a hash of (seed, stream, sample).
+
+    The mixing is SplitMix64's (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014), in
+    integers, so that every device gives the same bits.
+    """
+    start = (seed + stream * GOLDEN) % 2**64
+    hashed = samples_B * _signed(GOLDEN) + _signed(start)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        hashed = (hashed ^ ((hashed >> shift) & (2 ** (64 - shift) - 1))) * _signed(factor)
+    return ((hashed >> 40) & (2**24 - 1)).float() / 2**24
+
+
+def _signed(value: int) -> int:
+    """The int64 with the bits of a 64-bit unsigned integer."""
+    return value - 2**64 if value >= 2**63 else value
 
 
 def augment(images_BCHW: Tensor, draws: Draws) -> Tensor:

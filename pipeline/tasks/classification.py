@@ -15,6 +15,7 @@ class Classification:
 
     label_smoothing: float
     objective: ClassVar[str] = "top1"
+    sum_names: ClassVar[tuple[str, ...]] = ("loss", "top1", "top5", "count")
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         return F.cross_entropy(logits_BK.float(), labels_B, reduction="none", label_smoothing=self.label_smoothing)

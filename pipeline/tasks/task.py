@@ -17,6 +17,8 @@ class Task(Protocol):
 
     objective: ClassVar[str]
     """The metric that says which weights are best; higher is better."""
+    sum_names: ClassVar[tuple[str, ...]]
+    """What `sums` gives, in a fixed order."""
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         """Training loss of each sample, shape (B,)."""

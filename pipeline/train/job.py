@@ -34,6 +34,8 @@ class Job(BaseModel):
     data: Path
     run_dir: Path
     journal: Path
+    checkpoint_s: float
+    """Seconds between two checkpoints; it decides no result."""
 
 
 def dense_spec(params: ModelParams, data: Path) -> ModelSpec:

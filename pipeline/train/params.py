@@ -39,6 +39,10 @@ class FitParams(Section):
     optimizer: OptimizerParams
     schedule: ScheduleParams
     amp: Literal["off", "bf16", "fp16"] = Field(description="autocast precision; fp16 (with a gradient scaler) needs CUDA")
+    exact_elastic: bool = Field(
+        description="weights that do not depend on the number of workers, to the bit: the batch is cut into 4 parts with "
+        "batch statistics of their own, computed by 1 to 4 workers"
+    )
     channels_last: bool = Field(description="NHWC memory layout, faster for convolutions")
     grad_clip: float | None = Field(gt=0.0, description="largest gradient norm; null for none")
     ema_decay: float | None = Field(gt=0.0, lt=1.0, description="moving average of the weights, per step; null for none")
@@ -50,6 +54,8 @@ class FitParams(Section):
 
     @model_validator(mode="after")
     def _accumulate_fits(self) -> "FitParams":
+        if self.exact_elastic and self.accumulate > 1:
+            raise ValueError(f"accumulate is {self.accumulate}, but exact_elastic cuts batches into parts itself; set it to 1")
         if self.accumulate > self.global_batch_size:
             raise ValueError(
                 f"accumulate ({self.accumulate}) is larger than global_batch_size ({self.global_batch_size}); lower it"

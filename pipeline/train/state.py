@@ -3,10 +3,12 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from pipeline import dist
 from pipeline.train.optim import Ema
 
 
@@ -15,6 +17,9 @@ class Progress:
     """Where a run is. Random streams are functions of (seed, epoch, step), so positions are all they need."""
 
     epoch: int = 0
+    batch: int = 0
+    """Batches and, in `seen`, images of the current epoch that were trained on."""
+    seen: int = 0
     step: int = 0
     best: float | None = None
     best_loss: float = 0.0
@@ -35,11 +40,21 @@ class State:
         self.ema = ema
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
+        device = next(model.parameters()).device
+        self.loss_sum = torch.zeros((), device=device)
+        """Of this rank's sample losses in the current epoch."""
+        self.first_bad = torch.full((), -1, device=device)
+        """The first step with a loss that is not finite, or -1."""
 
     @property
     def deployed(self) -> nn.Module:
         """The weights that are validated and kept: the moving average where there is one."""
         return self.ema.averaged if self.ema else self.model
+
+    def add_loss(self, loss: Tensor) -> None:
+        """Note a step's sum of losses. No .item() here: what is not finite is found by tensor operations alone."""
+        self.first_bad = torch.where((self.first_bad < 0) & ~torch.isfinite(loss), self.progress.step, self.first_bad)
+        self.loss_sum += loss
 
     def keep_best(self) -> None:
         self.best_weights = {name: tensor.detach().clone() for name, tensor in self.deployed.state_dict().items()}
@@ -49,14 +64,16 @@ class State:
         weights = self.best_weights if best else self.deployed.state_dict()
         return {name: tensor.detach().cpu() for name, tensor in weights.items()}
 
-    def tensors(self) -> dict[str, Tensor]:
-        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+    def tensors(self, losses_R: Tensor) -> dict[str, Tensor]:
+        """Everything that is a tensor, by name. losses_R: `loss_sum` of every rank."""
+        found = {"losses": losses_R}
+        found |= {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.ema:
             found |= {f"ema.{name}": tensor for name, tensor in self.ema.averaged.state_dict().items()}
         found |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
             found |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items() if isinstance(tensor, Tensor)}
-        return {name: tensor.detach().contiguous() for name, tensor in found.items()}
+        return found
 
     def values(self) -> dict[str, Any]:
         return {"progress": asdict(self.progress), "scaler": self.scaler.state_dict()}
@@ -70,6 +87,14 @@ class State:
         self._restore_optimizer(select(tensors, "optimizer."))
         self.scaler.load_state_dict(values["scaler"])
         self.progress = Progress(**values["progress"])
+        self._restore_loss(tensors["losses"].to(device))
+
+    def _restore_loss(self, losses_R: Tensor) -> None:
+        """This rank's sum; where the number of ranks has changed, rank 0 takes the whole."""
+        if len(losses_R) == dist.world_size():
+            self.loss_sum = losses_R[dist.rank()].clone()
+        elif dist.rank() == 0:
+            self.loss_sum = losses_R.sum()
 
     def _restore_optimizer(self, slots: dict[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}

@@ -30,17 +30,17 @@ class Teacher(NamedTuple):
     params: DistilParams
 
 
+class Recipe(NamedTuple):
+    """What a step needs beside tensors. autocast: a fresh context each time it is called."""
+
+    loss: Loss
+    autocast: Callable[[], AbstractContextManager[object]]
+    teacher: Teacher | None
+    grad_clip: float | None
+
+
 def train_step(
-    net: nn.Module,
-    optimizer: Optimizer,
-    scaler: GradScaler,
-    parts: Sequence[Batch],
-    *,
-    loss: Loss,
-    scale: float,
-    autocast: AbstractContextManager[object],
-    teacher: Teacher | None,
-    grad_clip: float | None,
+    net: nn.Module, optimizer: Optimizer, scaler: GradScaler, parts: Sequence[Batch], recipe: Recipe, scale: float
 ) -> Tensor:
     """Accumulate gradients over `parts`, then update the weights.
 
@@ -51,21 +51,31 @@ def train_step(
     total = torch.zeros((), device=parts[0].images_BCHW.device)
     for index, batch in enumerate(parts):
         with _sync_gradients(net, last=index == len(parts) - 1):
-            with autocast:
-                logits_BK = net(batch.images_BCHW)
-                soft_BK = _teach(teacher, batch.images_BCHW)
-            losses_B = loss(logits_BK, batch.labels_B)
-            if teacher is not None and soft_BK is not None:
-                losses_B = distil(losses_B, logits_BK, soft_BK, teacher.params)
-            scaler.scale(losses_B.sum() * scale).backward()  # type: ignore[no-untyped-call]
-        total += losses_B.detach().sum()
-    if grad_clip is not None:
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(net.parameters(), grad_clip)
-    scaler.step(optimizer)
-    scaler.update()
+            total += backward(net, scaler, batch, recipe, scale)
+    update(net, optimizer, scaler, recipe)
     optimizer.zero_grad(set_to_none=False)
     return total
+
+
+def backward(net: nn.Module, scaler: GradScaler, batch: Batch, recipe: Recipe, scale: float) -> Tensor:
+    """Add the gradients of scale x the sum of the sample losses; returns that sum, without scale, a scalar."""
+    with recipe.autocast():
+        logits_BK = net(batch.images_BCHW)
+        soft_BK = _teach(recipe.teacher, batch.images_BCHW)
+    losses_B = recipe.loss(logits_BK, batch.labels_B)
+    if recipe.teacher is not None and soft_BK is not None:
+        losses_B = distil(losses_B, logits_BK, soft_BK, recipe.teacher.params)
+    scaler.scale(losses_B.sum() * scale).backward()  # type: ignore[no-untyped-call]
+    return losses_B.detach().sum()
+
+
+def update(net: nn.Module, optimizer: Optimizer, scaler: GradScaler, recipe: Recipe) -> None:
+    """One step of the optimizer with the gradients that are there."""
+    if recipe.grad_clip is not None:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(net.parameters(), recipe.grad_clip)
+    scaler.step(optimizer)
+    scaler.update()
 
 
 def distil(losses_B: Tensor, logits_BK: Tensor, teacher_BK: Tensor, params: DistilParams) -> Tensor:

@@ -139,7 +139,7 @@ class Project:
 @contextmanager
 def fresh_project(root: Path) -> Iterator[Project]:
     """The repository's tracked and new files with tiny parameters, in a git repository of its own."""
-    listed = _git(ROOT, "ls-files", "-co", "--exclude-standard", "-z", "--", ":!tests", ":!docs").split("\0")
+    listed = _git(ROOT, "ls-files", "-co", "--exclude-standard", "-z", "--", ":!tests", ":!docs", ":!dvc.lock").split("\0")
     for name in filter(None, listed):
         if (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)

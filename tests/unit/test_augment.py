@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.data.augment import Draws, augment, draw, normalise
+from pipeline.data.augment import Draws, augment, draw, normalise, uniform
 from pipeline.data.params import AugmentParams
 
 EVERYTHING = AugmentParams(flip=0.5, crop_padding=2, cutout=3)
@@ -19,7 +19,7 @@ def batch(num_images: int = 6, channels: int = 3, height: int = 5, width: int = 
 
 
 def drawn(num_images: int, params: AugmentParams, seed: int = 0) -> Draws:
-    return draw(num_images, params, torch.Generator().manual_seed(seed))
+    return draw(torch.arange(num_images), params, seed)
 
 
 def slowly(images_BCHW: Tensor, draws: Draws) -> Tensor:
@@ -79,10 +79,25 @@ def test_images_in_ordinary_strides_give_the_same() -> None:
     assert augment(images.contiguous(), draws).equal(augment(images, draws))
 
 
-def test_slices_of_the_global_draws_give_the_global_result() -> None:
-    images, draws = batch(8), drawn(8, EVERYTHING)
-    parts = [slice(0, 3), slice(3, 8)]
-    assert torch.cat([augment(images[part], draws.slice(part)) for part in parts]).equal(augment(images, draws))
+def test_an_image_is_changed_alike_in_any_batch() -> None:
+    samples = torch.tensor([7, 3, 11, 2**40])
+    whole, alone = draw(samples, EVERYTHING, 5), draw(samples[2:3], EVERYTHING, 5)
+    for all_of_it, one in zip(whole[:5], alone[:5], strict=True):
+        assert all_of_it is not None
+        assert one is not None
+        assert all_of_it[2:3].equal(one)
+
+
+def test_draws_are_uniform_and_streams_and_seeds_differ() -> None:
+    samples = torch.arange(100_000)
+    first = uniform(samples, 1, 0)
+    assert 0 <= first.min() < first.max() < 1
+    counts = torch.histc(first, 20, 0, 1)
+    assert ((counts - 5000).square() / 5000).sum() < 43.8  # chi-square, 19 degrees of freedom, p = 0.001
+    for other in (uniform(samples, 2, 0), uniform(samples, 1, 1), uniform(samples + 1, 1, 0)):
+        assert torch.corrcoef(torch.stack([first, other]))[0, 1].abs() < 0.01
+    # SplitMix64 of the state 0: its first output is e220a8397b1dcdaf.
+    assert uniform(torch.tensor([1]), 0, 0).item() == (0xE220A8397B1DCDAF >> 40) / 2**24
 
 
 def test_draws_stay_within_their_bounds_and_reach_them() -> None:
@@ -95,14 +110,12 @@ def test_draws_stay_within_their_bounds_and_reach_them() -> None:
     assert 0.99 < draws.cut_y.max() < 1
 
 
-def test_draws_repeat_with_the_seed_and_follow_the_stated_order() -> None:
+def test_draws_repeat_with_the_seed_and_follow_the_stated_streams() -> None:
     draws, again, other = drawn(50, EVERYTHING, 1), drawn(50, EVERYTHING, 1), drawn(50, EVERYTHING, 2)
     assert augment(batch(50), draws).equal(augment(batch(50), again))
     assert not augment(batch(50), draws).equal(augment(batch(50), other))
-    generator = torch.Generator().manual_seed(1)
-    shifts = [torch.randint(-2, 3, (50,), generator=generator) for _ in range(2)]
-    uniform = [torch.rand(50, generator=generator) for _ in range(3)]
-    expected = [*shifts, uniform[0] < 0.5, *uniform[1:]]
+    numbers = [uniform(torch.arange(50), 1, stream) for stream in range(5)]
+    expected = [*((numbers[n] * 5).long() - 2 for n in (0, 1)), numbers[2] < 0.5, *numbers[3:]]
     assert all(tensor is not None and tensor.equal(wanted) for tensor, wanted in zip(draws[:5], expected, strict=True))
 
 

@@ -19,6 +19,7 @@ def resources(**changes: object) -> Resources:
         "device": "auto",
         "address": None,
         "max_failures": 0,
+        "checkpoint_s": 30.0,
         "show_ray_logs": False,
     }
     return Resources.model_validate(values | changes)

@@ -9,60 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.params import DataParams
-from pipeline.data.prepare import prepare
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import read_spec
-from pipeline.models.params import ModelParams
-from pipeline.params import parse_section, read_yaml
 from pipeline.report import read_journal
-from pipeline.tasks.params import TaskParams
-from pipeline.train import loop
 from pipeline.train.checkpoint import Store
 from pipeline.train.collect import collect_result
-from pipeline.train.job import Job, dense_spec, tuned_spec
+from pipeline.train.job import Job, tuned_spec
 from pipeline.train.loop import fit
-from pipeline.train.params import FitParams
-
-ROOT = Path(__file__).parents[2]
-BASE: dict[str, Any] = {
-    "epochs": 3,
-    "global_batch_size": 64,
-    "accumulate": 1,
-    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005},
-    "schedule": {"name": "cosine", "warmup": 0.1, "final": 0.0},
-    "amp": "off",
-    "channels_last": True,
-    "grad_clip": None,
-    "ema_decay": None,
-    "augment": {"flip": 0.0, "crop_padding": 0, "cutout": 2},
-    "keep": "last",
-    "patience": None,
-    "distil": None,
-    "seed": 0,
-}
+from pipeline.train.run import Run
+from pipeline.train.validate import validate
+from tests.unit.fit_samples import BASE, job, prepared_digits
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    params = parse_section("data", read_yaml(ROOT / "presets" / "digits.yaml")["data"], DataParams)
-    prepare(params, folder, folder / "prepared", folder / "card")
-    return folder / "prepared"
-
-
-def job(data: Path, run_dir: Path, **changes: Any) -> Job:
-    return Job(
-        spec=dense_spec(ModelParams(name="mlp", width=32, dropout=0.1), data),
-        initial=None,
-        teacher=None,
-        params=FitParams.model_validate(BASE | changes),
-        task=TaskParams(name="classification", label_smoothing=0.1),
-        data=data,
-        run_dir=run_dir,
-        journal=run_dir / "journal.jsonl",
-    )
+    return prepared_digits(tmp_path_factory.mktemp("data"))
 
 
 def run(the_job: Job, out: Path) -> str:
@@ -99,15 +61,14 @@ CONFIGS = {
 
 def killed_in(the_job: Job, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run until the validation of an epoch, and die there: its steps are done and its checkpoint is not."""
-    validate = loop.validate
 
-    def die(run: loop.Run) -> dict[str, float]:
+    def die(run: Run) -> dict[str, float]:
         if run.state.progress.epoch == epoch:
             raise Killed
         return validate(run)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "validate", die)
+        patch.setattr("pipeline.train.loop.validate", die)
         with pytest.raises(Killed):
             fit(the_job, "cpu", 1)
     torch.manual_seed(99)  # a new process starts from another random state
@@ -155,7 +116,7 @@ def test_best_weights_are_kept_when_later_ones_are_worse(data: Path, tmp_path: P
 
 
 def test_patience_ends_a_run_that_stands_still(data: Path, tmp_path: Path) -> None:
-    still = {"optimizer": {"name": "sgd", "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0}}
+    still: dict[str, Any] = {"optimizer": {"name": "sgd", "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0}}
     the_job = job(data, tmp_path / "run", epochs=50, patience=2, **still)
     fit(the_job, "cpu", 1)
     found = Store(tmp_path / "run" / "checkpoints").newest()
@@ -165,7 +126,7 @@ def test_patience_ends_a_run_that_stands_still(data: Path, tmp_path: Path) -> No
 
 def test_a_diverging_loss_names_the_step_and_keeps_the_weights_before(data: Path, tmp_path: Path) -> None:
     # An MLP's loss overflows to infinity within an epoch at this rate; its first epoch is spent warming up.
-    changes = {
+    changes: dict[str, Any] = {
         "optimizer": {"name": "sgd", "lr": 10.0, "momentum": 0.99, "weight_decay": 1.0},
         "epochs": 40,
         "schedule": {"name": "cosine", "warmup": 0.9, "final": 0.0},

@@ -19,7 +19,7 @@ from pipeline.train.job import run_directory
 from pipeline.train.optim import Ema, lr_factor, make_optimizer
 from pipeline.train.order import check_batches, epoch_batches, mix
 from pipeline.train.params import DistilParams, OptimizerParams, ScheduleParams
-from pipeline.train.step import Batch, distil, train_step
+from pipeline.train.step import Batch, Recipe, distil, train_step
 
 
 def schedule(name: str, warmup: float = 0.25, final: float = 0.0) -> ScheduleParams:
@@ -120,17 +120,8 @@ def test_a_step_equals_plain_torch(accumulate: int) -> None:
         group |= {"momentum": 0.9, "nesterov": True}
     parts = [Batch(i, y) for i, y in zip(images.chunk(accumulate), labels.chunk(accumulate), strict=True)]
     for _ in range(3):
-        total = train_step(
-            ours,
-            optimizer,
-            GradScaler("cpu", enabled=False),
-            parts,
-            loss=task.loss,
-            scale=1 / 8,
-            autocast=nullcontext(),
-            teacher=None,
-            grad_clip=None,
-        )
+        recipe = Recipe(task.loss, nullcontext, None, None)
+        total = train_step(ours, optimizer, GradScaler("cpu", enabled=False), parts, recipe, 1 / 8)
         loss = F.cross_entropy(plain(images), labels, label_smoothing=0.1)
         reference.zero_grad()
         (loss + 0.005 * plain.weight.square().sum()).backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,124 @@
+"""What one rank holds during a run, and how it is opened."""
+
+import copy
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+
+from pipeline import dist
+from pipeline.data.reader import Split
+from pipeline.errors import TrainingError
+from pipeline.models.build import rebuild
+from pipeline.models.weights import load_model
+from pipeline.report import Journal, NullReporter, Reporter
+from pipeline.tasks.task import Task, make_task
+from pipeline.train.checkpoint import Store
+from pipeline.train.exact import LOGICAL_SHARDS, Shards
+from pipeline.train.job import Device, Job
+from pipeline.train.optim import Ema, make_optimizer
+from pipeline.train.order import check_batches, num_batches
+from pipeline.train.params import FitParams
+from pipeline.train.saver import Saver
+from pipeline.train.state import State
+from pipeline.train.step import Recipe, Teacher
+
+
+@dataclass
+class Run:
+    """net: what a step calls, the model, wrapped in DDP among several ranks. shards: with `exact_elastic` alone."""
+
+    job: Job
+    device: Device
+    task: Task
+    train: Split
+    val: Split
+    mean: Tensor
+    std: Tensor
+    net: nn.Module
+    shards: Shards | None
+    state: State
+    recipe: Recipe
+    store: Store
+    saver: Saver
+    reporter: Reporter
+
+    @property
+    def num_steps(self) -> int:
+        return self.job.params.epochs * num_batches(len(self.train), self.job.params.global_batch_size)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        return self.recipe.autocast()
+
+
+def prepare_torch(job: Job, device: Device, threads: int) -> None:
+    """Fix what changes the last bit of a result: threads, kernels, the random start."""
+    if job.params.amp == "fp16" and device == "cpu":
+        raise TrainingError("amp is fp16, which needs a CUDA device, but this run is on the CPU; use bf16 or off")
+    torch.set_num_threads(threads)
+    if device == "cuda":
+        torch.backends.cudnn.deterministic = True
+    torch.manual_seed(job.params.seed)
+
+
+def open_run(job: Job, device: Device) -> Run:
+    """Raises TrainingError for what cannot work: too few images for a batch or a worker, too many workers, no teacher."""
+    params = job.params
+    train, val = Split.open(job.data, "train"), Split.open(job.data, "val")
+    _check_sizes(params, len(train))
+    model = placed(load_model(job.initial)[1] if job.initial else rebuild(job.spec), params, device).train()
+    ema = Ema(model, averaged := copy.deepcopy(model).eval(), params.ema_decay) if params.ema_decay else None
+    if ema:
+        averaged.requires_grad_(requires_grad=False)
+    scaler = GradScaler(device, enabled=params.amp == "fp16")
+    alone = dist.world_size() == 1 or params.exact_elastic
+    store, task = Store(job.run_dir / "checkpoints"), make_task(job.task)
+    dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16
+    autocast = partial(torch.autocast, device, dtype=dtype, enabled=params.amp != "off")
+    return Run(
+        job=job,
+        device=device,
+        task=task,
+        train=train,
+        val=val,
+        mean=torch.tensor(job.spec.mean, device=device),
+        std=torch.tensor(job.spec.std, device=device),
+        net=model if alone else DistributedDataParallel(model, gradient_as_bucket_view=True),
+        shards=Shards(model) if params.exact_elastic else None,
+        state=State(model, make_optimizer(model, params.optimizer), scaler, ema),
+        recipe=Recipe(task.loss, autocast, _open_teacher(job, device), params.grad_clip),
+        store=store,
+        saver=Saver(store, job.checkpoint_s, device),
+        reporter=Journal(job.journal) if dist.rank() == 0 else NullReporter(),
+    )
+
+
+def layout(params: FitParams) -> torch.memory_format:
+    return torch.channels_last if params.channels_last else torch.contiguous_format
+
+
+def placed(model: nn.Module, params: FitParams, device: Device) -> nn.Module:
+    return model.to(device=device, memory_format=layout(params))  # type: ignore[call-overload, no-any-return]
+
+
+def _check_sizes(params: FitParams, num_images: int) -> None:
+    workers = dist.world_size()
+    if params.exact_elastic and workers > LOGICAL_SHARDS:
+        raise TrainingError(
+            f"exact_elastic cuts each batch into {LOGICAL_SHARDS} parts, one worker's at least; lower resources.workers "
+            f"from {workers} to {LOGICAL_SHARDS}, or set exact_elastic to false"
+        )
+    parts = LOGICAL_SHARDS if params.exact_elastic else workers
+    check_batches(num_images, params.global_batch_size, parts, params.accumulate)
+
+
+def _open_teacher(job: Job, device: Device) -> Teacher | None:
+    if job.params.distil is None:
+        return None
+    if job.teacher is None:
+        raise TrainingError("this stage has no model to distil from; set its `distil` to null")
+    return Teacher(placed(load_model(job.teacher)[1], job.params, device).eval(), job.params.distil)

@@ -1,0 +1,28 @@
+"""The deployed weights on the validation split, each rank on its part; the same bits whatever the number of ranks."""
+
+import torch
+
+from pipeline import dist
+from pipeline.data.augment import normalise
+from pipeline.train.run import Run
+
+BATCH_SIZE = 128
+
+
+@torch.no_grad()
+def validate(run: Run) -> dict[str, float]:
+    """Metrics of the task. Each batch's sums are a row that one rank fills in; every rank adds the rows in their order."""
+    model = run.state.deployed.eval()
+    dist.broadcast_buffers(model)
+    names = run.task.sum_names
+    batches = torch.arange(len(run.val)).split(BATCH_SIZE)  # type: ignore[no-untyped-call]
+    table = torch.zeros(len(batches), len(names), dtype=torch.float64, device=run.device)
+    for number in range(*dist.shard(len(batches)).indices(len(batches))):
+        images = normalise(run.val.images(batches[number]).to(run.device), run.mean, run.std)
+        with run.autocast():
+            logits_BK = model(images)
+        sums = run.task.sums(logits_BK, run.val.labels[batches[number]].to(run.device))
+        table[number] = torch.stack([sums[name] for name in names])
+    run.state.model.train()
+    total: list[float] = [sum(column) for column in dist.all_sum(table).T.tolist()]
+    return run.task.metrics(dict(zip(names, total, strict=True)))

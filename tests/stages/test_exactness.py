@@ -1,0 +1,186 @@
+"""Killed at any step, or run by another number of workers, a run ends in the same bits."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import safetensors.torch
+import torch
+import torch.distributed as dist
+
+from pipeline import dist as ranks
+from pipeline.files import sha256_file, sha256_tree
+from pipeline.models.artifact import read_spec
+from pipeline.report import read_journal
+from pipeline.train import loop
+from pipeline.train.checkpoint import Store
+from pipeline.train.job import Job, tuned_spec
+from pipeline.train.loop import fit
+from pipeline.train.run import Run
+from tests.unit.fit_samples import CONVOLUTIONS, job, on_ranks, prepared_digits
+
+BATCH = 400
+"""Four steps an epoch."""
+SHORT: dict[str, Any] = {"epochs": 2, "global_batch_size": BATCH}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "fp32": {},
+    "bf16_ema_best": {"amp": "bf16", "ema_decay": 0.9, "keep": "best"},
+    "adamw_accumulate_clip": {
+        "optimizer": {"name": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.05},
+        "accumulate": 2,
+        "grad_clip": 1.0,
+    },
+    "exact_elastic": {"exact_elastic": True, "ema_decay": 0.9},
+}
+DISTIL = {"distil": {"temperature": 2.0, "weight": 0.5}, "amp": "bf16"}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the loop may catch it."""
+
+
+@contextmanager
+def killed_before(step: int) -> Iterator[None]:
+    """All ranks die before the batch of a step is made."""
+    make_batch = loop.make_batch
+
+    def die(run: Run, rows: torch.Tensor) -> object:
+        if run.state.progress.step == step:
+            raise Killed
+        return make_batch(run, rows)
+
+    with patch.object(loop, "make_batch", die):
+        yield
+
+
+def final_state(the_job: Job) -> dict[str, Any]:
+    """All of the last checkpoint, the result, and what was reported, as comparable values."""
+    found = Store(the_job.run_dir / "checkpoints").newest()
+    assert found is not None
+    steps = [(event["step"], event["values"].get("val/loss")) for event in read_journal(the_job.journal)]
+    return {
+        "tensors": safetensors.torch.save(found[0]),
+        "values": found[1],
+        "result": sha256_tree(the_job.run_dir / "result"),
+        "validated": [point for point in steps if point[1] is not None],
+    }
+
+
+def every_step(folder: Path, jobs: dict[str, Job]) -> None:
+    """Each job undisturbed, and again for each of its steps, killed before that step."""
+    for name, template in jobs.items():
+
+        def at(place: str, name: str = name, template: Job = template) -> Job:
+            run_dir = folder / f"{name}-{ranks.world_size()}-{place}"
+            return template.model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"})
+
+        fit(at("undisturbed"), "cpu", 1)
+        num_steps = int(final_state(at("undisturbed"))["values"]["progress"]["step"])
+        assert num_steps > 2
+        for step in range(num_steps):
+            with killed_before(step), pytest.raises(Killed):
+                fit(at(str(step)), "cpu", 1)
+            torch.manual_seed(99 + step)  # a new process starts from another random state
+            fit(at(str(step)), "cpu", 1)
+            if ranks.rank() == 0:
+                assert final_state(at(str(step))) == final_state(at("undisturbed")), f"{name}: killed before step {step}"
+
+
+def jobs_of(folder: Path) -> dict[str, Job]:
+    """One job for each configuration, and a finetune whose teacher is also its start. All checkpoint at every step."""
+    data = folder / "prepared"
+
+    def of(changes: dict[str, Any]) -> Job:
+        return job(data, folder, model=CONVOLUTIONS, checkpoint_s=0.0, **SHORT, **changes)
+
+    teacher = folder / "teacher"
+    spec = tuned_spec(read_spec(teacher), "dense")
+    tuned = of(DISTIL).model_copy(update={"spec": spec, "initial": teacher, "teacher": teacher})
+    return {**{name: of(changes) for name, changes in CONFIGS.items()}, "finetune": tuned}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared digits, and a model trained on them that serves as a teacher."""
+    folder = tmp_path_factory.mktemp("exact")
+    the_job = job(prepared_digits(folder), folder / "first", model=CONVOLUTIONS, **SHORT)
+    fit(the_job, "cpu", 1)
+    shutil.copytree(folder / "first" / "result" / "model", folder / "teacher")
+    return folder
+
+
+def test_one_worker_resumes_at_every_step(folder: Path) -> None:
+    every_step(folder, jobs_of(folder))
+
+
+def test_two_workers_resume_at_every_step(folder: Path) -> None:
+    on_ranks(2, _every_step_in, folder)
+
+
+def _every_step_in(folder: Path) -> None:
+    every_step(folder, jobs_of(folder))
+
+
+def test_without_the_state_of_the_optimizer_a_resumed_run_differs(folder: Path, tmp_path: Path) -> None:
+    """The twin that must fail: what the matrix compares does hang on what is restored."""
+    undisturbed = job(folder / "prepared", tmp_path / "a", checkpoint_s=0.0, **SHORT)
+    fit(undisturbed, "cpu", 1)
+    disturbed = job(folder / "prepared", tmp_path / "b", checkpoint_s=0.0, **SHORT)
+    with killed_before(5), pytest.raises(Killed):
+        fit(disturbed, "cpu", 1)
+    with patch("pipeline.train.state.State._restore_optimizer", lambda *_: None):
+        fit(disturbed, "cpu", 1)
+    assert final_state(disturbed) != final_state(undisturbed)
+
+
+def _fit_exact(folder: Path) -> None:
+    world = dist.get_world_size()
+    fit(exact_job(folder, world), "cpu", 1)
+
+
+def exact_job(folder: Path, world: int) -> Job:
+    changes = {**SHORT, "exact_elastic": True, "amp": "bf16", "keep": "best"}
+    return job(folder / "prepared", folder / f"world-{world}", model=CONVOLUTIONS, **changes)
+
+
+def weights_and_history(folder: Path, world: int) -> tuple[str, str]:
+    result = folder / f"world-{world}" / "result"
+    return sha256_file(result / "model" / "weights.safetensors"), (result / "history.csv").read_text()
+
+
+def test_exact_elastic_gives_the_same_weights_with_one_two_three_and_four_workers(folder: Path) -> None:
+    fit(exact_job(folder, 1), "cpu", 1)
+    for world in (2, 3, 4):
+        on_ranks(world, _fit_exact, folder)
+        assert weights_and_history(folder, world) == weights_and_history(folder, 1), f"{world} workers"
+
+
+def _fit_plain(folder: Path) -> None:
+    fit(job(folder / "prepared", folder / "plain-2", model=CONVOLUTIONS, **SHORT), "cpu", 1)
+
+
+def test_without_exact_elastic_the_number_of_workers_shows_in_the_bits(folder: Path) -> None:
+    fit(job(folder / "prepared", folder / "plain-1", model=CONVOLUTIONS, **SHORT), "cpu", 1)
+    on_ranks(2, _fit_plain, folder)
+    one, two = (sha256_file(folder / f"plain-{n}/result/model/weights.safetensors") for n in (1, 2))
+    assert one != two
+
+
+def test_a_run_goes_on_with_fewer_workers_to_the_same_weights(folder: Path) -> None:
+    """Four workers are killed in the fifth step; one goes on from the last checkpoint."""
+    on_ranks(4, _killed_exact, folder)
+    lost = exact_job(folder, 0)
+    fit(lost, "cpu", 1)
+    assert weights_and_history(folder, 0) == weights_and_history(folder, 1)
+    assert "4 workers x 1 threads on cpu, then 1 workers" in str(
+        read_spec(lost.run_dir / "result/model").provenance["placement"]
+    )
+
+
+def _killed_exact(folder: Path) -> None:
+    with killed_before(5), pytest.raises(Killed):
+        fit(exact_job(folder, 0).model_copy(update={"checkpoint_s": 0.0}), "cpu", 1)

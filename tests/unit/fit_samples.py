@@ -1,0 +1,77 @@
+"""A tiny problem to fit, alone or by several ranks that start as processes and stay for many runs."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.multiprocessing.spawn import spawn
+
+from pipeline.data.params import DataParams
+from pipeline.data.prepare import prepare
+from pipeline.models.params import ModelParams
+from pipeline.params import parse_section, read_yaml
+from pipeline.tasks.params import TaskParams
+from pipeline.train.job import Job, dense_spec
+from pipeline.train.params import FitParams
+
+ROOT = Path(__file__).parents[2]
+BASE: dict[str, Any] = {
+    "epochs": 3,
+    "global_batch_size": 64,
+    "accumulate": 1,
+    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005},
+    "schedule": {"name": "cosine", "warmup": 0.1, "final": 0.0},
+    "amp": "off",
+    "exact_elastic": False,
+    "channels_last": True,
+    "grad_clip": None,
+    "ema_decay": None,
+    "augment": {"flip": 0.0, "crop_padding": 0, "cutout": 2},
+    "keep": "last",
+    "patience": None,
+    "distil": None,
+    "seed": 0,
+}
+MLP = ModelParams(name="mlp", width=32, dropout=0.1)
+CONVOLUTIONS = ModelParams(name="resnet20", width=4, dropout=0.1)
+"""Small, but with batch norm, whose statistics the ranks share."""
+
+
+def prepared_digits(folder: Path) -> Path:
+    params = parse_section("data", read_yaml(ROOT / "presets" / "digits.yaml")["data"], DataParams)
+    prepare(params, folder, folder / "prepared", folder / "card")
+    return folder / "prepared"
+
+
+def job(data: Path, run_dir: Path, *, model: ModelParams = MLP, checkpoint_s: float = 30.0, **changes: object) -> Job:
+    return Job(
+        spec=dense_spec(model, data),
+        initial=None,
+        teacher=None,
+        params=FitParams.model_validate(BASE | changes),
+        task=TaskParams(name="classification", label_smoothing=0.1),
+        data=data,
+        run_dir=run_dir,
+        journal=run_dir / "journal.jsonl",
+        checkpoint_s=checkpoint_s,
+    )
+
+
+def on_ranks(ranks: int, work: Callable[..., None], *arguments: object) -> None:
+    """Run `work` in this many processes that form a gloo group; raises what any of them raised."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spawn(_rank, (ranks, port, work, arguments), nprocs=ranks)  # type: ignore[no-untyped-call]
+
+
+def _rank(rank: int, ranks: int, port: int, work: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
+    try:
+        work(*arguments)
+    finally:
+        dist.destroy_process_group()
