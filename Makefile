@@ -27,6 +27,9 @@ test: $(READY) check ## everything that CI checks
 	@python -m pytest -n 2 tests/unit tests/contract tests/stages
 	@python -m pytest --timeout 1500 tests/e2e
 
+chaos: $(READY) ## kill and corrupt a training at random, again and again (an hour)
+	@python -m pytest --timeout 3600 tests/chaos
+
 check: $(READY) ## lint, format, types and the generated schema
 	@ruff check .
 	@ruff format --check .
@@ -37,9 +40,10 @@ ui: $(READY) ## MLflow UI on loopback: runs, charts, registry
 	@espalier ui
 
 bench: $(READY) ## side-by-side benchmarks, as ratios
-	@python -m benchmarks
+	@python -m benchmarks training
+	@python -m benchmarks start
 
 clean: ## remove outs, runs, tracking and caches; keeps .venv, data/raw and DVC's cache
 	@rm -rf artifacts exported reports data/prepared .espalier .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup repro test check ui bench clean
+.PHONY: help setup repro test chaos check ui bench clean

@@ -19,7 +19,8 @@ layer 4  train/        optimizer, schedule, step, checkpoint, loop: one fit()
 layer 5  evaluate/     metrics, calibration, latency, pictures
 layer 6  cluster.py    the only door to Ray
          tracking/     the journal's way to MLflow
-layer 7  registry/     gates, model versions, aliases
+layer 7  driver.py     training as a child process, started again where it dies
+         registry/     gates, model versions, aliases
 layer 8  summary.py    the table at the end of the line
          schema.py     every section of params.yaml at once
 layer 9  entry.py      how every stage starts and ends

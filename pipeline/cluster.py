@@ -1,4 +1,4 @@
-"""The only door to Ray: run `fit` on every worker of a local or a running cluster.
+"""The only door to Ray: run `fit` on every worker of a local or a running cluster. driver.py runs this as a process.
 
 Ray Train places the workers, joins them in a process group and restarts them after a failure. What a
 restarted worker resumes from is decided by our own checkpoints (train/checkpoint.py); nothing reads Ray's
@@ -23,13 +23,17 @@ from pipeline.errors import EspalierError, TrainingError, UnreachableError
 from pipeline.files import sha256_json, write_atomic
 from pipeline.resources import Resources
 from pipeline.train.job import Device, Job
-from pipeline.train.progress import shown
 
-COLLECTIVE_TIMEOUT_S = 120
+COLLECTIVE_TIMEOUT_S = 60
+"""Longer than rank 0 may take to write the result; a worker that hangs is found sooner, by Ray's health check."""
+RESIZE_EVERY_S = 30.0
+"""How often a run that went on with fewer workers asks for room for more; each resize is a restart of the workers."""
 OBJECT_STORE_BYTES = 100_000_000
 CONNECT_TIMEOUT_S = 10
 RAY_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is paid at the start, the end and every failure
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20",  # until a worker counts as hung; Ray's default is 600 s
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",  # until a lost node's workers count as lost, with min_workers
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one more process; nothing here asks it yet
     "RAY_prestart_worker_first_driver": "0",  # its processes lack the environment of ours, and only compete with them
@@ -39,6 +43,7 @@ RAY_SETTINGS = {
     "RAY_worker_niceness": "0",  # Ray's default of 15 lets any other process take the cores from the training
 }
 LOCAL_SETTINGS = {
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # after which a driver whose head is gone ends; Ray's default is 60 s
     "RAY_AUTH_MODE": "disabled",  # unset, Ray writes a token file into the home folder
     # Else Ray takes 127.0.0.1 for this machine's own address and listens to everyone, who could run code here.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -55,31 +60,33 @@ WORKER_SETTINGS = {
 }
 
 
-def launch(job: Job, resources: Resources, name: str) -> None:
-    """Run `fit(job)` on `resources.workers` workers and show the live line until it is done.
+def fault_path(job: Job) -> Path:
+    """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it in vain."""
+    return job.run_dir / "error.txt"
 
-    Raises TrainingError where workers cannot be placed or keep failing, UnreachableError where the cluster
-    does not answer, and whatever EspalierError a worker met.
-    """
-    fault = job.run_dir / "error.txt"
-    fault.unlink(missing_ok=True)
-    with _cluster(resources, job.run_dir) as device, shown(job.run_dir, name):
-        _run_trainer(job, resources, device)
-    if fault.exists():
-        raise TrainingError(fault.read_text())
+
+def drive(job: Job, resources: Resources) -> None:
+    """Run `fit(job)` on `resources.workers` workers until it is done. A user's error is left at `fault_path`."""
+    try:
+        with _cluster(resources, job.run_dir) as device:
+            _run_trainer(job, resources, device)
+    except EspalierError as error:
+        write_atomic(fault_path(job), str(error))
 
 
 def _run_trainer(job: Job, resources: Resources, device: Device) -> None:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train import FailureConfig, RunConfig, TrainingFailedError
+    from ray.train.v2.api.config import ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     # What TorchTrainer adds to it is the process group, which needs torch in this process and in the controller before
-    # the workers even start; they form it themselves, in _join.
+    # the workers even start; they form it themselves, in _joined.
     trainer = DataParallelTrainer(
         _work,
         train_loop_config={"job": job.model_dump_json(), "device": device, "threads": resources.threads_per_worker},
         scaling_config=ScalingConfig(
-            num_workers=resources.workers,
+            num_workers=(resources.min_workers, resources.workers) if resources.min_workers else resources.workers,
+            elastic_resize_monitor_interval_s=RESIZE_EVERY_S,
             use_gpu=device == "cuda",
             resources_per_worker=_needs(resources, device),
             placement_strategy="SPREAD",
@@ -105,14 +112,13 @@ def _work(config: dict[str, Any]) -> None:
     from pipeline.train.loop import fit  # here, so that the driver need not wait for torch before it starts Ray
 
     job = Job.model_validate_json(config["job"])
-    fault = job.run_dir / "error.txt"
-    if fault.exists():
+    if fault_path(job).exists():
         return
     with _joined(config["device"]):
         try:
             fit(job, config["device"], config["threads"])
         except EspalierError as error:
-            write_atomic(fault, str(error))
+            write_atomic(fault_path(job), str(error))
 
 
 @contextmanager
@@ -163,41 +169,46 @@ def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
     os.environ.update({name: value for name, value in settings.items() if name not in os.environ})
     import ray  # which reads some of these settings now
 
-    temporary = _ray_folder(run_dir)
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        with warnings.catch_warnings():
-            # Ray warns of its own future defaults, which a user of this project cannot act on.
-            warnings.simplefilter("ignore", FutureWarning)
-            ray.init(
-                **(_attached(address) if address else _local(resources, temporary)),
-                log_to_driver=resources.show_ray_logs,
-                logging_level=logging.INFO if resources.show_ray_logs else logging.ERROR,
-                runtime_env={"env_vars": WORKER_SETTINGS | {"PYTHONPATH": str(Path.cwd())}},
-            )
-        if not resources.show_ray_logs:
-            logging.getLogger("ray").setLevel(logging.ERROR)
-        available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        device = _device(resources, available)
-        _check_room(resources, device, available, address)
-        yield device
-    except ConnectionError as error:
-        raise _unreachable(str(address)) from error
-    finally:
-        ray.shutdown()
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _ray_folder(run_dir) as temporary:
+        try:
+            with warnings.catch_warnings():
+                # Ray warns of its own future defaults, which a user of this project cannot act on.
+                warnings.simplefilter("ignore", FutureWarning)
+                ray.init(
+                    **(_attached(address) if address else _local(resources, temporary)),
+                    log_to_driver=resources.show_ray_logs,
+                    logging_level=logging.INFO if resources.show_ray_logs else logging.ERROR,
+                    runtime_env={"env_vars": WORKER_SETTINGS | {"PYTHONPATH": str(Path.cwd())}},
+                )
+            if not resources.show_ray_logs:
+                logging.getLogger("ray").setLevel(logging.ERROR)
+            available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            device = _device(resources, available)
+            _check_room(resources, device, available, address)
+            yield device
+        except ConnectionError as error:
+            raise _unreachable(str(address)) from error
+        finally:
+            ray.shutdown()
 
 
-def _ray_folder(run_dir: Path) -> Path:
-    """Where a local Ray keeps its sockets and logs: short, because a socket's path has at most 107 bytes, and the same
-    for the same run, so that what a kill left behind is cleared by the next start.
+@contextmanager
+def _ray_folder(run_dir: Path) -> Iterator[Path]:
+    """Where a local Ray keeps its sockets and logs: short, because a socket's path has at most 107 bytes.
+
+    Its name says the run, so that what a killed attempt left is cleared by the next, and the process, because that
+    attempt's Ray may still be about to end.
     """
-    return Path(tempfile.gettempdir()) / f"espalier-ray-{sha256_json(str(run_dir))[:12]}"
+    name = f"ray-{sha256_json(str(run_dir))[:8]}"
+    try:
+        yield Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    finally:
+        for folder in Path(tempfile.gettempdir()).glob(f"{name}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _local(resources: Resources, temporary: Path) -> dict[str, Any]:
     """A cluster of this process alone: loopback, no dashboard, its own folder, so that it meets no other Ray."""
-    temporary.mkdir(mode=0o700)  # fails where another user put a folder of that name in our way
     return {
         "address": "local",
         "num_cpus": resources.workers * resources.threads_per_worker,

@@ -1,6 +1,6 @@
 """Train the pruned model further, with the dense one as its teacher."""
 
-from pipeline.cluster import launch
+from pipeline.driver import launch
 from pipeline.entry import run
 from pipeline.models.artifact import read_spec
 from pipeline.report import Reporter

@@ -1,6 +1,6 @@
 """Train the dense model on the prepared data, on every worker of the cluster."""
 
-from pipeline.cluster import launch
+from pipeline.driver import launch
 from pipeline.entry import run
 from pipeline.models.params import ModelParams
 from pipeline.report import Reporter

@@ -50,3 +50,11 @@ class AugmentParams(Section):
     flip: float = Field(ge=0, le=1, description="probability of a left-right flip")
     crop_padding: int = Field(ge=0, description="largest shift of the image in each direction, in pixels; the gap is black")
     cutout: int = Field(ge=0, description="side of a black square at a random place, in pixels; 0: none")
+    mixup: float = Field(ge=0, le=10, description="alpha of the Beta that shares are drawn from, images are averaged; 0: none")
+    cutmix: float = Field(ge=0, le=10, description="alpha of the Beta that shares are drawn from, boxes are pasted; 0: none")
+
+    @model_validator(mode="after")
+    def _one_mix(self) -> Self:
+        if self.mixup and self.cutmix:
+            raise ValueError(f"mixup ({self.mixup}) and cutmix ({self.cutmix}) exclude each other; set one of them to 0")
+        return self

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipeline import dist
 from pipeline.data.augment import augment, draw, normalise
+from pipeline.data.mix import draw_mix, mixed
 from pipeline.errors import TrainingError
 from pipeline.files import locked
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
@@ -94,7 +95,7 @@ def ddp_step(run: Run, rows: Tensor) -> Tensor:
     torch.manual_seed(mix("step", params.seed, run.state.progress.step, dist.rank()))
     mine = make_batch(run, rows[dist.shard(len(rows))])
     cuts = torch.arange(len(mine.labels_B)).tensor_split(params.accumulate)
-    parts = [Batch(mine.images_BCHW[part], mine.labels_B[part]) for part in cuts] if len(cuts) > 1 else [mine]
+    parts = [mine.part(rows) for rows in cuts] if len(cuts) > 1 else [mine]
     scale = dist.world_size() / len(rows)
     return train_step(run.net, run.state.optimizer, run.state.scaler, parts, run.recipe, scale)
 
@@ -113,12 +114,21 @@ def exact_step(run: Run, shards: Shards, rows: Tensor) -> Tensor:
 
 
 def make_batch(run: Run, rows: Tensor) -> Batch:
-    """Augmented, normalised images on the run's device. The changes of an image are a function of (seed, image, epoch)."""
+    """Augmented, normalised and mixed images on the run's device, changed as (seed, image, epoch) say."""
     params = run.job.params
-    draws = draw(rows, params.augment, mix("augment", params.seed, run.state.progress.epoch))
-    images = augment(run.train.images(rows).to(run.device), draws)
-    labels = run.train.labels[rows].to(run.device)
-    return Batch(normalise(images, run.mean, run.std).contiguous(memory_format=layout(params)), labels)
+    seed = mix("augment", params.seed, run.state.progress.epoch)
+    images, labels = _augmented(run, rows, seed), run.train.labels[rows].to(run.device)
+    mixing = draw_mix(rows, len(run.train), params.augment, seed)
+    if mixing is None:
+        return Batch(images.contiguous(memory_format=layout(params)), labels)
+    images, share = mixed(images, _augmented(run, mixing.partners_B, seed), mixing)
+    other = run.train.labels[mixing.partners_B].to(run.device)
+    return Batch(images.contiguous(memory_format=layout(params)), labels, other, share)
+
+
+def _augmented(run: Run, rows: Tensor, seed: int) -> Tensor:
+    draws = draw(rows, run.job.params.augment, seed)
+    return normalise(augment(run.train.images(rows).to(run.device), draws), run.mean, run.std)
 
 
 def record(run: Run, loss: float, metrics: dict[str, float]) -> None:

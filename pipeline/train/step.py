@@ -21,8 +21,15 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Batch(NamedTuple):
+    """other_B, share_B: for mixed images, the partners' labels and the share of the loss that the image's own label has."""
+
     images_BCHW: Tensor
     labels_B: Tensor
+    other_B: Tensor | None = None
+    share_B: Tensor | None = None
+
+    def part(self, rows: Tensor) -> "Batch":
+        return Batch(*(None if tensor is None else tensor[rows] for tensor in self))  # type: ignore[arg-type]
 
 
 class Teacher(NamedTuple):
@@ -63,6 +70,8 @@ def backward(net: nn.Module, scaler: GradScaler, batch: Batch, recipe: Recipe, s
         logits_BK = net(batch.images_BCHW)
         soft_BK = _teach(recipe.teacher, batch.images_BCHW)
     losses_B = recipe.loss(logits_BK, batch.labels_B)
+    if batch.other_B is not None and batch.share_B is not None:
+        losses_B = torch.lerp(recipe.loss(logits_BK, batch.other_B), losses_B, batch.share_B)
     if recipe.teacher is not None and soft_BK is not None:
         losses_B = distil(losses_B, logits_BK, soft_BK, recipe.teacher.params)
     scaler.scale(losses_B.sum() * scale).backward()  # type: ignore[no-untyped-call]

@@ -33,6 +33,7 @@ LAYERS = {
     "compress": 4,
     "evaluate": 5,
     "cluster": 6,
+    "driver": 7,
     "tracking": 6,
     "registry": 7,
     "summary": 8,

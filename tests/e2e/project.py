@@ -28,7 +28,7 @@ POLL_S = 0.02
 
 TINY: dict[str, Any] = {
     "model": {"width": 8},
-    "train": {"epochs": 20},
+    "train": {"epochs": 30},
     "finetune": {"epochs": 2},
     "quantize": {"calibration_images": 64},
     "evaluate": {"parity_images": 64, "latency": {"warmup": 1, "repeats": 5, "threads": 1}},
@@ -182,6 +182,28 @@ def sessions(leaders: set[int]) -> list[psutil.Process]:
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
     return members
+
+
+def of_project(project: Project) -> list[psutil.Process]:
+    """Living processes that inherited the project's own folder for temporary files, whoever their parent is."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("TMPDIR") == str(project.scratch) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def named(project: Project, words: str) -> psutil.Process | None:
+    """The newest process of the project with these words in its command line."""
+    found = []
+    for process in of_project(project):
+        with suppress(psutil.NoSuchProcess):
+            if words in " ".join(process.cmdline()):
+                found.append((process.create_time(), process))
+    return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def training_workers(processes: Iterable[psutil.Process]) -> list[psutil.Process]:

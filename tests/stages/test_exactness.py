@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,7 +34,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "accumulate": 2,
         "grad_clip": 1.0,
     },
-    "exact_elastic": {"exact_elastic": True, "ema_decay": 0.9},
+    "exact_elastic_cutmix": {
+        "exact_elastic": True,
+        "ema_decay": 0.9,
+        "augment": {"flip": 0.5, "crop_padding": 1, "cutout": 0, "mixup": 0.0, "cutmix": 1.0},
+    },
 }
 DISTIL = {"distil": {"temperature": 2.0, "weight": 0.5}, "amp": "bf16"}
 
@@ -135,6 +139,23 @@ def test_without_the_state_of_the_optimizer_a_resumed_run_differs(folder: Path, 
     with patch("pipeline.train.state.State._restore_optimizer", lambda *_: None):
         fit(disturbed, "cpu", 1)
     assert final_state(disturbed) != final_state(undisturbed)
+
+
+@pytest.mark.parametrize("verifies", [True, False])
+def test_a_flipped_bit_is_passed_over_and_shows_where_nothing_verifies(folder: Path, tmp_path: Path, verifies: bool) -> None:
+    """The twin with the protection taken out must fail: the flipped bit then gets into the weights."""
+    undisturbed = job(folder / "prepared", tmp_path / "a", checkpoint_s=0.0, **SHORT)
+    fit(undisturbed, "cpu", 1)
+    disturbed = job(folder / "prepared", tmp_path / "b", checkpoint_s=0.0, **SHORT)
+    with killed_before(5), pytest.raises(Killed):
+        fit(disturbed, "cpu", 1)
+    newest = max((disturbed.run_dir / "checkpoints").iterdir()) / "state.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-2] ^= 1  # in the last tensor's last number
+    newest.write_bytes(content)
+    with nullcontext() if verifies else patch("pipeline.train.checkpoint._verifies", lambda _: True):
+        fit(disturbed, "cpu", 1)
+    assert (final_state(disturbed) == final_state(undisturbed)) is verifies
 
 
 def _fit_exact(folder: Path) -> None:

@@ -29,7 +29,7 @@ BASE: dict[str, Any] = {
     "channels_last": True,
     "grad_clip": None,
     "ema_decay": None,
-    "augment": {"flip": 0.0, "crop_padding": 0, "cutout": 2},
+    "augment": {"flip": 0.0, "crop_padding": 0, "cutout": 2, "mixup": 0.0, "cutmix": 0.0},
     "keep": "last",
     "patience": None,
     "distil": None,

@@ -9,7 +9,7 @@ from torch import Tensor
 from pipeline.data.augment import Draws, augment, draw, normalise, uniform
 from pipeline.data.params import AugmentParams
 
-EVERYTHING = AugmentParams(flip=0.5, crop_padding=2, cutout=3)
+EVERYTHING = AugmentParams(flip=0.5, crop_padding=2, cutout=3, mixup=0.0, cutmix=0.0)
 
 
 def batch(num_images: int = 6, channels: int = 3, height: int = 5, width: int = 7) -> Tensor:
@@ -50,7 +50,7 @@ def test_gather_equals_the_plain_loop(num_images: int, channels: int, height: in
 
 def test_all_off_returns_the_input_itself() -> None:
     images = batch()
-    assert augment(images, drawn(6, AugmentParams(flip=0.0, crop_padding=0, cutout=0))) is images
+    assert augment(images, drawn(6, AugmentParams(flip=0.0, crop_padding=0, cutout=0, mixup=0.0, cutmix=0.0))) is images
 
 
 def test_zero_shift_is_the_identity() -> None:
@@ -59,7 +59,7 @@ def test_zero_shift_is_the_identity() -> None:
 
 
 def test_certain_flip_turns_every_image_and_twice_gives_it_back() -> None:
-    images, draws = batch(), drawn(6, AugmentParams(flip=1.0, crop_padding=0, cutout=0))
+    images, draws = batch(), drawn(6, AugmentParams(flip=1.0, crop_padding=0, cutout=0, mixup=0.0, cutmix=0.0))
     flipped = augment(images, draws)
     assert flipped.equal(images.flip(3))
     assert augment(flipped, draws).equal(images)

@@ -15,6 +15,7 @@ from pipeline.train.progress import ProgressWriter, render, shown
 def resources(**changes: object) -> Resources:
     values = {
         "workers": 2,
+        "min_workers": None,
         "threads_per_worker": 2,
         "device": "auto",
         "address": None,

@@ -1,0 +1,120 @@
+"""Training loops written by hand, to measure the pipeline's against. Letters: B batch, C channels, H height, W width.
+
+plain_speed is the best that is known for these CPUs: bf16 autocast, channels_last, augmentation of whole batches by
+indexing a tensor in memory, fused updates, gradient bucket views; no checkpoint, journal, resumption or validation.
+typical_speed is what tutorials show: DataLoader workers, torchvision transforms of single images, fp32.
+"""
+
+import time
+from itertools import islice
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torchvision import transforms
+
+from pipeline.data.reader import Split
+from pipeline.models.build import rebuild
+from pipeline.train.job import Job
+
+PADDING = 4
+LOADERS = 2
+"""DataLoader processes of each rank."""
+
+
+def plain_speed(job: Job, batch: int) -> float:
+    """Images/s of one epoch over all ranks."""
+    train = Split.open(job.data, "train")
+    images_NCHW, labels_N = train.images(torch.arange(len(train))), train.labels
+    net = _distributed(rebuild(job.spec).to(memory_format=torch.channels_last))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, foreach=True)
+    generator = torch.Generator().manual_seed(0)
+    ranks, rank = dist.get_world_size(), dist.get_rank()
+    dist.barrier()
+    start = time.perf_counter()
+    for rows in torch.randperm(len(train), generator=generator).tensor_split(-(-len(train) // batch)):
+        mine = rows.tensor_split(ranks)[rank]
+        batch_BCHW = _augmented(images_NCHW[mine]).float().sub_(127.5).div_(64.0)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits_BK = net(batch_BCHW.contiguous(memory_format=torch.channels_last))
+        F.cross_entropy(logits_BK.float(), labels_N[mine]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+    dist.barrier()
+    return len(train) / (time.perf_counter() - start)
+
+
+def typical_speed(job: Job, batch: int, steps: int) -> float:
+    """Images/s of some steps over all ranks, the start of the loader processes left out."""
+    ranks = dist.get_world_size()
+    images = Images(Split.open(job.data, "train"))
+    sampler: DistributedSampler[tuple[Tensor, int]] = DistributedSampler(images, seed=0)
+    loader = DataLoader(images, batch // ranks, sampler=sampler, num_workers=LOADERS, drop_last=True)
+    net = _distributed(rebuild(job.spec))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    num_images, start = 0, 0.0
+    for number, (images_BCHW, labels_B) in enumerate(islice(loader, steps + 1)):
+        optimizer.zero_grad()
+        F.cross_entropy(net(images_BCHW), labels_B).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if number == 0:
+            start = time.perf_counter()
+        else:
+            num_images += len(labels_B) * ranks
+    dist.barrier()
+    return num_images / (time.perf_counter() - start)
+
+
+class Images(Dataset[tuple[Tensor, int]]):
+    """Single images through torchvision's transforms of PIL images."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+        self._change = transforms.Compose(
+            [
+                transforms.ToPILImage(),
+                transforms.RandomCrop(32, PADDING),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize((0.5,) * 3, (0.25,) * 3),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        image: Tensor = self._change(self._split.images(torch.tensor([row]))[0])
+        return image, int(self._split.labels[row])
+
+
+def peak_flops(seconds: float = 1.0) -> float:
+    """FLOP/s of this rank in bf16 3x3 convolutions of 128 channels, the fastest work that a training step has."""
+    images = torch.randn(64, 128, 16, 16, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    conv = nn.Conv2d(128, 128, 3, padding=1, bias=False, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    flops_each = 2 * images[:, 0].numel() * conv.weight.numel()
+    with torch.no_grad():
+        for _ in range(3):
+            conv(images)
+        start, runs = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            conv(images)
+            runs += 1
+    return flops_each * runs / (time.perf_counter() - start)
+
+
+def _distributed(model: nn.Module) -> nn.Module:
+    return DistributedDataParallel(model, gradient_as_bucket_view=True) if dist.get_world_size() > 1 else model
+
+
+def _augmented(images_BCHW: Tensor) -> Tensor:
+    size = len(images_BCHW)
+    padded = F.pad(images_BCHW, (PADDING,) * 4).permute(0, 2, 3, 1)
+    dy, dx = torch.randint(0, 2 * PADDING + 1, (2, size, 1))
+    columns = torch.arange(32) + dx
+    columns = torch.where(torch.rand(size, 1) < 0.5, columns.flip(1), columns)
+    rows = torch.arange(32) + dy
+    return padded[torch.arange(size)[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

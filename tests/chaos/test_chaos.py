@@ -1,0 +1,186 @@
+"""Faults at random moments, many times over, in real training processes: `make chaos`, about an hour on four cores.
+
+Every training that was disturbed ends in the weights, the history and the metrics of the undisturbed one. Seconds from
+each fault to the first result afterwards are printed at the end of its test.
+"""
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from pipeline.report import read_journal
+from tests.e2e.project import Project, copied_project, fresh_project, named, of_project, training_workers, until
+from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, validated
+
+EPOCHS = 90
+PROTECTION = {"train": {"epochs": EPOCHS}, "resources": {"max_failures": 100, "checkpoint_s": 0.2}}
+LONGEST_PAUSE_S = 4.0
+"""Between two faults, at random; an epoch takes about half a second."""
+
+
+class Fault(NamedTuple):
+    """inflict: does the damage; False where its moment has passed, and it is tried again."""
+
+    times: int
+    inflict: Callable[[Project, random.Random], bool]
+
+
+def kill_worker(project: Project, chance: random.Random) -> bool:
+    workers = training_workers(of_project(project))
+    return bool(workers) and _killed(chance.choice(workers))
+
+
+def kill_newest(words: str) -> Callable[[Project, random.Random], bool]:
+    def inflict(project: Project, _chance: random.Random) -> bool:
+        found = named(project, words)
+        return found is not None and _killed(found)
+
+    return inflict
+
+
+def kill_dvc(project: Project, _chance: random.Random) -> bool:
+    """`dvc repro` itself; it is started again, as a user would."""
+    project.commands[-1].process.kill()
+    project.commands[-1].process.wait()
+    until(lambda: not of_project(project), "everything ends with dvc", 30.0)
+    project.start("dvc", "repro", "train")
+    return True
+
+
+def kill_in_write(project: Project, _chance: random.Random) -> bool:
+    """The worker that is writing a checkpoint at this moment."""
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline:
+        if any(checkpoints(project).glob(".step-*.partial-*")):
+            return any([_killed(worker) for worker in training_workers(of_project(project))])
+    return False
+
+
+def damage(change: Callable[[bytearray, random.Random], bytes]) -> Callable[[Project, random.Random], bool]:
+    """Spoil the newest checkpoint, and kill a worker so that the run has to look for one."""
+
+    def inflict(project: Project, chance: random.Random) -> bool:
+        workers = training_workers(of_project(project))
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.suspend()  # else a newer checkpoint could be there by now
+        newest = max(checkpoints(project).glob("step-*/state.safetensors"), default=None)
+        if newest is not None:
+            newest.write_bytes(change(bytearray(newest.read_bytes()), chance))
+        return any([_killed(worker) for worker in workers]) and newest is not None
+
+    return inflict
+
+
+def flipped(content: bytearray, chance: random.Random) -> bytes:
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    return bytes(content)
+
+
+def truncated(content: bytearray, chance: random.Random) -> bytes:
+    return bytes(content[: chance.randrange(len(content))])
+
+
+FAULTS = {
+    "worker": Fault(20, kill_worker),
+    "driver": Fault(10, kill_newest("-m pipeline.driver")),
+    "dvc": Fault(10, kill_dvc),
+    "controller": Fault(10, kill_newest("ray::TrainController")),
+    "head": Fault(3, kill_newest("gcs_server")),
+    "truncated checkpoint": Fault(10, damage(truncated)),
+    "flipped bit": Fault(10, damage(flipped)),
+    "inside the write": Fault(20, kill_in_write),
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with fresh_project(tmp_path_factory.mktemp("undisturbed")) as project:
+        project.change_params(PROTECTION)
+        project.run("dvc", "repro", "train").expect_success()
+        yield project
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", FAULTS)
+def test_it_ends_in_the_same_weights(
+    undisturbed: Project, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault, chance = FAULTS[name], random.Random(name)
+    seconds: list[float] = []
+    for number in range(fault.times):  # as many trainings as it takes, for one can end before its turn comes again
+        if len(seconds) >= fault.times:
+            break
+        with copied_project(undisturbed, tmp_path / str(number), leave_out=WITHOUT_TRAINING) as project:
+            seconds += disturb(project, fault, chance, fault.times - len(seconds))
+            assert project.commands[-1].wait().expect_success()
+            until(lambda project=project: not of_project(project), "the courier ends", 30.0)  # type: ignore[misc]
+            check_equal(project, undisturbed)
+    assert len(seconds) >= fault.times, "the trainings were too short for as many faults"
+    with capsys.disabled():
+        spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
+        print(f"\n{name}: {len(seconds)} times, recovered in {statistics.median(seconds):.1f} s ({spread})")  # noqa: T201
+
+
+def disturb(project: Project, fault: Fault, chance: random.Random, times: int) -> list[float]:
+    """Inflict a fault again and again until the training is done; seconds to the first result of new workers after each."""
+    seconds: list[float] = []
+    project.start("dvc", "repro", "train")
+    while len(seconds) < times:
+        wait_for_result(project, time.time())
+        time.sleep(chance.uniform(0, LONGEST_PAUSE_S))
+        old, start = worker_ids(project), time.monotonic()
+        if done(project) or not fault.inflict(project, chance):
+            break
+        until(lambda old=old: new_workers(project, old) or done(project), "new workers start", 120.0)  # type: ignore[misc]
+        wait_for_result(project, time.time())
+        seconds.append(time.monotonic() - start)
+    return seconds
+
+
+def worker_ids(project: Project) -> set[int]:
+    return {worker.pid for worker in training_workers(of_project(project))}
+
+
+def new_workers(project: Project, old: set[int]) -> bool:
+    now = worker_ids(project)
+    return bool(now) and not now & old
+
+
+def wait_for_result(project: Project, since: float) -> None:
+    until(lambda: newest_event(project) > since or done(project), "training goes on", 120.0)
+
+
+def check_equal(project: Project, undisturbed: Project) -> None:
+    weights, history = "artifacts/dense/weights.safetensors", "reports/train/history.csv"
+    assert (project.root / weights).read_bytes() == (undisturbed.root / weights).read_bytes()
+    assert (project.root / history).read_bytes() == (undisturbed.root / history).read_bytes()
+    assert mlflow_steps(project) == validated(undisturbed), "each step is in MLflow once, in order"
+
+
+def checkpoints(project: Project) -> Path:
+    return next((project.root / ".espalier" / "runs").glob("train-*"), project.root) / "checkpoints"
+
+
+def done(project: Project) -> bool:
+    return project.commands[-1].process.poll() is not None
+
+
+def newest_event(project: Project) -> float:
+    """When the newest result was reported, s since 1970."""
+    journals = (project.root / ".espalier" / "journals").glob("train-*.jsonl")
+    return max((event["time"] for journal in journals for event in read_journal(journal)), default=0.0)
+
+
+def _killed(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+        return True
+    return False

@@ -1,0 +1,50 @@
+"""A cluster loses a node while it trains with `exact_elastic`: training goes on with fewer workers to the same weights."""
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.local_cluster import local_cluster
+from pipeline.files import sha256_file
+from pipeline.models.artifact import read_spec
+from tests.e2e.conftest import nodes_with_workers
+from tests.e2e.project import Project, copied_project, fresh_project, until
+from tests.e2e.test_kill import WITHOUT_TRAINING, reached, validated
+
+EPOCHS = 80
+EXACT = {"train": {"epochs": EPOCHS, "exact_elastic": True}, "resources": {"min_workers": 1, "workers": 2}}
+
+
+def weights(project: Project) -> str:
+    return sha256_file(project.root / "artifacts/dense/weights.safetensors")
+
+
+@pytest.mark.timeout(1200)
+def test_with_a_lost_node_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one").mkdir()
+    with fresh_project(tmp_path / "one") as alone:
+        alone.change_params(EXACT)
+        alone.change_params({"resources": {"min_workers": None, "workers": 1}})
+        alone.run("dvc", "repro", "train").expect_success()
+        with (
+            local_cluster(nodes=2, cpus_per_node=1) as client,
+            copied_project(alone, tmp_path / "two", leave_out=WITHOUT_TRAINING) as project,
+        ):
+            project.change_params(EXACT)
+            command = project.start("dvc", "repro", "train", **client)
+            port = client["RAY_ADDRESS"].rpartition(":")[2]
+            reached(project, 5)
+            head = min(nodes_with_workers(port), key=lambda pid: psutil.Process(pid).create_time())
+            lost = next(pid for pid in nodes_with_workers(port) if pid != head)
+            before, start = len(validated(project)), time.monotonic()
+            psutil.Process(lost).kill()
+            until(lambda: len(validated(project)) > before + 1, "training goes on without the node", 300.0)
+            seconds = time.monotonic() - start
+            command.wait().expect_success()
+            assert weights(project) == weights(alone)
+            placement = str(read_spec(project.root / "artifacts/dense").provenance["placement"])
+            assert placement == "2 workers x 1 threads on cpu, then 1 workers x 1 threads on cpu"
+    with capsys.disabled():
+        print(f"\nlost node: two more epochs after {seconds:.0f} s")  # noqa: T201

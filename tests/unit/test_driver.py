@@ -1,0 +1,85 @@
+"""What the stage does with the ends of the process that drives Ray, without starting one."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import driver
+from pipeline.cluster import fault_path
+from pipeline.driver import OUR_FAULT, Order, launch
+from pipeline.errors import EspalierError, TrainingError
+from pipeline.train.job import Job
+from tests.unit.fit_samples import job, prepared_digits
+from tests.unit.test_cluster import resources
+
+
+@pytest.fixture
+def the_job(tmp_path: Path) -> Job:
+    (tmp_path / "run").mkdir()
+    return job(prepared_digits(tmp_path), tmp_path / "run")
+
+
+def ends(monkeypatch: pytest.MonkeyPatch, *statuses: int) -> list[Order]:
+    """Let the attempts end so, one after the other; returns what they were told, as they come."""
+    left, told = list(statuses), []
+
+    def attempt(words: list[str]) -> int:
+        told.append(Order.model_validate_json(Path(words[-1]).read_bytes()))
+        return left.pop(0)
+
+    monkeypatch.setattr(driver, "_attempt", attempt)
+    return told
+
+
+def test_a_driver_that_died_is_started_again_with_the_same_order(
+    the_job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ends(monkeypatch, -9, 1, 0)
+    launch(the_job, resources(max_failures=3), "train")
+    assert told == [Order(job=the_job, resources=resources(max_failures=3))] * 3
+    lines = capsys.readouterr().err.splitlines()
+    assert "espalier train: the process that drives Ray died (SIGKILL)" in lines[0]
+    assert "3 more attempts" in lines[0]
+    assert "(status 1), or Ray's head or controller did; 2 more attempts from the last checkpoint" in lines[1]
+
+
+def test_it_gives_up_after_the_failures_that_are_allowed(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = ends(monkeypatch, *[-9] * 3)
+    with pytest.raises(TrainingError, match="died 3 times; show_ray_logs may tell why"):
+        launch(the_job, resources(max_failures=2), "train")
+    assert len(told) == 3
+
+
+def test_an_error_of_this_program_is_not_tried_again(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = ends(monkeypatch, OUR_FAULT)
+    with pytest.raises(EspalierError, match="an error in this program ended the training, see above"):
+        launch(the_job, resources(max_failures=2), "train")
+    assert len(told) == 1
+
+
+def test_a_users_error_is_told_as_it_is(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def attempt(_words: list[str]) -> int:
+        fault_path(the_job).write_text("amp is fp16, which needs a CUDA device")
+        return 0
+
+    monkeypatch.setattr(driver, "_attempt", attempt)
+    with pytest.raises(TrainingError, match="amp is fp16, which needs a CUDA device"):
+        launch(the_job, resources(), "train")
+
+
+def test_a_driver_ends_with_the_stage_that_started_it() -> None:
+    """Its stdin closes when the stage dies, however it dies."""
+    words = [
+        sys.executable,
+        "-c",
+        "import time; from pipeline.driver import _end_with_parent; _end_with_parent(); time.sleep(60)",
+    ]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        start = time.monotonic()
+        assert process.wait(30) == -9
+        assert time.monotonic() - start < 30
