@@ -36,7 +36,7 @@ BASE: dict[str, Any] = {
     "seed": 0,
 }
 MLP = ModelParams(name="mlp", width=32, dropout=0.1)
-CONVOLUTIONS = ModelParams(name="resnet20", width=4, dropout=0.1)
+CONVOLUTIONS = ModelParams(name="vgg11", width=4, dropout=0.1)
 """Small, but with batch norm, whose statistics the ranks share."""
 
 
