@@ -1,8 +1,10 @@
 """`python -m benchmarks training` and `python -m benchmarks start`: ratios, measured side by side in one run."""
 
 import argparse
+import os
 
 from benchmarks import start, training
+from pipeline.cluster import WORKER_SETTINGS
 
 TABLES = {"training": training.main, "start": start.main}
 
@@ -15,6 +17,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["resnet20", "resnet18"], help="of the table `training`")
     parser.add_argument("--batches", type=int, nargs="+", default=[128, 512], help="of the table `training`")
     arguments = parser.parse_args()
+    os.environ.update(WORKER_SETTINGS)  # the loops by hand get the memory settings that the pipeline gives its workers
     TABLES[arguments.table](arguments)
 
 

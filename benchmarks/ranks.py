@@ -1,21 +1,17 @@
 """Processes that form a gloo group, as plain PyTorch starts them."""
 
-import os
 import socket
 from collections.abc import Callable
 
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
-from pipeline.cluster import WORKER_SETTINGS
-
 
 def on_ranks(ranks: int, work: Callable[..., None], *arguments: object) -> None:
-    """Run `work` on this many ranks, with the memory settings that the pipeline gives its workers."""
+    """Run `work` in this many processes that form a group; raises what any of them raised."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    os.environ.update(WORKER_SETTINGS)
     spawn(_rank, (ranks, port, work, arguments), nprocs=ranks)  # type: ignore[no-untyped-call]
 
 

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 import torch.distributed as dist
 
+from benchmarks.ranks import on_ranks
 from pipeline import dist as ranks
 from pipeline.files import sha256_file, sha256_tree
 from pipeline.models.artifact import read_spec
@@ -21,7 +22,7 @@ from pipeline.train.checkpoint import Store
 from pipeline.train.job import Job, tuned_spec
 from pipeline.train.loop import fit
 from pipeline.train.run import Run
-from tests.unit.fit_samples import CONVOLUTIONS, job, on_ranks, prepared_digits
+from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
 
 BATCH = 480
 """Three steps an epoch."""

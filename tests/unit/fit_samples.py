@@ -1,13 +1,7 @@
-"""A tiny problem to fit, alone or by several ranks that start as processes and stay for many runs."""
+"""A tiny problem to fit."""
 
-import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import torch
-import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
 
 from pipeline.data.params import DataParams
 from pipeline.data.prepare import prepare
@@ -58,20 +52,3 @@ def job(data: Path, run_dir: Path, *, model: ModelParams = MLP, checkpoint_s: fl
         journal=run_dir / "journal.jsonl",
         checkpoint_s=checkpoint_s,
     )
-
-
-def on_ranks(ranks: int, work: Callable[..., None], *arguments: object) -> None:
-    """Run `work` in this many processes that form a gloo group; raises what any of them raised."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_rank, (ranks, port, work, arguments), nprocs=ranks)  # type: ignore[no-untyped-call]
-
-
-def _rank(rank: int, ranks: int, port: int, work: Callable[..., None], arguments: tuple[object, ...]) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
-    try:
-        work(*arguments)
-    finally:
-        dist.destroy_process_group()
