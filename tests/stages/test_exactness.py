@@ -24,8 +24,8 @@ from pipeline.train.loop import fit
 from pipeline.train.run import Run
 from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
 
-BATCH = 480
-"""Three steps an epoch."""
+BATCH = 720
+"""Two steps an epoch."""
 SHORT: dict[str, Any] = {"epochs": 2, "global_batch_size": BATCH}
 CONFIGS: dict[str, dict[str, Any]] = {
     "fp32": {},
@@ -135,7 +135,7 @@ def test_without_the_state_of_the_optimizer_a_resumed_run_differs(folder: Path, 
     undisturbed = job(folder / "prepared", tmp_path / "a", checkpoint_s=0.0, **SHORT)
     fit(undisturbed, "cpu", 1)
     disturbed = job(folder / "prepared", tmp_path / "b", checkpoint_s=0.0, **SHORT)
-    with killed_before(4), pytest.raises(Killed):
+    with killed_before(3), pytest.raises(Killed):
         fit(disturbed, "cpu", 1)
     with patch("pipeline.train.state.State._restore_optimizer", lambda *_: None):
         fit(disturbed, "cpu", 1)
@@ -148,7 +148,7 @@ def test_a_flipped_bit_is_passed_over_and_shows_where_nothing_verifies(folder: P
     undisturbed = job(folder / "prepared", tmp_path / "a", checkpoint_s=0.0, **SHORT)
     fit(undisturbed, "cpu", 1)
     disturbed = job(folder / "prepared", tmp_path / "b", checkpoint_s=0.0, **SHORT)
-    with killed_before(4), pytest.raises(Killed):
+    with killed_before(3), pytest.raises(Killed):
         fit(disturbed, "cpu", 1)
     newest = max((disturbed.run_dir / "checkpoints").iterdir()) / "state.safetensors"
     content = bytearray(newest.read_bytes())
@@ -199,7 +199,7 @@ def test_without_exact_elastic_the_number_of_workers_shows_in_the_bits(folder: P
 
 
 def test_a_run_goes_on_with_fewer_workers_to_the_same_weights(folder: Path, exact: tuple[str, str]) -> None:
-    """Four workers are killed in the fifth step; one goes on from the last checkpoint."""
+    """Four workers are killed in the fourth step; one goes on from the last checkpoint."""
     on_ranks(4, _killed_exact, folder)
     lost = exact_job(folder, 0)
     fit(lost, "cpu", 1)
@@ -210,5 +210,5 @@ def test_a_run_goes_on_with_fewer_workers_to_the_same_weights(folder: Path, exac
 
 
 def _killed_exact(folder: Path) -> None:
-    with killed_before(4), pytest.raises(Killed):
+    with killed_before(3), pytest.raises(Killed):
         fit(exact_job(folder, 0).model_copy(update={"checkpoint_s": 0.0}), "cpu", 1)
