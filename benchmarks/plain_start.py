@@ -17,7 +17,9 @@ def first_step(mark: Path) -> None:
     """One step of ResNet-20 on noise; rank 0 leaves a mark."""
     torch.set_num_threads(1)
     sizes = {"num_classes": 10, "channels": 3, "image_height": 32, "image_width": 32}
-    model = build(Architecture(name="resnet20", width=16, dropout=0.0, **sizes)).to(memory_format=torch.channels_last)
+    model = build(Architecture(name="resnet20", width=16, dropout=0.0, stochastic_depth=0.0, **sizes)).to(
+        memory_format=torch.channels_last
+    )
     net = DistributedDataParallel(model) if dist.get_world_size() > 1 else model
     images = torch.randn(64 // dist.get_world_size(), 3, 32, 32).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):

@@ -21,8 +21,8 @@ import psutil
 
 from pipeline.errors import EspalierError, TrainingError, UnreachableError
 from pipeline.files import sha256_json, write_atomic
-from pipeline.resources import Resources
-from pipeline.train.job import Device, Job
+from pipeline.resources import Device, Placement, Resources, place
+from pipeline.train.job import Job
 
 COLLECTIVE_TIMEOUT_S = 60
 """Longer than rank 0 may take to write the result; a worker that hangs is found sooner, by Ray's health check."""
@@ -66,15 +66,15 @@ def fault_path(job: Job) -> Path:
 
 
 def drive(job: Job, resources: Resources) -> None:
-    """Run `fit(job)` on `resources.workers` workers until it is done. A user's error is left at `fault_path`."""
+    """Run `fit(job)` on the workers that `resources` say until it is done. A user's error is left at `fault_path`."""
     try:
-        with _cluster(resources, job.run_dir) as device:
-            _run_trainer(job, resources, device)
+        with _cluster(resources, job) as placement:
+            _run_trainer(job, resources, placement)
     except EspalierError as error:
         write_atomic(fault_path(job), str(error))
 
 
-def _run_trainer(job: Job, resources: Resources, device: Device) -> None:
+def _run_trainer(job: Job, resources: Resources, placement: Placement) -> None:
     from ray.train import FailureConfig, RunConfig, TrainingFailedError
     from ray.train.v2.api.config import ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
@@ -83,12 +83,12 @@ def _run_trainer(job: Job, resources: Resources, device: Device) -> None:
     # the workers even start; they form it themselves, in _joined.
     trainer = DataParallelTrainer(
         _work,
-        train_loop_config={"job": job.model_dump_json(), "device": device, "threads": resources.threads_per_worker},
+        train_loop_config={"job": job.model_dump_json(), "device": placement.device, "threads": placement.threads},
         scaling_config=ScalingConfig(
-            num_workers=(resources.min_workers, resources.workers) if resources.min_workers else resources.workers,
+            num_workers=(resources.min_workers, placement.workers) if resources.min_workers else placement.workers,
             elastic_resize_monitor_interval_s=RESIZE_EVERY_S,
-            use_gpu=device == "cuda",
-            resources_per_worker=_needs(resources, device),
+            use_gpu=placement.device == "cuda",
+            resources_per_worker=placement.needs,
             placement_strategy="SPREAD",
         ),
         run_config=RunConfig(
@@ -103,7 +103,7 @@ def _run_trainer(job: Job, resources: Resources, device: Device) -> None:
     except TrainingFailedError as error:
         raise TrainingError(
             f"training gave up after {resources.max_failures} restarts of its workers: {_cause(error)}. "
-            "Complete epochs are kept: run the stage again to go on from the last one"
+            "Checkpoints are kept: run the stage again to go on from the last one"
         ) from error
 
 
@@ -159,17 +159,17 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
+def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
     """Connect to the cluster at RAY_ADDRESS or resources.address, or start a local one that ends with the block.
 
-    Yields the device that each worker gets.
+    Yields the room that the training gets there.
     """
     address = os.environ.get("RAY_ADDRESS") or resources.address
     settings = RAY_SETTINGS | (ATTACHED_SETTINGS if address else LOCAL_SETTINGS)
     os.environ.update({name: value for name, value in settings.items() if name not in os.environ})
     import ray  # which reads some of these settings now
 
-    with _ray_folder(run_dir) as temporary:
+    with _ray_folder(job.run_dir) as temporary:
         try:
             with warnings.catch_warnings():
                 # Ray warns of its own future defaults, which a user of this project cannot act on.
@@ -182,10 +182,8 @@ def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
                 )
             if not resources.show_ray_logs:
                 logging.getLogger("ray").setLevel(logging.ERROR)
-            available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            device = _device(resources, available)
-            _check_room(resources, device, available, address)
-            yield device
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+            yield place(resources, nodes, job.params.global_batch_size, address or "this machine")
         except ConnectionError as error:
             raise _unreachable(str(address)) from error
         finally:
@@ -196,8 +194,8 @@ def _cluster(resources: Resources, run_dir: Path) -> Iterator[Device]:
 def _ray_folder(run_dir: Path) -> Iterator[Path]:
     """Where a local Ray keeps its sockets and logs: short, because a socket's path has at most 107 bytes.
 
-    Its name says the run, so that what a killed attempt left is cleared by the next, and the process, because that
-    attempt's Ray may still be about to end.
+    Its name says the run, so that what a killed attempt left is cleared by the next, and ends in something random,
+    because that attempt's Ray may still be about to end.
     """
     name = f"ray-{sha256_json(str(run_dir))[:8]}"
     try:
@@ -211,12 +209,18 @@ def _local(resources: Resources, temporary: Path) -> dict[str, Any]:
     """A cluster of this process alone: loopback, no dashboard, its own folder, so that it meets no other Ray."""
     return {
         "address": "local",
-        "num_cpus": resources.workers * resources.threads_per_worker,
+        "num_cpus": _local_cpus(resources),
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
         "_node_ip_address": "127.0.0.1",
         "_temp_dir": str(temporary),
     }
+
+
+def _local_cpus(resources: Resources) -> int:
+    """Those that are asked for, be they there or not; for `auto` those that this process may use."""
+    workers, threads = resources.workers, resources.threads_per_worker
+    return workers * threads if isinstance(workers, int) and isinstance(threads, int) else len(os.sched_getaffinity(0))
 
 
 def _attached(address: str) -> dict[str, Any]:
@@ -235,27 +239,6 @@ def _unreachable(address: str) -> UnreachableError:
         f"no Ray cluster answers at {address}; start one (`ray start --head` prints its host:port), "
         "or unset RAY_ADDRESS and set resources.address to null for a local one"
     )
-
-
-def _device(resources: Resources, available: dict[str, float]) -> Device:
-    if resources.device != "auto":
-        return resources.device
-    return "cuda" if available.get("GPU", 0.0) >= resources.workers else "cpu"
-
-
-def _needs(resources: Resources, device: Device) -> dict[str, int]:
-    return {"CPU": resources.threads_per_worker} | ({"GPU": 1} if device == "cuda" else {})
-
-
-def _check_room(resources: Resources, device: Device, available: dict[str, float], address: str | None) -> None:
-    """Ray waits for ever for room that will never come; say so at once instead."""
-    for kind, need in _needs(resources, device).items():
-        has = available.get(kind, 0.0)
-        if need * resources.workers > has:
-            raise TrainingError(
-                f"{resources.workers} workers need {need * resources.workers:g} {kind}s, but the cluster at "
-                f"{address or 'this machine'} has {has:g}; lower resources.workers or threads_per_worker, or add nodes"
-            )
 
 
 def _cause(error: Exception) -> str:

@@ -37,7 +37,7 @@ class Order(BaseModel):
 
 
 def launch(job: Job, resources: Resources, name: str) -> None:
-    """Run `fit(job)` on `resources.workers` workers and show the live line until it is done.
+    """Run `fit(job)` on the workers that `resources` say and show the live line until it is done.
 
     Raises TrainingError where workers cannot be placed or keep failing, where the cluster does not answer, and
     with the message of whatever EspalierError a worker met.

@@ -34,7 +34,7 @@ def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
     except EspalierError as error:
         sys.stderr.write(f"espalier {name}: {error}\n")
         status = 1
-    # All is written and delivered. Python would now take torch and its modules apart, for 3 s.
+    # All is written; the courier delivers. Python would now take torch and its modules apart, for 3 s.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -4,19 +4,30 @@ No stage declares it as a dependency, so moving to another machine reruns nothin
 the number of threads that were used are recorded in the model's provenance.
 """
 
-from typing import Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.errors import TrainingError
 from pipeline.params import Section
+
+Device = Literal["cpu", "cuda"]
+SMALLEST_SHARE = 32
+"""Images of a batch for each worker, under which `auto` adds none: batch norm needs them, and so does speed."""
 
 
 class Resources(Section):
-    workers: int = Field(ge=1, description="training processes (ranks)")
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        description="training processes (ranks), on which the last bits of the weights depend; auto: one per GPU, or else "
+        "one per CPU while each has 32 images of a batch"
+    )
     min_workers: int | None = Field(
         ge=1, description="fewest workers to go on with after a node is lost; null: wait until all have a place again"
     )
-    threads_per_worker: int = Field(ge=1, description="CPU threads of each training process, also the CPUs asked of Ray")
+    threads_per_worker: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        description="CPU threads of each training process, also the CPUs asked of Ray; auto: its share of its node"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="where to train; auto takes CUDA where each worker can have a GPU"
     )
@@ -27,6 +38,46 @@ class Resources(Section):
 
     @model_validator(mode="after")
     def _range(self) -> Self:
-        if self.min_workers is not None and self.min_workers > self.workers:
+        if self.min_workers is not None and isinstance(self.workers, int) and self.min_workers > self.workers:
             raise ValueError(f"min_workers ({self.min_workers}) is larger than workers ({self.workers}); lower it")
         return self
+
+
+class Placement(NamedTuple):
+    """What `auto` came to."""
+
+    workers: int
+    threads: int
+    device: Device
+
+    @property
+    def needs(self) -> dict[str, int]:
+        """Of each worker, in Ray's words."""
+        return {"CPU": self.threads} | ({"GPU": 1} if self.device == "cuda" else {})
+
+
+def place(resources: Resources, nodes: Sequence[Mapping[str, float]], batch: int, where: str) -> Placement:
+    """Workers and threads for a cluster whose nodes have these CPUs and GPUs, and for global batches of `batch` images.
+
+    On CPUs one thread each is the fastest split: a worker's threads wait for each other in every layer, workers once a step.
+    Raises TrainingError where they have no room, for which Ray would wait for ever.
+    """
+    total = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
+    cpus = int(min(node.get("CPU", 0.0) for node in nodes))
+    device = resources.device if resources.device != "auto" else _device(resources.workers, total["GPU"])
+    asked, fixed = resources.workers, resources.threads_per_worker
+    room = total["GPU"] if device == "cuda" else total["CPU"] // (fixed if isinstance(fixed, int) else 1)
+    workers = asked if isinstance(asked, int) else max(1, min(int(room), batch // SMALLEST_SHARE))
+    threads = fixed if isinstance(fixed, int) else max(1, cpus // -(-workers // len(nodes)))
+    placement = Placement(workers, threads, device)
+    for kind, need in placement.needs.items():
+        if need * workers > total[kind]:
+            raise TrainingError(
+                f"{workers} workers need {need * workers:g} {kind}s, but the cluster at {where} has {total[kind]:g}; "
+                "lower resources.workers or threads_per_worker, or add nodes"
+            )
+    return placement
+
+
+def _device(workers: int | Literal["auto"], gpus: float) -> Device:
+    return "cuda" if gpus >= (workers if isinstance(workers, int) else 1) else "cpu"

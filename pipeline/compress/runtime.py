@@ -1,6 +1,6 @@
 """An exported file in onnxruntime, and how far its answers are from another model's. Letters: B batch, C, H, W, K."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pipeline.errors import ArtifactError
 from pipeline.models.spec import ModelSpec
 
 Logits = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
 SEVERE = 3
 """onnxruntime's log level for errors: its warnings go to stderr behind Python's back."""
 
@@ -44,7 +45,7 @@ class OnnxModel:
             raise ArtifactError(f"{path}: its inputs and outputs are {names}, expected {expected}; export it again")
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def logits(self, pixels_BCHW: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> Logits:
+    def logits(self, pixels_BCHW: Pixels | npt.NDArray[np.float32]) -> Logits:
         """(B, K) from raw pixels 0..255."""
         images = np.ascontiguousarray(pixels_BCHW, dtype=np.float32)
         result: Logits = self._session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
@@ -69,14 +70,18 @@ def parity(first: Logits, second: Logits) -> Parity:
     )
 
 
-def batches(split: Split, indices: Tensor, batch_size: int) -> Iterator[npt.NDArray[np.uint8]]:
+def batches(split: Split, indices: Tensor, batch_size: int) -> Iterator[Pixels]:
     """Images (B, C, H, W) of a split at `indices`, in that order."""
     for part in torch.split(indices, batch_size):
         yield split.images(part).numpy()
 
 
-def onnx_logits(model: OnnxModel, split: Split, indices: Tensor, batch_size: int) -> Logits:
-    return np.concatenate([model.logits(images) for images in batches(split, indices, batch_size)])
+def onnx_logits(
+    model: OnnxModel, split: Split, indices: Tensor, batch_size: int, view: Callable[[Pixels], Pixels] | None = None
+) -> Logits:
+    """(B, K) for the rows at `indices`, in that order, or for a view of each of their images."""
+    found = batches(split, indices, batch_size)
+    return np.concatenate([model.logits(view(images) if view else images) for images in found])
 
 
 def torch_logits(model: nn.Module, spec: ModelSpec, split: Split, indices: Tensor, batch_size: int) -> Logits:

@@ -2,7 +2,7 @@
 
 Letters: B batch, C channels, H height, W width.
 
-Partner, share and box of an image are functions of (seed, image), as all its changes are (augment.py).
+Partner, share and box of an image are functions of (seed, epoch, image), as all its changes are (augment.py).
 """
 
 from functools import cache
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data.augment import uniform
 from pipeline.data.params import AugmentParams
+from pipeline.data.streams import stream_seed, uniform
 
 PARTNER, SHARE, TOP, LEFT = 5, 6, 7, 8
 """Streams of random numbers; augment.draw has those before."""
@@ -32,14 +32,15 @@ class Mix(NamedTuple):
     left_B: Tensor | None
 
 
-def draw_mix(samples_B: Tensor, num_images: int, params: AugmentParams, seed: int) -> Mix | None:
+def draw_mix(samples_B: Tensor, num_images: int, params: AugmentParams, seed: int, epoch: int) -> Mix | None:
     """How to mix some samples, (B,) row numbers, of a split of `num_images`; None where both kinds are off."""
     alpha = params.mixup or params.cutmix
     if not alpha:
         return None
-    partners = (uniform(samples_B, seed, PARTNER) * num_images).long().clamp_(max=num_images - 1)
-    share = torch.from_numpy(np.interp(uniform(samples_B, seed, SHARE).numpy(), *_beta(alpha))).float()
-    boxes = (uniform(samples_B, seed, stream) if params.cutmix else None for stream in (TOP, LEFT))
+    of_epoch = stream_seed("augment", seed, epoch)
+    partners = (uniform(samples_B, of_epoch, PARTNER) * num_images).long().clamp_(max=num_images - 1)
+    share = torch.from_numpy(np.interp(uniform(samples_B, of_epoch, SHARE).numpy(), *_beta(alpha))).float()
+    boxes = (uniform(samples_B, of_epoch, stream) if params.cutmix else None for stream in (TOP, LEFT))
     return Mix(partners, share, *boxes)
 
 

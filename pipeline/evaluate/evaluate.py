@@ -16,6 +16,7 @@ from pipeline.errors import ArtifactError
 from pipeline.evaluate.answers import Answers
 from pipeline.evaluate.latency import Latency, measure_latency
 from pipeline.evaluate.params import EvaluateParams
+from pipeline.evaluate.views import views
 from pipeline.files import atomic_dir, to_json, write_atomic
 from pipeline.models.artifact import onnx_path, read_spec
 from pipeline.models.build import rebuild
@@ -63,9 +64,9 @@ def evaluate(artifact: Path, dense: Path | None, data: Path, outs: Outs, params:
     with tempfile.TemporaryDirectory(prefix="espalier-evaluate-") as name:
         file = Path(name) / ONNX_NAME
         agreement = _deploy(spec, artifact, file, test, params)
-        logits_NK = onnx_logits(OnnxModel(file, params.latency.threads), test, torch.arange(len(test)), params.batch_size)
-        answers = Answers.of(logits_NK, test, spec.classes, params)
-        metrics = answers.metrics(task) | agreement.metrics() | _cost(spec, file)
+        model, rows = OnnxModel(file, params.latency.threads), torch.arange(len(test))
+        answers = Answers.of(onnx_logits(model, test, rows, params.batch_size), test, spec.classes, params)
+        metrics = answers.metrics(task) | _tta(answers, model, params) | agreement.metrics() | _cost(spec, file)
         evaluation = Evaluation(metrics, measure_latency(file, dense or file, input_shape(spec), params.latency))
         _write(outs, file, agreement, answers, evaluation)
     return evaluation
@@ -102,6 +103,17 @@ def _deploy(spec: ModelSpec, artifact: Path, file: Path, test: Split, params: Ev
     rows = torch.linspace(0, len(test) - 1, min(params.parity_images, len(test))).long()
     exported = onnx_logits(OnnxModel(file, params.latency.threads), test, rows, params.batch_size)
     return Agreement("the torch model", parity(torch_logits(model, spec, test, rows, params.batch_size), exported))
+
+
+def _tta(plain: Answers, model: OnnxModel, params: EvaluateParams) -> dict[str, float]:
+    """top1_tta: top-1 of the mean answer to an image itself, known already, and to other views of it."""
+    if params.tta == "none":
+        return {}
+    itself, *others = views(params.tta)
+    mean_NK, rows = itself.share * plain.logits, torch.arange(len(plain.test))
+    for view in others:
+        mean_NK = mean_NK + view.share * onnx_logits(model, plain.test, rows, params.batch_size, view.of)
+    return {"top1_tta": float((mean_NK.argmax(axis=1) == plain.test.labels.numpy()).mean())}
 
 
 def _recorded_parity(spec: ModelSpec, artifact: Path) -> Parity:

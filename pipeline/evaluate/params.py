@@ -1,8 +1,12 @@
 """The `evaluate` section of params.yaml."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from pipeline.params import Section
+
+Tta = Literal["none", "flip", "flip_shift"]
 
 
 class LatencyParams(Section):
@@ -16,4 +20,8 @@ class EvaluateParams(Section):
     parity_images: int = Field(ge=1, description="test images on which the exported file is compared with the model")
     calibration_bins: int = Field(ge=1, le=1000, description="equal bins of confidence for the expected calibration error")
     worst_images: int = Field(ge=1, le=400, description="most confidently wrong images to show")
+    tta: Tta = Field(
+        description="test-time augmentation behind the additional metric top1_tta: the mean answer to an image and its mirror "
+        "image, with flip_shift also moved by a pixel; none leaves the metric out"
+    )
     latency: LatencyParams

@@ -24,6 +24,8 @@ def from_timm(architecture: Architecture, name: str) -> nn.Module:
     arguments: dict[str, Any] = {"num_classes": architecture.num_classes, "in_chans": architecture.channels}
     if architecture.dropout > 0:  # not every network takes it
         arguments["drop_rate"] = architecture.dropout
+    if architecture.stochastic_depth > 0:
+        arguments["drop_path_rate"] = architecture.stochastic_depth
     defaults = timm.models.get_pretrained_cfg(name)
     if defaults is not None and defaults.fixed_input_size:
         arguments["img_size"] = (architecture.image_height, architecture.image_width)
@@ -41,6 +43,11 @@ def from_torchvision(architecture: Architecture, name: str) -> nn.Module:
     """
     from torchvision import models
 
+    if architecture.stochastic_depth > 0:
+        raise ParamsError(
+            f"model.stochastic_depth is {architecture.stochastic_depth}, which torchvision's networks fix themselves; "
+            "set it to 0"
+        )
     if name in TWO_HEADED:
         raise ParamsError(f"model.name: {architecture.name} trains on auxiliary logits too; choose another network")
     names = models.list_models(module=models)

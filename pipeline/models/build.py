@@ -5,11 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from pipeline.models import adapters, mlp, mobilenet, resnet, vgg
+from pipeline.errors import ParamsError
+from pipeline.models import adapters, airbench, mlp, mobilenet, resnet, vgg
 from pipeline.models.cut import apply_plan
+from pipeline.models.layers import StochasticDepth
 from pipeline.models.spec import Architecture, ModelSpec
 
 BUILDERS: dict[str, Callable[[Architecture], nn.Module]] = {
+    "airbench": airbench.airbench,
     "mlp": mlp.mlp,
     "mobilenetv2": mobilenet.mobilenetv2,
     "resnet18": resnet.resnet18,
@@ -30,12 +33,19 @@ ADAPTERS: dict[str, Callable[[Architecture, str], nn.Module]] = {
 def build(architecture: Architecture) -> nn.Module:
     """A dense network: (B, C, H, W) float32 -> logits (B, K). Weights are drawn from torch's global generator.
 
-    Raises ParamsError where timm or torchvision has no such network or cannot build it so.
+    Raises ParamsError where timm or torchvision has no such network or cannot build it so, and for stochastic depth without
+    residual branches.
     """
     library, slash, name = architecture.name.partition("/")
     if slash:
         return ADAPTERS[library](architecture, name)
-    return BUILDERS[architecture.name](architecture)
+    model = BUILDERS[architecture.name](architecture)
+    if architecture.stochastic_depth > 0 and not any(isinstance(module, StochasticDepth) for module in model.modules()):
+        raise ParamsError(
+            f"model.stochastic_depth is {architecture.stochastic_depth}, but {architecture.name} has no residual branches; "
+            "set it to 0"
+        )
+    return model
 
 
 def rebuild(spec: ModelSpec) -> nn.Module:

@@ -4,7 +4,8 @@ attribution methods hook, one place in the graph per module, so a shared one bre
 
 from collections import OrderedDict
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel: int, *, stride: int, groups: int = 1) -> OrderedDict[str, nn.Module]:
@@ -15,9 +16,36 @@ def conv_norm(in_channels: int, out_channels: int, kernel: int, *, stride: int, 
     )
 
 
+def num_pools(height: int, width: int, most: int) -> int:
+    """How often both sides can be halved and stay at 1 pixel or more, at most `most` times."""
+    return min(most, min(height, width).bit_length() - 1)
+
+
 def dropout(probability: float) -> nn.Module:
     """Dropout before the head; nothing at 0, so that exported graphs hold no dead node."""
     return nn.Dropout(probability) if probability > 0 else nn.Identity()
+
+
+class StochasticDepth(nn.Module):
+    """Leaves a residual branch out for some images of a training batch (Huang et al. 2016, arXiv 1603.09382).
+
+    What stays is scaled up, so that the mean is that of the whole network, which runs when it is not trained.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, branch_BCHW: Tensor) -> Tensor:
+        if not self.training:
+            return branch_BCHW
+        kept_B111 = torch.rand(len(branch_BCHW), 1, 1, 1, device=branch_BCHW.device) >= self.probability
+        return branch_BCHW * (kept_B111 / (1.0 - self.probability)).to(branch_BCHW.dtype)
+
+
+def stochastic_depth(most: float, depth: float) -> nn.Module:
+    """For the residual branch at `depth`, 0..1 of the network; nothing at 0, so that exported graphs hold no dead node."""
+    return StochasticDepth(most * depth) if most * depth > 0 else nn.Identity()
 
 
 def initialise(model: nn.Module) -> None:

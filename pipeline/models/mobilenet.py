@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from pipeline.models.layers import conv_norm, dropout, initialise
+from pipeline.models.layers import conv_norm, dropout, initialise, stochastic_depth
 from pipeline.models.spec import Architecture
 
 PAPER_WIDTH = 16
@@ -41,17 +41,18 @@ STAGES = (
 class InvertedResidual(nn.Module):
     """1x1 expand, 3x3 depthwise, 1x1 project without a ReLU; adds its input where the shape stays."""
 
-    def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int, skip: nn.Module) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.expand = _conv_norm_relu(in_channels, hidden, 1, stride=1) if expansion > 1 else nn.Identity()
         self.depthwise = _conv_norm_relu(hidden, hidden, 3, stride=stride, groups=hidden)
         self.project = nn.Sequential(conv_norm(hidden, out_channels, 1, stride=1))
+        self.skip = skip
         self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.project(self.depthwise(self.expand(x)))
-        return x + out if self.residual else out
+        return x + self.skip(out) if self.residual else out
 
 
 class MobileNetV2(nn.Module):
@@ -61,10 +62,13 @@ class MobileNetV2(nn.Module):
         super().__init__()
         channels = _scaled(STEM_CHANNELS, architecture.first_width)
         self.stem = _conv_norm_relu(architecture.channels, channels, 3, stride=1)
-        stages = []
+        stages, block, total = [], 0, sum(shape.blocks for shape in STAGES)
         for shape in STAGES:
             out_channels = _scaled(shape.channels, architecture.first_width)
-            stages.append(_stage(channels, out_channels, shape))
+            depths = [(block + number + 1) / total for number in range(shape.blocks)]
+            skips = [stochastic_depth(architecture.stochastic_depth, depth) for depth in depths]
+            stages.append(_stage(channels, out_channels, shape, skips))
+            block += shape.blocks
             channels = out_channels
         self.stages = nn.Sequential(*stages)
         last = _scaled(LAST_CHANNELS, architecture.first_width)
@@ -84,9 +88,9 @@ def mobilenetv2(architecture: Architecture) -> MobileNetV2:
     return MobileNetV2(architecture)
 
 
-def _stage(in_channels: int, out_channels: int, shape: StageShape) -> nn.Sequential:
-    first = InvertedResidual(in_channels, out_channels, shape.expansion, shape.stride)
-    others = (InvertedResidual(out_channels, out_channels, shape.expansion, 1) for _ in range(shape.blocks - 1))
+def _stage(in_channels: int, out_channels: int, shape: StageShape, skips: list[nn.Module]) -> nn.Sequential:
+    first = InvertedResidual(in_channels, out_channels, shape.expansion, shape.stride, skips[0])
+    others = (InvertedResidual(out_channels, out_channels, shape.expansion, 1, skip) for skip in skips[1:])
     return nn.Sequential(first, *others)
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.params import Section, nearest
 
 BUILT_IN = (
+    "airbench",
     "mlp",
     "mobilenetv2",
     "resnet18",
@@ -28,8 +29,8 @@ class ModelParams(Section):
 
     name: str = Field(
         min_length=1,
-        description="a built-in network (mlp, mobilenetv2, resnet18, resnet20, resnet32, resnet44, resnet56, resnet110, "
-        "vgg11, vgg16), or timm/<name> or torchvision/<name>",
+        description="a built-in network (airbench, mlp, mobilenetv2, resnet18, resnet20, resnet32, resnet44, resnet56, "
+        "resnet110, vgg11, vgg16), or timm/<name> or torchvision/<name>",
     )
     width: int | None = Field(
         ge=1,
@@ -37,6 +38,12 @@ class ModelParams(Section):
         description="channels of a built-in network's first stage; null for timm/ and torchvision/, whose names fix it",
     )
     dropout: float = Field(ge=0, lt=1, description="probability that a feature is dropped before the head; 0 = none")
+    stochastic_depth: float = Field(
+        ge=0,
+        lt=1,
+        description="probability that an image skips the last residual branch; earlier ones are skipped less, in proportion "
+        "to their depth (Huang et al. 2016); 0 = never",
+    )
 
     @field_validator("name")
     @classmethod

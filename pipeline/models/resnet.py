@@ -11,27 +11,28 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from pipeline.models.layers import conv_norm, dropout, initialise
+from pipeline.models.layers import conv_norm, dropout, initialise, stochastic_depth
 from pipeline.models.spec import Architecture
 
 
 class BasicBlock(nn.Module):
     """relu(norm(conv(relu(norm(conv(x))))) + shortcut(x)): (B, in, H, W) -> (B, out, H / stride, W / stride)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, skip: nn.Module) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(out_channels)
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
+        self.skip = skip
         same_shape = stride == 1 and in_channels == out_channels
         self.shortcut = nn.Identity() if same_shape else nn.Sequential(conv_norm(in_channels, out_channels, 1, stride=stride))
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu1(self.norm1(self.conv1(x)))
-        out = self.norm2(self.conv2(out))
+        out = self.skip(self.norm2(self.conv2(out)))
         return self.relu2(out + self.shortcut(x))  # type: ignore[no-any-return]
 
 
@@ -45,10 +46,12 @@ class ResNet(nn.Module):
         super().__init__()
         channels = architecture.first_width
         self.stem = nn.Sequential(conv_norm(architecture.channels, channels, 3, stride=1) | {"relu": nn.ReLU()})
-        stages = []
+        stages, total = [], sum(blocks)
         for index, number in enumerate(blocks):
             out_channels = architecture.first_width * 2**index
-            stages.append(_stage(channels, out_channels, number, stride=1 if index == 0 else 2))
+            depths = [(sum(blocks[:index]) + block + 1) / total for block in range(number)]
+            skips = [stochastic_depth(architecture.stochastic_depth, depth) for depth in depths]
+            stages.append(_stage(channels, out_channels, skips, stride=1 if index == 0 else 2))
             channels = out_channels
         self.stages = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -62,9 +65,10 @@ class ResNet(nn.Module):
         return self.head(self.dropout(features_BC))  # type: ignore[no-any-return]
 
 
-def _stage(in_channels: int, out_channels: int, blocks: int, *, stride: int) -> nn.Sequential:
-    first = BasicBlock(in_channels, out_channels, stride)
-    return nn.Sequential(first, *(BasicBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)))
+def _stage(in_channels: int, out_channels: int, skips: list[nn.Module], *, stride: int) -> nn.Sequential:
+    """A block for each of `skips`, which may leave its branch out."""
+    first = BasicBlock(in_channels, out_channels, stride, skips[0])
+    return nn.Sequential(first, *(BasicBlock(out_channels, out_channels, 1, skip) for skip in skips[1:]))
 
 
 resnet18 = partial(ResNet, blocks=(2, 2, 2, 2))

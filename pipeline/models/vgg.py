@@ -14,7 +14,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from pipeline.models.layers import conv_norm, dropout, initialise
+from pipeline.models.layers import conv_norm, dropout, initialise, num_pools
 from pipeline.models.spec import Architecture
 
 WIDTH_FACTORS = (1, 2, 4, 8, 8)
@@ -29,7 +29,7 @@ class VGG(nn.Module):
     def __init__(self, architecture: Architecture, layers: tuple[int, ...]) -> None:
         super().__init__()
         assert len(layers) == len(WIDTH_FACTORS), "one number of convolutions per stage"
-        pools = num_pools(architecture.image_height, architecture.image_width)
+        pools = num_pools(architecture.image_height, architecture.image_width, len(layers))
         channels = architecture.channels
         stages = []
         for index, number in enumerate(layers):
@@ -46,11 +46,6 @@ class VGG(nn.Module):
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         features_BC = self.flatten(self.pool(self.stages(pixels_BCHW)))
         return self.head(self.dropout(features_BC))  # type: ignore[no-any-return]
-
-
-def num_pools(height: int, width: int) -> int:
-    """How often both sides can be halved and stay at 1 pixel or more; at most once per stage."""
-    return min(len(WIDTH_FACTORS), min(height, width).bit_length() - 1)
 
 
 def _stage(in_channels: int, out_channels: int, layers: int, *, pooled: bool) -> nn.Sequential:

@@ -9,16 +9,24 @@ from torch import Tensor, float64
 TOP = 5
 
 
+def balanced_weights(counts_K: Tensor) -> Tensor:
+    """A weight per class, in inverse proportion to its images, whose mean over all images is 1."""
+    return counts_K.sum() / (counts_K.clamp(min=1) * (counts_K > 0).sum())
+
+
 @dataclass(frozen=True)
 class Classification:
     """Cross entropy with label smoothing; top-1, top-5 and loss (negative log likelihood, nats)."""
 
     label_smoothing: float
+    weights_K: Tensor | None = None
+    """What the training loss of an image of each class is multiplied by."""
     objective: ClassVar[str] = "top1"
     sum_names: ClassVar[tuple[str, ...]] = ("loss", "top1", "top5", "count")
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        return F.cross_entropy(logits_BK.float(), labels_B, reduction="none", label_smoothing=self.label_smoothing)
+        losses_B = F.cross_entropy(logits_BK.float(), labels_B, reduction="none", label_smoothing=self.label_smoothing)
+        return losses_B if self.weights_K is None else losses_B * self.weights_K.to(losses_B.device)[labels_B]
 
     def sums(self, logits_BK: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
         """`loss` is the plain negative log likelihood, without smoothing, so that it compares across settings."""

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from pipeline.tasks.classification import Classification
+from pipeline.tasks.classification import Classification, balanced_weights
 from pipeline.tasks.params import TaskParams
 
 
@@ -30,5 +30,7 @@ class Task(Protocol):
         """Metrics from sums over any number of batches and ranks."""
 
 
-def make_task(params: TaskParams) -> Task:
-    return Classification(label_smoothing=params.label_smoothing)
+def make_task(params: TaskParams, counts_K: Tensor | None = None) -> Task:
+    """counts_K: images of each class in the training split; without them the loss has no class weights."""
+    balanced = params.class_weights == "balanced" and counts_K is not None
+    return Classification(params.label_smoothing, balanced_weights(counts_K) if balanced else None)  # type: ignore[arg-type]

@@ -115,10 +115,13 @@ def all_journals(root: Path) -> list[Path]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """{"train": {"epochs": 3}} -> {"train.epochs": "3"}; lists and null as JSON, strings as they are."""
+    """{"train": {"epochs": 3}} -> {"train.epochs": "3"}; lists and null as JSON, strings as they are.
+
+    A mapping is JSON too where its keys are no names, such as patterns: MLflow takes few characters in a parameter's name.
+    """
     flat: dict[str, str] = {}
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value and all(key.isidentifier() for key in value):
             flat |= flatten(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)

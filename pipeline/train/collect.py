@@ -25,9 +25,7 @@ def collect_result(job: Job, out: Path, history: Path) -> dict[str, float]:
     """
     result = result_folder(job)
     if not result.exists():
-        raise TrainingError(
-            f"{job.run_dir} holds no finished run; run the stage again, it resumes from the last complete epoch"
-        )
+        raise TrainingError(f"{job.run_dir} holds no finished run; run the stage again, it resumes from the last checkpoint")
     with atomic_dir(out) as folder:
         shutil.copytree(result / MODEL_NAME, folder, dirs_exist_ok=True)
     write_atomic(history, (result / HISTORY_NAME).read_bytes())

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,8 +13,6 @@ from pipeline.models.params import ModelParams
 from pipeline.models.spec import Architecture, ModelSpec
 from pipeline.tasks.params import TaskParams
 from pipeline.train.params import FitParams
-
-Device = Literal["cpu", "cuda"]
 
 
 class Job(BaseModel):

@@ -11,12 +11,14 @@ from torch import Tensor
 from pipeline import dist
 from pipeline.data.augment import augment, draw, normalise
 from pipeline.data.mix import draw_mix, mixed
+from pipeline.data.streams import stream_seed
 from pipeline.errors import TrainingError
 from pipeline.files import locked
+from pipeline.resources import Device
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
-from pipeline.train.job import Device, Job
+from pipeline.train.job import Job
 from pipeline.train.optim import lr_factor, set_lr
-from pipeline.train.order import epoch_batches, mix
+from pipeline.train.order import epoch_batches
 from pipeline.train.progress import ProgressWriter
 from pipeline.train.result import save_result
 from pipeline.train.run import Run, layout, open_run, prepare_torch
@@ -64,7 +66,7 @@ def resume(run: Run, placement: str) -> None:
 def train_epoch(run: Run) -> float:
     """The steps that are left of an epoch. Returns its mean training loss per image."""
     params, progress = run.job.params, run.state.progress
-    batches = epoch_batches(len(run.train), params.global_batch_size, params.seed, progress.epoch)
+    batches = epoch_batches(run.train.labels, params.global_batch_size, params.seed, progress.epoch, params.sampling)
     writer = ProgressWriter(run.job.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step)
     writer.validation = _val_words(progress.history[-1] if progress.history else {})
     for rows in batches[progress.batch :]:
@@ -92,7 +94,7 @@ def train_epoch(run: Run) -> float:
 def ddp_step(run: Run, rows: Tensor) -> Tensor:
     """Every rank computes its share of the batch, and DDP averages the gradients. Returns this rank's sum of losses."""
     params = run.job.params
-    torch.manual_seed(mix("step", params.seed, run.state.progress.step, dist.rank()))
+    torch.manual_seed(stream_seed("step", params.seed, run.state.progress.step, dist.rank()))
     mine = make_batch(run, rows[dist.shard(len(rows))])
     cuts = torch.arange(len(mine.labels_B)).tensor_split(params.accumulate)
     parts = [mine.part(rows) for rows in cuts] if len(cuts) > 1 else [mine]
@@ -105,7 +107,7 @@ def exact_step(run: Run, shards: Shards, rows: Tensor) -> Tensor:
     parts = rows.tensor_split(LOGICAL_SHARDS)
     shards.begin_step()
     for number in range(*dist.shard(LOGICAL_SHARDS).indices(LOGICAL_SHARDS)):
-        torch.manual_seed(mix("step", run.job.params.seed, run.state.progress.step, number))
+        torch.manual_seed(stream_seed("step", run.job.params.seed, run.state.progress.step, number))
         shards.begin_shard()
         shards.end_shard(number, backward(run.net, run.state.scaler, make_batch(run, parts[number]), run.recipe, 1 / len(rows)))
     loss = shards.end_step()
@@ -116,25 +118,25 @@ def exact_step(run: Run, shards: Shards, rows: Tensor) -> Tensor:
 def make_batch(run: Run, rows: Tensor) -> Batch:
     """Augmented, normalised and mixed images on the run's device, changed as (seed, image, epoch) say."""
     params = run.job.params
-    seed = mix("augment", params.seed, run.state.progress.epoch)
-    images, labels = _augmented(run, rows, seed), run.train.labels[rows].to(run.device)
-    mixing = draw_mix(rows, len(run.train), params.augment, seed)
+    images, labels = _augmented(run, rows), run.train.labels[rows].to(run.device)
+    mixing = draw_mix(rows, len(run.train), params.augment, params.seed, run.state.progress.epoch)
     if mixing is None:
         return Batch(images.contiguous(memory_format=layout(params)), labels)
-    images, share = mixed(images, _augmented(run, mixing.partners_B, seed), mixing)
+    images, share = mixed(images, _augmented(run, mixing.partners_B), mixing)
     other = run.train.labels[mixing.partners_B].to(run.device)
     return Batch(images.contiguous(memory_format=layout(params)), labels, other, share)
 
 
-def _augmented(run: Run, rows: Tensor, seed: int) -> Tensor:
-    draws = draw(rows, run.job.params.augment, seed)
+def _augmented(run: Run, rows: Tensor) -> Tensor:
+    params = run.job.params
+    draws = draw(rows, params.augment, params.seed, run.state.progress.epoch)
     return normalise(augment(run.train.images(rows).to(run.device), draws), run.mean, run.std)
 
 
 def record(run: Run, loss: float, metrics: dict[str, float]) -> None:
     """Note an epoch's results, keep the best weights, and decide whether to stop."""
     progress, params = run.state.progress, run.job.params
-    lr = run.state.optimizer.param_groups[0]["lr"]
+    lr = params.optimizer.lr * lr_factor(progress.step - 1, run.num_steps, params.schedule)
     values = {"lr": lr, "train/loss": loss} | {f"val/{name}": value for name, value in metrics.items()}
     progress.history.append({"epoch": progress.epoch, "step": progress.step} | values)
     run.reporter.metrics(values, step=progress.step)

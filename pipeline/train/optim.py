@@ -1,24 +1,49 @@
 """Optimizer, learning rate schedule and moving average of weights."""
 
 import math
+from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from pipeline.errors import TrainingError
+from pipeline.params import nearest
+from pipeline.train.muon import Muon
 from pipeline.train.params import OptimizerParams, ScheduleParams
 
 ADAM_BETA2 = 0.999
+FACTOR = "lr_factor"
+"""Key of a parameter group: what its learning rate is multiplied by."""
 
 
 def make_optimizer(model: nn.Module, params: OptimizerParams) -> Optimizer:
-    """Two parameter groups: weights that decay, and norms and biases that don't."""
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": params.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    """Groups of parameters with equal weight decay, which only those of two or more dimensions have, and rate.
+
+    Raises TrainingError for a pattern of `lr_factors` that no parameter fits.
+    """
+    groups = _groups(model, params)
     if params.name == "adamw":
         return AdamW(groups, lr=params.lr, betas=(params.momentum, ADAM_BETA2), foreach=True)
+    if params.name == "muon":
+        return Muon(groups, lr=params.lr, momentum=params.momentum)
     return SGD(groups, lr=params.lr, momentum=params.momentum, nesterov=params.momentum > 0.0, foreach=True)
+
+
+def _groups(model: nn.Module, params: OptimizerParams) -> list[dict[str, Any]]:
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for pattern in params.lr_factors:
+        if not any(fnmatchcase(name, pattern) for name in trained):
+            raise TrainingError(
+                f"optimizer.lr_factors: no trained parameter's name fits {pattern!r}{nearest(pattern, [*trained])}"
+            )
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in trained.items():
+        factor = next((params.lr_factors[pattern] for pattern in params.lr_factors if fnmatchcase(name, pattern)), 1.0)
+        decay = params.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((decay, factor), []).append(parameter)
+    return [{"params": members, "weight_decay": decay, FACTOR: factor} for (decay, factor), members in groups.items()]
 
 
 def lr_factor(step: int, num_steps: int, params: ScheduleParams) -> float:
@@ -33,7 +58,7 @@ def lr_factor(step: int, num_steps: int, params: ScheduleParams) -> float:
 
 def set_lr(optimizer: Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group[FACTOR]
 
 
 class Ema:

@@ -1,31 +1,44 @@
 """Which samples form a step: a pure function of (seed, epoch), whatever the number of workers."""
 
-import hashlib
-
 import torch
 from torch import Tensor
 
+from pipeline.data.streams import stream_seed
 from pipeline.errors import TrainingError
-
-
-def mix(*parts: int | str) -> int:
-    """A 63-bit seed for a random stream named by `parts`; equal parts, equal stream, on any machine."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+from pipeline.train.params import Sampling
 
 
 def num_batches(num_images: int, global_batch_size: int) -> int:
     return -(-num_images // global_batch_size)
 
 
-def epoch_batches(num_images: int, global_batch_size: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
-    """Row indices of every global batch of an epoch: each row once, in batches of nearly equal size.
+def epoch_batches(
+    labels_N: Tensor, global_batch_size: int, seed: int, epoch: int, sampling: Sampling = "shuffle"
+) -> tuple[Tensor, ...]:
+    """Row indices of every global batch of an epoch: N rows in batches of nearly equal size.
+
+    shuffle: each row once. balanced: as many rows of each class that has any, each of its rows as often as another, give or
+    take one.
 
     The rows are cut evenly (sizes differ by at most one) instead of leaving a small rest, on which
     batch norm would compute poor statistics.
     """
-    generator = torch.Generator().manual_seed(mix("order", seed, epoch))
-    return torch.randperm(num_images, generator=generator).tensor_split(num_batches(num_images, global_batch_size))
+    generator = torch.Generator().manual_seed(stream_seed("order", seed, epoch))
+    rows_N = torch.arange(len(labels_N)) if sampling == "shuffle" else _balanced(labels_N, generator)
+    order_N = torch.randperm(len(labels_N), generator=generator)
+    return rows_N[order_N].tensor_split(num_batches(len(labels_N), global_batch_size))
+
+
+def _balanced(labels_N: Tensor, generator: torch.Generator) -> Tensor:
+    """As many rows of each class, N in all."""
+    present = labels_N.bincount().nonzero().flatten()
+    quotas = [len(part) for part in torch.arange(len(labels_N)).tensor_split(len(present))]
+    chosen = []
+    for label, quota in zip(present, quotas, strict=True):
+        rows = (labels_N == label).nonzero().flatten()
+        rounds = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(-(-quota // len(rows)))]
+        chosen.append(torch.cat(rounds)[:quota])
+    return torch.cat(chosen)
 
 
 def check_batches(num_images: int, global_batch_size: int, world_size: int, accumulate: int) -> None:

@@ -1,21 +1,28 @@
 """The `train` and `finetune` sections of params.yaml: one model for one training function."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.data.params import AugmentParams
 from pipeline.params import Section
 
+Sampling = Literal["shuffle", "balanced"]
+
 
 class OptimizerParams(Section):
-    name: Literal["sgd", "adamw"] = Field(
-        description="sgd: Nesterov momentum; adamw: decoupled weight decay (Loshchilov & Hutter 2019)"
+    name: Literal["sgd", "adamw", "muon"] = Field(
+        description="sgd: Nesterov momentum; adamw: decoupled weight decay (Loshchilov & Hutter 2019); "
+        "muon: orthogonal steps for convolutions, sgd for the rest (Jordan et al. 2024)"
     )
     lr: float = Field(gt=0.0, le=10.0, description="peak learning rate, for the whole global batch")
-    momentum: float = Field(ge=0.0, lt=1.0, description="sgd: Nesterov momentum; adamw: beta1")
+    momentum: float = Field(ge=0.0, lt=1.0, description="sgd and muon: Nesterov momentum; adamw: beta1")
     weight_decay: float = Field(
         ge=0.0, le=1.0, description="applied to weights of two or more dimensions only, not to norms and biases"
+    )
+    lr_factors: dict[str, Annotated[float, Field(ge=0.0, le=1e5)]] = Field(
+        description="patterns of parameter names, as in a shell, and what their learning rate is multiplied by; the first "
+        'that fits counts, for example {"head.*": 10}'
     )
 
 
@@ -35,6 +42,9 @@ class DistilParams(Section):
 class FitParams(Section):
     epochs: int = Field(ge=1, description="passes over the training split")
     global_batch_size: int = Field(ge=1, description="images per optimizer step, over all workers")
+    sampling: Sampling = Field(
+        description="shuffle: each image once per epoch; balanced: as many of each class, repeated or left out by turns"
+    )
     accumulate: int = Field(ge=1, description="parts that each worker cuts its share of a batch into, to save memory")
     optimizer: OptimizerParams
     schedule: ScheduleParams
@@ -49,6 +59,7 @@ class FitParams(Section):
     augment: AugmentParams
     keep: Literal["best", "last"] = Field(description="which epoch's weights become the model")
     patience: int | None = Field(ge=1, description="epochs without a better validation result before stopping; null for never")
+    frozen: list[str] = Field(description='modules that keep their weights and statistics, for example ["stem", "stages.0"]')
     distil: DistilParams | None = Field(description="learn from the dense model too (finetune); null for none")
     seed: int = Field(ge=0, lt=2**31, description="initial weights, order and augmentation of samples, dropout")
 

@@ -11,21 +11,28 @@ from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import dist
+from pipeline.data.augment import normalise
 from pipeline.data.reader import Split
 from pipeline.errors import TrainingError
 from pipeline.models.build import rebuild
 from pipeline.models.weights import load_model
+from pipeline.models.whitening import fit_whitening
+from pipeline.params import nearest
 from pipeline.report import Journal, NullReporter, Reporter
+from pipeline.resources import Device
 from pipeline.tasks.task import Task, make_task
 from pipeline.train.checkpoint import Store
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
-from pipeline.train.job import Device, Job
+from pipeline.train.job import Job
 from pipeline.train.optim import Ema, make_optimizer
 from pipeline.train.order import check_batches, num_batches
 from pipeline.train.params import FitParams
 from pipeline.train.saver import Saver
 from pipeline.train.state import State
 from pipeline.train.step import Recipe, Teacher
+
+WHITENED_IMAGES = 5000
+"""Of the training split, from which whitening layers are computed."""
 
 
 @dataclass
@@ -51,6 +58,12 @@ class Run:
     def num_steps(self) -> int:
         return self.job.params.epochs * num_batches(len(self.train), self.job.params.global_batch_size)
 
+    def to_training(self) -> None:
+        """Put the model into training mode, all but what is frozen."""
+        self.state.model.train()
+        for name in self.job.params.frozen:
+            self.state.model.get_submodule(name).eval()
+
     def autocast(self) -> AbstractContextManager[object]:
         return self.recipe.autocast()
 
@@ -70,16 +83,20 @@ def open_run(job: Job, device: Device) -> Run:
     params = job.params
     train, val = Split.open(job.data, "train"), Split.open(job.data, "val")
     _check_sizes(params, len(train))
-    model = placed(load_model(job.initial)[1] if job.initial else rebuild(job.spec), params, device).train()
+    model = placed(load_model(job.initial)[1] if job.initial else _new_model(job, train), params, device)
+    freeze(model, params.frozen)
     ema = Ema(model, averaged := copy.deepcopy(model).eval(), params.ema_decay) if params.ema_decay else None
     if ema:
         averaged.requires_grad_(requires_grad=False)
     scaler = GradScaler(device, enabled=params.amp == "fp16")
     alone = dist.world_size() == 1 or params.exact_elastic
-    store, task = Store(job.run_dir / "checkpoints"), make_task(job.task)
+    store, task = (
+        Store(job.run_dir / "checkpoints"),
+        make_task(job.task, train.labels.bincount(minlength=job.spec.architecture.num_classes)),
+    )
     dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16
     autocast = partial(torch.autocast, device, dtype=dtype, enabled=params.amp != "off")
-    return Run(
+    run = Run(
         job=job,
         device=device,
         task=task,
@@ -95,6 +112,27 @@ def open_run(job: Job, device: Device) -> Run:
         saver=Saver(store, job.checkpoint_s, device),
         reporter=Journal(job.journal) if dist.rank() == 0 else NullReporter(),
     )
+    run.to_training()
+    return run
+
+
+def _new_model(job: Job, train: Split) -> nn.Module:
+    model = rebuild(job.spec)
+    first = torch.arange(min(len(train), WHITENED_IMAGES))
+    fit_whitening(model, normalise(train.images(first), torch.tensor(job.spec.mean), torch.tensor(job.spec.std)))
+    return model
+
+
+def freeze(model: nn.Module, names: list[str]) -> None:
+    """Take the parameters of some modules out of the training. Raises TrainingError for a name that the model lacks."""
+    modules = dict(model.named_modules())
+    for name in names:
+        if not name or name not in modules:
+            known = [module for module in modules if module]
+            raise TrainingError(f"frozen: the network has no module {name!r}{nearest(name, known)}")
+        modules[name].requires_grad_(requires_grad=False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError(f"frozen: {', '.join(names)} leave nothing to train; freeze less")
 
 
 def layout(params: FitParams) -> torch.memory_format:

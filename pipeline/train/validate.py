@@ -23,6 +23,6 @@ def validate(run: Run) -> dict[str, float]:
             logits_BK = model(images)
         sums = run.task.sums(logits_BK, run.val.labels[batches[number]].to(run.device))
         table[number] = torch.stack([sums[name] for name in names])
-    run.state.model.train()
+    run.to_training()
     total: list[float] = [sum(column) for column in dist.all_sum(table).T.tolist()]
     return run.task.metrics(dict(zip(names, total, strict=True)))

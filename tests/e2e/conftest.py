@@ -1,14 +1,17 @@
 """Projects that several tests look at and none changes; made once, because a whole line takes a minute."""
 
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 import pytest
 
 from infra.local_cluster import local_cluster
-from tests.e2e.project import Project, fresh_project, training_workers, until
+from pipeline.files import locked
+from tests.e2e.project import COMMAND_TIMEOUT_S, Project, fresh_project, opened_project, training_workers, until
 
 AGAIN = ("evaluate@dense", "evaluate@quantized")
 """The fewest targets that need every stage but `register`, whose out holds timings."""
@@ -28,11 +31,23 @@ class Reproduced(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reproduced]:
-    """Both from scratch, side by side: a stage spends most of its time on one core, in imports."""
+def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Reproduced]:
+    """Made by the one of pytest's workers that comes first; the others wait for it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    first, second, nodes = shared / "complete", shared / "again", shared / "nodes.json"
+    with locked(shared / "reproduced.lock", wait_s=COMMAND_TIMEOUT_S, what="the projects of the tests"):
+        if not nodes.exists():
+            nodes.write_text(json.dumps(reproduce(first, second)))
+    with opened_project(first) as complete, opened_project(second) as again:
+        yield Reproduced(complete, again, json.loads(nodes.read_text()))
+
+
+def reproduce(first: Path, second: Path) -> int:
+    """Both from scratch, side by side: a stage spends most of its time on one core, in imports. Returns the nodes."""
     with (
-        fresh_project(tmp_path_factory.mktemp("complete")) as complete,
-        fresh_project(tmp_path_factory.mktemp("again")) as again,
+        fresh_project(first) as complete,
+        fresh_project(second) as again,
         local_cluster(nodes=2, cpus_per_node=1) as client,
     ):
         port = client["RAY_ADDRESS"].rpartition(":")[2]
@@ -44,7 +59,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reproduced]
         for command in commands:
             command.wait().expect_success()
         until(lambda: not complete.processes() + again.processes(), "the last couriers end", 30.0)
-        yield Reproduced(complete, again, nodes)
+    return nodes
 
 
 @pytest.fixture(scope="session")

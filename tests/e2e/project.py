@@ -144,7 +144,7 @@ def fresh_project(root: Path) -> Iterator[Project]:
         if (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, root / name)
-    with _opened(root) as project:
+    with opened_project(root) as project:
         preset = yaml.safe_load((ROOT / "presets/digits.yaml").read_text())
         project.write_params(merged(preset, TINY))
         _git(root, "init", "-q")
@@ -159,12 +159,13 @@ def copied_project(source: Project, root: Path, *, leave_out: Iterable[str]) -> 
     shutil.copytree(source.root, root, dirs_exist_ok=True, symlinks=True)
     for name in leave_out:
         shutil.rmtree(root / name, ignore_errors=True)
-    with _opened(root) as project:
+    with opened_project(root) as project:
         yield project
 
 
 @contextmanager
-def _opened(root: Path) -> Iterator[Project]:
+def opened_project(root: Path) -> Iterator[Project]:
+    """A project that is there; its processes and temporary files end with the context."""
     project = Project(root, Path(tempfile.mkdtemp(prefix="e-")))
     try:
         yield project

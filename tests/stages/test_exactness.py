@@ -31,14 +31,22 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "fp32": {},
     "bf16_ema_best": {"amp": "bf16", "ema_decay": 0.9, "keep": "best"},
     "adamw_accumulate_clip": {
-        "optimizer": {"name": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.05},
+        "optimizer": {"name": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.05, "lr_factors": {}},
         "accumulate": 2,
         "grad_clip": 1.0,
     },
     "exact_elastic_cutmix": {
         "exact_elastic": True,
         "ema_decay": 0.9,
-        "augment": {"flip": 0.5, "crop_padding": 1, "cutout": 0, "mixup": 0.0, "cutmix": 1.0},
+        "augment": {
+            "flip": "alternating",
+            "crop_padding": 1,
+            "crop_fill": "mirror",
+            "cutout": 0,
+            "erase": 0.0,
+            "mixup": 0.0,
+            "cutmix": 1.0,
+        },
     },
 }
 DISTIL = {"distil": {"temperature": 2.0, "weight": 0.5}, "amp": "bf16"}

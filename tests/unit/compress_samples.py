@@ -21,7 +21,7 @@ from pipeline.tasks.task import make_task
 SIZE = 8
 CLASSES = ["left", "right", "top"]
 ROWS = {"train": 96, "val": 48, "test": 60}
-TASK = make_task(TaskParams(name="classification", label_smoothing=0.0))
+TASK = make_task(TaskParams(name="classification", label_smoothing=0.0, class_weights="none"))
 
 
 def prune_params(**changes: Any) -> PruneParams:
@@ -84,7 +84,14 @@ def prepared_data(folder: Path, seed: int = 0) -> Path:
 def spec_of(name: str, width: int | None = 8, size: int = SIZE, num_classes: int = len(CLASSES)) -> ModelSpec:
     return ModelSpec(
         architecture=Architecture(
-            name=name, width=width, dropout=0.0, num_classes=num_classes, channels=3, image_height=size, image_width=size
+            name=name,
+            width=width,
+            dropout=0.0,
+            stochastic_depth=0.0,
+            num_classes=num_classes,
+            channels=3,
+            image_height=size,
+            image_width=size,
         ),
         classes=(CLASSES if num_classes == len(CLASSES) else [str(label) for label in range(num_classes)]),
         mean=[0.4, 0.4, 0.4],

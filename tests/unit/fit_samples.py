@@ -15,22 +15,32 @@ ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {
     "epochs": 3,
     "global_batch_size": 64,
+    "sampling": "shuffle",
     "accumulate": 1,
-    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005},
+    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005, "lr_factors": {}},
     "schedule": {"name": "cosine", "warmup": 0.1, "final": 0.0},
     "amp": "off",
     "exact_elastic": False,
     "channels_last": True,
     "grad_clip": None,
     "ema_decay": None,
-    "augment": {"flip": 0.0, "crop_padding": 0, "cutout": 2, "mixup": 0.0, "cutmix": 0.0},
+    "augment": {
+        "flip": "none",
+        "crop_padding": 0,
+        "crop_fill": "black",
+        "cutout": 2,
+        "erase": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+    },
     "keep": "last",
     "patience": None,
+    "frozen": [],
     "distil": None,
     "seed": 0,
 }
-MLP = ModelParams(name="mlp", width=32, dropout=0.1)
-CONVOLUTIONS = ModelParams(name="vgg11", width=4, dropout=0.1)
+MLP = ModelParams(name="mlp", width=32, dropout=0.1, stochastic_depth=0.0)
+CONVOLUTIONS = ModelParams(name="vgg11", width=4, dropout=0.1, stochastic_depth=0.0)
 """Small, but with batch norm, whose statistics the ranks share."""
 
 
@@ -46,7 +56,7 @@ def job(data: Path, run_dir: Path, *, model: ModelParams = MLP, checkpoint_s: fl
         initial=None,
         teacher=None,
         params=FitParams.model_validate(BASE | changes),
-        task=TaskParams(name="classification", label_smoothing=0.1),
+        task=TaskParams(name="classification", label_smoothing=0.1, class_weights="none"),
         data=data,
         run_dir=run_dir,
         journal=run_dir / "journal.jsonl",

@@ -1,15 +1,19 @@
 """Whole-batch augmentation against a plain loop over pixels, and normalisation against its formula."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.data.augment import Draws, augment, draw, normalise, uniform
+from pipeline.data.augment import Draws, augment, draw, normalise
 from pipeline.data.params import AugmentParams
+from pipeline.data.streams import stream_seed, uniform
 
-EVERYTHING = AugmentParams(flip=0.5, crop_padding=2, cutout=3, mixup=0.0, cutmix=0.0)
+EVERYTHING = AugmentParams(flip="random", crop_padding=2, crop_fill="black", cutout=3, erase=0.0, mixup=0.0, cutmix=0.0)
+OFF = AugmentParams(flip="none", crop_padding=0, crop_fill="black", cutout=0, erase=0.0, mixup=0.0, cutmix=0.0)
 
 
 def batch(num_images: int = 6, channels: int = 3, height: int = 5, width: int = 7) -> Tensor:
@@ -18,8 +22,8 @@ def batch(num_images: int = 6, channels: int = 3, height: int = 5, width: int = 
     return images.permute(0, 3, 1, 2)
 
 
-def drawn(num_images: int, params: AugmentParams, seed: int = 0) -> Draws:
-    return draw(torch.arange(num_images), params, seed)
+def drawn(num_images: int, params: AugmentParams, seed: int = 0, epoch: int = 0) -> Draws:
+    return draw(torch.arange(num_images), params, seed, epoch)
 
 
 def slowly(images_BCHW: Tensor, draws: Draws) -> Tensor:
@@ -48,18 +52,58 @@ def test_gather_equals_the_plain_loop(num_images: int, channels: int, height: in
     assert augment(images, draws).equal(slowly(images, draws))
 
 
+def test_what_a_shift_uncovers_can_be_the_image_mirrored() -> None:
+    images = batch(4, 3, 6, 7)
+    shift = torch.tensor([-2, 0, 1, 2])
+    draws = Draws(shift, shift.flip(0), torch.tensor([False, True, False, True]), None, None, mirrored=True)
+    padded = torch.nn.functional.pad(images.float(), (2, 2, 2, 2), mode="reflect").to(torch.uint8)
+    for b, found in enumerate(augment(images, draws)):
+        source = padded[b].flip(2) if draws.flip is not None and draws.flip[b] else padded[b]
+        dx = int(shift.flip(0)[b]) * (-1 if draws.flip is not None and draws.flip[b] else 1)
+        assert found.equal(source[:, 2 + shift[b] : 8 + shift[b], 2 + dx : 9 + dx])
+
+
+def test_alternating_flips_show_every_other_side() -> None:
+    params = OFF.model_copy(update={"flip": "alternating"})
+    flips = [drawn(1000, params, seed=3, epoch=epoch).flip for epoch in range(4)]
+    assert all(flip is not None for flip in flips)
+    assert flips[0].double().mean().item() == pytest.approx(0.5, abs=0.05)  # type: ignore[union-attr]
+    for before, after in itertools.pairwise(flips):
+        assert (before ^ after).all()  # type: ignore[operator]
+
+
+def test_erased_rectangles_have_the_areas_and_ratios_of_the_paper() -> None:
+    params = OFF.model_copy(update={"erase": 0.25})
+    draws = drawn(20_000, params)
+    assert draws.cut_h is not None
+    assert draws.cut_w is not None
+    chosen = draws.cut_h > 0
+    assert chosen.double().mean().item() == pytest.approx(0.25, abs=0.01)
+    area, ratio = draws.cut_h[chosen] * draws.cut_w[chosen], draws.cut_h[chosen] / draws.cut_w[chosen]
+    assert 0.0199 < area.min() < 0.021
+    assert 0.32 < area.max() < 0.3301
+    assert 0.2999 < ratio.min() < 0.31
+    assert 3.2 < ratio.max() < 3.334
+    found = augment(torch.full((400, 3, 20, 30), 9, dtype=torch.uint8), drawn(400, params))
+    black = (found == 0).double().mean(dim=(1, 2, 3))
+    assert black[draws.cut_h[:400] == 0].max() == 0
+    expected = (draws.cut_h * draws.cut_w)[:400]
+    assert (black <= expected * 1.35 + 0.01).all(), "no more than the rectangle, a part of which may fall outside"
+    assert black.sum() > 0.6 * expected.sum()
+
+
 def test_all_off_returns_the_input_itself() -> None:
     images = batch()
-    assert augment(images, drawn(6, AugmentParams(flip=0.0, crop_padding=0, cutout=0, mixup=0.0, cutmix=0.0))) is images
+    assert augment(images, drawn(6, OFF)) is images
 
 
 def test_zero_shift_is_the_identity() -> None:
     images, zero = batch(), torch.zeros(6, dtype=torch.int64)
-    assert augment(images, Draws(zero, zero, None, None, None, 0)).equal(images)
+    assert augment(images, Draws(zero, zero, None, None, None)).equal(images)
 
 
-def test_certain_flip_turns_every_image_and_twice_gives_it_back() -> None:
-    images, draws = batch(), drawn(6, AugmentParams(flip=1.0, crop_padding=0, cutout=0, mixup=0.0, cutmix=0.0))
+def test_a_flip_turns_an_image_and_twice_gives_it_back() -> None:
+    images, draws = batch(), Draws(None, None, torch.ones(6, dtype=torch.bool), None, None)
     flipped = augment(images, draws)
     assert flipped.equal(images.flip(3))
     assert augment(flipped, draws).equal(images)
@@ -81,7 +125,7 @@ def test_images_in_ordinary_strides_give_the_same() -> None:
 
 def test_an_image_is_changed_alike_in_any_batch() -> None:
     samples = torch.tensor([7, 3, 11, 2**40])
-    whole, alone = draw(samples, EVERYTHING, 5), draw(samples[2:3], EVERYTHING, 5)
+    whole, alone = draw(samples, EVERYTHING, 5, 1), draw(samples[2:3], EVERYTHING, 5, 1)
     for all_of_it, one in zip(whole[:5], alone[:5], strict=True):
         assert all_of_it is not None
         assert one is not None
@@ -114,7 +158,7 @@ def test_draws_repeat_with_the_seed_and_follow_the_stated_streams() -> None:
     draws, again, other = drawn(50, EVERYTHING, 1), drawn(50, EVERYTHING, 1), drawn(50, EVERYTHING, 2)
     assert augment(batch(50), draws).equal(augment(batch(50), again))
     assert not augment(batch(50), draws).equal(augment(batch(50), other))
-    numbers = [uniform(torch.arange(50), 1, stream) for stream in range(5)]
+    numbers = [uniform(torch.arange(50), stream_seed("augment", 1, 0), stream) for stream in range(5)]
     expected = [*((numbers[n] * 5).long() - 2 for n in (0, 1)), numbers[2] < 0.5, *numbers[3:]]
     assert all(tensor is not None and tensor.equal(wanted) for tensor, wanted in zip(draws[:5], expected, strict=True))
 

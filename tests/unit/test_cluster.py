@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cluster import _cause, _check_room, _device
+from pipeline.cluster import _cause
 from pipeline.errors import TrainingError
-from pipeline.resources import Resources
+from pipeline.resources import Resources, place
 from pipeline.train.progress import ProgressWriter, render, shown
 
 
@@ -30,16 +30,36 @@ def test_what_cannot_be_placed_is_said_with_what_the_cluster_has() -> None:
     with pytest.raises(
         TrainingError, match=r"2 workers need 4 CPUs, but the cluster at 10.0.0.1:6379 has 3; lower resources.workers"
     ):
-        _check_room(resources(), "cpu", {"CPU": 3.0}, "10.0.0.1:6379")
+        place(resources(), [{"CPU": 2.0}, {"CPU": 1.0}], 128, "10.0.0.1:6379")
     with pytest.raises(TrainingError, match="2 workers need 2 GPUs, but the cluster at this machine has 0"):
-        _check_room(resources(device="cuda"), "cuda", {"CPU": 8.0}, None)
-    _check_room(resources(), "cpu", {"CPU": 4.0}, None)
+        place(resources(device="cuda"), [{"CPU": 8.0}], 128, "this machine")
+    assert place(resources(), [{"CPU": 4.0}], 128, "here") == (2, 2, "cpu")
 
 
 def test_auto_takes_gpus_where_each_worker_can_have_one() -> None:
-    assert _device(resources(), {"GPU": 1.0}) == "cpu"
-    assert _device(resources(), {"GPU": 2.0}) == "cuda"
-    assert _device(resources(device="cpu"), {"GPU": 2.0}) == "cpu"
+    node = {"CPU": 4.0}
+    assert place(resources(), [node | {"GPU": 1.0}], 128, "here").device == "cpu"
+    assert place(resources(), [node | {"GPU": 2.0}], 128, "here").device == "cuda"
+    assert place(resources(device="cpu"), [node | {"GPU": 2.0}], 128, "here").device == "cpu"
+    assert place(resources(workers="auto"), [node | {"GPU": 1.0}], 128, "here") == (1, 2, "cuda")
+
+
+@pytest.mark.parametrize(
+    ("threads", "cpus", "batch", "expected"),
+    [
+        ("auto", [4], 256, (4, 1, "cpu")),
+        ("auto", [4], 64, (2, 2, "cpu")),  # 32 images each
+        ("auto", [4], 16, (1, 4, "cpu")),
+        (2, [4], 256, (2, 2, "cpu")),
+        ("auto", [4, 4], 128, (4, 2, "cpu")),
+        ("auto", [8, 4], 512, (12, 1, "cpu")),
+    ],
+)
+def test_auto_is_one_thread_each_while_batches_last(
+    threads: int | str, cpus: list[int], batch: int, expected: tuple[int, int, str]
+) -> None:
+    nodes = [{"CPU": float(number)} for number in cpus]
+    assert place(resources(workers="auto", threads_per_worker=threads), nodes, batch, "here") == expected
 
 
 def test_a_failure_is_told_by_its_last_line() -> None:

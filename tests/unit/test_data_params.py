@@ -45,6 +45,6 @@ def test_unknown_key_names_the_nearest() -> None:
         parse(shard_row=3)
 
 
-def test_flip_is_a_probability() -> None:
-    with pytest.raises(ParamsError, match=r"augment\.flip is 1\.5"):
-        parse_section("augment", {"flip": 1.5, "crop_padding": 0, "cutout": 0}, AugmentParams)
+def test_flip_is_one_of_its_words() -> None:
+    with pytest.raises(ParamsError, match=r"augment\.flip is 'often'"):
+        parse_section("augment", {"flip": "often", "crop_padding": 0, "cutout": 0}, AugmentParams)

@@ -30,7 +30,9 @@ DETERMINISTIC = ("metrics", "reliability", "confusion", "classes")
 
 def evaluate_params() -> EvaluateParams:
     latency = LatencyParams(warmup=1, repeats=20, threads=1)
-    return EvaluateParams(batch_size=16, parity_images=10, calibration_bins=5, worst_images=9, latency=latency)
+    return EvaluateParams(
+        batch_size=16, parity_images=10, calibration_bins=5, worst_images=9, tta="flip_shift", latency=latency
+    )
 
 
 def outs_in(folder: Path) -> Outs:
@@ -87,6 +89,17 @@ def test_metrics_are_those_of_the_deployed_file(variants: Variants) -> None:
     assert metrics["loss"] == pytest.approx(log_loss(labels, softmax(logits)), rel=1e-5)
     recalls = [(logits.argmax(axis=1)[labels == label] == label).mean() for label in range(len(CLASSES))]
     assert metrics["worst_class_recall"] == min(recalls)
+
+
+def test_tta_is_the_mean_answer_to_moved_and_mirrored_images(variants: Variants) -> None:
+    """The formula with torch's padding: half for the image, a quarter for each shift by a pixel, mirror images the same."""
+    test = Split.open(variants.data, "test")
+    images = test.images(torch.arange(len(test)))
+    padded = torch.nn.functional.pad(images.float(), (1, 1, 1, 1), mode="reflect")
+    moved = [(0.5, images.float()), (0.25, padded[:, :, 2:, 2:]), (0.25, padded[:, :, :-2, :-2])]
+    model = OnnxModel(variants.outs.exported / "model.onnx", threads=1)
+    mean = sum(share * (model.logits(x.numpy()) + model.logits(x.flip(3).numpy())) / 2 for share, x in moved)
+    assert loaded(variants.outs.metrics)["top1_tta"] == (np.asarray(mean).argmax(axis=1) == test.labels.numpy()).mean()
 
 
 def test_metrics_hold_cost_and_parity(variants: Variants) -> None:

@@ -12,6 +12,7 @@ import torch
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import read_spec
+from pipeline.models.weights import load_model
 from pipeline.report import read_journal
 from pipeline.train.checkpoint import Store
 from pipeline.train.collect import collect_result
@@ -19,7 +20,7 @@ from pipeline.train.job import Job, tuned_spec
 from pipeline.train.loop import fit
 from pipeline.train.run import Run
 from pipeline.train.validate import validate
-from tests.unit.fit_samples import BASE, job, prepared_digits
+from tests.unit.fit_samples import BASE, CONVOLUTIONS, job, prepared_digits
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +49,6 @@ def test_it_learns_and_leaves_a_model_with_its_history(data: Path, tmp_path: Pat
     assert read_spec(tmp_path / "model").provenance["placement"] == "1 workers x 1 threads on cpu"
 
 
-CONFIGS = {
-    "plain": {},
-    "bf16_ema_best": {"amp": "bf16", "ema_decay": 0.9, "keep": "best"},
-    "adamw_accumulate_clip": {
-        "optimizer": {"name": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.05},
-        "accumulate": 2,
-        "grad_clip": 1.0,
-    },
-}
-
-
 def killed_in(the_job: Job, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run until the validation of an epoch, and die there: its steps are done and its checkpoint is not."""
 
@@ -74,10 +64,8 @@ def killed_in(the_job: Job, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None
     torch.manual_seed(99)  # a new process starts from another random state
 
 
-@pytest.mark.parametrize("changes", CONFIGS.values(), ids=list(CONFIGS))
-def test_killed_in_every_epoch_it_ends_in_the_same_bits(
-    data: Path, tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_in_every_epoch_it_ends_in_the_same_bits(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: dict[str, Any] = {"amp": "bf16", "ema_decay": 0.9, "keep": "best"}
     expected = run(job(data, tmp_path / "undisturbed", **changes), tmp_path / "a")
     disturbed = job(data, tmp_path / "disturbed", **changes)
     for epoch in (1, 2, 3):
@@ -100,6 +88,28 @@ def test_a_damaged_newest_checkpoint_costs_an_epoch_not_the_result(data: Path, t
     assert run(the_job, tmp_path / "b") == expected
 
 
+def test_frozen_modules_keep_weights_and_statistics(data: Path, tmp_path: Path) -> None:
+    run(job(data, tmp_path / "first", model=CONVOLUTIONS, epochs=1), tmp_path / "a")
+    further = job(data, tmp_path / "second", model=CONVOLUTIONS, epochs=1, frozen=["stages.0", "stages.1.0.norm"])
+    run(further.model_copy(update={"initial": tmp_path / "a"}), tmp_path / "b")
+    before, after = (load_model(tmp_path / name)[1].state_dict() for name in ("a", "b"))
+    changed = {name for name, tensor in before.items() if not tensor.equal(after[name])}
+    kept = {name for name in before if name.startswith(("stages.0.", "stages.1.0.norm."))}
+    assert changed == set(before) - kept
+
+
+@pytest.mark.parametrize(
+    ("frozen", "says"),
+    [
+        (["stages.9"], r"frozen: the network has no module 'stages\.9'; did you mean 'stages\.\d'"),
+        (["stages", "head"], "frozen: stages, head leave nothing to train"),
+    ],
+)
+def test_what_cannot_be_frozen_is_refused(data: Path, tmp_path: Path, frozen: list[str], says: str) -> None:
+    with pytest.raises(TrainingError, match=says):
+        fit(job(data, tmp_path / "run", model=CONVOLUTIONS, frozen=frozen), "cpu", 1)
+
+
 def test_threads_and_seed_are_what_the_bits_hang_on(data: Path, tmp_path: Path) -> None:
     first = run(job(data, tmp_path / "1"), tmp_path / "a")
     assert first == run(job(data, tmp_path / "2"), tmp_path / "b")
@@ -116,7 +126,7 @@ def test_best_weights_are_kept_when_later_ones_are_worse(data: Path, tmp_path: P
 
 
 def test_patience_ends_a_run_that_stands_still(data: Path, tmp_path: Path) -> None:
-    still: dict[str, Any] = {"optimizer": {"name": "sgd", "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0}}
+    still: dict[str, Any] = {"optimizer": {"name": "sgd", "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0, "lr_factors": {}}}
     the_job = job(data, tmp_path / "run", epochs=50, patience=2, **still)
     fit(the_job, "cpu", 1)
     found = Store(tmp_path / "run" / "checkpoints").newest()
@@ -127,7 +137,7 @@ def test_patience_ends_a_run_that_stands_still(data: Path, tmp_path: Path) -> No
 def test_a_diverging_loss_names_the_step_and_keeps_the_weights_before(data: Path, tmp_path: Path) -> None:
     # An MLP's loss overflows to infinity within an epoch at this rate; its first epoch is spent warming up.
     changes: dict[str, Any] = {
-        "optimizer": {"name": "sgd", "lr": 10.0, "momentum": 0.99, "weight_decay": 1.0},
+        "optimizer": {"name": "sgd", "lr": 10.0, "momentum": 0.99, "weight_decay": 1.0, "lr_factors": {}},
         "epochs": 40,
         "schedule": {"name": "cosine", "warmup": 0.9, "final": 0.0},
     }

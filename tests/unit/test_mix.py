@@ -9,17 +9,17 @@ from pipeline.data.params import AugmentParams
 
 
 def params(mixup: float = 0.0, cutmix: float = 0.0) -> AugmentParams:
-    return AugmentParams(flip=0.0, crop_padding=0, cutout=0, mixup=mixup, cutmix=cutmix)
+    return AugmentParams(flip="none", crop_padding=0, crop_fill="black", cutout=0, erase=0.0, mixup=mixup, cutmix=cutmix)
 
 
 def drawn(mixup: float = 0.0, cutmix: float = 0.0, seed: int = 3, rows: int = 20_000) -> Mix:
-    mix = draw_mix(torch.arange(rows), 500, params(mixup, cutmix), seed)
+    mix = draw_mix(torch.arange(rows), 500, params(mixup, cutmix), seed, 0)
     assert mix is not None
     return mix
 
 
 def test_off_is_none() -> None:
-    assert draw_mix(torch.arange(3), 10, params(), 0) is None
+    assert draw_mix(torch.arange(3), 10, params(), 0, 0) is None
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 2.0])
@@ -37,7 +37,7 @@ def test_partners_are_spread_over_the_split_and_differ_with_the_seed() -> None:
 
 
 def test_an_image_is_mixed_alike_in_any_batch() -> None:
-    whole, alone = drawn(cutmix=1.0), draw_mix(torch.tensor([17]), 500, params(cutmix=1.0), 3)
+    whole, alone = drawn(cutmix=1.0), draw_mix(torch.tensor([17]), 500, params(cutmix=1.0), 3, 0)
     assert alone is not None
     for all_of_it, one in zip(whole, alone, strict=True):
         assert all_of_it is not None

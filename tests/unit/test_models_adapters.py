@@ -14,7 +14,14 @@ from pipeline.models.spec import Architecture
 
 
 def architecture(name: str, **changed: Any) -> Architecture:
-    values: dict[str, Any] = {"dropout": 0.0, "num_classes": 5, "channels": 1, "image_height": 32, "image_width": 32}
+    values: dict[str, Any] = {
+        "dropout": 0.0,
+        "stochastic_depth": 0.0,
+        "num_classes": 5,
+        "channels": 1,
+        "image_height": 32,
+        "image_width": 32,
+    }
     return Architecture(name=name, width=None, **values | changed)
 
 

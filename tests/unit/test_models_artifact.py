@@ -21,7 +21,9 @@ from pipeline.models.weights import load_model, save_model
 
 
 def spec_of(name: str = "resnet20", width: int = 4, **changed: Any) -> ModelSpec:
-    architecture = Architecture(name=name, width=width, dropout=0.0, num_classes=3, channels=1, image_height=8, image_width=8)
+    architecture = Architecture(
+        name=name, width=width, dropout=0.0, stochastic_depth=0.0, num_classes=3, channels=1, image_height=8, image_width=8
+    )
     values: dict[str, Any] = {
         "architecture": architecture,
         "classes": ["null", "één", "two"],
@@ -56,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "dense"
 
 
-@pytest.mark.parametrize("name", ["resnet20", "mobilenetv2", "vgg11", "mlp"])
+@pytest.mark.parametrize("name", ["airbench", "resnet20", "mobilenetv2", "vgg11", "mlp"])
 def test_round_trip_is_bit_equal(tmp_path: Path, name: str) -> None:
     spec = spec_of(name, 8)
     model = trained(build(spec.architecture)).to(memory_format=torch.channels_last)

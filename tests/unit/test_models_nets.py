@@ -10,13 +10,27 @@ from torch import nn
 
 from pipeline.errors import ParamsError
 from pipeline.models.build import ADAPTERS, BUILDERS, build
+from pipeline.models.layers import StochasticDepth, num_pools
 from pipeline.models.params import ADAPTED, BUILT_IN, ModelParams
 from pipeline.models.spec import Architecture
-from pipeline.models.vgg import num_pools
 from pipeline.params import parse_section
 
-CIFAR: dict[str, Any] = {"dropout": 0.0, "num_classes": 10, "channels": 3, "image_height": 32, "image_width": 32}
-DIGITS: dict[str, Any] = {"dropout": 0.0, "num_classes": 10, "channels": 1, "image_height": 8, "image_width": 8}
+CIFAR: dict[str, Any] = {
+    "dropout": 0.0,
+    "stochastic_depth": 0.0,
+    "num_classes": 10,
+    "channels": 3,
+    "image_height": 32,
+    "image_width": 32,
+}
+DIGITS: dict[str, Any] = {
+    "dropout": 0.0,
+    "stochastic_depth": 0.0,
+    "num_classes": 10,
+    "channels": 1,
+    "image_height": 8,
+    "image_width": 8,
+}
 
 # Millions of parameters. ResNet-20 to 110: table 6 of arXiv 1512.03385, with 0.002 M for projections.
 # resnet18: 11.17 M as in the common CIFAR variant; MobileNetV2: torchvision's 2,236,682 at ten classes;
@@ -49,15 +63,17 @@ def test_pixels_become_logits(name: str, sizes: dict[str, Any]) -> None:
     logits_BK = model(images_BCHW)
     assert logits_BK.shape == (2, 10)
     logits_BK.sum().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters()), "a layer that the output does not depend on"
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad), (
+        "a layer that the output does not depend on"
+    )
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_every_relu_is_called_once(name: str) -> None:
+def test_every_activation_is_called_once(name: str) -> None:
     model = build(Architecture(name=name, width=4, **DIGITS)).eval()
     calls: dict[nn.Module, int] = {}
     for module in model.modules():
-        if isinstance(module, nn.ReLU | nn.ReLU6):
+        if isinstance(module, nn.ReLU | nn.ReLU6 | nn.GELU):
             module.register_forward_hook(lambda module, *_: calls.update({module: calls.get(module, 0) + 1}))
             calls[module] = 0
     model(torch.rand(1, 1, 8, 8))
@@ -80,14 +96,35 @@ def test_resnet20_shrinks_32_pixels_to_8() -> None:
 
 @pytest.mark.parametrize(("side", "pools"), [(1, 0), (2, 1), (3, 1), (8, 3), (28, 4), (32, 5), (224, 5)])
 def test_vgg_pools_while_a_pixel_is_left(side: int, pools: int) -> None:
-    assert num_pools(side, side + 5) == pools
+    assert num_pools(side, side + 5, 5) == pools
     model = build(Architecture(name="vgg11", width=2, **CIFAR | {"image_height": side, "image_width": side}))
     assert sum(isinstance(module, nn.MaxPool2d) for module in model.modules()) == pools
     assert model.eval()(torch.rand(1, 3, side, side)).shape == (1, 10)
 
 
+@pytest.mark.parametrize(("name", "branches"), [("resnet20", 9), ("mobilenetv2", 17)])
+def test_stochastic_depth_rises_to_the_last_branch_and_keeps_the_mean(name: str, branches: int) -> None:
+    model = build(Architecture(name=name, width=4, **CIFAR | {"stochastic_depth": 0.5}))
+    found = [module for module in model.modules() if isinstance(module, StochasticDepth)]
+    rates = [module.probability for module in found]
+    assert rates == pytest.approx([0.5 * (block + 1) / branches for block in range(branches)])
+    torch.manual_seed(0)
+    branch = torch.ones(4000, 1, 2, 2)
+    kept = found[-1].train()(branch)
+    assert set(kept.unique().tolist()) == {0.0, 2.0}
+    assert kept.mean().item() == pytest.approx(1.0, abs=0.05)
+    assert all(len(image.unique()) == 1 for image in kept[:20]), "an image is skipped whole"
+    assert found[-1].eval()(branch) is branch
+
+
+def test_stochastic_depth_needs_residual_branches() -> None:
+    for name in ("vgg11", "airbench", "mlp"):
+        with pytest.raises(ParamsError, match=f"stochastic_depth is 0.5, but {name} has no residual branches"):
+            build(Architecture(name=name, width=4, **CIFAR | {"stochastic_depth": 0.5}))
+
+
 def test_dropout_stands_before_the_head_only_when_asked_for() -> None:
-    for name in ("resnet20", "vgg11", "mobilenetv2", "mlp"):
+    for name in ("airbench", "resnet20", "vgg11", "mobilenetv2", "mlp"):
         wet = build(Architecture(name=name, width=4, **DIGITS | {"dropout": 0.25}))
         dry = build(Architecture(name=name, width=4, **DIGITS))
         assert [module.p for module in wet.modules() if isinstance(module, nn.Dropout)] == [0.25], name
@@ -122,7 +159,7 @@ def test_names_and_builders_are_the_same_list() -> None:
 )
 def test_wrong_params_are_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ParamsError) as caught:
-        parse_section("model", {"name": "resnet20", "width": 16, "dropout": 0.0} | values, ModelParams)
+        parse_section("model", {"name": "resnet20", "width": 16, "dropout": 0.0, "stochastic_depth": 0.0} | values, ModelParams)
     assert message in str(caught.value)
 
 

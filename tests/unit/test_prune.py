@@ -24,7 +24,7 @@ from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model
 from tests.unit.compress_samples import TASK, network, prepared_data, prune_params, saved, spec_of, trained
 
-NETWORKS = ["resnet20", "vgg11", "mobilenetv2", "mlp"]
+NETWORKS = ["airbench", "resnet20", "vgg11", "mobilenetv2", "mlp"]
 
 
 @pytest.fixture(scope="module")

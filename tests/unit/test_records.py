@@ -34,11 +34,15 @@ def test_a_tail_starts_over_when_a_resumed_run_rewrote_the_journal(tmp_path: Pat
 
 
 def test_params_are_flattened() -> None:
-    nested = {"train": {"epochs": 3, "ema": None, "augment": {"flip": 0.5}}, "model": {"name": "resnet20", "sizes": [1, 2]}}
+    nested = {
+        "train": {"epochs": 3, "ema": None, "augment": {"cutout": 8}, "rates": {"*.bias": 2}},
+        "model": {"name": "resnet20", "sizes": [1, 2]},
+    }
     assert flatten(nested) == {
         "train.epochs": "3",
         "train.ema": "null",
-        "train.augment.flip": "0.5",
+        "train.augment.cutout": "8",
+        "train.rates": '{"*.bias": 2}',
         "model.name": "resnet20",
         "model.sizes": "[1, 2]",
     }

@@ -11,13 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
+from pipeline.data.streams import stream_seed
 from pipeline.errors import LockedError, TrainingError
 from pipeline.files import locked
 from pipeline.tasks.classification import Classification
+from pipeline.tasks.params import TaskParams
+from pipeline.tasks.task import make_task
 from pipeline.train.checkpoint import Store
 from pipeline.train.job import run_directory
 from pipeline.train.optim import Ema, lr_factor, make_optimizer
-from pipeline.train.order import check_batches, epoch_batches, mix
+from pipeline.train.order import check_batches, epoch_batches
 from pipeline.train.params import DistilParams, OptimizerParams, ScheduleParams
 from pipeline.train.step import Batch, Recipe, distil, train_step
 
@@ -44,22 +47,44 @@ def test_a_single_step_has_a_rate() -> None:
 
 
 def test_an_epoch_holds_every_row_once_in_even_batches() -> None:
-    batches = epoch_batches(1000, 128, seed=3, epoch=5)
+    batches = epoch_batches(torch.zeros(1000), 128, seed=3, epoch=5)
     assert torch.cat(batches).sort().values.tolist() == list(range(1000))
     assert {len(batch) for batch in batches} == {125}
     assert len(batches) == 8
 
 
+def test_balanced_epochs_show_every_class_as_often_and_its_images_by_turns() -> None:
+    labels = torch.tensor([0] * 70 + [2] * 20 + [3] * 10)
+    rows = torch.cat(epoch_batches(labels, 30, seed=3, epoch=5, sampling="balanced"))
+    assert labels[rows].bincount().tolist() == [34, 0, 33, 33]
+    times = rows.bincount(minlength=100)
+    assert set(times[:70].tolist()) == {0, 1}
+    assert set(times[70:90].tolist()) == {1, 2}
+    assert set(times[90:].tolist()) == {3, 4}
+    assert rows.equal(torch.cat(epoch_batches(labels, 30, seed=3, epoch=5, sampling="balanced")))
+
+
+def test_class_weights_make_every_class_count_the_same() -> None:
+    counts = torch.tensor([70, 20, 10, 0])
+    task = make_task(TaskParams(name="classification", label_smoothing=0.1, class_weights="balanced"), counts)
+    plain = make_task(TaskParams(name="classification", label_smoothing=0.1, class_weights="none"), counts)
+    labels = torch.tensor([0] * 70 + [1] * 20 + [2] * 10)
+    logits = torch.zeros(100, 4)
+    losses = task.loss(logits, labels)
+    assert [losses[labels == label].sum().item() for label in range(3)] == pytest.approx([losses.sum().item() / 3] * 3)
+    assert losses.mean().item() == pytest.approx(plain.loss(logits, labels).mean().item())
+
+
 def test_order_is_a_function_of_seed_and_epoch() -> None:
-    first = torch.cat(epoch_batches(100, 10, seed=1, epoch=0))
-    assert torch.equal(first, torch.cat(epoch_batches(100, 10, seed=1, epoch=0)))
-    assert not torch.equal(first, torch.cat(epoch_batches(100, 10, seed=1, epoch=1)))
-    assert not torch.equal(first, torch.cat(epoch_batches(100, 10, seed=2, epoch=0)))
+    first = torch.cat(epoch_batches(torch.zeros(100), 10, seed=1, epoch=0))
+    assert torch.equal(first, torch.cat(epoch_batches(torch.zeros(100), 10, seed=1, epoch=0)))
+    assert not torch.equal(first, torch.cat(epoch_batches(torch.zeros(100), 10, seed=1, epoch=1)))
+    assert not torch.equal(first, torch.cat(epoch_batches(torch.zeros(100), 10, seed=2, epoch=0)))
 
 
 def test_random_streams_are_the_same_on_every_machine() -> None:
-    assert mix("order", 0, 1) == 8556750900509299915
-    assert len({mix("a", 1), mix("a", 2), mix("b", 1), mix("a", 1, 2)}) == 4
+    assert stream_seed("order", 0, 1) == 8556750900509299915
+    assert len({stream_seed("a", 1), stream_seed("a", 2), stream_seed("b", 1), stream_seed("a", 1, 2)}) == 4
 
 
 @pytest.mark.parametrize(
@@ -80,7 +105,7 @@ def net() -> nn.Sequential:
 
 
 def test_norms_and_biases_do_not_decay() -> None:
-    optimizer = make_optimizer(net(), OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.5))
+    optimizer = make_optimizer(net(), OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.5, lr_factors={}))
     decay = {tuple(p.shape): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decay == {(8, 12): 0.5, (3, 8): 0.5, (8,): 0.0, (3,): 0.0}
 
@@ -113,7 +138,7 @@ def test_a_step_equals_plain_torch(accumulate: int) -> None:
     images = images.flatten(1)
     ours, plain = nn.Linear(12, 3), nn.Linear(12, 3)
     plain.load_state_dict(ours.state_dict())
-    params = OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.01)
+    params = OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.01, lr_factors={})
     optimizer, reference = make_optimizer(ours, params), torch.optim.SGD(plain.parameters(), lr=0.1)
     task = Classification(label_smoothing=0.1)
     for group in reference.param_groups:
