@@ -90,8 +90,9 @@ def make_job(data: Path, model: str, batch: int) -> Job:
     """One epoch of the preset `cifar10`."""
     preset = read_yaml(Path("presets/cifar10.yaml"))
     return Job(
-        spec=dense_spec(ModelParams(name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0), data),
+        spec=dense_spec(ModelParams(name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0, init="random"), data),
         initial=None,
+        init=None,
         teacher=None,
         params=FitParams.model_validate({**preset["train"], "epochs": 1, "global_batch_size": batch, "ema_decay": None}),
         task=TaskParams.model_validate(preset["task"]),

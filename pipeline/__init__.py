@@ -23,6 +23,7 @@ layer 7  driver.py     training as a child process, started again where it dies
          registry/     gates, model versions, aliases
 layer 8  summary.py    the table at the end of the line
          schema.py     every section of params.yaml at once
+         pretrained.py weights to start from, brought to data/init
 layer 9  entry.py      how every stage starts and ends
          cli.py        the command line
 """

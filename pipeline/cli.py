@@ -1,4 +1,4 @@
-"""The command line: `espalier preset | schema | summary | sync | ui`."""
+"""The command line: `espalier preset | init | schema | summary | sync | ui`."""
 
 import argparse
 import filecmp
@@ -40,6 +40,12 @@ def parser() -> argparse.ArgumentParser:
     schema.add_argument("--check", action="store_true", help="write nothing; fail where the file is out of date")
     schema.set_defaults(command=_schema)
 
+    init = commands.add_parser("init", help="bring weights to train from into data/init")
+    init.add_argument(
+        "source", help="pretrained (of model.name), models:/<name>@<alias>, a model folder or a .safetensors file"
+    )
+    init.set_defaults(command=_init)
+
     show = commands.add_parser("summary", help="the table of all variants and the registered versions")
     show.set_defaults(command=lambda _: print(summary(Path())))
 
@@ -66,6 +72,12 @@ def _preset(arguments: argparse.Namespace) -> None:
     check_params(chosen)
     write_atomic(PARAMS, chosen.read_bytes())
     print(f"params.yaml is now the preset {arguments.preset!r}; `make repro` runs what that changes")
+
+
+def _init(arguments: argparse.Namespace) -> None:
+    from pipeline.pretrained import bring  # which imports torch, for seconds that no other command needs
+
+    print(bring(arguments.source, Path()))
 
 
 def _schema(arguments: argparse.Namespace) -> None:

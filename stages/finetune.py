@@ -19,6 +19,7 @@ def main(stage: Stage, report: Reporter) -> None:
         job = Job(
             spec=tuned_spec(read_spec(pruned), "pruned"),
             initial=pruned.absolute(),
+            init=None,
             teacher=stage.dep("artifacts/dense").absolute(),
             params=stage.params("finetune", FitParams),
             task=stage.params("task", TaskParams),

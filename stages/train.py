@@ -3,6 +3,7 @@
 from pipeline.driver import launch
 from pipeline.entry import run
 from pipeline.models.params import ModelParams
+from pipeline.models.spec import WEIGHTS_NAME
 from pipeline.report import Reporter
 from pipeline.resources import Resources
 from pipeline.stage import Stage
@@ -13,12 +14,14 @@ from pipeline.train.params import FitParams
 
 
 def main(stage: Stage, report: Reporter) -> None:
-    data = stage.dep("data/prepared")
+    data, model = stage.dep("data/prepared"), stage.params("model", ModelParams)
+    init = stage.dep("data/init") / WEIGHTS_NAME if model.init == "file" else None
     resources = stage.resources(Resources)
     with run_directory(stage.run_dir) as run_dir:
         job = Job(
-            spec=dense_spec(stage.params("model", ModelParams), data),
+            spec=dense_spec(model, data, init),
             initial=None,
+            init=init.absolute() if init else None,
             teacher=None,
             params=stage.params("train", FitParams),
             task=stage.params("task", TaskParams),

@@ -47,6 +47,7 @@ class DataParams(Section):
 class AugmentParams(Section):
     """Random changes of a training batch; all of them 0 or none leaves it as it is."""
 
+    trivial: bool = Field(description="TrivialAugment: a random operation of random strength per image, before all else")
     flip: Literal["none", "random", "alternating"] = Field(
         description="left-right flips; random: half of the images; alternating: each image every other epoch"
     )

@@ -1,6 +1,6 @@
 """The section `model` of params.yaml."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -24,7 +24,7 @@ ADAPTED = ("timm", "torchvision")
 """Libraries whose own networks are reached as <library>/<name>."""
 
 
-class ModelParams(Section):
+class NetworkParams(Section):
     """Which network to build."""
 
     name: str = Field(
@@ -65,3 +65,11 @@ class ModelParams(Section):
         if "/" not in self.name and self.width is None:
             raise ValueError(f"width is null, but {self.name!r} needs the channels of its first stage, for example `width: 16`")
         return self
+
+
+class ModelParams(NetworkParams):
+    """The network, and what its weights are at the start."""
+
+    init: Literal["random", "file"] = Field(
+        description="what training starts from; file: data/init/weights.safetensors, which `espalier init` brings"
+    )

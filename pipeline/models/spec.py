@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.models.params import ModelParams
+from pipeline.models.params import NetworkParams
 from pipeline.models.plan import KeptChannels
 
 FORMAT: Final = 1
@@ -19,7 +19,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class Architecture(ModelParams):
+class Architecture(NetworkParams):
     """A dense network: the section `model`, with the sizes of its input and output that the data decide."""
 
     num_classes: int = Field(ge=2, description="K, the number of logits")
@@ -30,7 +30,7 @@ class Architecture(ModelParams):
     @property
     def first_width(self) -> int:
         """Channels of a built-in network's first stage."""
-        assert self.width is not None, "ModelParams demands a width of built-in networks"
+        assert self.width is not None, "NetworkParams demands a width of built-in networks"
         return self.width
 
 

@@ -32,11 +32,12 @@ class _Spec(JsonFile):
 
 @dataclass(frozen=True)
 class Export:
-    """One variant as it is deployed."""
+    """One variant as it is deployed, with what can be trained further: torch weights, which an int8 one lacks."""
 
     variant: str
     onnx: Path
     spec_file: Path
+    weights: Path | None
     spec: _Spec
     parity: Parity
 
@@ -98,8 +99,16 @@ def lineage(stage: Stage) -> dict[str, str]:
 
 
 def _read_export(stage: Stage, variant: str) -> Export:
-    exported, spec = stage.dep(f"exported/{variant}"), stage.dep(f"artifacts/{variant}") / "model.json"
-    return Export(variant, exported / "model.onnx", spec, read_json(spec, _Spec), read_json(exported / "parity.json", Parity))
+    exported, artifact = stage.dep(f"exported/{variant}"), stage.dep(f"artifacts/{variant}")
+    spec, weights = artifact / "model.json", artifact / "weights.safetensors"
+    return Export(
+        variant,
+        exported / "model.onnx",
+        spec,
+        weights if weights.exists() else None,
+        read_json(spec, _Spec),
+        read_json(exported / "parity.json", Parity),
+    )
 
 
 def _git(root: Path, *arguments: str) -> str | None:

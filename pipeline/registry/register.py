@@ -195,7 +195,7 @@ class _Registrar:
 
 
 def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
-    """Write `folder`/model: ONNX file, model.json, card and serving code; no pickle, no path of this machine."""
+    """Write `folder`/model: ONNX file, torch weights, model.json, card and serving code; no pickle, no path of this machine."""
     import mlflow
     import numpy as np
     from mlflow.models import Model, ModelSignature
@@ -212,7 +212,8 @@ def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
             "onnx": str(export.onnx.absolute()),
             "spec": str(export.spec_file.absolute()),
             "card": str(folder / "README.md"),
-        },
+        }
+        | ({"weights": str(export.weights.absolute())} if export.weights else {}),
         signature=ModelSignature(Schema([TensorSpec(np.dtype("uint8"), (-1, *shape))]), outputs),
         input_example=(np.arange(np.prod(shape)) % 256).astype(np.uint8).reshape(1, *shape),
         pip_requirements=[f"{package}=={installed(package)}" for package in ("numpy", "onnxruntime", "pandas")],

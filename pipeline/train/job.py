@@ -8,11 +8,14 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.data.manifest import read_manifest
+from pipeline.errors import ArtifactError
 from pipeline.files import locked, sha256_file
 from pipeline.models.params import ModelParams
 from pipeline.models.spec import Architecture, ModelSpec
 from pipeline.tasks.params import TaskParams
 from pipeline.train.params import FitParams
+
+INIT_FOLDER = "data/init"
 
 
 class Job(BaseModel):
@@ -23,7 +26,9 @@ class Job(BaseModel):
     spec: ModelSpec
     """The network to train and what it was made from."""
     initial: Path | None
-    """Model folder to start from; None starts from random weights."""
+    """Model folder to start from; None starts from `init`, and without it from random weights."""
+    init: Path | None
+    """safetensors file, as data/init holds it."""
     teacher: Path | None
     """Model folder to distil from; needed where params.distil is set."""
     params: FitParams
@@ -35,12 +40,17 @@ class Job(BaseModel):
     """Seconds between two checkpoints; it decides no result."""
 
 
-def dense_spec(params: ModelParams, data: Path) -> ModelSpec:
-    """The untrained dense network for prepared data. Raises DataError for a folder that is not prepared data."""
+def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> ModelSpec:
+    """The untrained dense network for prepared data, `init` being the file with its weights at the start, if not random.
+
+    Raises DataError for a folder that is not prepared data, ArtifactError for a missing file.
+    """
     manifest = read_manifest(data)
+    if init is not None and not init.exists():
+        raise ArtifactError(f"model.init is file, but there is no {init}; bring one with `espalier init`")
     return ModelSpec(
         architecture=Architecture(
-            **params.model_dump(),
+            **params.model_dump(exclude={"init"}),
             num_classes=len(manifest.classes),
             channels=manifest.channels,
             image_height=manifest.height,
@@ -50,7 +60,7 @@ def dense_spec(params: ModelParams, data: Path) -> ModelSpec:
         mean=manifest.mean,
         std=manifest.std,
         plan={},
-        ancestors={"data": sha256_file(data / "manifest.json")},
+        ancestors={"data": sha256_file(data / "manifest.json")} | ({"init": sha256_file(init)} if init else {}),
         provenance={},
     )
 

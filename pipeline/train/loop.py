@@ -12,6 +12,7 @@ from pipeline import dist
 from pipeline.data.augment import augment, draw, normalise
 from pipeline.data.mix import draw_mix, mixed
 from pipeline.data.streams import stream_seed
+from pipeline.data.trivial import draw_trivial, trivial
 from pipeline.errors import TrainingError
 from pipeline.files import locked
 from pipeline.resources import Device
@@ -21,7 +22,7 @@ from pipeline.train.optim import lr_factor, set_lr
 from pipeline.train.order import epoch_batches
 from pipeline.train.progress import ProgressWriter
 from pipeline.train.result import save_result
-from pipeline.train.run import Run, layout, open_run, prepare_torch
+from pipeline.train.run import Run, check_origin, layout, open_run, origin, prepare_torch
 from pipeline.train.step import Batch, backward, train_step, update
 from pipeline.train.validate import validate
 
@@ -52,10 +53,16 @@ def fit(job: Job, device: Device, threads: int) -> None:
 
 
 def resume(run: Run, placement: str) -> None:
-    """Go on from the newest checkpoint that verifies; without one, from the start. Notes where the run goes on."""
+    """Go on from the newest checkpoint that verifies; without one, from the start. Notes where the run goes on.
+
+    Raises TrainingError for a checkpoint of other inputs or of another torch, with which the run would end in weights that
+    neither would give alone.
+    """
     found = run.store.newest()
     if found:
-        run.state.restore(*found)
+        tensors, values = found
+        check_origin(values.pop("origin"), origin(run.job), run.store.folder)
+        run.state.restore(tensors, values)
     progress = run.state.progress
     run.reporter.rewind(progress.step)
     if placement not in progress.placements:
@@ -129,8 +136,10 @@ def make_batch(run: Run, rows: Tensor) -> Batch:
 
 def _augmented(run: Run, rows: Tensor) -> Tensor:
     params = run.job.params
-    draws = draw(rows, params.augment, params.seed, run.state.progress.epoch)
-    return normalise(augment(run.train.images(rows).to(run.device), draws), run.mean, run.std)
+    epoch, images = run.state.progress.epoch, run.train.images(rows).to(run.device)
+    if params.augment.trivial:
+        images = trivial(images, draw_trivial(rows, params.seed, epoch))
+    return normalise(augment(images, draw(rows, params.augment, params.seed, epoch)), run.mean, run.std)
 
 
 def record(run: Run, loss: float, metrics: dict[str, float]) -> None:
@@ -155,7 +164,7 @@ def checkpoint(run: Run) -> None:
     check_finite(run)
     losses = dist.gather(run.state.loss_sum)
     if dist.rank() == 0:
-        run.saver.save(run.state.progress.step, run.state.tensors(losses), run.state.values())
+        run.saver.save(run.state.progress.step, run.state.tensors(losses), run.state.values() | {"origin": origin(run.job)})
     run.saver.plan(run.state.progress.step)
 
 

@@ -4,6 +4,7 @@ import copy
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,9 @@ from pipeline import dist
 from pipeline.data.augment import normalise
 from pipeline.data.reader import Split
 from pipeline.errors import TrainingError
+from pipeline.files import sha256_json
 from pipeline.models.build import rebuild
+from pipeline.models.initial import fill, read_tensors
 from pipeline.models.weights import load_model
 from pipeline.models.whitening import fit_whitening
 from pipeline.params import nearest
@@ -118,9 +121,30 @@ def open_run(job: Job, device: Device) -> Run:
 
 def _new_model(job: Job, train: Split) -> nn.Module:
     model = rebuild(job.spec)
+    if job.init:
+        fill(model, read_tensors(job.init), str(job.init))
+        return model
     first = torch.arange(min(len(train), WHITENED_IMAGES))
     fit_whitening(model, normalise(train.images(first), torch.tensor(job.spec.mean), torch.tensor(job.spec.std)))
     return model
+
+
+def origin(job: Job) -> dict[str, str]:
+    """What a checkpoint must have in common with the run that goes on from it; the number of workers may change."""
+    inputs = {"spec": job.spec.model_dump(), "params": job.params.model_dump(), "task": job.task.model_dump()}
+    return {"inputs": sha256_json(inputs), "torch": torch.__version__}
+
+
+def check_origin(found: dict[str, str], expected: dict[str, str], folder: Path) -> None:
+    """Raises TrainingError that says what differs."""
+    cure = f"remove {folder} to train from the start"
+    if found["inputs"] != expected["inputs"]:
+        raise TrainingError(f"the checkpoints in {folder} were made from other inputs; {cure}")
+    if found["torch"] != expected["torch"]:
+        raise TrainingError(
+            f"the checkpoints in {folder} were made with torch {found['torch']}, and this is {expected['torch']}; "
+            f"install that version to go on from them, or {cure}"
+        )
 
 
 def freeze(model: nn.Module, names: list[str]) -> None:

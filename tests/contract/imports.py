@@ -38,6 +38,7 @@ LAYERS = {
     "registry": 7,
     "summary": 8,
     "schema": 8,
+    "pretrained": 8,
     "entry": 9,
     "cli": 9,
 }
@@ -45,7 +46,12 @@ LAYERS = {
 
 DOORS = {
     "ray": {"pipeline/cluster.py"},
-    "mlflow": {"pipeline/tracking/store.py", "pipeline/registry/register.py", "pipeline/registry/serving_model.py"},
+    "mlflow": {
+        "pipeline/tracking/store.py",
+        "pipeline/registry/register.py",
+        "pipeline/registry/serving_model.py",
+        "pipeline/registry/weights.py",
+    },
     "dvc": {"pipeline/cli.py"},
     "pyarrow": {"pipeline/data/"},
 }

@@ -35,10 +35,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "accumulate": 2,
         "grad_clip": 1.0,
     },
-    "exact_elastic_cutmix": {
+    "exact_elastic_muon_cutmix": {
         "exact_elastic": True,
+        "sampling": "balanced",
+        "optimizer": {"name": "muon", "lr": 0.05, "momentum": 0.6, "weight_decay": 0.05, "lr_factors": {"head.*": 0.5}},
         "ema_decay": 0.9,
         "augment": {
+            "trivial": True,
             "flip": "alternating",
             "crop_padding": 1,
             "crop_fill": "mirror",

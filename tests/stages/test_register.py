@@ -12,10 +12,13 @@ import mlflow
 import numpy as np
 import onnxruntime
 import pytest
+import safetensors.torch
+import torch
 
-from pipeline.errors import ArtifactError, GateError, UnreachableError
+from pipeline.errors import ArtifactError, EspalierError, GateError, UnreachableError
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import Registration, register, registered_versions
+from pipeline.registry.weights import registered_weights
 from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tracking import delivery
@@ -87,6 +90,19 @@ def test_a_passing_candidate_is_registered_with_its_ancestors(root: Path) -> Non
     assert verdict["candidate"] == "quantized"
     assert all(gate["passed"] for gate in verdict["gates"].values())
     assert "@champion" in summary(root)
+
+
+def test_registered_weights_can_be_trained_from(root: Path) -> None:
+    tensors = {"head.weight": torch.arange(6.0).view(2, 3)}
+    safetensors.torch.save_file(tensors, root / "artifacts/dense/weights.safetensors")
+    register_now(root)
+    found = registered_weights("models:/tiny@dense", root)
+    assert found.keys() == tensors.keys()
+    assert found["head.weight"].equal(tensors["head.weight"])
+    with pytest.raises(ArtifactError, match=r"models:/tiny@champion: holds no weights\.safetensors, because it is int8"):
+        registered_weights("models:/tiny@champion", root)
+    with pytest.raises(EspalierError, match="refuses"):
+        registered_weights("models:/tiny@nobody", root)
 
 
 def test_the_same_models_make_no_second_version(root: Path) -> None:

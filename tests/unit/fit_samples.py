@@ -25,6 +25,7 @@ BASE: dict[str, Any] = {
     "grad_clip": None,
     "ema_decay": None,
     "augment": {
+        "trivial": False,
         "flip": "none",
         "crop_padding": 0,
         "crop_fill": "black",
@@ -39,8 +40,8 @@ BASE: dict[str, Any] = {
     "distil": None,
     "seed": 0,
 }
-MLP = ModelParams(name="mlp", width=32, dropout=0.1, stochastic_depth=0.0)
-CONVOLUTIONS = ModelParams(name="vgg11", width=4, dropout=0.1, stochastic_depth=0.0)
+MLP = ModelParams(name="mlp", width=32, dropout=0.1, stochastic_depth=0.0, init="random")
+CONVOLUTIONS = ModelParams(name="vgg11", width=4, dropout=0.1, stochastic_depth=0.0, init="random")
 """Small, but with batch norm, whose statistics the ranks share."""
 
 
@@ -54,6 +55,7 @@ def job(data: Path, run_dir: Path, *, model: ModelParams = MLP, checkpoint_s: fl
     return Job(
         spec=dense_spec(model, data),
         initial=None,
+        init=None,
         teacher=None,
         params=FitParams.model_validate(BASE | changes),
         task=TaskParams(name="classification", label_smoothing=0.1, class_weights="none"),

@@ -12,8 +12,10 @@ from pipeline.data.augment import Draws, augment, draw, normalise
 from pipeline.data.params import AugmentParams
 from pipeline.data.streams import stream_seed, uniform
 
-EVERYTHING = AugmentParams(flip="random", crop_padding=2, crop_fill="black", cutout=3, erase=0.0, mixup=0.0, cutmix=0.0)
-OFF = AugmentParams(flip="none", crop_padding=0, crop_fill="black", cutout=0, erase=0.0, mixup=0.0, cutmix=0.0)
+EVERYTHING = AugmentParams(
+    trivial=False, flip="random", crop_padding=2, crop_fill="black", cutout=3, erase=0.0, mixup=0.0, cutmix=0.0
+)
+OFF = AugmentParams(trivial=False, flip="none", crop_padding=0, crop_fill="black", cutout=0, erase=0.0, mixup=0.0, cutmix=0.0)
 
 
 def batch(num_images: int = 6, channels: int = 3, height: int = 5, width: int = 7) -> Tensor:

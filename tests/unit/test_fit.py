@@ -1,6 +1,7 @@
 """The loop itself, in one process on a tiny problem: it learns, stops, and resumes without a trace."""
 
 import csv
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,18 @@ def test_a_damaged_newest_checkpoint_costs_an_epoch_not_the_result(data: Path, t
     content[len(content) // 2] ^= 4
     newest.write_bytes(content)
     assert run(the_job, tmp_path / "b") == expected
+
+
+def test_checkpoints_of_other_inputs_or_another_torch_are_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(job(data, tmp_path / "run", epochs=1), "cpu", 1)
+    with pytest.raises(TrainingError, match=r"run/checkpoints were made from other inputs; remove .*run/checkpoints to train"):
+        fit(job(data, tmp_path / "run", epochs=1, seed=1), "cpu", 1)
+    made_with = torch.__version__
+    monkeypatch.setattr(torch, "__version__", "2.0.0")
+    with pytest.raises(TrainingError, match=rf"made with torch {re.escape(made_with)}, and this is 2\.0\.0; install that"):
+        fit(job(data, tmp_path / "run", epochs=1), "cpu", 1)
 
 
 def test_frozen_modules_keep_weights_and_statistics(data: Path, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from pipeline.data.params import AugmentParams
 
 
 def params(mixup: float = 0.0, cutmix: float = 0.0) -> AugmentParams:
-    return AugmentParams(flip="none", crop_padding=0, crop_fill="black", cutout=0, erase=0.0, mixup=mixup, cutmix=cutmix)
+    return AugmentParams(
+        trivial=False, flip="none", crop_padding=0, crop_fill="black", cutout=0, erase=0.0, mixup=mixup, cutmix=cutmix
+    )
 
 
 def drawn(mixup: float = 0.0, cutmix: float = 0.0, seed: int = 3, rows: int = 20_000) -> Mix:

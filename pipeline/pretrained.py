@@ -1,0 +1,76 @@
+"""`espalier init`: bring weights to train from into data/init, once, so that a stage never needs the network.
+
+A stage whose result hangs on what a server holds today could not be repeated; a file that DVC knows by its content can.
+"""
+
+import hashlib
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor
+
+from pipeline.data.params import DataParams
+from pipeline.errors import ArtifactError, ParamsError, UnreachableError
+from pipeline.files import to_json, write_atomic
+from pipeline.models.initial import read_tensors
+from pipeline.models.params import ModelParams
+from pipeline.models.spec import WEIGHTS_NAME
+from pipeline.params import parse_section, read_yaml
+from pipeline.registry.weights import registered_weights
+from pipeline.train.job import INIT_FOLDER
+
+PRETRAINED = "pretrained"
+REGISTERED = "models:/"
+
+
+def bring(source: str, root: Path) -> str:
+    """Fill data/init from `pretrained` (of model.name, by timm or torchvision), models:/<name>@<alias> or a local file.
+
+    Returns what to do next. Raises ParamsError, ArtifactError and UnreachableError, and then leaves data/init as it was.
+    """
+    sections = read_yaml(root / "params.yaml")
+    model, data = parse_section("model", sections["model"], ModelParams), parse_section("data", sections["data"], DataParams)
+    if source == PRETRAINED:
+        tensors, origin = _pretrained(model.name, data.channels), f"{PRETRAINED} {model.name}"
+    elif source.startswith(REGISTERED):
+        tensors, origin = registered_weights(source, root), source
+    else:
+        path = Path(source) / WEIGHTS_NAME if Path(source).is_dir() else Path(source)
+        tensors, origin = read_tensors(path), path.name
+    content = safetensors.torch.save({name: tensor.clone().contiguous() for name, tensor in sorted(tensors.items())})
+    folder = root / INIT_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / WEIGHTS_NAME, content)
+    write_atomic(folder / "origin.json", to_json({"source": origin, "sha256": hashlib.sha256(content).hexdigest()}))
+    millions = sum(tensor.numel() for tensor in tensors.values()) / 1e6
+    return f"{folder / WEIGHTS_NAME}: {millions:.1f} M numbers from {origin}; `model.init: file` trains from them"
+
+
+def _pretrained(name: str, channels: int) -> dict[str, Tensor]:
+    library, _, network = name.partition("/")
+    readers = {"timm": _of_timm, "torchvision": _of_torchvision}
+    if library not in readers:
+        raise ParamsError(f"model.name is {name!r}, and only timm/<name> and torchvision/<name> come with pretrained weights")
+    try:
+        return readers[library](network, channels)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UnreachableError(f"no pretrained weights of {name} could be fetched ({reason})") from error
+
+
+def _of_timm(name: str, channels: int) -> dict[str, Tensor]:
+    """timm sums or repeats the first layer's weights for other channels than three."""
+    import timm
+
+    weights: dict[str, Tensor] = timm.create_model(name, pretrained=True, in_chans=channels).state_dict()
+    return weights
+
+
+def _of_torchvision(name: str, channels: int) -> dict[str, Tensor]:
+    from torchvision import models
+
+    if channels != 3:
+        raise ArtifactError(f"torchvision's weights take 3 channels, but data.channels is {channels}; take timm/<name>")
+    default = models.get_model_weights(name)["DEFAULT"]
+    weights: dict[str, Tensor] = default.get_state_dict(check_hash=True, weights_only=True, progress=False)
+    return weights

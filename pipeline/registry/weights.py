@@ -1,0 +1,31 @@
+"""The weights of a registered version, to train another model from."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from torch import Tensor
+
+from pipeline.errors import ArtifactError
+from pipeline.models.initial import read_tensors
+from pipeline.models.spec import WEIGHTS_NAME
+from pipeline.tracking.store import ENVIRONMENT, mlflow_errors, tracking_uri
+
+
+def registered_weights(uri: str, root: Path) -> dict[str, Tensor]:
+    """Tensors of models:/<name>@<alias> or models:/<name>/<version>.
+
+    Raises ArtifactError where the version holds no torch weights, as an int8 one does not, UnreachableError where MLflow does
+    not answer.
+    """
+    os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri(root))
+    with tempfile.TemporaryDirectory() as folder:
+        with mlflow_errors(tracking_uri(root)):
+            mlflow.artifacts.download_artifacts(uri, dst_path=folder)
+        found = sorted(Path(folder).rglob(WEIGHTS_NAME))
+        if not found:
+            raise ArtifactError(f"{uri}: holds no {WEIGHTS_NAME}, because it is int8; take its parent, or @dense")
+        return read_tensors(found[0])

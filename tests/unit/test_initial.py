@@ -1,0 +1,146 @@
+"""Weights to start from: what fits is taken over, what does not is named, and none is ever unpickled."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+from torch import nn
+
+from pipeline.errors import ArtifactError, ParamsError, UnreachableError
+from pipeline.files import sha256_file
+from pipeline.models.build import build
+from pipeline.models.initial import fill
+from pipeline.models.spec import Architecture
+from pipeline.models.weights import load_model
+from pipeline.pretrained import bring
+from pipeline.train.collect import collect_result
+from pipeline.train.job import dense_spec
+from pipeline.train.loop import fit
+from tests.unit.fit_samples import BASE, CONVOLUTIONS, ROOT, job, prepared_digits
+
+
+def network(**changes: Any) -> nn.Module:
+    torch.manual_seed(changes.pop("seed", 0))
+    sizes = {"num_classes": 10, "channels": 1, "image_height": 8, "image_width": 8}
+    named = {"name": "vgg11", "width": 4, "dropout": 0.0, "stochastic_depth": 0.0}
+    return build(Architecture.model_validate(named | sizes | changes))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    params = yaml.safe_load((ROOT / "presets/digits.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    return tmp_path
+
+
+def name_model(root: Path, name: str, channels: int = 3) -> None:
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["model"] |= {"name": name, "width": None if "/" in name else 16}
+    params["data"]["channels"] = channels
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def test_all_is_taken_over_and_a_head_for_other_classes_stays_random() -> None:
+    source, same, other = network(seed=1), network(seed=2), network(seed=3, num_classes=4)
+    fill(same, source.state_dict(), "x")
+    assert all(tensor.equal(source.state_dict()[name]) for name, tensor in same.state_dict().items())
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    fill(other, source.state_dict(), "x")
+    for name, tensor in other.state_dict().items():
+        assert tensor.equal(before[name] if name.startswith("head.") else source.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": "resnet20"}, r"x: lacks stages\.0\.0\.conv\.weight, .* and \d+ more; it is of another network"),
+        ({"width": 8}, r"x: has in another shape stages\.0\.0\.conv\.weight, "),
+    ],
+)
+def test_another_network_is_refused_with_what_differs(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ArtifactError, match=says):
+        fill(network(), network(**changes).state_dict(), "x")
+
+
+def test_a_file_and_a_model_folder_are_brought_with_their_origin(root: Path) -> None:
+    (root / "elsewhere").mkdir()
+    file = root / "elsewhere" / "weights.safetensors"
+    safetensors.torch.save_file(network().state_dict(), file)
+    said = bring(str(file), root)
+    assert "from weights.safetensors; `model.init: file` trains from them" in said
+    brought = root / "data/init/weights.safetensors"
+    origin = json.loads((root / "data/init/origin.json").read_text())
+    assert origin == {"source": "weights.safetensors", "sha256": sha256_file(brought)}
+    first = brought.read_bytes()
+    bring(str(file.parent), root)
+    assert brought.read_bytes() == first
+
+
+def test_a_pickle_is_refused_and_what_was_there_stays(root: Path) -> None:
+    safetensors.torch.save_file(network().state_dict(), root / "good.safetensors")
+    bring(str(root / "good.safetensors"), root)
+    before = (root / "data/init/weights.safetensors").read_bytes()
+    torch.save(network().state_dict(), root / "bad.safetensors")
+    with pytest.raises(ArtifactError, match=r"bad\.safetensors: not a readable safetensors file"):
+        bring(str(root / "bad.safetensors"), root)
+    with pytest.raises(ArtifactError, match=r"gone\.safetensors: not a readable safetensors file"):
+        bring(str(root / "gone.safetensors"), root)
+    assert (root / "data/init/weights.safetensors").read_bytes() == before
+
+
+def test_torchvisions_weights_come_from_its_cache(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file where torchvision keeps its downloads stands for the download."""
+    from torchvision import models
+
+    monkeypatch.setenv("TORCH_HOME", str(root / "torch"))
+    cached = root / "torch/hub/checkpoints" / models.get_model_weights("squeezenet1_1")["DEFAULT"].url.rpartition("/")[2]
+    cached.parent.mkdir(parents=True)
+    weights = models.get_model("squeezenet1_1").state_dict()
+    torch.save(weights, cached)
+    name_model(root, "torchvision/squeezenet1_1")
+    assert "from pretrained torchvision/squeezenet1_1" in bring("pretrained", root)
+    brought = safetensors.torch.load_file(root / "data/init/weights.safetensors")
+    assert brought.keys() == weights.keys()
+    assert all(tensor.equal(weights[name]) for name, tensor in brought.items())
+
+
+def test_what_has_no_pretrained_weights_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ParamsError, match=r"model\.name is 'resnet20', and only timm/<name> and torchvision/<name> come with"):
+        bring("pretrained", root)
+    name_model(root, "torchvision/squeezenet1_1", channels=1)
+    with pytest.raises(ArtifactError, match=r"torchvision's weights take 3 channels, but data\.channels is 1"):
+        bring("pretrained", root)
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    name_model(root, "timm/resnet18")
+    with pytest.raises(UnreachableError, match=r"no pretrained weights of timm/resnet18 could be fetched \(OSError: no route"):
+        bring("pretrained", root)
+
+
+def test_training_starts_from_the_file_and_says_so_in_the_lineage(tmp_path: Path) -> None:
+    data = prepared_digits(tmp_path)
+    source = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(network(dropout=0.1).state_dict(), source)
+    still = {"optimizer": BASE["optimizer"] | {"lr": 1e-30, "momentum": 0.0}, "epochs": 1}
+    expected = network(dropout=0.1).state_dict()
+    the_job = job(data, tmp_path / "run", model=CONVOLUTIONS, **still)
+    spec = dense_spec(CONVOLUTIONS, data, source)
+    assert spec.ancestors["init"] == sha256_file(source)
+    fit(the_job.model_copy(update={"spec": spec, "init": source}), "cpu", 1)
+    collect_result(the_job, tmp_path / "model", tmp_path / "history.csv")
+    trained = load_model(tmp_path / "model")[1]
+    for name, parameter in trained.named_parameters():
+        torch.testing.assert_close(parameter.detach(), expected[name], atol=1e-20, rtol=0.0)
+
+
+def test_a_missing_file_is_said_before_anything_starts(tmp_path: Path) -> None:
+    data = prepared_digits(tmp_path)
+    with pytest.raises(ArtifactError, match=r"model\.init is file, but there is no .*; bring one with `espalier init`"):
+        dense_spec(CONVOLUTIONS, data, tmp_path / "weights.safetensors")
