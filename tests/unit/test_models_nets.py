@@ -159,7 +159,11 @@ def test_names_and_builders_are_the_same_list() -> None:
 )
 def test_wrong_params_are_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ParamsError) as caught:
-        parse_section("model", {"name": "resnet20", "width": 16, "dropout": 0.0, "stochastic_depth": 0.0} | values, ModelParams)
+        parse_section(
+            "model",
+            {"name": "resnet20", "width": 16, "dropout": 0.0, "stochastic_depth": 0.0, "init": "random"} | values,
+            ModelParams,
+        )
     assert message in str(caught.value)
 
 
