@@ -40,8 +40,9 @@ def main(arguments: argparse.Namespace) -> None:
     print(
         f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, 32x32x3, n = {arguments.rounds}, medians (spread)"
     )
-    print("a: pipeline, bf16; b: plain loop, bf16; c: typical loop, fp32; peak: of bf16 3x3 convolutions on these threads")
-    print(f"{'model':<9} {'batch':>5} {'workers':>7}   a images/s   a/b{'':<14} a/c{'':<12} a of peak")
+    print("a: pipeline, bf16; b: plain loop, bf16; c: typical loop, fp32; e: pipeline with exact_elastic, bf16")
+    print("peak: of bf16 3x3 convolutions on these threads")
+    print(f"{'model':<9} {'batch':>5} {'workers':>7}   a images/s   a/b{'':<18} a/c{'':<14} e/a{'':<14} a of peak")
     with tempfile.TemporaryDirectory() as name:
         data = {model: make_data(Path(name) / model, ROWS[model]) for model in arguments.models}
         for workers in arguments.workers:
@@ -68,21 +69,24 @@ def measure(data: dict[str, Path], batches: list[int], rounds: int) -> None:
 
 
 def measure_row(job: Job, batch: int, rounds: int, threads: int) -> None:
-    a, b, c, fractions = [], [], [], []
+    a, b, c, e, fractions = [], [], [], [], []
+    exact = job.model_copy(update={"params": job.params.model_copy(update={"exact_elastic": True})})
     flops = 2 * MACS_OF_A_STEP * count_macs(rebuild(job.spec), input_shape(job.spec))
     for number in range(rounds + 1):
         ours = pipeline_speed(job, threads, f"{batch}-{number}")
         plain, typical = plain_speed(job, batch), typical_speed(job, batch, TYPICAL_STEPS)
+        elastic = pipeline_speed(exact, threads, f"{batch}-{number}-exact")
         peak = torch.tensor(peak_flops())
         dist.all_reduce(peak)
         if number:  # the first round warms caches and kernels up
             a.append(ours)
             b.append(ours / plain)
             c.append(ours / typical)
+            e.append(elastic / ours)
             fractions.append(ours * flops / float(peak))
     if dist.get_rank() == 0:
         name, world = job.spec.architecture.name, dist.get_world_size()
-        shown = [_spread(b, 3), _spread(c, 1), _spread(fractions, 2)]
+        shown = [_spread(b, 3), _spread(c, 1), _spread(e, 2), _spread(fractions, 2)]
         print(f"{name:<9} {batch:>5} {world:>7}   {statistics.median(a):>10,.0f}   {'  '.join(shown)}", flush=True)
 
 
