@@ -30,7 +30,7 @@ def plain_speed(job: Job, batch: int) -> float:
     train = Split.open(job.data, "train")
     images_NCHW, labels_N = train.images(torch.arange(len(train))), train.labels
     net = _distributed(rebuild(job.spec).to(memory_format=torch.channels_last))
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, foreach=True)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
     generator = torch.Generator().manual_seed(0)
     ranks, rank = dist.get_world_size(), dist.get_rank()
     dist.barrier()

@@ -3,6 +3,7 @@
 Letters: B batch, C channels, H height, W width, N rows of a split.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,3 +50,24 @@ class Split:
         height, width, channels = self._shape
         pixels_BHWC = torch.from_numpy(gather(self._shards, rows)).view(len(rows), height, width, channels)
         return pixels_BHWC.permute(0, 3, 1, 2)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all pixels."""
+        return len(self) * math.prod(self._shape)
+
+
+class ResidentSplit:
+    """A whole split in a device's memory, from which batches are taken without a copy from the host."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        self.labels = split.labels
+        self._device = device
+        self._pixels_NHWC = split.images(torch.arange(len(split))).permute(0, 2, 3, 1).contiguous().to(device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def images(self, indices: Tensor) -> Tensor:
+        """As Split.images, on the device; `indices` may be on the host."""
+        return self._pixels_NHWC.index_select(0, indices.to(self._device)).permute(0, 3, 1, 2)

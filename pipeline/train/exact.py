@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import dist
+from pipeline.train.state import in_layout_of
 
 LOGICAL_SHARDS = 4
 """Also the largest number of workers. More would make the parts, and with them the batch statistics, poorer."""
@@ -59,7 +60,7 @@ class Shards:
         parts = torch.split(total_P[:-1], self._sizes)
         num_parameters = len(self._parameters)
         for parameter, gradient in zip(self._parameters, parts[:num_parameters], strict=True):
-            parameter.grad = gradient.view_as(parameter)
+            parameter.grad = in_layout_of(parameter, gradient.view_as(parameter))
         for statistic, summed in zip(self._statistics, parts[num_parameters:], strict=True):
             statistic.copy_((summed / LOGICAL_SHARDS).view_as(statistic))
         for counter, before in zip(self._counters, self._counts, strict=True):

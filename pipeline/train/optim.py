@@ -25,10 +25,10 @@ def make_optimizer(model: nn.Module, params: OptimizerParams) -> Optimizer:
     """
     groups = _groups(model, params)
     if params.name == "adamw":
-        return AdamW(groups, lr=params.lr, betas=(params.momentum, ADAM_BETA2), foreach=True)
+        return AdamW(groups, lr=params.lr, betas=(params.momentum, ADAM_BETA2), fused=True)
     if params.name == "muon":
         return Muon(groups, lr=params.lr, momentum=params.momentum)
-    return SGD(groups, lr=params.lr, momentum=params.momentum, nesterov=params.momentum > 0.0, foreach=True)
+    return SGD(groups, lr=params.lr, momentum=params.momentum, nesterov=params.momentum > 0.0, fused=True)
 
 
 def _groups(model: nn.Module, params: OptimizerParams) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import dist
 from pipeline.data.augment import normalise
-from pipeline.data.reader import Split
+from pipeline.data.reader import ResidentSplit, Split
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_json
 from pipeline.models.build import rebuild
@@ -34,6 +34,8 @@ from pipeline.train.saver import Saver
 from pipeline.train.state import State
 from pipeline.train.step import Recipe, Teacher
 
+RESIDENT_SHARE = 0.25
+"""Of a GPU's free memory, up to which a training split is kept there."""
 WHITENED_IMAGES = 5000
 """Of the training split, from which whitening layers are computed."""
 
@@ -45,7 +47,7 @@ class Run:
     job: Job
     device: Device
     task: Task
-    train: Split
+    train: Split | ResidentSplit
     val: Split
     mean: Tensor
     std: Tensor
@@ -103,7 +105,7 @@ def open_run(job: Job, device: Device) -> Run:
         job=job,
         device=device,
         task=task,
-        train=train,
+        train=_near(train, device),
         val=val,
         mean=torch.tensor(job.spec.mean, device=device),
         std=torch.tensor(job.spec.std, device=device),
@@ -117,6 +119,13 @@ def open_run(job: Job, device: Device) -> Run:
     )
     run.to_training()
     return run
+
+
+def _near(split: Split, device: Device) -> Split | ResidentSplit:
+    """On a GPU the split itself goes there, unless it would take more than its share of the memory that is free."""
+    if device == "cpu" or split.size_bytes > torch.cuda.mem_get_info()[0] * RESIDENT_SHARE:
+        return split
+    return ResidentSplit(split, torch.device(device))
 
 
 def _new_model(job: Job, train: Split) -> nn.Module:

@@ -97,11 +97,17 @@ class State:
             self.loss_sum = losses_R.sum()
 
     def _restore_optimizer(self, slots: dict[str, Tensor]) -> None:
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in slots.items():
             index, slot = name.split(".", 1)
-            state.setdefault(int(index), {})[slot] = tensor
+            state.setdefault(int(index), {})[slot] = in_layout_of(parameters[int(index)], tensor)
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+
+def in_layout_of(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """A tensor of a parameter's shape in its strides too: fused optimizers go through memory and look at no strides."""
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 
 def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.manifest import MANIFEST, Manifest, SourceInfo, SplitInfo, read_manifest, write_manifest
-from pipeline.data.reader import Split
+from pipeline.data.reader import ResidentSplit, Split
 from pipeline.data.shards import Table, write_shards
 from pipeline.data.statistics import channel_statistics
 from pipeline.errors import DataError
@@ -63,6 +63,16 @@ def test_images_are_fresh_writable_and_channels_last(split: Split) -> None:
     assert images.is_contiguous(memory_format=torch.channels_last)
     images.zero_()
     assert split.images(torch.tensor([1])).any(), "the mapped file must not change"
+
+
+def test_a_resident_split_gives_the_same_from_memory(split: Split) -> None:
+    resident = ResidentSplit(split, torch.device("cpu"))
+    rows = torch.tensor([10, 0, 7, 7])
+    assert resident.images(rows).equal(split.images(rows))
+    assert resident.images(rows).is_contiguous(memory_format=torch.channels_last)
+    assert resident.labels.equal(split.labels)
+    assert len(resident) == len(split)
+    assert split.size_bytes == ROWS * HEIGHT * WIDTH * CHANNELS
 
 
 def test_labels_and_length(split: Split) -> None:

@@ -18,10 +18,12 @@ from pipeline.tasks.classification import Classification
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 from pipeline.train.checkpoint import Store
+from pipeline.train.exact import LOGICAL_SHARDS, Shards
 from pipeline.train.job import run_directory
 from pipeline.train.optim import Ema, lr_factor, make_optimizer
 from pipeline.train.order import check_batches, epoch_batches
 from pipeline.train.params import DistilParams, OptimizerParams, ScheduleParams
+from pipeline.train.state import State
 from pipeline.train.step import Batch, Recipe, distil, train_step
 
 
@@ -108,6 +110,48 @@ def test_norms_and_biases_do_not_decay() -> None:
     optimizer = make_optimizer(net(), OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.5, lr_factors={}))
     decay = {tuple(p.shape): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decay == {(8, 12): 0.5, (3, 8): 0.5, (8,): 0.0, (3,): 0.0}
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_restored_slots_lie_in_memory_as_their_parameters_do(name: str) -> None:
+    """A fused optimizer goes through memory and looks at no strides."""
+
+    def opened() -> State:
+        model = nn.Sequential(nn.Conv2d(2, 3, 3)).to(memory_format=torch.channels_last)
+        params = OptimizerParams.model_validate(
+            {"name": name, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0, "lr_factors": {}}
+        )
+        return State(model, make_optimizer(model, params), GradScaler("cpu", enabled=False), None)
+
+    before, after = opened(), opened()
+    before.model(torch.randn(1, 2, 5, 5)).square().sum().backward()
+    before.optimizer.step()
+    tensors = {key: tensor.contiguous() for key, tensor in before.tensors(torch.zeros(1)).items()}
+    after.restore(tensors, before.values())
+    for parameter in after.model.parameters():
+        slots = [slot for slot in after.optimizer.state[parameter].values() if slot.shape == parameter.shape]
+        assert slots
+        assert all(slot.stride() == parameter.stride() for slot in slots)
+
+
+def test_gradients_of_shards_lie_in_memory_as_their_parameters_do() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 3)).to(memory_format=torch.channels_last)
+    images = torch.randn(LOGICAL_SHARDS, 2, 5, 5)
+    shards = Shards(model)
+    shards.begin_step()
+    for number, image in enumerate(images.chunk(LOGICAL_SHARDS)):
+        shards.begin_shard()
+        loss = model(image).square().sum()
+        loss.backward()
+        shards.end_shard(number, loss)
+    shards.end_step()
+    found = [parameter.grad for parameter in model.parameters()]
+    model.zero_grad()
+    model(images).square().sum().backward()
+    for parameter, gradient in zip(model.parameters(), found, strict=True):
+        assert gradient is not None
+        assert gradient.stride() == parameter.stride()
+        torch.testing.assert_close(gradient, parameter.grad)
 
 
 def test_ema_follows_the_weights_and_counts() -> None:
