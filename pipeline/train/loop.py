@@ -61,7 +61,7 @@ def resume(run: Run, placement: str) -> None:
     found = run.store.newest()
     if found:
         tensors, values = found
-        check_origin(values.pop("origin"), origin(run.job), run.store.folder)
+        check_origin(values.pop("origin", {}), origin(run.job), run.store.folder)
         run.state.restore(tensors, values)
     progress = run.state.progress
     run.reporter.rewind(progress.step)

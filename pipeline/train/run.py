@@ -95,10 +95,8 @@ def open_run(job: Job, device: Device) -> Run:
         averaged.requires_grad_(requires_grad=False)
     scaler = GradScaler(device, enabled=params.amp == "fp16")
     alone = dist.world_size() == 1 or params.exact_elastic
-    store, task = (
-        Store(job.run_dir / "checkpoints"),
-        make_task(job.task, train.labels.bincount(minlength=job.spec.architecture.num_classes)),
-    )
+    store = Store(job.run_dir / "checkpoints")
+    task = make_task(job.task, train.labels.bincount(minlength=job.spec.architecture.num_classes))
     dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16
     autocast = partial(torch.autocast, device, dtype=dtype, enabled=params.amp != "off")
     run = Run(
@@ -147,7 +145,7 @@ def origin(job: Job) -> dict[str, str]:
 def check_origin(found: dict[str, str], expected: dict[str, str], folder: Path) -> None:
     """Raises TrainingError that says what differs."""
     cure = f"remove {folder} to train from the start"
-    if found["inputs"] != expected["inputs"]:
+    if found.get("inputs") != expected["inputs"]:
         raise TrainingError(f"the checkpoints in {folder} were made from other inputs; {cure}")
     if found["torch"] != expected["torch"]:
         raise TrainingError(

@@ -19,7 +19,7 @@ from pipeline.train.checkpoint import Store
 from pipeline.train.collect import collect_result
 from pipeline.train.job import Job, tuned_spec
 from pipeline.train.loop import fit
-from pipeline.train.run import Run
+from pipeline.train.run import Run, check_origin, origin
 from pipeline.train.validate import validate
 from tests.unit.fit_samples import BASE, CONVOLUTIONS, job, prepared_digits
 
@@ -95,6 +95,8 @@ def test_checkpoints_of_other_inputs_or_another_torch_are_refused(
     fit(job(data, tmp_path / "run", epochs=1), "cpu", 1)
     with pytest.raises(TrainingError, match=r"run/checkpoints were made from other inputs; remove .*run/checkpoints to train"):
         fit(job(data, tmp_path / "run", epochs=1, seed=1), "cpu", 1)
+    with pytest.raises(TrainingError, match="were made from other inputs"):
+        check_origin({}, origin(job(data, tmp_path / "run")), tmp_path)  # of a version that noted no origin
     made_with = torch.__version__
     monkeypatch.setattr(torch, "__version__", "2.0.0")
     with pytest.raises(TrainingError, match=rf"made with torch {re.escape(made_with)}, and this is 2\.0\.0; install that"):
