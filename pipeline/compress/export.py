@@ -29,7 +29,7 @@ LARGEST_PIXEL = 255
 
 
 class FromPixels(nn.Module):
-    """A model behind its normalisation, which is the same arithmetic as data/augment.py's."""
+    """A model behind its normalisation, which is the same arithmetic as data/reader.py's."""
 
     mean: Tensor
     std: Tensor

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from pipeline.compress.groups import ChannelGroup
 from pipeline.compress.library import torch_pruning as tp
 from pipeline.compress.params import PruneParams
-from pipeline.data.augment import normalise
-from pipeline.data.reader import Split
+from pipeline.data.reader import Split, normalise
 from pipeline.errors import CompressionError
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task

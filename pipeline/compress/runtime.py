@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compress.export import INPUT_NAME, OUTPUT_NAME
-from pipeline.data.augment import normalise
-from pipeline.data.reader import Split
+from pipeline.data.reader import Split, normalise
 from pipeline.errors import ArtifactError
 from pipeline.models.spec import ModelSpec
 

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from pipeline.data.augment import normalise
-from pipeline.data.reader import Split
+from pipeline.data.reader import Split, normalise
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task
 

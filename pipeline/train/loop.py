@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from pipeline import dist
-from pipeline.data.augment import augment, draw, normalise
+from pipeline.data.augment import augment, draw
 from pipeline.data.mix import draw_mix, mixed
+from pipeline.data.reader import normalise
 from pipeline.data.streams import stream_seed
 from pipeline.data.trivial import draw_trivial, trivial
 from pipeline.errors import TrainingError

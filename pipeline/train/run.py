@@ -12,8 +12,7 @@ from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import dist
-from pipeline.data.augment import normalise
-from pipeline.data.reader import ResidentSplit, Split
+from pipeline.data.reader import ResidentSplit, Split, normalise
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_json
 from pipeline.models.build import rebuild

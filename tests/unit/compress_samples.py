@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from pipeline.compress.params import PruneParams, QuantizeParams
-from pipeline.data.augment import normalise
 from pipeline.data.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
-from pipeline.data.reader import Split
+from pipeline.data.reader import Split, normalise
 from pipeline.data.shards import Table, write_shards
 from pipeline.models.build import build
 from pipeline.models.spec import Architecture, ModelSpec

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.data.augment import Draws, augment, draw, normalise
+from pipeline.data.augment import Draws, augment, draw
 from pipeline.data.params import AugmentParams
+from pipeline.data.reader import normalise
 from pipeline.data.streams import stream_seed, uniform
 
 EVERYTHING = AugmentParams(
