@@ -30,6 +30,9 @@ test: $(READY) check ## everything that CI checks
 chaos: $(READY) ## kill and corrupt a training at random, again and again (an hour)
 	@python -m pytest --timeout 3600 tests/chaos
 
+gpu: $(READY) ## the tests that need a CUDA device
+	@python -m pytest --timeout 1200 tests/gpu
+
 check: $(READY) ## lint, format, types and the generated schema
 	@ruff check .
 	@ruff format --check .
@@ -46,4 +49,4 @@ bench: $(READY) ## side-by-side benchmarks, as ratios
 clean: ## remove outs, runs, tracking and caches; keeps .venv, data/raw and DVC's cache
 	@rm -rf artifacts exported reports data/prepared .espalier .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup repro test chaos check ui bench clean
+.PHONY: help setup repro test chaos gpu check ui bench clean

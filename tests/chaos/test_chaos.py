@@ -1,7 +1,8 @@
 """Faults at random moments, many times over, in real training processes: `make chaos`, about an hour on four cores.
 
-Every training that was disturbed ends in the weights, the history and the metrics of the undisturbed one. Seconds from
-each fault to the first result afterwards are printed at the end of its test.
+Every training that was disturbed ends in the weights, the history and the metrics of the undisturbed one, and a twin
+whose code lacks what protects from the fault does not. Seconds from each fault to the first result afterwards are
+printed at the end of its test.
 """
 
 import random
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
+from pipeline.files import sha256_file
 from pipeline.report import read_journal
 from tests.e2e.project import Project, copied_project, fresh_project, named, of_project, training_workers, until
 from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, validated
@@ -25,11 +27,29 @@ LONGEST_PAUSE_S = 4.0
 """Between two faults, at random; an epoch takes about half a second."""
 
 
+class Edit(NamedTuple):
+    """A change of a source file that takes a protection out."""
+
+    path: str
+    protection: str
+    instead: str
+
+    def apply(self, project: Project) -> None:
+        source = (project.root / self.path).read_text()
+        assert self.protection in source, f"{self.path} no longer has this protection: write the edit anew"
+        (project.root / self.path).write_text(source.replace(self.protection, self.instead))
+
+
 class Fault(NamedTuple):
-    """inflict: does the damage; False where its moment has passed, and it is tried again."""
+    """inflict: does the damage; False where its moment has passed, and it is tried again.
+
+    without: what is taken out of the twin's code. then: how the twin fails, a regular expression.
+    """
 
     times: int
     inflict: Callable[[Project, random.Random], bool]
+    without: tuple[Edit, ...]
+    then: str
 
 
 def kill_worker(project: Project, chance: random.Random) -> bool:
@@ -58,7 +78,7 @@ def kill_in_write(project: Project, _chance: random.Random) -> bool:
     """The worker that is writing a checkpoint at this moment."""
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
-        if any(checkpoints(project).glob(".step-*.partial-*")):
+        if any(not (folder / "manifest.json").exists() for folder in checkpoints(project).glob("*step-*")):
             return any([_killed(worker) for worker in training_workers(of_project(project))])
     return False
 
@@ -88,16 +108,30 @@ def truncated(content: bytearray, chance: random.Random) -> bytes:
     return bytes(content[: chance.randrange(len(content))])
 
 
+OPTIMIZER_RESTORED = Edit("pipeline/train/state.py", 'self._restore_optimizer(select(tensors, "optimizer."))', "pass")
+DRIVER_STARTED_AGAIN = Edit("pipeline/driver.py", "range(resources.max_failures + 1)", "range(1)")
+DVC_WATCHED = Edit("pipeline/entry.py", "    die_with_dvc()\n    status", "    status")
+VERIFIED = Edit("pipeline/train/checkpoint.py", "if _verifies(folder):", "if folder.exists():")
+RENAMED_WHEN_COMPLETE = Edit(
+    "pipeline/train/checkpoint.py",
+    'with atomic_dir(self.folder / f"step-{step:09d}") as folder:',
+    'if (folder := self.folder / f"step-{step:09d}").mkdir(parents=True, exist_ok=True) is None:',
+)
+DRIVER_DIED = "the process that drives Ray died"
+DIFFERENT = "the weights differ"
+FAILED = "training gave up after"
 FAULTS = {
-    "worker": Fault(20, kill_worker),
-    "driver": Fault(10, kill_newest("-m pipeline.driver")),
-    "dvc": Fault(10, kill_dvc),
-    "controller": Fault(10, kill_newest("ray::TrainController")),
-    "head": Fault(3, kill_newest("gcs_server")),
-    "truncated checkpoint": Fault(10, damage(truncated)),
-    "flipped bit": Fault(10, damage(flipped)),
-    "inside the write": Fault(20, kill_in_write),
+    "worker": Fault(20, kill_worker, (OPTIMIZER_RESTORED,), DIFFERENT),
+    "driver": Fault(10, kill_newest("-m pipeline.driver"), (DRIVER_STARTED_AGAIN,), DRIVER_DIED),
+    "dvc": Fault(10, kill_dvc, (DVC_WATCHED,), "everything ends with dvc"),
+    "controller": Fault(10, kill_newest("ray::TrainController"), (DRIVER_STARTED_AGAIN,), DRIVER_DIED),
+    "head": Fault(3, kill_newest("gcs_server"), (DRIVER_STARTED_AGAIN,), DRIVER_DIED),
+    "truncated checkpoint": Fault(10, damage(truncated), (VERIFIED,), FAILED),
+    "flipped bit": Fault(10, damage(flipped), (VERIFIED,), f"{DIFFERENT}|{FAILED}"),
+    "inside the write": Fault(20, kill_in_write, (VERIFIED, RENAMED_WHEN_COMPLETE), FAILED),
 }
+TWIN_FAULTS = 3
+"""Of the twin at most: one flipped bit could be rounded away."""
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +161,20 @@ def test_it_ends_in_the_same_weights(
     with capsys.disabled():
         spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
         print(f"\n{name}: {len(seconds)} times, recovered in {statistics.median(seconds):.1f} s ({spread})")  # noqa: T201
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", FAULTS)
+def test_its_twin_without_the_protection_fails(undisturbed: Project, tmp_path: Path, name: str) -> None:
+    fault = FAULTS[name]
+    with copied_project(undisturbed, tmp_path / "twin", leave_out=WITHOUT_TRAINING) as project:
+        project.change_params({"resources": {"max_failures": TWIN_FAULTS}})
+        for edit in fault.without:
+            edit.apply(project)
+        with pytest.raises(AssertionError, match=fault.then):
+            disturb(project, fault, random.Random(name), TWIN_FAULTS)
+            assert project.commands[-1].wait().expect_success()
+            check_equal(project, undisturbed)
 
 
 def disturb(project: Project, fault: Fault, chance: random.Random, times: int) -> list[float]:
@@ -160,7 +208,7 @@ def wait_for_result(project: Project, since: float) -> None:
 
 def check_equal(project: Project, undisturbed: Project) -> None:
     weights, history = "artifacts/dense/weights.safetensors", "reports/train/history.csv"
-    assert (project.root / weights).read_bytes() == (undisturbed.root / weights).read_bytes()
+    assert sha256_file(project.root / weights) == sha256_file(undisturbed.root / weights), "the weights differ"
     assert (project.root / history).read_bytes() == (undisturbed.root / history).read_bytes()
     assert mlflow_steps(project) == validated(undisturbed), "each step is in MLflow once, in order"
 
