@@ -1,11 +1,12 @@
 """Training loops written by hand, to measure the pipeline's against. Letters: B batch, C channels, H height, W width.
 
-plain_speed is the best that is known for these CPUs: bf16 autocast, channels_last, augmentation of whole batches by
+PlainLoop is the best that is known for these CPUs: bf16 autocast, channels_last, augmentation of whole batches by
 indexing a tensor in memory, fused updates, gradient bucket views; no checkpoint, journal, resumption or validation.
 typical_speed is what tutorials show: DataLoader workers, torchvision transforms of single images, fp32.
 """
 
 import time
+from collections.abc import Iterator
 from itertools import islice
 
 import torch
@@ -23,28 +24,38 @@ from pipeline.train.job import Job
 PADDING = 4
 LOADERS = 2
 """DataLoader processes of each rank."""
+PEAK_RUNS = 10
+"""Convolutions in a window."""
 
 
-def plain_speed(job: Job, batch: int) -> float:
-    """Images/s of one epoch over all ranks."""
-    train = Split.open(job.data, "train")
-    images_NCHW, labels_N = train.images(torch.arange(len(train))), train.labels
-    net = _distributed(rebuild(job.spec).to(memory_format=torch.channels_last))
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
-    generator = torch.Generator().manual_seed(0)
-    ranks, rank = dist.get_world_size(), dist.get_rank()
-    dist.barrier()
-    start = time.perf_counter()
-    for rows in torch.randperm(len(train), generator=generator).tensor_split(-(-len(train) // batch)):
-        mine = rows.tensor_split(ranks)[rank]
-        batch_BCHW = _augmented(images_NCHW[mine]).float().sub_(127.5).div_(64.0)
+class PlainLoop:
+    """Training of a job's network on its data without end, a step at a time, on every rank."""
+
+    def __init__(self, job: Job, batch: int) -> None:
+        train = Split.open(job.data, "train")
+        self._images_NCHW, self._labels_N = train.images(torch.arange(len(train))), train.labels
+        self._net = _distributed(rebuild(job.spec).to(memory_format=torch.channels_last))
+        parameters = self._net.parameters()
+        self._optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
+        batches = -(-len(train) // batch)
+        self.images_per_step = len(train) / batches
+        self._batches = self._endless(batches)
+
+    def step(self) -> None:
+        mine = next(self._batches)
+        batch_BCHW = _augmented(self._images_NCHW[mine]).float().sub_(127.5).div_(64.0)
         with torch.autocast("cpu", torch.bfloat16):
-            logits_BK = net(batch_BCHW.contiguous(memory_format=torch.channels_last))
-        F.cross_entropy(logits_BK.float(), labels_N[mine]).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=False)
-    dist.barrier()
-    return len(train) / (time.perf_counter() - start)
+            logits_BK = self._net(batch_BCHW.contiguous(memory_format=torch.channels_last))
+        F.cross_entropy(logits_BK.float(), self._labels_N[mine]).backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=False)
+
+    def _endless(self, batches: int) -> Iterator[Tensor]:
+        """This rank's rows of every batch."""
+        generator = torch.Generator().manual_seed(0)
+        while True:
+            for rows in torch.randperm(len(self._labels_N), generator=generator).tensor_split(batches):
+                yield rows.tensor_split(dist.get_world_size())[dist.get_rank()]
 
 
 def typical_speed(job: Job, batch: int, steps: int) -> float:
@@ -91,19 +102,22 @@ class Images(Dataset[tuple[Tensor, int]]):
         return image, int(self._split.labels[row])
 
 
-def peak_flops(seconds: float = 1.0) -> float:
-    """FLOP/s of this rank in bf16 3x3 convolutions of 128 channels, the fastest work that a training step has."""
-    images = torch.randn(64, 128, 16, 16, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+def peak_flops(windows: int = 8) -> float:
+    """FLOP/s of this rank in bf16 3x3 convolutions of 128 channels, the fastest work that a training step has.
+
+    The best of some windows: what slows one down is not the machine's limit.
+    """
+    images = torch.randn(128, 128, 16, 16, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
     conv = nn.Conv2d(128, 128, 3, padding=1, bias=False, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
-    flops_each = 2 * images[:, 0].numel() * conv.weight.numel()
+    flops = 2 * images[:, 0].numel() * conv.weight.numel() * PEAK_RUNS
+    seconds = []
     with torch.no_grad():
-        for _ in range(3):
-            conv(images)
-        start, runs = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            conv(images)
-            runs += 1
-    return flops_each * runs / (time.perf_counter() - start)
+        for _ in range(windows + 1):
+            start = time.perf_counter()
+            for _ in range(PEAK_RUNS):
+                conv(images)
+            seconds.append(time.perf_counter() - start)
+    return flops / min(seconds)
 
 
 def _distributed(model: nn.Module) -> nn.Module:

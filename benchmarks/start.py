@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import torch
 import yaml
 
@@ -24,6 +25,9 @@ options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_temp_d
 ray.init(address="local", num_cpus=%d, **options)
 """
 ROWS = 2_000
+STARTED = {"stage": "-m pipeline.driver", "driver and Ray": "ray::TrainController", "controller": "RayTrainWorker"}
+"""The part of a start, and the process that it ends with."""
+PARTS = [*STARTED, "workers"]
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -32,37 +36,46 @@ def main(arguments: argparse.Namespace) -> None:
     )
     print("a: the train stage to its first step; b: plain processes to theirs; r: a bare ray.init")
     for workers in arguments.workers:
-        a, b, r, ratios = [], [], [], []
+        parts, b, r, ratios = [], [], [], []
         for _ in range(arguments.rounds):
-            a.append(stage_start(workers))
+            parts.append(stage_start(workers))
             b.append(plain_start(workers))
             r.append(ray_start(workers))
-            ratios.append(a[-1] / (b[-1] + r[-1]))
+            ratios.append(sum(parts[-1].values()) / (b[-1] + r[-1]))
+        a = [sum(seconds.values()) for seconds in parts]
         shown = [f"{statistics.median(v):.1f} ({min(v):.1f}-{max(v):.1f})" for v in (a, b, r)]
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-        print(f"{workers} workers: a {shown[0]}, b {shown[1]}, r {shown[2]}, a / (b + r) {ratio}", flush=True)
+        print(f"{workers} workers: a {shown[0]}, b {shown[1]}, r {shown[2]}, a / (b + r) {ratio}")
+        medians = {name: statistics.median(seconds[name] for seconds in parts) for name in parts[0]}
+        print("  a: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in medians.items()), flush=True)
 
 
-def stage_start(workers: int) -> float:
-    """In a project of its own; what appears first after a step is the line of progress."""
+def stage_start(workers: int) -> dict[str, float]:
+    """Its parts, in a project of its own; what appears first after a step is the line of progress."""
     with tempfile.TemporaryDirectory(prefix="e-") as name:
         root = Path(name)
         for item in ("pipeline", "stages", "dvc.yaml"):
             (root / item).symlink_to(Path(item).absolute())
-        (root / "data").mkdir()
+        (root / "data/init").mkdir(parents=True)
         (root / "data/prepared").symlink_to(make_data(root / "noise", ROWS))
         params = read_yaml(Path("presets/cifar10.yaml"))
         params["resources"] |= {"workers": workers, "threads_per_worker": 1}
         params["train"] |= {"epochs": 1, "global_batch_size": 64}
         (root / "params.yaml").write_text(yaml.safe_dump(params))
-        start = time.monotonic()
+        start = time.time()
         stage = subprocess.Popen([sys.executable, "-m", "stages.train"], cwd=root, stderr=subprocess.DEVNULL)
         while not any((root / ".espalier/runs").glob("*/progress.json")):
             assert stage.poll() is None, "the stage has ended before its first step"
             time.sleep(0.01)
-        seconds = time.monotonic() - start
+        times = [start, *process_starts(psutil.Process(stage.pid)), time.time()]
         assert stage.wait() == 0
-        return seconds
+        return {name: until - since for name, since, until in zip(PARTS, times, times[1:], strict=True)}
+
+
+def process_starts(stage: psutil.Process) -> list[float]:
+    """When the processes that make the PARTS were started, s since 1970; of the workers the first."""
+    descendants = [(" ".join(process.cmdline()), process.create_time()) for process in stage.children(recursive=True)]
+    return [min(time for words, time in descendants if name in words) for name in STARTED.values()]
 
 
 def plain_start(workers: int) -> float:

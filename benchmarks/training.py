@@ -1,10 +1,17 @@
-"""Images/s of the pipeline's training, in turns with two loops written by hand (loops.py), all in the same processes."""
+"""Images/s of the pipeline's training against two loops written by hand (loops.py), all in the same processes.
+
+The pipeline and the plain loop take turns step by step: what slows the machine for a second slows both.
+"""
 
 import argparse
 import os
 import statistics
 import tempfile
+import time
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +19,7 @@ import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 
-from benchmarks.loops import peak_flops, plain_speed, typical_speed
+from benchmarks.loops import PlainLoop, peak_flops, typical_speed
 from benchmarks.ranks import on_ranks
 from pipeline.compress.cost import count_macs, input_shape
 from pipeline.data.params import DataParams
@@ -21,16 +28,18 @@ from pipeline.evaluate.latency import device_name
 from pipeline.models.build import rebuild
 from pipeline.models.params import ModelParams
 from pipeline.params import read_yaml
-from pipeline.report import read_journal
 from pipeline.tasks.params import TaskParams
+from pipeline.train import loop
 from pipeline.train.job import Job, dense_spec
-from pipeline.train.loop import fit
+from pipeline.train.optim import set_lr
 from pipeline.train.params import FitParams
 
 WIDTHS = {"resnet20": 16, "resnet18": 64}
 ROWS = {"resnet20": 12_000, "resnet18": 3_000}
 """Of noise; seconds for each measurement."""
 TYPICAL_STEPS = 4
+FIRST_STEPS = 1
+"""Of a run, which are not counted: DDP builds its buckets in them."""
 MACS_OF_A_STEP = 3
 """Of a training step in those of a forward pass: forward, and backward to weights and to inputs."""
 
@@ -69,25 +78,49 @@ def measure(data: dict[str, Path], batches: list[int], rounds: int) -> None:
 
 
 def measure_row(job: Job, batch: int, rounds: int, threads: int) -> None:
-    a, b, c, e, fractions = [], [], [], [], []
+    speeds, b, c, e, fractions = [], [], [], [], []
     exact = job.model_copy(update={"params": job.params.model_copy(update={"exact_elastic": True})})
     flops = 2 * MACS_OF_A_STEP * count_macs(rebuild(job.spec), input_shape(job.spec))
+    plain = PlainLoop(job, batch)
     for number in range(rounds + 1):
-        ours = pipeline_speed(job, threads, f"{batch}-{number}")
-        plain, typical = plain_speed(job, batch), typical_speed(job, batch, TYPICAL_STEPS)
-        elastic = pipeline_speed(exact, threads, f"{batch}-{number}-exact")
+        ours, to_plain = in_turns(job, plain, threads, f"{batch}-{number}")
+        _, elastic_to_plain = in_turns(exact, plain, threads, f"{batch}-{number}-exact")
+        typical = typical_speed(job, batch, TYPICAL_STEPS)
         peak = torch.tensor(peak_flops())
         dist.all_reduce(peak)
         if number:  # the first round warms caches and kernels up
-            a.append(ours)
-            b.append(ours / plain)
+            speeds.append(ours)
+            b.append(to_plain)
             c.append(ours / typical)
-            e.append(elastic / ours)
+            e.append(elastic_to_plain / to_plain)
             fractions.append(ours * flops / float(peak))
     if dist.get_rank() == 0:
         name, world = job.spec.architecture.name, dist.get_world_size()
         shown = [_spread(b, 3), _spread(c, 1), _spread(e, 2), _spread(fractions, 2)]
-        print(f"{name:<9} {batch:>5} {world:>7}   {statistics.median(a):>10,.0f}   {'  '.join(shown)}", flush=True)
+        print(f"{name:<9} {batch:>5} {world:>7}   {statistics.median(speeds):>10,.0f}   {'  '.join(shown)}", flush=True)
+
+
+def in_turns(job: Job, plain: PlainLoop, threads: int, name: str) -> tuple[float, float]:
+    """Images/s of the steps of `fit`, and its ratio to the plain loop's.
+
+    All that `fit` does between two steps counts, a checkpoint too; opening and validation do not.
+    """
+    run_dir = job.run_dir / f"run-{job.spec.architecture.name}-{dist.get_world_size()}-{name}"
+    marks: list[tuple[float, float]] = []
+
+    def plain_first(*arguments: Any) -> None:
+        """In the place of set_lr, which `fit` calls once, at the start of a step."""
+        start = time.perf_counter()
+        plain.step()
+        marks.append((start, time.perf_counter()))
+        set_lr(*arguments)
+
+    with patch.object(loop, "set_lr", plain_first):
+        loop.fit(job.model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"}), "cpu", threads)
+    turns = marks[FIRST_STEPS:]
+    ours = sum(after[0] - before[1] for before, after in pairwise(turns))
+    plains = sum(end - start for start, end in turns[:-1])
+    return plain.images_per_step * (len(turns) - 1) / ours, plains / ours
 
 
 def make_job(data: Path, model: str, batch: int) -> Job:
@@ -104,17 +137,6 @@ def make_job(data: Path, model: str, batch: int) -> Job:
         run_dir=data.parent,
         journal=data.parent / "journal.jsonl",
         checkpoint_s=30.0,
-    )
-
-
-def pipeline_speed(job: Job, threads: int, name: str) -> float:
-    """Images/s of the steps of `fit`, as it reports them itself: checkpoints count, opening and validation do not."""
-    world = dist.get_world_size()
-    run_dir = job.run_dir / f"run-{job.spec.architecture.name}-{world}-{name}"
-    fresh = job.model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"})
-    fit(fresh, "cpu", threads)
-    return next(
-        float(event["values"]["images_per_s"]) for event in read_journal(fresh.journal) if "images_per_s" in event["values"]
     )
 
 

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.files import write_atomic
-
 WRITE_EVERY_S = 0.5
 LOG_EVERY_S = 10.0
 
@@ -43,7 +41,10 @@ class ProgressWriter:
         num_steps = max(1, step - self._first_step)
         eta_s = (self._totals["steps"] - step) * (self._written - self._started) / num_steps
         values = {"epoch": epoch, "step": step, "loss": loss, "images_per_s": self.images_per_s, "eta_s": eta_s}
-        write_atomic(self._path, json.dumps({**self._totals, **values, "validation": self.validation}))
+        # Not write_atomic: its two flushes to the disk would hold up every rank, and nobody misses this file after a crash.
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps({**self._totals, **values, "validation": self.validation}))
+        partial.replace(self._path)
 
 
 @contextmanager
