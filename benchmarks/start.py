@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -69,7 +70,7 @@ def stage_start(workers: int) -> dict[str, float]:
             time.sleep(0.01)
         times = [start, *process_starts(psutil.Process(stage.pid)), time.time()]
         assert stage.wait() == 0
-        return {name: until - since for name, since, until in zip(PARTS, times, times[1:], strict=True)}
+        return {name: until - since for name, (since, until) in zip(PARTS, pairwise(times), strict=True)}
 
 
 def process_starts(stage: psutil.Process) -> list[float]:
