@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compress.probe import LastModule
+from pipeline.data.reader import LARGEST_PIXEL
 from pipeline.errors import CompressionError
 from pipeline.files import write_atomic
 from pipeline.models.spec import ModelSpec
@@ -25,7 +26,6 @@ PRODUCER = "espalier"
 FORMAT = "1"
 EXAMPLE_IMAGES = 2
 """Of the batch that is traced: with one image the exporter would take the batch size for a constant."""
-LARGEST_PIXEL = 255
 
 
 class FromPixels(nn.Module):

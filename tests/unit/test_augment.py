@@ -1,4 +1,4 @@
-"""Whole-batch augmentation against a plain loop over pixels, and normalisation against its formula."""
+"""Whole-batch augmentation against a plain loop over pixels."""
 
 import itertools
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from pipeline.data.augment import Draws, augment, draw
 from pipeline.data.params import AugmentParams
-from pipeline.data.reader import normalise
 from pipeline.data.streams import stream_seed, uniform
 
 EVERYTHING = AugmentParams(
@@ -164,15 +163,3 @@ def test_draws_repeat_with_the_seed_and_follow_the_stated_streams() -> None:
     numbers = [uniform(torch.arange(50), stream_seed("augment", 1, 0), stream) for stream in range(5)]
     expected = [*((numbers[n] * 5).long() - 2 for n in (0, 1)), numbers[2] < 0.5, *numbers[3:]]
     assert all(tensor is not None and tensor.equal(wanted) for tensor, wanted in zip(draws[:5], expected, strict=True))
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_normalise_follows_its_formula_in_channels_last(channels: int) -> None:
-    images = batch(channels=channels)
-    mean, std = torch.linspace(0.2, 0.6, channels), torch.linspace(0.1, 0.3, channels)
-    result = normalise(images, mean, std)
-    expected = (images.double() / 255 - mean.double()[:, None, None]) / std.double()[:, None, None]
-    assert result.dtype == torch.float32
-    assert result.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(result.double(), expected, atol=1e-5, rtol=1e-5)
-    assert images.dtype == torch.uint8

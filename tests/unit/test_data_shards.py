@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.manifest import MANIFEST, Manifest, SourceInfo, SplitInfo, read_manifest, write_manifest
-from pipeline.data.reader import ResidentSplit, Split
+from pipeline.data.reader import ResidentSplit, Split, normalise
 from pipeline.data.shards import Table, write_shards
 from pipeline.data.statistics import channel_statistics
 from pipeline.errors import DataError
@@ -156,3 +156,15 @@ def test_statistics_are_those_of_numpy_and_exact_in_any_order() -> None:
 def test_constant_channel_has_standard_deviation_one() -> None:
     pixels = np.array([[7, 0], [7, 255]], np.uint8)
     assert channel_statistics(pixels, np.array([0, 1]), 2) == ([7 / 255, 0.5], [1.0, 0.5])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_normalise_follows_its_formula_in_channels_last(channels: int) -> None:
+    images = torch.arange(4 * channels * 6 * 5).remainder(256).to(torch.uint8).view(4, channels, 6, 5)
+    mean, std = torch.linspace(0.2, 0.6, channels), torch.linspace(0.1, 0.3, channels)
+    result = normalise(images, mean, std)
+    expected = (images.double() / 255 - mean.double()[:, None, None]) / std.double()[:, None, None]
+    assert result.dtype == torch.float32
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(result.double(), expected, atol=1e-5, rtol=1e-5)
+    assert images.dtype == torch.uint8
