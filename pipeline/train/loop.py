@@ -102,7 +102,7 @@ def train_epoch(run: Run) -> float:
 def ddp_step(run: Run, rows: Tensor) -> Tensor:
     """Every rank computes its share of the batch, and DDP averages the gradients. Returns this rank's sum of losses."""
     params = run.job.params
-    torch.manual_seed(stream_seed("step", params.seed, run.state.progress.step, dist.rank()))
+    _seed_networks(run, dist.rank())
     mine = make_batch(run, rows[dist.shard(len(rows))])
     cuts = torch.arange(len(mine.labels_B)).tensor_split(params.accumulate)
     parts = [mine.part(rows) for rows in cuts] if len(cuts) > 1 else [mine]
@@ -115,12 +115,21 @@ def exact_step(run: Run, shards: Shards, rows: Tensor) -> Tensor:
     parts = rows.tensor_split(LOGICAL_SHARDS)
     shards.begin_step()
     for number in range(*dist.shard(LOGICAL_SHARDS).indices(LOGICAL_SHARDS)):
-        torch.manual_seed(stream_seed("step", run.job.params.seed, run.state.progress.step, number))
+        _seed_networks(run, number)
         shards.begin_shard()
         shards.end_shard(number, backward(run.net, run.state.scaler, make_batch(run, parts[number]), run.recipe, 1 / len(rows)))
     loss = shards.end_step()
     update(run.net, run.state.optimizer, run.state.scaler, run.recipe)
     return loss if dist.rank() == 0 else torch.zeros_like(loss)
+
+
+def _seed_networks(run: Run, part: int) -> None:
+    """Random numbers that networks draw, for dropout and the like, as a function of (seed, step, part of the batch)."""
+    seed = stream_seed("step", run.job.params.seed, run.state.progress.step, part)
+    # Not torch.manual_seed, which goes through every kind of device: 0.1 ms of every step.
+    torch.default_generator.manual_seed(seed)
+    if run.device == "cuda":
+        torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(seed)
 
 
 def make_batch(run: Run, rows: Tensor) -> Batch:
