@@ -1,7 +1,7 @@
 """Espalier's library: what the stages call. This package imports nothing; read it as a map.
 
 A module may import its own package or a lower layer, never a higher or a sibling one
-(tests/contract/test_imports.py). `ray` is imported in cluster.py alone, `mlflow` in tracking/store.py and
+(tests/contract/test_imports.py). `ray` is imported in cluster.py and jobs/server.py, `mlflow` in tracking/store.py and
 registry/, `pyarrow` under data/.
 
 layer 0  errors.py     the exception tree
@@ -11,6 +11,8 @@ layer 1  files.py      atomic writes, locks and content digests
 layer 2  stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
          report.py     where results go: reporters and the journal
          resources.py  the section that says where to run
+         storage.py    files that every node reaches without a shared disk
+         submission.py what a submitted tree says of itself
 layer 3  data/         sources, validation, shards, splits, augmentation
          models/       networks, adapters, pruning plans, the model on disk
          tasks/        loss and metrics of a kind of problem
@@ -25,5 +27,6 @@ layer 8  summary.py    the table at the end of the line
          schema.py     every section of params.yaml at once
          pretrained.py weights to start from, brought to data/init
 layer 9  entry.py      how every stage starts and ends
-         cli.py        the command line
+         jobs/         the same dvc repro, submitted to a cluster
+layer 10 cli.py        the command line
 """

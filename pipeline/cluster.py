@@ -7,6 +7,7 @@ snapshot file, which a kill can leave empty.
 
 import logging
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -19,10 +20,11 @@ from typing import Any
 
 import psutil
 
-from pipeline.errors import EspalierError, TrainingError, UnreachableError
+from pipeline.errors import EspalierError, StorageError, TrainingError, UnreachableError
 from pipeline.files import sha256_json, write_atomic
 from pipeline.resources import Device, Placement, Resources, place
 from pipeline.train.job import Job
+from pipeline.train.travel import fault_path, leave_fault, read_fault, run_storage
 
 COLLECTIVE_TIMEOUT_S = 60
 """Longer than rank 0 may take to write the result; a worker that hangs is found sooner, by Ray's health check."""
@@ -51,6 +53,8 @@ LOCAL_SETTINGS = {
 ATTACHED_SETTINGS = {
     "RAY_NUM_REDIS_GET_RETRIES": "1",  # each takes 40 s where something else than Ray listens; Ray's default is 20
 }
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in what a submitted job runs."""
 WORKER_SETTINGS = {
     # glibc otherwise gives each large activation back to the system and faults it in again at the next step:
     # 1.04-1.12 times the images/s of ResNet-20 at batch 128, 1.26 of ResNet-18 at 512.
@@ -58,11 +62,6 @@ WORKER_SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 40),
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS repeats its results only with a fixed workspace
 }
-
-
-def fault_path(job: Job) -> Path:
-    """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it in vain."""
-    return job.run_dir / "error.txt"
 
 
 def drive(job: Job, resources: Resources) -> None:
@@ -89,12 +88,15 @@ def _run_trainer(job: Job, resources: Resources, placement: Placement) -> None:
             elastic_resize_monitor_interval_s=RESIZE_EVERY_S,
             use_gpu=placement.device == "cuda",
             resources_per_worker=placement.needs,
-            placement_strategy="SPREAD",
+            placement_strategy=resources.placement.upper(),
+            accelerator_type=resources.accelerator,
         ),
         run_config=RunConfig(
             name="train",
             # Ray silently goes on with an old run of the same name and storage, so each launch gets its own.
-            storage_path=tempfile.mkdtemp(dir=job.run_dir, prefix="ray-"),
+            storage_path=f"{run_storage(job).url}/ray-{secrets.token_hex(4)}"
+            if job.storage
+            else tempfile.mkdtemp(dir=job.run_dir, prefix="ray-"),
             failure_config=FailureConfig(max_failures=resources.max_failures),
         ),
     )
@@ -112,13 +114,15 @@ def _work(config: dict[str, Any]) -> None:
     from pipeline.train.loop import fit  # here, so that the driver need not wait for torch before it starts Ray
 
     job = Job.model_validate_json(config["job"])
-    if fault_path(job).exists():
+    if read_fault(job):
         return
     with _joined(config["device"]):
         try:
             fit(job, config["device"], config["threads"])
+        except StorageError:
+            raise  # which may pass: the next attempt goes on from the last checkpoint
         except EspalierError as error:
-            write_atomic(fault_path(job), str(error))
+            leave_fault(job, str(error))
 
 
 @contextmanager
@@ -178,7 +182,7 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
                     **(_attached(address) if address else _local(resources, temporary)),
                     log_to_driver=resources.show_ray_logs,
                     logging_level=logging.INFO if resources.show_ray_logs else logging.ERROR,
-                    runtime_env={"env_vars": WORKER_SETTINGS | {"PYTHONPATH": str(Path.cwd())}},
+                    runtime_env=_environment(job),
                 )
             if not resources.show_ray_logs:
                 logging.getLogger("ray").setLevel(logging.ERROR)
@@ -188,6 +192,14 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
             raise _unreachable(str(address)) from error
         finally:
             ray.shutdown()
+
+
+def _environment(job: Job) -> dict[str, Any]:
+    """What Ray prepares on each node for our workers: settings, and our code where they don't see this folder."""
+    variables = WORKER_SETTINGS | {"PYTHONPATH": str(Path.cwd())}
+    # A job that was submitted brings the whole project to every node by itself.
+    brings_code = job.storage is None or JOB_VARIABLE in os.environ
+    return {"env_vars": variables} | ({} if brings_code else {"py_modules": [str(Path(__file__).parent)]})
 
 
 @contextmanager

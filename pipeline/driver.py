@@ -16,12 +16,13 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.cluster import drive, fault_path
+from pipeline.cluster import drive
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.files import write_atomic
 from pipeline.resources import Resources
 from pipeline.train.job import Job
 from pipeline.train.progress import shown
+from pipeline.train.travel import collect, fault_path, read_fault, received, send
 
 OUR_FAULT = 70
 """Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which another attempt would meet again."""
@@ -43,14 +44,17 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     with the message of whatever EspalierError a worker met.
     """
     fault_path(job).unlink(missing_ok=True)
+    if resources.storage:
+        job = send(job, resources.storage)
     order = job.run_dir / "order.json"
     write_atomic(order, Order(job=job, resources=resources).model_dump_json())
-    with shown(job.run_dir, name):
+    with shown(job.run_dir, name), received(job):
         for attempt in range(resources.max_failures + 1):
             status = _attempt([sys.executable, "-m", "pipeline.driver", str(order)])
-            if fault_path(job).exists():
-                raise TrainingError(fault_path(job).read_text())
+            if fault := read_fault(job):
+                raise TrainingError(fault)
             if status == 0:
+                collect(job)
                 return
             if status == OUR_FAULT:
                 raise EspalierError("an error in this program ended the training, see above; complete checkpoints are kept")

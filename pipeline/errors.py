@@ -9,6 +9,8 @@ EspalierError
 ├── CompressionError   a target out of reach, a network that cannot be traced or exported
 ├── LockedError        another process writes here
 ├── UnreachableError   an address that does not answer
+├── StorageError       resources.storage that cannot be used, or holds something else
+├── SubmitError        a tree or cluster with which nothing can be submitted, a job that failed
 └── GateError          a model that may not be registered
 """
 
@@ -47,6 +49,14 @@ class LockedError(EspalierError):
 
 class UnreachableError(EspalierError):
     """A server or cluster does not answer at its address."""
+
+
+class StorageError(EspalierError):
+    """What nodes share cannot be read or written, or is not what was stored."""
+
+
+class SubmitError(EspalierError):
+    """A job cannot be submitted, or has failed."""
 
 
 class GateError(EspalierError):

@@ -13,6 +13,8 @@ from pipeline.errors import TrainingError
 from pipeline.params import Section
 
 Device = Literal["cpu", "cuda"]
+ACCELERATOR = "accelerator_type:"
+"""How Ray lists a node's kind of GPU among its resources."""
 SMALLEST_SHARE = 32
 """Images of a batch for each worker, under which `auto` adds none: batch norm needs them, and so does speed."""
 
@@ -31,7 +33,15 @@ class Resources(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="where to train; auto takes CUDA where each worker can have a GPU"
     )
+    accelerator: str | None = Field(description="kind of GPU to train on, in Ray's words (H100, A100-80G, ...); null: any")
+    placement: Literal["spread", "pack"] = Field(
+        description="spread: workers on as many nodes as there are; pack: on as few, which keeps the traffic inside them"
+    )
     address: str | None = Field(description="Ray cluster (host:port); null starts a local one; RAY_ADDRESS overrides it")
+    storage: str | None = Field(
+        description="where workers on other machines leave checkpoints and find their inputs: a folder that every node mounts, "
+        "or s3://bucket/prefix (credentials by AWS_* variables); null: the project's own folder, which every node must see"
+    )
     max_failures: int = Field(ge=0, description="restarts of the workers before training gives up")
     checkpoint_s: float = Field(ge=0.0, description="seconds between two checkpoints within an epoch; 0: one at every step")
     show_ray_logs: bool = Field(description="show Ray's own log lines")
@@ -62,6 +72,8 @@ def place(resources: Resources, nodes: Sequence[Mapping[str, float]], batch: int
     On CPUs one thread each is the fastest split: a worker's threads wait for each other in every layer, workers once a step.
     Raises TrainingError where they have no room, for which Ray would wait for ever.
     """
+    if resources.accelerator:
+        nodes = _with_accelerator(nodes, resources.accelerator, where)
     total = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
     cpus = int(min(node.get("CPU", 0.0) for node in nodes))
     device = resources.device if resources.device != "auto" else _device(resources.workers, total["GPU"])
@@ -70,13 +82,26 @@ def place(resources: Resources, nodes: Sequence[Mapping[str, float]], batch: int
     workers = asked if isinstance(asked, int) else max(1, min(int(room), batch // SMALLEST_SHARE))
     threads = fixed if isinstance(fixed, int) else max(1, cpus // -(-workers // len(nodes)))
     placement = Placement(workers, threads, device)
-    for kind, need in placement.needs.items():
-        if need * workers > total[kind]:
-            raise TrainingError(
-                f"{workers} workers need {need * workers:g} {kind}s, but the cluster at {where} has {total[kind]:g}; "
-                "lower resources.workers or threads_per_worker, or add nodes"
-            )
+    room_for = sum(min(int(node.get(kind, 0.0) // need) for kind, need in placement.needs.items()) for node in nodes)
+    if room_for < workers:
+        each = " and ".join(f"{need:g} {kind}s" for kind, need in placement.needs.items())
+        have = " and ".join(f"{'+'.join(f'{node.get(kind, 0.0):g}' for node in nodes)} {kind}s" for kind in placement.needs)
+        raise TrainingError(
+            f"{workers} workers of {each} each do not fit: the cluster at {where} has {have}; lower resources.workers or "
+            "threads_per_worker, or add nodes"
+        )
     return placement
+
+
+def _with_accelerator(nodes: Sequence[Mapping[str, float]], kind: str, where: str) -> list[Mapping[str, float]]:
+    found = [node for node in nodes if ACCELERATOR + kind in node]
+    if not found:
+        kinds = sorted({name.removeprefix(ACCELERATOR) for node in nodes for name in node if name.startswith(ACCELERATOR)})
+        raise TrainingError(
+            f"resources.accelerator is {kind}, but the cluster at {where} has {', '.join(kinds) or 'no accelerators'}; "
+            "name one of them, or set it to null"
+        )
+    return found
 
 
 def _device(workers: int | Literal["auto"], gpus: float) -> Device:

@@ -17,6 +17,9 @@ from torch import Tensor
 from pipeline.files import atomic_dir, sha256_file, to_json
 
 NUM_KEPT = 2
+TENSORS_NAME, VALUES_NAME, MANIFEST_NAME = FILES = ("state.safetensors", "state.json", "manifest.json")
+"""In the order in which they are written."""
+State = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class Store:
@@ -27,29 +30,40 @@ class Store:
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         with atomic_dir(self.folder / f"step-{step:09d}") as folder:
-            safetensors.torch.save_file(tensors, folder / "state.safetensors")
-            (folder / "state.json").write_text(to_json(values))
-            digests = {name: sha256_file(folder / name) for name in ("state.safetensors", "state.json")}
-            (folder / "manifest.json").write_text(to_json(digests))
+            write(folder, tensors, values)
         for old in self._folders()[NUM_KEPT:]:
             shutil.rmtree(old)
 
-    def newest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def newest(self) -> State | None:
         """Tensors and values of the newest checkpoint that verifies, or None to start from the beginning."""
         for folder in self._folders():
-            if _verifies(folder):
-                tensors = safetensors.torch.load_file(folder / "state.safetensors")
-                return tensors, json.loads((folder / "state.json").read_text())
+            if found := read(folder):
+                return found
         return None
 
     def _folders(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
 
 
+def write(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Put a checkpoint's three files into `folder`."""
+    safetensors.torch.save_file(tensors, folder / TENSORS_NAME)
+    (folder / VALUES_NAME).write_text(to_json(values))
+    digests = {name: sha256_file(folder / name) for name in (TENSORS_NAME, VALUES_NAME)}
+    (folder / MANIFEST_NAME).write_text(to_json(digests))
+
+
+def read(folder: Path) -> State | None:
+    """Tensors and values of the checkpoint in `folder`, or None where its digests do not hold."""
+    if not _verifies(folder):
+        return None
+    return safetensors.torch.load_file(folder / TENSORS_NAME), json.loads((folder / VALUES_NAME).read_text())
+
+
 def _verifies(folder: Path) -> bool:
     try:
-        digests = json.loads((folder / "manifest.json").read_text())
-        return set(digests) == {"state.safetensors", "state.json"} and all(
+        digests = json.loads((folder / MANIFEST_NAME).read_text())
+        return set(digests) == {TENSORS_NAME, VALUES_NAME} and all(
             sha256_file(folder / name) == digest for name, digest in digests.items()
         )
     except (OSError, ValueError, AttributeError):

@@ -19,7 +19,7 @@ INIT_FOLDER = "data/init"
 
 
 class Job(BaseModel):
-    """One run of `fit`. Paths are absolute and readable by every worker."""
+    """One run of `fit`. Paths are absolute and readable by every worker, unless there is a storage (travel.py)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +38,10 @@ class Job(BaseModel):
     journal: Path
     checkpoint_s: float
     """Seconds between two checkpoints; it decides no result."""
+    storage: str | None = None
+    """Folder or bucket prefix through which driver and workers reach each other where they share no disk."""
+    inputs: dict[str, str] = {}
+    """For each path of an input, the digest by which the storage knows it."""
 
 
 def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> ModelSpec:

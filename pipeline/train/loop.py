@@ -25,6 +25,7 @@ from pipeline.train.progress import ProgressWriter
 from pipeline.train.result import save_result
 from pipeline.train.run import Run, check_origin, layout, open_run, origin, prepare_torch
 from pipeline.train.step import Batch, backward, train_step, update
+from pipeline.train.travel import arrive, outbox
 from pipeline.train.validate import validate
 
 OLD_WRITER_WAIT_S = 30.0
@@ -34,10 +35,12 @@ OLD_WRITER_WAIT_S = 30.0
 def fit(job: Job, device: Device, threads: int) -> None:
     """Train from the newest checkpoint of `job.run_dir` to the end, and leave the result there.
 
-    Raises TrainingError for a setting that cannot work, before the first batch, and for a loss that is not finite.
+    Raises TrainingError for a setting that cannot work, before the first batch, and for a loss that is not finite,
+    StorageError where the run's storage cannot be used.
     """
     prepare_torch(job, device, threads)
-    with _only_writer(job):
+    job = arrive(job)
+    with _only_writer(job), outbox(job) as box:
         dist.barrier()
         run = open_run(job, device)
         resume(run, f"{dist.world_size()} workers x {threads} threads on {device}")
@@ -50,6 +53,7 @@ def fit(job: Job, device: Device, threads: int) -> None:
             run.saver.finish()
         if dist.rank() == 0:
             save_result(job, run.state)
+            box.result()
         dist.barrier()
 
 

@@ -23,15 +23,15 @@ from pipeline.params import nearest
 from pipeline.report import Journal, NullReporter, Reporter
 from pipeline.resources import Device
 from pipeline.tasks.task import Task, make_task
-from pipeline.train.checkpoint import Store
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
 from pipeline.train.job import Job
 from pipeline.train.optim import Ema, make_optimizer
 from pipeline.train.order import check_batches, num_batches
 from pipeline.train.params import FitParams
-from pipeline.train.saver import Saver
+from pipeline.train.saver import CheckpointStore, Saver
 from pipeline.train.state import State
 from pipeline.train.step import Recipe, Teacher
+from pipeline.train.travel import open_store
 
 RESIDENT_SHARE = 0.25
 """Of a GPU's free memory, up to which a training split is kept there."""
@@ -54,7 +54,7 @@ class Run:
     shards: Shards | None
     state: State
     recipe: Recipe
-    store: Store
+    store: CheckpointStore
     saver: Saver
     reporter: Reporter
 
@@ -94,7 +94,7 @@ def open_run(job: Job, device: Device) -> Run:
         averaged.requires_grad_(requires_grad=False)
     scaler = GradScaler(device, enabled=params.amp == "fp16")
     alone = dist.world_size() == 1 or params.exact_elastic
-    store = Store(job.run_dir / "checkpoints")
+    store = open_store(job)
     task = make_task(job.task, train.labels.bincount(minlength=job.spec.architecture.num_classes))
     dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16
     autocast = partial(torch.autocast, device, dtype=dtype, enabled=params.amp != "off")
@@ -141,7 +141,7 @@ def origin(job: Job) -> dict[str, str]:
     return {"inputs": sha256_json(inputs), "torch": torch.__version__}
 
 
-def check_origin(found: dict[str, str], expected: dict[str, str], folder: Path) -> None:
+def check_origin(found: dict[str, str], expected: dict[str, str], folder: Path | str) -> None:
     """Raises TrainingError that says what differs."""
     cure = f"remove {folder} to train from the start"
     if found.get("inputs") != expected["inputs"]:

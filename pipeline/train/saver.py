@@ -2,16 +2,29 @@
 
 import threading
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from pipeline import dist
 from pipeline.errors import EspalierError
-from pipeline.train.checkpoint import Store
+from pipeline.train.checkpoint import State
 
 FIRST_STEPS = 10
 """Steps before the first checkpoint, by when the time of a step is known."""
+
+
+class CheckpointStore(Protocol):
+    """Store and RemoteStore."""
+
+    @property
+    def folder(self) -> Path | str:
+        """For a person to read."""
+
+    def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None: ...
+
+    def newest(self) -> State | None: ...
 
 
 class Saver:
@@ -21,7 +34,7 @@ class Saver:
     by rank 0's clock, because at a checkpoint all ranks speak to each other anyway.
     """
 
-    def __init__(self, store: Store, seconds: float, device: str) -> None:
+    def __init__(self, store: CheckpointStore, seconds: float, device: str) -> None:
         self._store = store
         self._seconds = seconds
         self._device = device

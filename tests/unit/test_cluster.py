@@ -18,7 +18,10 @@ def resources(**changes: object) -> Resources:
         "min_workers": None,
         "threads_per_worker": 2,
         "device": "auto",
+        "accelerator": None,
+        "placement": "spread",
         "address": None,
+        "storage": None,
         "max_failures": 0,
         "checkpoint_s": 30.0,
         "show_ray_logs": False,
@@ -28,12 +31,27 @@ def resources(**changes: object) -> Resources:
 
 def test_what_cannot_be_placed_is_said_with_what_the_cluster_has() -> None:
     with pytest.raises(
-        TrainingError, match=r"2 workers need 4 CPUs, but the cluster at 10.0.0.1:6379 has 3; lower resources.workers"
+        TrainingError,
+        match=r"2 workers of 2 CPUs each do not fit: the cluster at 10.0.0.1:6379 has 2\+1 CPUs; lower resources.w",
     ):
         place(resources(), [{"CPU": 2.0}, {"CPU": 1.0}], 128, "10.0.0.1:6379")
-    with pytest.raises(TrainingError, match="2 workers need 2 GPUs, but the cluster at this machine has 0"):
+    with pytest.raises(
+        TrainingError, match="2 workers of 2 CPUs and 1 GPUs each do not fit: the cluster at this machine has 8 CPUs and 0 GPUs"
+    ):
         place(resources(device="cuda"), [{"CPU": 8.0}], 128, "this machine")
     assert place(resources(), [{"CPU": 4.0}], 128, "here") == (2, 2, "cpu")
+
+
+def test_a_worker_must_fit_on_one_node() -> None:
+    with pytest.raises(TrainingError, match=r"has 3\+3\+2 CPUs"):
+        place(resources(workers=4), [{"CPU": 3.0}, {"CPU": 3.0}, {"CPU": 2.0}], 128, "here")
+
+
+def test_the_accelerator_that_is_asked_for_is_there_or_the_others_are_named() -> None:
+    nodes = [{"CPU": 8.0, "GPU": 2.0, "accelerator_type:A100": 1.0}, {"CPU": 8.0, "GPU": 4.0, "accelerator_type:H100": 1.0}]
+    assert place(resources(workers="auto", accelerator="H100"), nodes, 512, "here") == (4, 2, "cuda")
+    with pytest.raises(TrainingError, match=r"accelerator is L4, but the cluster at here has A100, H100; name one of them"):
+        place(resources(accelerator="L4"), nodes, 128, "here")
 
 
 def test_auto_takes_gpus_where_each_worker_can_have_one() -> None:

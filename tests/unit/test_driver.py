@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import driver
-from pipeline.cluster import fault_path
 from pipeline.driver import OUR_FAULT, Order, launch
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.train.job import Job
+from pipeline.train.travel import fault_path
 from tests.unit.fit_samples import job, prepared_digits
 from tests.unit.test_cluster import resources
 

@@ -1,0 +1,65 @@
+"""Checkpoints in a storage, for a run whose workers share no disk: the same files and the same rules as in checkpoint.py.
+
+There is no rename in a bucket, so the manifest is written last and makes a checkpoint visible. Each has a name of its own,
+even of the same step: what an old rank 0 still writes after a new one has taken over never meets the new one's files.
+The journal goes along, because the next rank 0 may be on another node.
+"""
+
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pipeline import dist
+from pipeline.files import write_atomic
+from pipeline.storage import Storage
+from pipeline.train.checkpoint import FILES, NUM_KEPT, State, read, write
+
+JOURNAL_KEY = "journal"
+
+
+class RemoteStore:
+    """journal: this node's, kept with every checkpoint and brought back with it."""
+
+    def __init__(self, storage: Storage, journal: Path) -> None:
+        self.folder = storage.url
+        self._storage = storage
+        self._journal = journal
+
+    def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Raises StorageError where the storage refuses for minutes."""
+        journal = self._journal.read_text() if self._journal.exists() else ""
+        with tempfile.TemporaryDirectory() as name:
+            write(Path(name), tensors, values | {JOURNAL_KEY: journal})
+            place = f"step-{step:09d}-{secrets.token_hex(4)}"
+            for file in FILES:
+                self._storage.put(Path(name) / file, f"{place}/{file}")
+        self._keep(NUM_KEPT)
+
+    def newest(self) -> State | None:
+        """As Store.newest; on rank 0 the journal is then as it was at that checkpoint. Raises StorageError."""
+        for place in self._complete():
+            with tempfile.TemporaryDirectory() as name:
+                for file in FILES:
+                    self._storage.get(f"{place}/{file}", Path(name) / file)
+                if found := read(Path(name)):
+                    journal = found[1].pop(JOURNAL_KEY)
+                    if dist.rank() == 0:
+                        write_atomic(self._journal, journal)
+                    return found
+        return None
+
+    def _complete(self) -> list[str]:
+        """Newest first."""
+        names = set(self._storage.names())
+        places = {name.partition("/")[0] for name in names}
+        return sorted((place for place in places if all(f"{place}/{file}" in names for file in FILES)), reverse=True)
+
+    def _keep(self, count: int) -> None:
+        """Remove all but the newest, and what never became whole before them."""
+        kept = self._complete()[:count]
+        for place in sorted({name.partition("/")[0] for name in self._storage.names()}):
+            if place < kept[-1]:
+                self._storage.remove(place)

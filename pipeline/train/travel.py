@@ -1,0 +1,202 @@
+"""A run whose workers share no disk with its driver: what goes to them and comes back lies in `resources.storage`.
+
+    inputs/<digest>/        prepared data and models, named by their content, kept for later runs
+    runs/<stage>-<key>/     checkpoints, journal, live line, error and result of one run, removed on success
+
+Each node copies the inputs once into its cache. Without a storage nothing travels: all paths are on a disk that
+all workers see.
+"""
+
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pipeline import dist
+from pipeline.errors import StorageError, TrainingError
+from pipeline.files import atomic_dir, write_atomic
+from pipeline.storage import Storage, node_cache
+from pipeline.train.checkpoint import Store
+from pipeline.train.collect import result_folder
+from pipeline.train.job import Job
+from pipeline.train.remote_store import RemoteStore
+
+INPUTS, RUNS = "inputs", "runs"
+JOURNAL, PROGRESS, ERROR = "journal.jsonl", "progress.json", "error.txt"
+RESULTS, RESULT = "results", "result.txt"
+"""Finished models by their digest, and the digest of this run's."""
+FIELDS = ("data", "initial", "init", "teacher")
+"""Those of a job that are paths to inputs."""
+POLL_S = 1.0
+
+
+def send(job: Job, url: str) -> Job:
+    """The job for workers elsewhere, after its inputs have reached the storage at `url`. Raises StorageError."""
+    inputs = Storage(url).below(INPUTS)
+    digests = {name: inputs.add_tree(path) for name in FIELDS if (path := getattr(job, name))}
+    sent = job.model_copy(update={"storage": url, "inputs": digests})
+    run_storage(sent).remove(ERROR)  # of an attempt before this one
+    return sent
+
+
+def arrive(job: Job) -> Job:
+    """On a worker: the job with its inputs and its run directory on this node. Raises StorageError."""
+    if job.storage is None:
+        return job
+    cache, inputs = node_cache(), Storage(job.storage).below(INPUTS)
+    run_dir = cache / RUNS / job.run_dir.name
+    local: dict[str, Path] = {"run_dir": run_dir, "journal": run_dir / JOURNAL}
+    for name, digest in job.inputs.items():
+        folder, path = inputs.fetch_tree(digest, cache / INPUTS), getattr(job, name)
+        local[name] = folder / path.name if (folder / path.name).exists() else folder
+    return job.model_copy(update=local)
+
+
+def run_storage(job: Job) -> Storage:
+    """The folder of this run in its storage."""
+    assert job.storage is not None
+    return Storage(job.storage).below(RUNS).below(job.run_dir.name)
+
+
+def fault_path(job: Job) -> Path:
+    """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it in vain."""
+    return job.run_dir / ERROR
+
+
+def leave_fault(job: Job, text: str) -> None:
+    if job.storage is None:
+        write_atomic(fault_path(job), text)
+    else:
+        run_storage(job).write(ERROR, text.encode())
+
+
+def read_fault(job: Job) -> str | None:
+    """The user's error that ended this run, if one did."""
+    if fault_path(job).exists():
+        return fault_path(job).read_text()
+    left = run_storage(job).read(ERROR) if job.storage else None
+    return left.decode() if left is not None else None
+
+
+class Outbox:
+    """Rank 0's side: as a context, it sends the journal and the live line every second, and at last the result.
+
+    A storage that does not answer holds up no step: the next round sends what this one could not.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._storage = run_storage(job)
+        self._sent: dict[str, bytes] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def result(self) -> None:
+        """Send the result and the whole journal, and then the word that they are there. Raises StorageError."""
+        shutil.copyfile(self._job.journal, result_folder(self._job) / JOURNAL)
+        self._storage.write(RESULT, self._storage.below(RESULTS).add_tree(result_folder(self._job)).encode())
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL_S):
+            try:
+                self._send()
+            except StorageError as error:
+                sys.stderr.write(f"espalier: {error}; the next round sends it again\n")
+
+    def _send(self) -> None:
+        for name, path in ((JOURNAL, self._job.journal), (PROGRESS, self._job.run_dir / PROGRESS)):
+            content = path.read_bytes() if path.exists() else b""
+            if content and self._sent.get(name) != content:
+                self._storage.write(name, content)
+                self._sent[name] = content
+
+
+class NoOutbox:
+    """Of a worker that has nothing to send."""
+
+    def result(self) -> None: ...
+
+
+@contextmanager
+def outbox(job: Job) -> Iterator[Outbox | NoOutbox]:
+    """On a worker: rank 0's outbox while the block runs, where there is a storage."""
+    if job.storage is None or dist.rank() != 0:
+        yield NoOutbox()
+        return
+    with Outbox(job) as box:
+        yield box
+
+
+def open_store(job: Job) -> Store | RemoteStore:
+    """The run's checkpoints."""
+    if job.storage is None:
+        return Store(job.run_dir / "checkpoints")
+    return RemoteStore(run_storage(job).below("checkpoints"), job.journal)
+
+
+@contextmanager
+def received(job: Job) -> Iterator[None]:
+    """On the driver: while the block runs, what the workers send is copied to the job's journal and run directory."""
+    if job.storage is None:
+        yield
+        return
+    inbox = _Inbox(job)
+    thread = threading.Thread(target=inbox.run, name="inbox", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        inbox.stop.set()
+        thread.join()
+
+
+def collect(job: Job) -> None:
+    """On the driver, after the workers are done: their journal and result. Raises StorageError, TrainingError."""
+    if job.storage is None:
+        return
+    storage = run_storage(job)
+    digest = storage.read(RESULT)
+    if digest is None:
+        raise TrainingError(f"{storage.url} holds no finished run; run the stage again, it resumes from the last checkpoint")
+    folder = storage.below(RESULTS).fetch_tree(digest.decode(), job.run_dir / "fetched")
+    with atomic_dir(result_folder(job)) as partial:
+        shutil.copytree(folder, partial, dirs_exist_ok=True)
+    write_atomic(job.journal, (folder / JOURNAL).read_bytes())
+
+
+def forget(job: Job) -> None:
+    """On the driver: remove the run's folder from the storage, once its result is here."""
+    if job.storage is not None:
+        run_storage(job).remove("")
+
+
+class _Inbox:
+    def __init__(self, job: Job) -> None:
+        self.stop = threading.Event()
+        self._storage = run_storage(job)
+        self._targets = {JOURNAL: job.journal, PROGRESS: job.run_dir / PROGRESS}
+
+    def run(self) -> None:
+        while not self.stop.wait(POLL_S):
+            try:
+                self.fetch()
+            except StorageError as error:
+                sys.stderr.write(f"espalier: {error}; the workers go on, and the next round asks again\n")
+
+    def fetch(self) -> None:
+        for name, path in self._targets.items():
+            content = self._storage.read(name)
+            if content and (not path.exists() or path.read_bytes() != content):
+                write_atomic(path, content)

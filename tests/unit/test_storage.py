@@ -1,0 +1,96 @@
+"""Storage on a disk; the same verbs on a bucket are in tests/stages/test_bucket.py."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StorageError
+from pipeline.files import to_json
+from pipeline.storage import TREE_NAME, Storage
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "model.json").write_text("{}")
+    (tmp_path / "model" / "deep" / "weights").write_bytes(b"\0" * 100)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    (tmp_path / "shared").mkdir()
+    return Storage(str(tmp_path / "shared"))
+
+
+def test_what_is_written_is_read_listed_and_removed(storage: Storage, folder: Path, tmp_path: Path) -> None:
+    storage.write("a/b.txt", b"hello")
+    storage.put(folder / "model.json", "a/c.json")
+    assert storage.read("a/b.txt") == b"hello"
+    assert storage.read("a/none") is None
+    assert storage.names() == ["a/b.txt", "a/c.json"]
+    assert storage.below("a").names() == ["b.txt", "c.json"]
+    assert storage.names("elsewhere") == []
+    storage.get("a/c.json", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "{}"
+    storage.remove("a/b.txt")
+    storage.remove("a/b.txt")
+    assert storage.names() == ["a/c.json"]
+
+
+def test_a_folder_is_stored_once_under_its_digest_and_comes_back(storage: Storage, folder: Path, tmp_path: Path) -> None:
+    digest = storage.add_tree(folder)
+    assert storage.add_tree(folder) == digest
+    assert storage.below(digest).names() == ["deep/weights", "model.json", TREE_NAME]
+    copy = storage.fetch_tree(digest, tmp_path / "cache")
+    assert (copy / "deep" / "weights").read_bytes() == b"\0" * 100
+    assert sorted(path.name for path in copy.rglob("*")) == ["deep", "model.json", "weights"]
+
+
+def test_a_single_file_is_a_folder_of_one(storage: Storage, folder: Path, tmp_path: Path) -> None:
+    copy = storage.fetch_tree(storage.add_tree(folder / "model.json"), tmp_path / "cache")
+    assert [path.name for path in copy.iterdir()] == ["model.json"]
+
+
+def test_a_copy_that_changed_is_fetched_again(storage: Storage, folder: Path, tmp_path: Path) -> None:
+    digest = storage.add_tree(folder)
+    copy = storage.fetch_tree(digest, tmp_path / "cache")
+    (copy / "deep" / "weights").write_bytes(b"\1" * 100)
+    again = storage.fetch_tree(digest, tmp_path / "cache")
+    assert (again / "deep" / "weights").read_bytes() == b"\0" * 100
+
+
+def test_a_stored_folder_that_changed_is_refused(storage: Storage, folder: Path, tmp_path: Path) -> None:
+    digest = storage.add_tree(folder)
+    storage.write(f"{digest}/model.json", b"{ }")
+    with pytest.raises(StorageError, match="is not what was sent; remove it and run the stage again"):
+        storage.fetch_tree(digest, tmp_path / "cache")
+    assert not (tmp_path / "cache" / digest).exists()
+
+
+def test_a_folder_that_was_not_sent_to_its_end_is_sent_again(storage: Storage, folder: Path, tmp_path: Path) -> None:
+    digest = storage.add_tree(folder)
+    storage.remove(f"{digest}/{TREE_NAME}")
+    with pytest.raises(StorageError, match="is gone or incomplete; run the stage again"):
+        storage.fetch_tree(digest, tmp_path / "cache")
+    assert storage.add_tree(folder) == digest
+    assert storage.fetch_tree(digest, tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../outside"])
+def test_a_list_of_files_cannot_lead_out_of_the_folder(storage: Storage, folder: Path, tmp_path: Path, name: str) -> None:
+    digest = storage.add_tree(folder)
+    storage.write(f"{digest}/{TREE_NAME}", to_json({name: "0" * 64}).encode())
+    with pytest.raises(StorageError, match="leads out of its folder"):
+        storage.fetch_tree(digest, tmp_path / "cache" / "deep")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cannot write .*file/below/a: .*check resources.storage"):
+        Storage(str(tmp_path / "file" / "below")).write("a", b"")
+    with pytest.raises(
+        StorageError, match=r"resources.storage: nothing://x is no storage known here .*use a folder or s3://bucket/prefix"
+    ):
+        Storage("nothing://x").read("a")

@@ -1,0 +1,132 @@
+"""A run through a storage: the worker's folders are not the driver's."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.files import sha256_file, sha256_tree
+from pipeline.report import read_journal
+from pipeline.storage import Storage
+from pipeline.train import loop
+from pipeline.train.collect import result_folder
+from pipeline.train.job import Job
+from pipeline.train.loop import fit
+from pipeline.train.remote_store import RemoteStore
+from pipeline.train.travel import collect, forget, leave_fault, open_store, read_fault, run_storage, send
+from tests.unit.fit_samples import job, prepared_digits
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return prepared_digits(tmp_path)
+
+
+@pytest.fixture
+def on_another_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "node"))
+    (tmp_path / "bucket").mkdir()
+    return tmp_path / "node"
+
+
+class KilledError(Exception):
+    pass
+
+
+def weights(run_dir: Path) -> str:
+    return sha256_file(run_dir / "result" / "model" / "weights.safetensors")
+
+
+def values(path: Path) -> list[tuple[object, object]]:
+    return [(event["step"], {k: v for k, v in event["values"].items() if k != "images_per_s"}) for event in read_journal(path)]
+
+
+@pytest.fixture
+def sent(data: Path, tmp_path: Path, on_another_node: Path) -> Job:
+    (tmp_path / "run").mkdir()
+    return send(job(data, tmp_path / "run", checkpoint_s=0.0), str(tmp_path / "bucket"))
+
+
+def test_the_result_is_that_of_a_shared_disk(data: Path, sent: Job, tmp_path: Path, on_another_node: Path) -> None:
+    fit(job(data, tmp_path / "here"), "cpu", 1)
+    fit(sent, "cpu", 1)
+    assert list((tmp_path / "run").iterdir()) == [], "the worker wrote to the driver's folder"
+    assert sha256_tree(on_another_node / "espalier" / "inputs" / sent.inputs["data"]) == sha256_tree(data)
+    collect(sent)
+    assert weights(tmp_path / "run") == weights(tmp_path / "here")
+    assert values(sent.journal) == values(tmp_path / "here" / "journal.jsonl")
+    forget(sent)
+    left = Storage(str(tmp_path / "bucket")).names()
+    assert left, "inputs stay for the next run"
+    assert all(name.startswith("inputs/") for name in left)
+
+
+@pytest.mark.parametrize("steps", [1, 20, 45])
+def test_a_killed_run_goes_on_on_another_node(
+    data: Path, sent: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    fit(job(data, tmp_path / "here"), "cpu", 1)
+    train_step, left = loop.train_step, [steps]
+
+    def step(*arguments: object) -> object:
+        if not left[0]:
+            raise KilledError
+        left[0] -= 1
+        return train_step(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(loop, "train_step", step)
+        fit(sent, "cpu", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    fit(sent, "cpu", 1)
+    collect(sent)
+    assert weights(tmp_path / "run") == weights(tmp_path / "here")
+    assert values(sent.journal) == values(tmp_path / "here" / "journal.jsonl")
+
+
+def test_only_whole_checkpoints_count_and_two_are_kept(sent: Job, tmp_path: Path) -> None:
+    fit(sent, "cpu", 1)
+    place = run_storage(sent).below("checkpoints")
+    folders = sorted({name.partition("/")[0] for name in place.names()})
+    assert len(folders) == 2
+    store = open_store(sent.model_copy(update={"journal": tmp_path / "restored.jsonl"}))
+    assert isinstance(store, RemoteStore)
+    newest, before = (int(folder.split("-")[1]) for folder in reversed(folders))
+
+    def step_of_newest() -> int:
+        found = store.newest()
+        assert found is not None
+        step: int = found[1]["progress"]["step"]
+        return step
+
+    assert step_of_newest() == newest
+    place.write(f"{folders[1]}/state.json", b"{}")
+    assert step_of_newest() == before
+    place.remove(f"{folders[0]}/manifest.json")
+    assert store.newest() is None
+
+
+def test_a_users_error_reaches_the_driver_and_is_forgotten_at_the_next_start(sent: Job, tmp_path: Path) -> None:
+    assert read_fault(sent) is None
+    leave_fault(sent, "the loss is not finite at step 3")
+    assert read_fault(sent) == "the loss is not finite at step 3"
+    assert read_fault(send(sent, str(tmp_path / "bucket"))) is None
+
+
+def test_inputs_are_sent_once(data: Path, sent: Job, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "bucket" / "inputs").rglob("*") if path.is_file()}
+    send(job(data, tmp_path / "other"), str(tmp_path / "bucket"))
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "bucket" / "inputs").rglob("*") if path.is_file()}
+    assert before == after
+    assert before
+
+
+def test_the_result_folder_is_the_drivers(sent: Job, tmp_path: Path) -> None:
+    fit(sent, "cpu", 1)
+    collect(sent)
+    assert result_folder(sent) == tmp_path / "run" / "result"
+    assert sorted(path.name for path in result_folder(sent).iterdir()) == [
+        "history.csv",
+        "journal.jsonl",
+        "model",
+        "summary.json",
+    ]
