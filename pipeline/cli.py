@@ -1,4 +1,4 @@
-"""The command line: `espalier preset | init | schema | summary | sync | ui`."""
+"""The command line: `espalier preset | init | schema | summary | sync | submit | attach | logs | stop | ui`."""
 
 import argparse
 import filecmp
@@ -17,6 +17,8 @@ from pipeline.tracking.store import sync, ui_command
 PARAMS = Path("params.yaml")
 SCHEMA = Path("params.schema.json")
 PRESETS = Path("presets")
+JOB_SERVER = "http://127.0.0.1:8265"
+"""Of a cluster whose head is here, or at the other end of a tunnel."""
 
 
 def main() -> None:
@@ -52,10 +54,52 @@ def parser() -> argparse.ArgumentParser:
     send = commands.add_parser("sync", help="send to MLflow what is missing there, after an outage or a lost database")
     send.set_defaults(command=lambda _: print(sync(Path())))
 
+    _add_job_commands(commands)
     ui = commands.add_parser("ui", help="MLflow UI on loopback")
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(command=_ui)
     return root
+
+
+def _add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    send = commands.add_parser("submit", help="run `dvc repro` on a Ray cluster, and bring its results back")
+    send.add_argument("targets", nargs="*", metavar="STAGE", help="stages to run, as for dvc repro; all without one")
+    send.add_argument("--dirty", action="store_true", help="send changes that are not committed along, without asking")
+    send.add_argument("--detach", action="store_true", help="do not follow the job")
+    send.set_defaults(command=_submit)
+
+    attach = commands.add_parser("attach", help="follow a submitted job, and bring its results back")
+    logs = commands.add_parser("logs", help="print what a submitted job has printed")
+    stop = commands.add_parser("stop", help="end a submitted job; what is complete is kept")
+    for command, does in ((attach, _attach), (logs, _logs), (stop, _stop)):
+        command.add_argument("job", nargs="?", help="as submit printed it; the last one submitted from here without it")
+        command.set_defaults(command=does)
+    for command in (send, attach, logs, stop):
+        command.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", JOB_SERVER), help="job server")
+
+
+def _submit(arguments: argparse.Namespace) -> None:
+    from pipeline.jobs.verbs import submit
+
+    submit(Path(), arguments.address, arguments.targets, dirty=arguments.dirty, follow=not arguments.detach)
+
+
+def _attach(arguments: argparse.Namespace) -> None:
+    from pipeline.jobs.verbs import attach
+
+    attach(Path(), arguments.address, arguments.job)
+
+
+def _logs(arguments: argparse.Namespace) -> None:
+    from pipeline.jobs.verbs import logs
+
+    sys.stdout.write(logs(Path(), arguments.address, arguments.job))
+
+
+def _stop(arguments: argparse.Namespace) -> None:
+    from pipeline.jobs.verbs import stop
+
+    print(stop(Path(), arguments.address, arguments.job))
 
 
 def _presets() -> list[str]:

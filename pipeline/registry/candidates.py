@@ -8,6 +8,7 @@ from pipeline.files import sha256_file, sha256_json
 from pipeline.params import read_yaml
 from pipeline.registry.figures import VARIANTS, Figures, JsonFile, Parity, read_figures, read_json
 from pipeline.stage import Stage
+from pipeline.submission import read_submission
 from pipeline.tracking.records import deciding_params
 
 PARENTS = {"dense": None, "finetuned": "dense", "quantized": "finetuned"}
@@ -88,10 +89,10 @@ def lineage(stage: Stage) -> dict[str, str]:
     lock = stage.root / "dvc.lock"
     locked = read_yaml(lock).get("stages", {}) if lock.exists() else {}
     others = {name: entry for name, entry in locked.items() if name != stage.name}
-    changed = _git(stage.root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    commit, dirty = _commit(stage.root)
     return {
-        "git_commit": _git(stage.root, "rev-parse", "HEAD") or "none",
-        "git_dirty": "unknown" if changed is None else str(bool(changed)).lower(),
+        "git_commit": commit,
+        "git_dirty": dirty,
         "dvc_lock": sha256_json(others) if others else "none",
         "params": sha256_json(deciding_params(stage.root)),
         "pipeline": stage.pipeline_key(),
@@ -109,6 +110,14 @@ def _read_export(stage: Stage, variant: str) -> Export:
         read_json(spec, _Spec),
         read_json(exported / "parity.json", Parity),
     )
+
+
+def _commit(root: Path) -> tuple[str, str]:
+    """The commit that this folder is of, and whether it differs from it: true, false or unknown."""
+    if submission := read_submission(root):  # in a submitted tree, which has no git
+        return submission.git_commit, str(submission.git_dirty).lower()
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    return _git(root, "rev-parse", "HEAD") or "none", "unknown" if changed is None else str(bool(changed)).lower()
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -1,0 +1,139 @@
+"""The door to Ray's job server. Not in cluster.py, on which the training stages depend: how a job is sent decides no weight.
+
+Ray's SDK takes the token from RAY_AUTH_MODE=token with RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import SubmitError, UnreachableError
+
+TIMEOUT_S = 30.0
+"""Of one request, and of a line of the log; a longer silence is asked after."""
+RETRY_S = 2.0
+REACH = "give the head's dashboard as --address http://host:8265; an ssh tunnel or a port-forward keeps it off the network"
+ENTRYPOINT = "python -m pipeline.jobs.head"
+"""A constant: what it runs is read from the order in the tree, so no shell ever sees data."""
+
+
+@dataclass(frozen=True)
+class JobState:
+    status: str
+    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
+    message: str
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in {"STOPPED", "SUCCEEDED", "FAILED"}
+
+
+class JobServer:
+    """The job server of the cluster at `address` (http://host:8265).
+
+    Raises UnreachableError where none answers, SubmitError where it refuses the token or has another Ray.
+    """
+
+    def __init__(self, address: str) -> None:
+        import ray  # seconds of imports that no other command pays
+        from ray.exceptions import AuthenticationError
+        from ray.job_submission import JobSubmissionClient
+
+        class Client(JobSubmissionClient):
+            def _do_request(self, *words: Any, **options: Any) -> Any:
+                return super()._do_request(*words, timeout=TIMEOUT_S, **options)  # Ray's own waits for ever
+
+        self.address = address
+        self._refused = AuthenticationError
+        self._shown = 0
+        os.environ["RAY_API_SERVER_ADDRESS"] = address  # or the SDK would take RAY_ADDRESS, which trainings go to
+        with self._asked():
+            self._client = Client(address)
+            there = self._client.get_version()
+        if there != ray.__version__:
+            raise SubmitError(
+                f"the cluster at {address} has Ray {there}, and here is {ray.__version__}; install the same on both"
+            )
+
+    def submit(self, tree: Path, job: str, metadata: dict[str, str]) -> None:
+        with self._asked():
+            self._client.submit_job(
+                entrypoint=ENTRYPOINT, submission_id=job, runtime_env={"working_dir": str(tree)}, metadata=metadata
+            )
+
+    def jobs(self) -> dict[str, JobState]:
+        """Those that were submitted to this cluster, by name."""
+        with self._asked():
+            infos = ((info.submission_id, info) for info in self._client.list_jobs())
+            return {name: JobState(str(info.status.value), info.message or "") for name, info in infos if name}
+
+    def stop(self, job: str) -> None:
+        with self._asked():
+            self._client.stop_job(job)
+
+    def logs(self, job: str) -> str:
+        with self._asked():
+            text: str = self._client.get_job_logs(job)
+            return text
+
+    def follow(self, job: str) -> JobState:
+        """Print the job's log as it grows, from its start, until the job is over. A lost connection is taken up again."""
+        self._shown = 0
+        while True:
+            try:
+                asyncio.run(self._print_new(job))
+                state = self.jobs().get(job)
+                if state is None:
+                    raise SubmitError(f"the cluster at {self.address} no longer knows {job}; was its head started anew?")
+                if state.is_over:
+                    sys.stdout.write(self.logs(job)[self._shown :])
+                    sys.stdout.flush()
+                    return state
+            except UnreachableError as error:
+                sys.stderr.write(f"espalier: {error}\nthe job goes on; trying again\n")
+            time.sleep(RETRY_S)
+
+    async def _print_new(self, job: str) -> None:
+        """Print what was not shown yet, until the log ends, is silent, or the connection is lost."""
+        import aiohttp
+
+        passed = 0
+        chunks: AsyncIterator[str] = self._client.tail_job_logs(job)
+        while True:
+            try:
+                chunk = await asyncio.wait_for(anext(chunks), TIMEOUT_S)
+            except (StopAsyncIteration, TimeoutError, OSError, RuntimeError, aiohttp.ClientError):
+                return  # why is what the next request will tell
+            passed += len(chunk)
+            if passed > self._shown:
+                sys.stdout.write(chunk[-(passed - self._shown) :])
+                sys.stdout.flush()
+                self._shown = passed
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Around a request: each way to fail is said in our words."""
+        try:
+            yield
+        except self._refused as error:
+            raise SubmitError(f"{self.address} refuses the token; {_where_the_token_is()}") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UnreachableError(
+                f"no answer from the Ray job server at {self.address} ({_one_line(error)}); {REACH}"
+            ) from error
+
+
+def _where_the_token_is() -> str:
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        return "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
+    return f"compare {os.environ.get('RAY_AUTH_TOKEN_PATH') or 'RAY_AUTH_TOKEN'} with the token of the cluster's head"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,175 @@
+"""The commands: submit, attach, logs, stop."""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline.errors import ParamsError, SubmitError
+from pipeline.files import to_json, write_atomic
+from pipeline.jobs.head import fetch_results
+from pipeline.jobs.server import JobServer
+from pipeline.jobs.tree import changes, commit, copy_tree
+from pipeline.params import nearest, parse_section, read_yaml
+from pipeline.resources import Resources
+from pipeline.stage import STATE_FOLDER
+from pipeline.storage import Storage
+from pipeline.submission import SUBMISSION_NAME, Submission
+from pipeline.summary import summary
+
+LAST = f"{STATE_FOLDER}/last-job"
+ID_DIGITS = 12
+
+
+def submit(root: Path, address: str, targets: list[str], *, dirty: bool, follow: bool) -> None:
+    """Send the tree, and follow the job until its results are here.
+
+    The same tree and targets are the same job: while it runs, a second submission attaches to it.
+    Raises SubmitError, UnreachableError, StorageError before anything is sent.
+    """
+    check_targets(root, targets)
+    storage = storage_url(root)
+    check_remote(root)
+    head, changed = commit(root), changes(root)
+    if changed and not dirty:
+        _confirm(changed)
+    Storage(storage).names("probe")  # raises where it can't be reached
+    server = JobServer(address)
+    with tempfile.TemporaryDirectory() as name:
+        tree = Path(name) / "tree"
+        copy_tree(root, tree)
+        job, running = _name(tree, targets, server)
+        if not running:
+            _push(root)
+            submission = Submission(
+                job=job, targets=targets, storage=storage, git_commit=head, git_dirty=bool(changed), ray=version("ray")
+            )
+            write_atomic(tree / SUBMISSION_NAME, to_json(submission.model_dump()))
+            server.submit(tree, job, {"git_commit": head, "git_dirty": str(bool(changed)).lower()})
+    write_atomic(root / LAST, job)
+    sys.stdout.write(f"{job} {'runs already' if running else 'was submitted'} at {address}; Ctrl-C leaves it running\n")
+    sys.stdout.flush()
+    if follow:
+        attach(root, address, job)
+
+
+def attach(root: Path, address: str, job: str | None) -> None:
+    """Show a job's log until it is over, then bring its results here. Raises SubmitError where it failed."""
+    job = job or last_job(root)
+    server = JobServer(address)
+    _known(server, job)
+    try:
+        state = server.follow(job)
+    except KeyboardInterrupt:
+        sys.exit(f"\n{job} goes on without this terminal; `espalier attach` shows it again, `espalier stop` ends it")
+    if fetch_results(job, storage_url(root), root):
+        _dvc(root, "checkout", "--quiet", "--allow-missing") if state.status != "SUCCEEDED" else _pull(root)
+    if state.status != "SUCCEEDED":
+        raise SubmitError(
+            f"{job} ended as {state.status}: {state.message or 'see its log'}. What was complete is kept; submit again to go on"
+        )
+    sys.stdout.write(f"{summary(root)}\n")
+
+
+def logs(root: Path, address: str, job: str | None) -> str:
+    job, server = job or last_job(root), JobServer(address)
+    _known(server, job)
+    return server.logs(job)
+
+
+def stop(root: Path, address: str, job: str | None) -> str:
+    job, server = job or last_job(root), JobServer(address)
+    if _known(server, job):
+        return f"{job} is over already"
+    server.stop(job)
+    return f"{job} was told to stop; what was complete is kept, and submitting again goes on from it"
+
+
+def last_job(root: Path) -> str:
+    path = root / LAST
+    if not path.exists():
+        raise SubmitError("nothing was submitted from this folder; name a job")
+    return path.read_text()
+
+
+def check_targets(root: Path, targets: list[str]) -> None:
+    stages = read_yaml(root / "dvc.yaml").get("stages", {})
+    known = [name for name, stage in stages.items() if "foreach" not in stage]
+    known += [f"{name}@{item}" for name, stage in stages.items() for item in stage.get("foreach", {})]
+    for target in targets:
+        if target not in known and target not in stages:
+            raise SubmitError(f"dvc.yaml has no stage {target!r}{nearest(target, known)}")
+
+
+def storage_url(root: Path) -> str:
+    """Raises ParamsError where params.yaml names none."""
+    resources = parse_section("resources", read_yaml(root / "params.yaml").get("resources"), Resources)
+    if not resources.storage:
+        raise ParamsError(
+            "resources.storage is null; a cluster's nodes share no disk with this machine, so set it to s3://bucket/prefix "
+            "or to a folder that all of them mount"
+        )
+    return resources.storage
+
+
+def check_remote(root: Path) -> None:
+    """Raises SubmitError where the tree that is sent would name no DVC remote."""
+    done = subprocess.run([*_DVC, "config", "--project", "core.remote"], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SubmitError(
+            "no DVC remote in .dvc/config, through which data and models travel; run `dvc remote add --default <name> "
+            "s3://bucket/dvc` and commit it (credentials stay in AWS_* variables; .dvc/config.local is never sent)"
+        )
+
+
+_DVC = [sys.executable, "-m", "dvc"]
+
+
+def _name(tree: Path, targets: list[str], server: JobServer) -> tuple[str, bool]:
+    """The job of this tree and these targets, and whether it runs; each submission after its end has the next number."""
+    digest = hashlib.sha256(to_json(targets).encode())
+    for file in sorted(path for path in tree.rglob("*") if path.is_file()):
+        digest.update(file.relative_to(tree).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    base = f"espalier-{digest.hexdigest()[:ID_DIGITS]}"
+    jobs = server.jobs()
+    number = 1
+    while (job := f"{base}-{number}") in jobs:
+        if not jobs[job].is_over:
+            return job, True
+        number += 1
+    return job, False
+
+
+def _known(server: JobServer, job: str) -> bool:
+    """Whether the job is over. Raises SubmitError for one that the cluster does not know."""
+    jobs = server.jobs()
+    if job not in jobs:
+        raise SubmitError(f"the cluster at {server.address} knows no job {job!r}{nearest(job, list(jobs))}")
+    return jobs[job].is_over
+
+
+def _confirm(changed: list[str]) -> None:
+    listed = "\n".join(f"  {line}" for line in changed)
+    if not sys.stdin.isatty():
+        raise SubmitError(f"these changes are not committed:\n{listed}\ncommit them, or add --dirty to send them along")
+    sys.stdout.write(f"not committed, and sent along:\n{listed}\nsubmit? [y/N] ")
+    sys.stdout.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise SubmitError("nothing was submitted")
+
+
+def _push(root: Path) -> None:
+    """Inputs and outputs that are here, so that the cluster need not make them again."""
+    if _dvc(root, "push", "--quiet"):
+        raise SubmitError("`dvc push` failed, see above; nothing was submitted. Check the remote and its credentials")
+
+
+def _pull(root: Path) -> None:
+    if _dvc(root, "pull", "--quiet"):
+        raise SubmitError("`dvc pull` failed, see above; the job's results are in the DVC remote, so run it again")
+
+
+def _dvc(root: Path, *words: str) -> int:
+    return subprocess.run([*_DVC, *words], cwd=root, check=False).returncode
