@@ -4,6 +4,7 @@ Ray's SDK takes the token from RAY_AUTH_MODE=token with RAY_AUTH_TOKEN_PATH or R
 """
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -18,6 +19,8 @@ from pipeline.errors import SubmitError, UnreachableError
 TIMEOUT_S = 30.0
 """Of one request, and of a line of the log; a longer silence is asked after."""
 RETRY_S = 2.0
+TALKERS = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging")
+"""Loggers of Ray's SDK that tell of each step it takes."""
 REACH = "give the head's dashboard as --address http://host:8265; an ssh tunnel or a port-forward keeps it off the network"
 ENTRYPOINT = "python -m pipeline.jobs.head"
 """A constant: what it runs is read from the order in the tree, so no shell ever sees data."""
@@ -53,9 +56,12 @@ class JobServer:
         self._refused = AuthenticationError
         self._shown = 0
         os.environ["RAY_API_SERVER_ADDRESS"] = address  # or the SDK would take RAY_ADDRESS, which trainings go to
+        os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"  # tree.py has chosen what is sent, to the last file
+        for talker in TALKERS:
+            logging.getLogger(talker).setLevel(logging.ERROR)
         with self._asked():
             self._client = Client(address)
-            there = self._client.get_version()
+            there = self._client._do_request("GET", "/api/version").json()["ray_version"]
         if there != ray.__version__:
             raise SubmitError(
                 f"the cluster at {address} has Ray {there}, and here is {ray.__version__}; install the same on both"

@@ -67,9 +67,8 @@ def attach(root: Path, address: str, job: str | None) -> None:
     if fetch_results(job, storage_url(root), root):
         _dvc(root, "checkout", "--quiet", "--allow-missing") if state.status != "SUCCEEDED" else _pull(root)
     if state.status != "SUCCEEDED":
-        raise SubmitError(
-            f"{job} ended as {state.status}: {state.message or 'see its log'}. What was complete is kept; submit again to go on"
-        )
+        why = state.message.partition(",")[0] or "see its log"
+        raise SubmitError(f"{job} ended as {state.status}: {why}. What was complete is kept; submit again to go on")
     sys.stdout.write(f"{summary(root)}\n")
 
 

@@ -12,6 +12,7 @@ from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from pipeline.train.remote_store import RemoteStore
+from pipeline.train.step import train_step
 from pipeline.train.travel import collect, forget, leave_fault, open_store, read_fault, run_storage, send
 from tests.unit.fit_samples import job, prepared_digits
 
@@ -65,7 +66,7 @@ def test_a_killed_run_goes_on_on_another_node(
     data: Path, sent: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     fit(job(data, tmp_path / "here"), "cpu", 1)
-    train_step, left = loop.train_step, [steps]
+    left = [steps]
 
     def step(*arguments: object) -> object:
         if not left[0]:

@@ -1,0 +1,47 @@
+"""`espalier submit` of the whole line, to three hosts that share no disk."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.services import RUNS_DATABASE
+from tests.cluster.topology import Topology
+from tests.cluster.work import STORAGE, Work
+
+WORKERS = 3
+
+
+@pytest.fixture(scope="module")
+def submitted(installation: Topology, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    work = Work(installation.client, tmp_path_factory.mktemp("work") / "project", workers=WORKERS, storage=STORAGE)
+    done = work.espalier("submit", "--address", installation.ray.head.jobs_url)
+    (tmp_path_factory.mktemp("log") / "submit.log").write_text(done.out + done.err)
+    return work
+
+
+def test_the_results_come_back_and_nothing_is_left_to_do(submitted: Work) -> None:
+    assert submitted.run("dvc", "status").out.strip() == "Data and pipelines are up to date."
+    assert "didn't change, skipping" in submitted.run("dvc", "repro").out
+    assert submitted.path("artifacts/dense/model.json").exists()
+    provenance = json.loads(submitted.path("artifacts/dense/model.json").read_text())["provenance"]
+    assert provenance["placement"] == f"{WORKERS} workers x 1 threads on cpu"
+
+
+def test_the_registry_holds_the_models_of_one_pipeline_run(installation: Topology, submitted: Work) -> None:
+    def ask(statement: str) -> str:
+        return installation.database.query(RUNS_DATABASE, statement)
+
+    assert ask("select count(*) from model_versions") == "3"
+    assert ask("select string_agg(alias, ',' order by alias) from registered_model_aliases") == "candidate,champion,dense"
+    assert ask("select count(*) from tags where key = 'espalier.stage' and value = 'pipeline'") == "1"
+    commit = submitted.run("git", "rev-parse", "HEAD").out.strip()
+    assert ask("select distinct value from model_version_tags where key = 'git_commit'") == commit
+
+
+def test_one_host_ends_in_the_same_bytes(installation: Topology, submitted: Work, tmp_path: Path) -> None:
+    alone = Work(installation.services, tmp_path / "project", workers=WORKERS)
+    alone.run("dvc", "repro", "quantize")
+    expected = alone.locked()
+    assert expected
+    assert {path: md5 for path, md5 in submitted.locked().items() if path in expected} == expected

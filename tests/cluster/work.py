@@ -1,0 +1,46 @@
+"""The project on a user's machine: a git repository with a DVC remote and a storage, and the same run on one host."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.hosts import Host
+from tests.cluster.services import BUCKET
+from tests.e2e.project import Done, fresh_project
+
+PROJECT = "/tmp/project"
+STORAGE = f"s3://{BUCKET}/work"
+AUTHOR = {"GIT_AUTHOR_NAME": "user", "GIT_AUTHOR_EMAIL": "user@localhost"} | {
+    "GIT_COMMITTER_NAME": "user",
+    "GIT_COMMITTER_EMAIL": "user@localhost",
+}
+REPRO_TIMEOUT_S = 900.0
+
+
+class Work:
+    """A clone of the project on a host, with a small problem in params.yaml."""
+
+    def __init__(self, host: Host, folder: Path, *, workers: int, **resources: Any) -> None:
+        self.host = host
+        with fresh_project(folder) as project:
+            project.change_params({"resources": {"workers": workers, "threads_per_worker": 1, **resources}})
+        host.bring(folder, PROJECT)
+        self.run("dvc", "remote", "add", "-q", "--default", "store", f"s3://{BUCKET}/dvc")
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "-m", "parameters and remote")
+
+    def run(self, *words: str, check: bool = True, **environment: str) -> Done:
+        return self.host.run(words, {**AUTHOR, **environment}, cwd=PROJECT, timeout_s=REPRO_TIMEOUT_S, check=check)
+
+    def espalier(self, *words: str, check: bool = True, **environment: str) -> Done:
+        return self.run("python", "-m", "pipeline.cli", *words, check=check, **environment)
+
+    def path(self, name: str) -> Path:
+        return self.host.path(PROJECT) / name
+
+    def locked(self) -> dict[str, Any]:
+        """dvc.lock's outs by path, without measured times."""
+        stages = yaml.safe_load(self.path("dvc.lock").read_text())["stages"]
+        outs = (out for stage in stages.values() for out in stage.get("outs", []))
+        return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(("latency.json", "verdict.json"))}
