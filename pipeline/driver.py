@@ -20,9 +20,10 @@ from pipeline.cluster import drive
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.files import write_atomic
 from pipeline.resources import Resources
+from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
 from pipeline.train.progress import shown
-from pipeline.train.travel import collect, fault_path, read_fault, received, send
+from pipeline.train.travel import collect, fault_path, forget, read_fault, received, send
 
 OUR_FAULT = 70
 """Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which another attempt would meet again."""
@@ -43,6 +44,8 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     Raises TrainingError where workers cannot be placed or keep failing, where the cluster does not answer, and
     with the message of whatever EspalierError a worker met.
     """
+    if result_folder(job).exists():
+        return  # of a run before this one, which ended before the stage took it over
     fault_path(job).unlink(missing_ok=True)
     if resources.storage:
         job = send(job, resources.storage)
@@ -55,6 +58,7 @@ def launch(job: Job, resources: Resources, name: str) -> None:
                 raise TrainingError(fault)
             if status == 0:
                 collect(job)
+                forget(job)
                 return
             if status == OUR_FAULT:
                 raise EspalierError("an error in this program ended the training, see above; complete checkpoints are kept")

@@ -72,6 +72,11 @@ def place(resources: Resources, nodes: Sequence[Mapping[str, float]], batch: int
     On CPUs one thread each is the fastest split: a worker's threads wait for each other in every layer, workers once a step.
     Raises TrainingError where they have no room, for which Ray would wait for ever.
     """
+    nodes = [
+        node for node in nodes if node.get("CPU", 0.0) >= 1.0
+    ]  # a head often offers none, so as not to be lost to a worker
+    if not nodes:
+        raise TrainingError(f"the cluster at {where} has no CPUs to train on; add nodes")
     if resources.accelerator:
         nodes = _with_accelerator(nodes, resources.accelerator, where)
     total = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}

@@ -109,11 +109,13 @@ class Outbox:
         self._storage.write(RESULT, self._storage.below(RESULTS).add_tree(result_folder(self._job)).encode())
 
     def _run(self) -> None:
-        while not self._stop.wait(POLL_S):
+        stopped = False
+        while not stopped:
+            stopped = self._stop.wait(POLL_S)
             try:
                 self._send()
             except StorageError as error:
-                sys.stderr.write(f"espalier: {error}; the next round sends it again\n")
+                sys.stderr.write(f"espalier: {error}; the training goes on\n")
 
     def _send(self) -> None:
         for name, path in ((JOURNAL, self._job.journal), (PROGRESS, self._job.run_dir / PROGRESS)):
@@ -189,13 +191,15 @@ class _Inbox:
         self._targets = {JOURNAL: job.journal, PROGRESS: job.run_dir / PROGRESS}
 
     def run(self) -> None:
-        while not self.stop.wait(POLL_S):
+        stopped = False
+        while not stopped:
+            stopped = self.stop.wait(POLL_S)
             try:
-                self.fetch()
+                self._fetch()
             except StorageError as error:
-                sys.stderr.write(f"espalier: {error}; the workers go on, and the next round asks again\n")
+                sys.stderr.write(f"espalier: {error}; the training goes on\n")
 
-    def fetch(self) -> None:
+    def _fetch(self) -> None:
         for name, path in self._targets.items():
             content = self._storage.read(name)
             if content and (not path.exists() or path.read_bytes() != content):

@@ -7,16 +7,21 @@ import pytest
 
 from tests.cluster.services import RUNS_DATABASE
 from tests.cluster.topology import Topology
-from tests.cluster.work import STORAGE, Work
+from tests.cluster.work import REPRO_TIMEOUT_S, STORAGE, Work
+from tests.e2e.project import running_stages
 
 WORKERS = 3
+RUNS = "(select run_uuid from runs join experiments using (experiment_id) where experiments.name = 'espalier') as run"
+PARENT = "(select 1 from tags where tags.run_uuid = run.run_uuid and key = 'mlflow.parentRunId')"
 
 
 @pytest.fixture(scope="module")
 def submitted(installation: Topology, tmp_path_factory: pytest.TempPathFactory) -> Work:
-    work = Work(installation.client, tmp_path_factory.mktemp("work") / "project", workers=WORKERS, storage=STORAGE)
-    done = work.espalier("submit", "--address", installation.ray.head.jobs_url)
-    (tmp_path_factory.mktemp("log") / "submit.log").write_text(done.out + done.err)
+    folder, jobs_url = tmp_path_factory.mktemp("work") / "project", installation.ray.head.jobs_url
+    work = Work(installation.client, folder, jobs_url, workers=WORKERS, storage=STORAGE)
+    client = work.submit()
+    assert client.wait(REPRO_TIMEOUT_S) == 0, client.tail()
+    work.shown = client.log.read_text()
     return work
 
 
@@ -28,19 +33,27 @@ def test_the_results_come_back_and_nothing_is_left_to_do(submitted: Work) -> Non
     assert provenance["placement"] == f"{WORKERS} workers x 1 threads on cpu"
 
 
+def test_the_terminal_shows_the_stages_their_progress_and_the_table(submitted: Work) -> None:
+    assert "was submitted at http://10.77.0.1:8265; Ctrl-C leaves it running" in submitted.shown
+    assert running_stages(submitted.shown)[:2] == ["prepare", "train"]
+    assert "train  epoch 30/30" in submitted.shown
+    assert "quantized" in submitted.shown.splitlines()[-10:][0] or "quantized" in "".join(submitted.shown.splitlines()[-12:])
+
+
 def test_the_registry_holds_the_models_of_one_pipeline_run(installation: Topology, submitted: Work) -> None:
     def ask(statement: str) -> str:
         return installation.database.query(RUNS_DATABASE, statement)
 
     assert ask("select count(*) from model_versions") == "3"
     assert ask("select string_agg(alias, ',' order by alias) from registered_model_aliases") == "candidate,champion,dense"
-    assert ask("select count(*) from tags where key = 'espalier.stage' and value = 'pipeline'") == "1"
+    assert ask(f"select count(*) from {RUNS}") == "11"
+    assert ask(f"select count(*) from {RUNS} where not exists {PARENT}") == "1"
     commit = submitted.run("git", "rev-parse", "HEAD").out.strip()
     assert ask("select distinct value from model_version_tags where key = 'git_commit'") == commit
 
 
 def test_one_host_ends_in_the_same_bytes(installation: Topology, submitted: Work, tmp_path: Path) -> None:
-    alone = Work(installation.services, tmp_path / "project", workers=WORKERS)
+    alone = Work(installation.services, tmp_path / "project", "", workers=WORKERS)
     alone.run("dvc", "repro", "quantize")
     expected = alone.locked()
     assert expected

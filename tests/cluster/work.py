@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.hosts import Host
+from tests.cluster.hosts import Host, Process
 from tests.cluster.services import BUCKET
 from tests.e2e.project import Done, fresh_project
 
@@ -21,10 +21,15 @@ REPRO_TIMEOUT_S = 900.0
 class Work:
     """A clone of the project on a host, with a small problem in params.yaml."""
 
-    def __init__(self, host: Host, folder: Path, *, workers: int, **resources: Any) -> None:
+    def __init__(
+        self, host: Host, folder: Path, jobs_url: str, *, workers: int, changes: dict[str, Any] | None = None, **resources: Any
+    ) -> None:
         self.host = host
+        self.jobs_url = jobs_url
+        self.shown = ""
         with fresh_project(folder) as project:
             project.change_params({"resources": {"workers": workers, "threads_per_worker": 1, **resources}})
+            project.change_params(changes or {})
         host.bring(folder, PROJECT)
         self.run("dvc", "remote", "add", "-q", "--default", "store", f"s3://{BUCKET}/dvc")
         self.run("git", "add", "-A")
@@ -35,6 +40,11 @@ class Work:
 
     def espalier(self, *words: str, check: bool = True, **environment: str) -> Done:
         return self.run("python", "-m", "pipeline.cli", *words, check=check, **environment)
+
+    def submit(self, *targets: str) -> Process:
+        """Start a submission, and leave it running."""
+        words = ["python", "-m", "pipeline.cli", "submit", "--address", self.jobs_url, *targets]
+        return self.host.start(words, AUTHOR, cwd=PROJECT)
 
     def path(self, name: str) -> Path:
         return self.host.path(PROJECT) / name

@@ -47,6 +47,13 @@ def test_a_worker_must_fit_on_one_node() -> None:
         place(resources(workers=4), [{"CPU": 3.0}, {"CPU": 3.0}, {"CPU": 2.0}], 128, "here")
 
 
+def test_a_head_without_cpus_takes_no_part() -> None:
+    nodes = [{"CPU": 0.0}, {"memory": 1e9}, {"CPU": 8.0}, {"CPU": 8.0}]
+    assert place(resources(workers=4, threads_per_worker="auto"), nodes, 512, "here") == (4, 4, "cpu")
+    with pytest.raises(TrainingError, match="the cluster at here has no CPUs to train on; add nodes"):
+        place(resources(), [{"CPU": 0.0}], 128, "here")
+
+
 def test_the_accelerator_that_is_asked_for_is_there_or_the_others_are_named() -> None:
     nodes = [{"CPU": 8.0, "GPU": 2.0, "accelerator_type:A100": 1.0}, {"CPU": 8.0, "GPU": 4.0, "accelerator_type:H100": 1.0}]
     assert place(resources(workers="auto", accelerator="H100"), nodes, 512, "here") == (4, 2, "cuda")
