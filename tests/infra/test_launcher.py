@@ -1,0 +1,106 @@
+"""infra/ray against the schema that Ray ships, Ray's own command line, and what we promise of them."""
+
+import copy
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import click
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import ray
+
+from tests.infra.manifests import INFRA, documents
+from tests.infra.ray_start import options
+
+FILES = ["onprem", "aws"]
+STARTS = [(name, role) for name in FILES for role in ("head", "worker")]
+SCHEMA = json.loads((Path(ray.__file__).parent / "autoscaler/ray-schema.json").read_text())
+
+
+def config(name: str) -> dict[str, Any]:
+    return documents(INFRA / f"ray/{name}.yaml")[0]
+
+
+def start_of(name: str, role: str) -> str:
+    command: str = config(name)[f"{role}_start_ray_commands"][-1]
+    return command
+
+
+def complaints(config: dict[str, Any]) -> list[str]:
+    return [error.message for error in jsonschema.Draft7Validator(SCHEMA).iter_errors(config)]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_ray_takes_it(name: str) -> None:
+    assert complaints(config(name)) == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_ray_fills_it_up(name: str) -> None:
+    """As `ray up` does before it asks the provider anything."""
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    full = prepare_config(config(name))
+    validate_config(full)
+    workers = sum(kind["max_workers"] for kind in full["available_node_types"].values())
+    assert workers >= 2
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_fault_is_found(name: str) -> None:
+    faults: list[dict[str, Any]] = [copy.deepcopy(config(name)) for _ in range(4)]
+    faults[0]["worker_start_commands"] = []
+    faults[1]["max_workers"] = "2"
+    del faults[2]["provider"]
+    faults[3]["auth"]["user"] = "ray"
+    assert all(complaints(fault) for fault in faults)
+
+
+@pytest.mark.parametrize(("name", "role"), STARTS)
+def test_ray_start_has_these_options(name: str, role: str) -> None:
+    asked = options(start_of(name, role))
+    assert asked["head"] is (role == "head")
+    assert asked["metrics_export_port"] == 8080
+    assert asked["dashboard_host"] in ("127.0.0.1", "localhost")  # loopback is Ray's default too
+
+
+def test_an_option_that_ray_lacks_is_found() -> None:
+    with pytest.raises(click.NoSuchOption):
+        options("ray start --head --metric-export-port=8080")
+
+
+@pytest.mark.parametrize(("name", "role"), STARTS)
+def test_the_shell_takes_it_and_asks_for_the_token(name: str, role: str, tmp_path: Path) -> None:
+    """Run by a shell in which `ray` only tells how it was called."""
+    told = tmp_path / "ray"
+    told.write_text('#!/bin/sh\necho "$RAY_AUTH_MODE" "$@"\n')
+    told.chmod(0o755)
+    command = start_of(name, role).replace("/srv/espalier/.venv/bin/ray", str(told)).replace("ulimit -n 65536;", "")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RAY_HEAD_IP": "192.0.2.10"}
+    said = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("token start ")
+    assert ("--address=192.0.2.10:6379" in said) is (role == "worker")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_token_travels_as_a_file(name: str) -> None:
+    asked = config(name)
+    home = Path("/home") / asked["auth"]["ssh_user"]
+    assert asked["file_mounts"] == {f"{home}/.ray/auth_token": "~/.ray/auth_token"}
+    assert not re.search(r"[0-9a-f]{32}|RAY_AUTH_TOKEN=|AKIA[A-Z0-9]{16}|BEGIN .*KEY", (INFRA / f"ray/{name}.yaml").read_text())
+
+
+def test_machines_are_those_of_nobody() -> None:
+    """Addresses for documentation (RFC 5737): a file that was not filled in reaches no one."""
+    provider = config("onprem")["provider"]
+    assert all(address.startswith("192.0.2.") for address in [provider["head_ip"], *provider["worker_ips"]])
+
+
+def test_metadata_of_instances_needs_a_session() -> None:
+    for kind in config("aws")["available_node_types"].values():
+        assert kind["node_config"]["MetadataOptions"] == {"HttpTokens": "required"}
+        assert all(disk["Ebs"]["Encrypted"] for disk in kind["node_config"]["BlockDeviceMappings"])
