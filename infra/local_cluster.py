@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -35,8 +35,10 @@ OBJECT_STORE_BYTES = 100_000_000
 
 
 @contextmanager
-def local_cluster(nodes: int, cpus_per_node: int) -> Iterator[dict[str, str]]:
+def local_cluster(nodes: int, cpus_per_node: int, head_options: Sequence[str] = ()) -> Iterator[dict[str, str]]:
     """Start the nodes and yield the variables by which a client finds them; end their processes afterwards.
+
+    `head_options` are further options of `ray start` for the first node; they win over those set here.
 
     Raises TimeoutError where a node does not come up.
     """
@@ -46,7 +48,8 @@ def local_cluster(nodes: int, cpus_per_node: int) -> Iterator[dict[str, str]]:
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for number in range(nodes):
-            processes.append(_start_node(number, client, cpus_per_node, folder))
+            options = head_options if number == 0 else ()
+            processes.append(_start_node(number, client, cpus_per_node, folder, options))
             _wait_until_started(processes[-1], folder / f"node-{number}.log")
         yield client
     finally:
@@ -54,7 +57,9 @@ def local_cluster(nodes: int, cpus_per_node: int) -> Iterator[dict[str, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_node(number: int, client: dict[str, str], cpus: int, folder: Path) -> subprocess.Popen[bytes]:
+def _start_node(
+    number: int, client: dict[str, str], cpus: int, folder: Path, options: Sequence[str]
+) -> subprocess.Popen[bytes]:
     address = client["RAY_ADDRESS"]
     head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder}"]
     command = [
@@ -65,6 +70,7 @@ def _start_node(number: int, client: dict[str, str], cpus: int, folder: Path) ->
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         # 0: every worker takes a port that is free, so that nodes and other clusters never meet.
         *("--min-worker-port=0", "--max-worker-port=0"),
+        *options,
     ]
     # `ray start` obeys RAY_ADDRESS too, and a head must not.
     environment = {name: value for name, value in {**os.environ, **client}.items() if name != "RAY_ADDRESS"}
