@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.txt pyproject.toml
 	@command -v uv >/dev/null || test -x $(BIN)/uv || { python3 -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
@@ -30,6 +30,12 @@ test: $(READY) check ## everything that CI checks
 chaos: $(READY) ## kill and corrupt a training at random, again and again (an hour)
 	@python -m pytest --timeout 3600 tests/chaos
 
+test-cluster: $(READY) ## clusters of several hosts, and the files in infra/ that make them (as root; half an hour)
+	@python -m pytest --timeout 1800 tests/infra tests/cluster
+
+cluster: $(READY) ## a Ray cluster of three nodes on this machine, until Ctrl-C
+	@python infra/local_cluster.py --nodes 3 --cpus 2
+
 gpu: $(READY) ## the tests that need a CUDA device
 	@python -m pytest --timeout 1200 tests/gpu
 
@@ -49,4 +55,4 @@ bench: $(READY) ## side-by-side benchmarks, as ratios
 clean: ## remove outs, runs, tracking and caches; keeps .venv, data/raw and DVC's cache
 	@rm -rf artifacts exported reports data/prepared .espalier .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup repro test chaos gpu check ui bench clean
+.PHONY: help setup repro test test-cluster cluster chaos gpu check ui bench clean

@@ -44,6 +44,7 @@ def local_cluster(nodes: int, cpus_per_node: int, head_options: Sequence[str] = 
     """
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     client = {"RAY_ADDRESS": f"{HOST}:{_free_port()}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+    (folder / "token").touch(0o600)
     (folder / "token").write_text(secrets.token_hex(32))
     processes: list[subprocess.Popen[bytes]] = []
     try:

@@ -46,7 +46,7 @@ RAY_SETTINGS = {
 }
 LOCAL_SETTINGS = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # after which a driver whose head is gone ends; Ray's default is 60 s
-    "RAY_AUTH_MODE": "disabled",  # unset, Ray writes a token file into the home folder
+    "RAY_AUTH_MODE": "token",  # loopback keeps other machines out, the token other users of this one
     # Else Ray takes 127.0.0.1 for this machine's own address and listens to everyone, who could run code here.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
@@ -169,11 +169,11 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
     Yields the room that the training gets there.
     """
     address = os.environ.get("RAY_ADDRESS") or resources.address
-    settings = RAY_SETTINGS | (ATTACHED_SETTINGS if address else LOCAL_SETTINGS)
-    os.environ.update({name: value for name, value in settings.items() if name not in os.environ})
-    import ray  # which reads some of these settings now
-
     with _ray_folder(job.run_dir) as temporary:
+        settings = RAY_SETTINGS | (ATTACHED_SETTINGS if address else LOCAL_SETTINGS | _token(temporary))
+        os.environ.update({name: value for name, value in settings.items() if name not in os.environ})
+        import ray  # which reads some of these settings now
+
         try:
             with warnings.catch_warnings():
                 # Ray warns of its own future defaults, which a user of this project cannot act on.
@@ -215,6 +215,14 @@ def _ray_folder(run_dir: Path) -> Iterator[Path]:
     finally:
         for folder in Path(tempfile.gettempdir()).glob(f"{name}-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _token(folder: Path) -> dict[str, str]:
+    """A new token for a cluster of our own, in a file that only this user may read."""
+    path = folder / "token"
+    path.touch(0o600)
+    path.write_text(secrets.token_hex(32))
+    return {"RAY_AUTH_TOKEN_PATH": str(path)}
 
 
 def _local(resources: Resources, temporary: Path) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def attach(root: Path, address: str, job: str | None) -> None:
     except KeyboardInterrupt:
         sys.exit(f"\n{job} goes on without this terminal; `espalier attach` shows it again, `espalier stop` ends it")
     if fetch_results(job, storage_url(root), root):
-        _dvc(root, "checkout", "--quiet", "--allow-missing") if state.status != "SUCCEEDED" else _pull(root)
+        _pull(root)
     if state.status != "SUCCEEDED":
         why = state.message.partition(",")[0] or "see its log"
         raise SubmitError(f"{job} ended as {state.status}: {why}. What was complete is kept; submit again to go on")
@@ -166,7 +166,8 @@ def _push(root: Path) -> None:
 
 
 def _pull(root: Path) -> None:
-    if _dvc(root, "pull", "--quiet"):
+    """All that dvc.lock knows; stages that were not asked for, or not reached, have nothing to bring."""
+    if _dvc(root, "pull", "--quiet", "--allow-missing"):
         raise SubmitError("`dvc pull` failed, see above; the job's results are in the DVC remote, so run it again")
 
 
