@@ -69,7 +69,8 @@ def attach(root: Path, address: str, job: str | None) -> None:
     if state.status != "SUCCEEDED":
         why = state.message.partition(",")[0] or "see its log"
         raise SubmitError(f"{job} ended as {state.status}: {why}. What was complete is kept; submit again to go on")
-    sys.stdout.write(f"{summary(root)}\n")
+    whole = (root / "reports" / "verdict.json").exists()
+    sys.stdout.write(f"{summary(root)}\n" if whole else f"{job} is done, and its results are here\n")
 
 
 def logs(root: Path, address: str, job: str | None) -> str:
