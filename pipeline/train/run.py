@@ -106,7 +106,7 @@ def open_run(job: Job, device: Device) -> Run:
         val=val,
         mean=torch.tensor(job.spec.mean, device=device),
         std=torch.tensor(job.spec.std, device=device),
-        net=model if alone else DistributedDataParallel(model, gradient_as_bucket_view=True),
+        net=model if alone else _distributed(model, job, device),
         shards=Shards(model) if params.exact_elastic else None,
         state=State(model, make_optimizer(model, params.optimizer), scaler, ema),
         recipe=Recipe(task.loss, autocast, _open_teacher(job, device), params.grad_clip),
@@ -116,6 +116,21 @@ def open_run(job: Job, device: Device) -> Run:
     )
     run.to_training()
     return run
+
+
+def _distributed(model: nn.Module, job: Job, device: Device) -> nn.Module:
+    """The model in DDP, whose buckets of gradients lie from the first step on as they will in all later ones.
+
+    DDP lays them out anew after its first backward pass. Three or more ranks add in an order that hangs on an element's
+    place in its bucket, so the first step of a resumed run would round otherwise than the same step of an undisturbed one.
+    Here that first pass is made before any step, in eval mode, which leaves the statistics of batch norm alone.
+    """
+    net = DistributedDataParallel(model, gradient_as_bucket_view=True)
+    image = job.spec.architecture
+    net.eval()
+    net(torch.zeros(1, image.channels, image.image_height, image.image_width, device=device)).sum().backward()
+    net.zero_grad(set_to_none=False)
+    return net
 
 
 def _near(split: Split, device: Device) -> Split | ResidentSplit:

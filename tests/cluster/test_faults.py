@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,11 +43,11 @@ def training(logs: Path, folder: Path) -> Iterator[tuple[Topology, Work, Process
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("undisturbed")
     with training(folder / "logs", folder / "project") as (_, work, client):
         assert client.wait(ENDS_S) == 0, client.tail()
-        return str(work.locked()["artifacts/dense"])
+        return work.dense()
 
 
 def node_is_lost(topology: Topology, _: Work) -> None:
@@ -85,7 +86,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_the_weights_are_those_of_the_undisturbed_run(name: str, undisturbed: str, tmp_path: Path) -> None:
+def test_the_weights_are_those_of_the_undisturbed_run(name: str, undisturbed: dict[str, Any], tmp_path: Path) -> None:
     with training(tmp_path / "logs", tmp_path / "project") as (topology, work, client):
         start = time.monotonic()
         fault = threading.Thread(target=FAULTS[name], args=(topology, work))
@@ -94,13 +95,13 @@ def test_the_weights_are_those_of_the_undisturbed_run(name: str, undisturbed: st
         fault.join()
         print(f"{name}: done {time.monotonic() - start:.0f} s after it")  # noqa: T201
         assert status == 0, client.tail()
-        assert work.locked()["artifacts/dense"] == undisturbed
+        assert work.dense() == undisturbed
 
 
-def test_a_killed_client_attaches_again(undisturbed: str, tmp_path: Path) -> None:
+def test_a_killed_client_attaches_again(undisturbed: dict[str, Any], tmp_path: Path) -> None:
     with training(tmp_path / "logs", tmp_path / "project") as (topology, work, client):
         client.kill()
         assert not work.path("dvc.lock").exists()
         done = work.espalier("attach", "--address", topology.ray.head.jobs_url)
         assert "train  epoch" in done.out
-        assert work.locked()["artifacts/dense"] == undisturbed
+        assert work.dense() == undisturbed

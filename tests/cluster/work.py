@@ -1,5 +1,6 @@
 """The project on a user's machine: a git repository with a DVC remote and a storage, and the same run on one host."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ class Work:
 
     def path(self, name: str) -> Path:
         return self.host.path(PROJECT) / name
+
+    def dense(self) -> dict[str, Any]:
+        """model.json of the trained model: digest of its weights, ancestors, and where it was trained."""
+        spec: dict[str, Any] = json.loads(self.path("artifacts/dense/model.json").read_text())
+        return spec
 
     def locked(self) -> dict[str, Any]:
         """dvc.lock's outs by path, without measured times."""

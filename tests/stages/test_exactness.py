@@ -12,6 +12,8 @@ import pytest
 import safetensors.torch
 import torch
 import torch.distributed as dist
+from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.ranks import on_ranks
 from pipeline import dist as ranks
@@ -142,6 +144,28 @@ def test_two_workers_resume_at_every_step(folder: Path) -> None:
 
 def _every_step_in(folder: Path) -> None:
     every_step(folder, jobs_of(folder))
+
+
+def test_three_workers_resume_at_every_step(folder: Path) -> None:
+    """Among three, unlike two, the order in which gradients are added shows."""
+    on_ranks(3, _every_step_of_one, folder)
+
+
+def _every_step_of_one(folder: Path) -> None:
+    every_step(folder, {"bf16_ema_best": jobs_of(folder)["bf16_ema_best"]})
+
+
+def test_with_buckets_that_ddp_lays_out_anew_three_workers_differ(folder: Path) -> None:
+    """The twin that must fail."""
+    with pytest.raises(ProcessRaisedException, match="killed before step 1"):
+        on_ranks(3, _every_step_with_new_buckets, folder)
+
+
+def _every_step_with_new_buckets(folder: Path) -> None:
+    with patch(
+        "pipeline.train.run._distributed", lambda model, *_: DistributedDataParallel(model, gradient_as_bucket_view=True)
+    ):
+        every_step(folder, {"new_buckets": jobs_of(folder)["fp32"]})
 
 
 def test_without_the_state_of_the_optimizer_a_resumed_run_differs(folder: Path, tmp_path: Path) -> None:
