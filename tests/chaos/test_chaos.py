@@ -22,7 +22,8 @@ from tests.e2e.project import Project, copied_project, fresh_project, named, of_
 from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, validated
 
 EPOCHS = 90
-PROTECTION = {"train": {"epochs": EPOCHS}, "resources": {"max_failures": 100, "checkpoint_s": 0.2}}
+PROTECTION = {"train": {"epochs": EPOCHS}, "resources": {"workers": 3, "max_failures": 100, "checkpoint_s": 0.2}}
+"""Three workers: among two, the order in which gradients are added never shows."""
 LONGEST_PAUSE_S = 4.0
 """Between two faults, at random; an epoch takes about half a second."""
 
@@ -111,7 +112,7 @@ def truncated(content: bytearray, chance: random.Random) -> bytes:
 OPTIMIZER_RESTORED = Edit("pipeline/train/state.py", 'self._restore_optimizer(select(tensors, "optimizer."))', "pass")
 DRIVER_STARTED_AGAIN = Edit("pipeline/driver.py", "range(resources.max_failures + 1)", "range(1)")
 DVC_WATCHED = Edit("pipeline/entry.py", "    die_with_dvc()\n    status", "    status")
-VERIFIED = Edit("pipeline/train/checkpoint.py", "if _verifies(folder):", "if folder.exists():")
+VERIFIED = Edit("pipeline/train/checkpoint.py", "if not _verifies(folder):", "if not folder.exists():")
 RENAMED_WHEN_COMPLETE = Edit(
     "pipeline/train/checkpoint.py",
     'with atomic_dir(self.folder / f"step-{step:09d}") as folder:',
