@@ -33,6 +33,8 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 KEY_TAG = "espalier.key"
 MAX_POINTS, MAX_OTHERS = 1000, 100
 """Limits of one log_batch call: metrics; params or tags (mlflow/utils/validation.py)."""
+REFUSALS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}
+"""What MLflow's client makes of these statuses."""
 ENVIRONMENT = {
     # A request to a dead server would block for 247 s by default; here the journal is what waits.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -181,6 +183,11 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        if not isinstance(error, RestException) and error.error_code in REFUSALS:
+            cure = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of an account that may"
+            raise EspalierError(
+                f"MLflow at {shown(uri)} refuses who asks (status {REFUSALS[error.error_code]}); {cure}"
+            ) from error
         if uri.startswith("http") and not isinstance(error, RestException):
             address = f"MLflow at {shown(uri)} does not answer"
             raise UnreachableError(f"{address}; start it, or correct or unset MLFLOW_TRACKING_URI") from error
@@ -191,6 +198,19 @@ def shown(uri: str) -> str:
     """An address without the user name and password that it may hold."""
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def ask(root: Path) -> None:
+    """Ask the server at MLFLOW_TRACKING_URI for what every delivery needs, with the same credentials; change nothing.
+
+    Raises UnreachableError where it does not answer, EspalierError where it refuses.
+    """
+    uri = tracking_uri(root)
+    _prepare_process()
+    from mlflow import MlflowClient
+
+    with mlflow_errors(uri):
+        MlflowClient(uri, registry_uri=uri).get_experiment_by_name(EXPERIMENT)
 
 
 def open_session(stage: Stage, record: RunRecord) -> RunSession:

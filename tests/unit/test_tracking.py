@@ -15,9 +15,10 @@ from pipeline.tracking import delivery
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.records import RunRecord, all_journals, new_record, read_record, run_key, upstream, write_record
 from pipeline.tracking.runs import RunSession
-from pipeline.tracking.store import Store, connect, shown, sync, tracking_uri, ui_command
+from pipeline.tracking.store import Store, ask, connect, shown, sync, tracking_uri, ui_command
 from tests.couriers import ThreadCourier
 from tests.tracked_project import empty_database, free_port, history, make_project, write
+from tests.unit.servers import answering
 
 
 @pytest.fixture
@@ -311,3 +312,20 @@ def test_a_damaged_record_names_its_file(root: Path) -> None:
     with pytest.raises(EspalierError, match="not a record of a run"):
         all_journals(root)
     assert RunRecord.model_fields
+
+
+@pytest.mark.parametrize(("status", "body"), [(401, b"You are not authenticated."), (403, b"Permission denied")])
+def test_an_account_that_the_server_refuses_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes
+) -> None:
+    with answering(status, body, "text/plain") as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        with pytest.raises(EspalierError, match=r"refuses who asks \(status 40[13]\); set MLFLOW_TRACKING_USERNAME and"):
+            ask(root)
+
+
+def test_a_server_in_trouble_does_not_answer(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(503, b"busy", "text/plain") as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        with pytest.raises(UnreachableError, match="does not answer"):
+            ask(root)
