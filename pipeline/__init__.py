@@ -28,5 +28,6 @@ layer 8  summary.py    the table at the end of the line
          pretrained.py weights to start from, brought to data/init
 layer 9  entry.py      how every stage starts and ends
          jobs/         the same dvc repro, submitted to a cluster
-layer 10 cli.py        the command line
+layer 10 doctor/       what is wrong with an installation, and how to mend it
+layer 11 cli.py        the command line
 """

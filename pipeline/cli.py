@@ -1,4 +1,4 @@
-"""The command line: `espalier preset | init | schema | summary | sync | submit | attach | logs | stop | ui`."""
+"""The command line: `espalier preset | init | schema | summary | sync | submit | attach | logs | stop | ui | doctor`."""
 
 import argparse
 import filecmp
@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     ui = commands.add_parser("ui", help="MLflow UI on loopback")
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(command=_ui)
+
+    doctor = commands.add_parser("doctor", help="check the installation, the machine and the services; say how to mend each")
+    doctor.set_defaults(command=_doctor)
     return root
 
 
@@ -136,6 +139,17 @@ def _ui(arguments: argparse.Namespace) -> None:
     command = ui_command(Path(), arguments.port)
     print(f"MLflow UI: http://127.0.0.1:{arguments.port}  (Ctrl-C ends it)", flush=True)
     os.execv(command[0], command)
+
+
+def _doctor(_: argparse.Namespace) -> None:
+    from pipeline.doctor.examine import examine
+
+    problems = 0
+    for finding in examine(Path()):
+        problems += finding.state == "problem"
+        print(f"{finding.state:<9}{finding.name:<15}" + f"\n{'':<24}".join(finding.text.splitlines()), flush=True)
+    if problems:
+        sys.exit(f"espalier doctor: {problems} problem{'s' if problems > 1 else ''}, each with its remedy above")
 
 
 if __name__ == "__main__":

@@ -43,14 +43,14 @@ class JobServer:
     Raises UnreachableError where none answers, SubmitError where it refuses the token or has another Ray.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, timeout_s: float = TIMEOUT_S) -> None:
         import ray  # seconds of imports that no other command pays
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
 
         class Client(JobSubmissionClient):
             def _do_request(self, *words: Any, **options: Any) -> Any:
-                return super()._do_request(*words, timeout=TIMEOUT_S, **options)  # Ray's own waits for ever
+                return super()._do_request(*words, timeout=timeout_s, **options)  # Ray's own waits for ever
 
         self.address = address
         self._refused = AuthenticationError

@@ -43,7 +43,8 @@ LAYERS = {
     "pretrained": 8,
     "jobs": 9,
     "entry": 9,
-    "cli": 10,
+    "doctor": 10,
+    "cli": 11,
 }
 """Modules and packages directly under pipeline/. A module imports its own package or a lower layer."""
 

@@ -1,0 +1,79 @@
+"""All checks, in the order in which one would mend what they find."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pipeline.doctor.finding import Finding, Verdict, concealed, one_line, problem, skipped
+from pipeline.doctor.folders import dvc_cache, folders, shared_memory, socket_paths, temporary_folder
+from pipeline.doctor.leftovers import dvc_lock, ray_folders, run_locks
+from pipeline.doctor.mlflow_services import journals, mlflow
+from pipeline.doctor.places import storage
+from pipeline.doctor.ports import PORTS, port
+from pipeline.doctor.project import params, remote, secrets, stages
+from pipeline.doctor.ray_services import job_server, ray_cluster, ray_token
+from pipeline.doctor.versions import packages, python
+from pipeline.errors import EspalierError, ParamsError
+from pipeline.params import parse_section, read_yaml
+from pipeline.resources import Resources
+from pipeline.stage import STATE_FOLDER
+
+Check = tuple[str, Callable[[], Verdict]]
+
+
+def examine(root: Path) -> Iterator[Finding]:
+    """One finding for each check, as it is made. A check that cannot be made is a problem, never an exception."""
+    for name, check in _checks(root):
+        verdict = _made(check)
+        yield Finding(name, verdict.state, concealed(verdict.text))
+
+
+def _checks(root: Path) -> Iterator[Check]:
+    yield "python", python
+    yield "packages", lambda: packages(root)
+    yield "params.yaml", lambda: params(root)
+    yield "dvc.yaml", lambda: stages(root)
+    yield "secrets", lambda: secrets(root)
+    yield "folders", lambda: folders([root, root / STATE_FOLDER, dvc_cache(root), temporary_folder()])
+    yield "shared memory", shared_memory
+    yield "run locks", lambda: run_locks(root)
+    yield "DVC lock", lambda: dvc_lock(root)
+    yield "Ray leftovers", lambda: ray_folders(temporary_folder())
+    for each in PORTS:
+        yield "port", lambda each=each: port(each)  # type: ignore[misc]
+    yield from _remote_checks(root)
+    yield "MLflow", lambda: mlflow(root)
+    yield "journals", lambda: journals(root)
+
+
+def _remote_checks(root: Path) -> Iterator[Check]:
+    """Those that `resources` decides; where it is not valid, what is known of it from the environment."""
+    resources = _resources(root)
+    address = os.environ.get("RAY_ADDRESS") or (resources.address if resources else None)
+    server = os.environ.get("RAY_API_SERVER_ADDRESS")
+    place = resources.storage if resources else None
+    unknown = skipped("params.yaml is not valid")
+    yield "Ray cluster", lambda: ray_cluster(address) if address or resources else unknown
+    yield "Ray sockets", lambda: socket_paths(temporary_folder()) if not address else skipped("no local Ray is used")
+    yield "Ray jobs", lambda: job_server(server)
+    yield "Ray token", lambda: ray_token(uses_cluster=bool(address or server))
+    yield "storage", lambda: storage(place) if resources else unknown
+    yield "DVC remote", lambda: remote(root) if place or server else skipped("neither a storage nor a job server is set")
+
+
+def _resources(root: Path) -> Resources | None:
+    try:
+        return parse_section("resources", read_yaml(root / "params.yaml").get("resources"), Resources)
+    except ParamsError:
+        return None  # which the check of params.yaml tells
+
+
+def _made(check: Callable[[], Verdict]) -> Verdict:
+    try:
+        return check()
+    except EspalierError as error:
+        return problem(*str(error).splitlines())
+    except ImportError as error:
+        return problem(f"{one_line(error)}; `make setup` installs what is missing")
+    except Exception as error:  # whatever it is, the other checks are still worth making
+        return problem(f"{type(error).__name__}: {one_line(error)}; run this in the project's folder, as the user who owns it")

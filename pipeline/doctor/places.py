@@ -1,0 +1,62 @@
+"""resources.storage, as a training uses it: write, read, list, remove; and the clock that a bucket's signatures need."""
+
+import secrets
+import threading
+import time
+from pathlib import Path
+
+import fsspec
+
+from pipeline.doctor.finding import Verdict, ok, one_line, problem, skipped
+from pipeline.errors import EspalierError
+from pipeline.storage import Storage
+
+LIMIT_S = 15.0
+"""The storage's own patience with a bucket is minutes."""
+LARGEST_SKEW_S = 300.0
+"""S3 refuses signatures that are 15 minutes off."""
+PROBE = b"espalier doctor"
+
+
+def storage(url: str | None, limit_s: float = LIMIT_S) -> Verdict:
+    if not url:
+        return skipped("resources.storage is null")
+    if "://" not in url and not Path(url).is_dir():
+        return problem(f"resources.storage: {url} is no folder here; mount it on every node, or make it")
+    found: list[Verdict] = []
+    # A thread, because a request to a bucket or to a dead mount cannot be called back.
+    thread = threading.Thread(target=lambda: found.append(_tried(url)), daemon=True, name="storage-probe")
+    thread.start()
+    thread.join(limit_s)
+    if not found:
+        return problem(f"{url} did not answer within {limit_s:g} s; check resources.storage, AWS_ENDPOINT_URL and the network")
+    return found[0]
+
+
+def _tried(url: str) -> Verdict:
+    place, name = Storage(url), f"doctor-{secrets.token_hex(8)}"
+    try:
+        place.write(f"{name}/probe", PROBE)
+        try:
+            return _checked(place, name)
+        finally:
+            place.remove(name)
+    except EspalierError as error:
+        return problem(one_line(error))
+    except Exception as error:  # of whatever library serves this kind of storage; a thread's own would be a traceback
+        return problem(f"{url}: {type(error).__name__}: {one_line(error)}; check resources.storage and the AWS_* variables")
+
+
+def _checked(place: Storage, name: str) -> Verdict:
+    if place.read(f"{name}/probe") != PROBE or place.below(name).names() != ["probe"]:
+        return problem(f"{place.url} does not give back what was written just now; it is not consistent, use another storage")
+    if "://" not in place.url:
+        return ok(f"{place.url} is written, read, listed and removed")
+    files, path = fsspec.url_to_fs(f"{place.url}/{name}/probe")
+    skew_s = time.time() - files.modified(path).timestamp()
+    if abs(skew_s) > LARGEST_SKEW_S:
+        where = "ahead of" if skew_s > 0 else "behind"
+        return problem(
+            f"this clock is {abs(skew_s):,.0f} s {where} that of {place.url}, which will refuse signatures; set it (NTP)"
+        )
+    return ok(f"{place.url} is written, read, listed and removed; clocks agree to {max(abs(skew_s), 1):.0f} s")
