@@ -14,6 +14,10 @@ EspalierError
 └── GateError          a model that may not be registered
 """
 
+import re
+
+USER_OF_A_URL = re.compile(r"(?<=://)[^/\s]+@")
+
 
 class EspalierError(Exception):
     """Base of the errors above: shown to the user as one message, without a traceback."""
@@ -61,3 +65,8 @@ class SubmitError(EspalierError):
 
 class GateError(EspalierError):
     """A model fails a gate and is not registered."""
+
+
+def shown(text: str) -> str:
+    """A text for people to read, without the user names and passwords that addresses in it may hold."""
+    return USER_OF_A_URL.sub("", text)

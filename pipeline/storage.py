@@ -6,6 +6,7 @@ Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...)
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.errors import StorageError
+from pipeline.errors import EspalierError, StorageError, shown
 from pipeline.files import atomic_dir, locked, sha256_file, sha256_json, to_json, write_atomic
 
 TREE_NAME = "tree.json"
@@ -30,6 +31,18 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+
+    def check(self) -> None:
+        """Raises StorageError where the place is not there, or files cannot be written, read and removed in it."""
+        if self._is_folder and not Path(self.url).is_dir():
+            raise StorageError(
+                f"resources.storage: {self.url} is no folder on this machine; mount it here and on every node, or correct it"
+            )
+        name = f"probe-{secrets.token_hex(4)}"
+        self.write(name, b"")
+        if self.read(name) is None:
+            raise StorageError(f"resources.storage: {shown(self.url)} does not show what was written to it a moment ago")
+        self.remove(name)
 
     def below(self, name: str) -> "Storage":
         return Storage(f"{self.url}/{name}")
@@ -103,14 +116,16 @@ class Storage:
         place = self.below(digest)
         written = place.read(TREE_NAME)
         if written is None:
-            raise StorageError(f"{place.url} is gone or incomplete; run the stage again, which sends it anew")
+            raise StorageError(f"{shown(place.url)} is gone or incomplete; run the stage again, which sends it anew")
         tree: dict[str, str] = json.loads(written)
         with atomic_dir(folder) as partial:
             for name in tree:
                 (target := partial / _inside(name)).parent.mkdir(parents=True, exist_ok=True)
                 place.get(name, target)
             if _tree(partial) != tree or sha256_json(tree)[:DIGEST_DIGITS] != digest:
-                raise StorageError(f"{place.url} is not what was sent; remove it and run the stage again, which sends it anew")
+                raise StorageError(
+                    f"{shown(place.url)} is not what was sent; remove it and run the stage again, which sends it anew"
+                )
 
     @cached_property
     def _files(self) -> Any:
@@ -127,7 +142,7 @@ class Storage:
             return fsspec.url_to_fs(self.url, **options)[0]
         except (ImportError, ValueError) as error:
             raise StorageError(
-                f"resources.storage: {self.url} is no storage known here ({error}); use a folder or s3://bucket/prefix"
+                f"resources.storage: {shown(self.url)} is no storage known here ({_one_line(error)}); use a folder or s3://bucket/prefix"
             ) from error
 
     @property
@@ -141,13 +156,14 @@ class Storage:
     def _explained(self, verb: str, name: str) -> Iterator[None]:
         try:
             yield
-        except (StorageError, FileExistsError):
+        except StorageError:
             raise
         except Exception as error:  # botocore's errors have no common base with OSError
-            if not isinstance(error, OSError) and not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
+            ours = isinstance(error, (OSError, EspalierError))
+            if not ours and not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
                 raise
             raise StorageError(
-                f"cannot {verb} {self.url}/{name}: {_one_line(error)}; check resources.storage, the AWS_* variables on "
+                f"cannot {verb} {shown(self.url)}/{name}: {_one_line(error)}; check resources.storage, the AWS_* variables on "
                 "every node, and that the storage has room and may be written"
             ) from error
 
@@ -188,4 +204,4 @@ def _copy_atomic(file: Path, target: Path) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return shown(" ".join(str(error).split())) or type(error).__name__

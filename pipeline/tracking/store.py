@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from pipeline.errors import EspalierError, LockedError, UnreachableError
+from pipeline.errors import EspalierError, LockedError, UnreachableError, shown
 from pipeline.files import locked
 from pipeline.report import read_journal
 from pipeline.stage import STATE_FOLDER, Stage
@@ -191,13 +190,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         if uri.startswith("http") and not isinstance(error, RestException):
             address = f"MLflow at {shown(uri)} does not answer"
             raise UnreachableError(f"{address}; start it, or correct or unset MLFLOW_TRACKING_URI") from error
-        raise EspalierError(f"MLflow at {shown(uri)} refuses: {str(error).splitlines()[0]}") from error
-
-
-def shown(uri: str) -> str:
-    """An address without the user name and password that it may hold."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        raise EspalierError(f"MLflow at {shown(uri)} refuses: {shown(str(error).splitlines()[0])}") from error
 
 
 def ask(root: Path) -> None:

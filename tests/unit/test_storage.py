@@ -94,3 +94,27 @@ def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         StorageError, match=r"resources.storage: nothing://x is no storage known here .*use a folder or s3://bucket/prefix"
     ):
         Storage("nothing://x").read("a")
+
+
+def test_a_place_is_tried_before_it_is_used(storage: Storage, tmp_path: Path) -> None:
+    storage.check()
+    assert storage.names() == []
+    with pytest.raises(StorageError, match=r"nowhere is no folder on this machine; mount it here and on every node"):
+        Storage(str(tmp_path / "nowhere")).check()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_file_in_the_place_of_a_folder_is_a_storage_error(storage: Storage) -> None:
+    storage.write("a", b"")
+    with pytest.raises(StorageError, match=r"cannot write .*shared/a/b: .*check resources.storage"):
+        storage.write("a/b", b"")
+    with pytest.raises(StorageError, match=r"cannot write .*shared/dir: .*cannot be written"):
+        (Path(storage.url) / "dir" / "x").mkdir(parents=True)
+        storage.write("dir", b"")
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    with pytest.raises(StorageError) as caught:
+        Storage("nothing://me:secret@host/x").read("a")
+    assert "secret" not in str(caught.value)
+    assert "nothing://host/x" in str(caught.value)

@@ -15,7 +15,7 @@ from pipeline.tracking import delivery
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.records import RunRecord, all_journals, new_record, read_record, run_key, upstream, write_record
 from pipeline.tracking.runs import RunSession
-from pipeline.tracking.store import Store, ask, connect, shown, sync, tracking_uri, ui_command
+from pipeline.tracking.store import Store, ask, connect, sync, tracking_uri, ui_command
 from tests.couriers import ThreadCourier
 from tests.tracked_project import empty_database, free_port, history, make_project, write
 from tests.unit.servers import answering
@@ -286,11 +286,6 @@ def test_the_ui_serves_the_same_store_on_loopback(root: Path, monkeypatch: pytes
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@example.org:5000")
     with pytest.raises(EspalierError, match=r"at http://example\.org:5000"):
         ui_command(root, 5000)
-
-
-def test_an_address_is_shown_without_its_password() -> None:
-    assert shown("postgresql://me:secret@db:5432/mlflow") == "postgresql://db:5432/mlflow"
-    assert shown("sqlite:////a/b.db") == "sqlite:////a/b.db"
 
 
 def test_two_sessions_obtain_the_same_run(root: Path) -> None:
