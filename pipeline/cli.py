@@ -82,27 +82,31 @@ def _add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _submit(arguments: argparse.Namespace) -> None:
+    from pipeline.jobs.server import JobServer
     from pipeline.jobs.verbs import submit
 
-    submit(Path(), arguments.address, arguments.targets, dirty=arguments.dirty, follow=not arguments.detach)
+    submit(Path(), JobServer(arguments.address), arguments.targets, dirty=arguments.dirty, follow=not arguments.detach)
 
 
 def _attach(arguments: argparse.Namespace) -> None:
+    from pipeline.jobs.server import JobServer
     from pipeline.jobs.verbs import attach
 
-    attach(Path(), arguments.address, arguments.job)
+    attach(Path(), JobServer(arguments.address), arguments.job)
 
 
 def _logs(arguments: argparse.Namespace) -> None:
+    from pipeline.jobs.server import JobServer
     from pipeline.jobs.verbs import logs
 
-    sys.stdout.write(logs(Path(), arguments.address, arguments.job))
+    sys.stdout.write(logs(Path(), JobServer(arguments.address), arguments.job))
 
 
 def _stop(arguments: argparse.Namespace) -> None:
+    from pipeline.jobs.server import JobServer
     from pipeline.jobs.verbs import stop
 
-    print(stop(Path(), arguments.address, arguments.job))
+    print(stop(Path(), JobServer(arguments.address), arguments.job))
 
 
 def _presets() -> list[str]:

@@ -11,18 +11,26 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from pipeline.errors import SubmitError, UnreachableError
+from pipeline.errors import SubmitError, UnreachableError, shown
 
 TIMEOUT_S = 30.0
 """Of one request, and of a line of the log; a longer silence is asked after."""
 RETRY_S = 2.0
-TALKERS = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging")
+STOP_WAIT_S = 600
+"""Between SIGTERM and SIGKILL of a stopped job, which first pushes what is complete; Ray's default is 3 s."""
+TALKERS = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+    "ray._private.authentication.http_token_authentication",
+)
 """Loggers of Ray's SDK that tell of each step it takes."""
 REACH = "give the head's dashboard as --address http://host:8265; an ssh tunnel or a port-forward keeps it off the network"
-ENTRYPOINT = "python -m pipeline.jobs.head"
+ENTRYPOINT = "python -m pipeline.jobs.start"
 """A constant: what it runs is read from the order in the tree, so no shell ever sees data."""
 
 
@@ -37,41 +45,69 @@ class JobState:
         return self.status in {"STOPPED", "SUCCEEDED", "FAILED"}
 
 
-class JobServer:
-    """The job server of the cluster at `address` (http://host:8265).
+class Server(Protocol):
+    """Takes jobs; the commands need no more of a cluster."""
 
-    Raises UnreachableError where none answers, SubmitError where it refuses the token or has another Ray.
+    @property
+    def address(self) -> str:
+        """As it may be shown."""
+        ...
+
+    def submit(self, tree: Path, job: str, metadata: dict[str, str]) -> None: ...
+
+    def jobs(self) -> dict[str, JobState]: ...
+
+    def stop(self, job: str) -> None: ...
+
+    def logs(self, job: str) -> str: ...
+
+    def follow(self, job: str) -> JobState: ...
+
+
+class JobServer:
+    """The job server of the cluster at `address` (http://host:8265), which is asked at the first use.
+
+    Every verb raises UnreachableError where none answers, SubmitError where it refuses the token or has another Ray.
     """
 
-    def __init__(self, address: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, address: str, *, timeout_s: float = TIMEOUT_S, silence_s: float = TIMEOUT_S, retry_s: float = RETRY_S
+    ) -> None:
+        """silence_s: of the log, after which it is asked whether the job is over. retry_s: between two looks."""
+        self.address = shown(address)
+        self._url = address
+        self._timeout_s = timeout_s
+        self._silence_s = silence_s
+        self._retry_s = retry_s
+        self._shown = 0
+
+    @cached_property
+    def _client(self) -> Any:
         import ray  # seconds of imports that no other command pays
-        from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
+
+        timeout_s = self._timeout_s
 
         class Client(JobSubmissionClient):
             def _do_request(self, *words: Any, **options: Any) -> Any:
                 return super()._do_request(*words, timeout=timeout_s, **options)  # Ray's own waits for ever
 
-        self.address = address
-        self._refused = AuthenticationError
-        self._shown = 0
-        os.environ["RAY_API_SERVER_ADDRESS"] = address  # or the SDK would take RAY_ADDRESS, which trainings go to
+        os.environ["RAY_API_SERVER_ADDRESS"] = self._url  # or the SDK would take RAY_ADDRESS, which trainings go to
         os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"  # tree.py has chosen what is sent, to the last file
         for talker in TALKERS:
             logging.getLogger(talker).setLevel(logging.ERROR)
-        with self._asked():
-            self._client = Client(address)
-            there = self._client._do_request("GET", "/api/version").json()["ray_version"]
+        client = Client(self._url)
+        there = client._do_request("GET", "/api/version").json()["ray_version"]
         if there != ray.__version__:
             raise SubmitError(
-                f"the cluster at {address} has Ray {there}, and here is {ray.__version__}; install the same on both"
+                f"the cluster at {self.address} has Ray {there}, and here is {ray.__version__}; install the same on both"
             )
+        return client
 
     def submit(self, tree: Path, job: str, metadata: dict[str, str]) -> None:
+        runtime_env = {"working_dir": str(tree), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}}
         with self._asked():
-            self._client.submit_job(
-                entrypoint=ENTRYPOINT, submission_id=job, runtime_env={"working_dir": str(tree)}, metadata=metadata
-            )
+            self._client.submit_job(entrypoint=ENTRYPOINT, submission_id=job, runtime_env=runtime_env, metadata=metadata)
 
     def jobs(self) -> dict[str, JobState]:
         """Those that were submitted to this cluster, by name."""
@@ -103,7 +139,7 @@ class JobServer:
                     return state
             except UnreachableError as error:
                 sys.stderr.write(f"espalier: {error}\nthe job goes on; trying again\n")
-            time.sleep(RETRY_S)
+            time.sleep(self._retry_s)
 
     async def _print_new(self, job: str) -> None:
         """Print what was not shown yet, until the log ends, is silent, or the connection is lost."""
@@ -113,7 +149,7 @@ class JobServer:
         chunks: AsyncIterator[str] = self._client.tail_job_logs(job)
         while True:
             try:
-                chunk = await asyncio.wait_for(anext(chunks), TIMEOUT_S)
+                chunk = await asyncio.wait_for(anext(chunks), self._silence_s)
             except (StopAsyncIteration, TimeoutError, OSError, RuntimeError, aiohttp.ClientError):
                 return  # why is what the next request will tell
             passed += len(chunk)
@@ -125,13 +161,17 @@ class JobServer:
     @contextmanager
     def _asked(self) -> Iterator[None]:
         """Around a request: each way to fail is said in our words."""
+        from ray.exceptions import AuthenticationError
+
         try:
             yield
-        except self._refused as error:
+        except AuthenticationError as error:
             raise SubmitError(f"{self.address} refuses the token; {_where_the_token_is()}") from error
-        except (OSError, RuntimeError, ValueError) as error:
+        except RuntimeError as error:  # an answer, but none that Ray's SDK takes
+            raise UnreachableError(f"the Ray job server at {self.address} says: {_one_line(error)}; {REACH}") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: JSON of another kind of server
             raise UnreachableError(
-                f"no answer from the Ray job server at {self.address} ({_one_line(error)}); {REACH}"
+                f"no answer from a Ray job server at {self.address} ({_one_line(error)}); {REACH}"
             ) from error
 
 
@@ -142,4 +182,4 @@ def _where_the_token_is() -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return shown(" ".join(str(error).split()))[:200] or type(error).__name__

@@ -7,10 +7,11 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline.errors import ParamsError, SubmitError
+from pipeline.errors import ParamsError, SubmitError, shown
 from pipeline.files import to_json, write_atomic
-from pipeline.jobs.head import fetch_results
-from pipeline.jobs.server import JobServer
+from pipeline.jobs.remote import check_remote
+from pipeline.jobs.results import fetch_results, forget_results
+from pipeline.jobs.server import JobState, Server
 from pipeline.jobs.tree import changes, commit, copy_tree
 from pipeline.params import nearest, parse_section, read_yaml
 from pipeline.resources import Resources
@@ -23,7 +24,7 @@ LAST = f"{STATE_FOLDER}/last-job"
 ID_DIGITS = 12
 
 
-def submit(root: Path, address: str, targets: list[str], *, dirty: bool, follow: bool) -> None:
+def submit(root: Path, server: Server, targets: list[str], *, dirty: bool, follow: bool) -> None:
     """Send the tree, and follow the job until its results are here.
 
     The same tree and targets are the same job: while it runs, a second submission attaches to it.
@@ -31,56 +32,57 @@ def submit(root: Path, address: str, targets: list[str], *, dirty: bool, follow:
     """
     check_targets(root, targets)
     storage = storage_url(root)
-    check_remote(root)
     head, changed = commit(root), changes(root)
     if changed and not dirty:
         _confirm(changed)
-    Storage(storage).names("probe")  # raises where it can't be reached
-    server = JobServer(address)
     with tempfile.TemporaryDirectory() as name:
         tree = Path(name) / "tree"
         copy_tree(root, tree)
         job, running = _name(tree, targets, server)
         if not running:
+            check_remote(root)
+            Storage(storage).check()
             _push(root)
+            forget_results(job, storage)
             submission = Submission(
                 job=job, targets=targets, storage=storage, git_commit=head, git_dirty=bool(changed), ray=version("ray")
             )
             write_atomic(tree / SUBMISSION_NAME, to_json(submission.model_dump()))
             server.submit(tree, job, {"git_commit": head, "git_dirty": str(bool(changed)).lower()})
     write_atomic(root / LAST, job)
-    sys.stdout.write(f"{job} {'runs already' if running else 'was submitted'} at {address}; Ctrl-C leaves it running\n")
+    sys.stdout.write(f"{job} {'runs already' if running else 'was submitted'} at {server.address}; Ctrl-C leaves it running\n")
     sys.stdout.flush()
     if follow:
-        attach(root, address, job)
+        attach(root, server, job)
 
 
-def attach(root: Path, address: str, job: str | None) -> None:
+def attach(root: Path, server: Server, job: str | None) -> None:
     """Show a job's log until it is over, then bring its results here. Raises SubmitError where it failed."""
-    job = job or last_job(root)
-    server = JobServer(address)
+    job, storage = job or last_job(root), storage_url(root)
     _known(server, job)
     try:
         state = server.follow(job)
     except KeyboardInterrupt:
         sys.exit(f"\n{job} goes on without this terminal; `espalier attach` shows it again, `espalier stop` ends it")
-    if fetch_results(job, storage_url(root), root):
+    fetched = fetch_results(job, storage, root)
+    if fetched:
         _pull(root)
     if state.status != "SUCCEEDED":
-        why = state.message.partition(",")[0] or "see its log"
-        raise SubmitError(f"{job} ended as {state.status}: {why}. What was complete is kept; submit again to go on")
+        raise SubmitError(f"{job} ended as {state.status}: {_why(state)}. What was complete is kept; submit again to go on")
+    if not fetched:
+        raise SubmitError(f"{job} left nothing at {shown(storage)}; is this the resources.storage that it was submitted with?")
     whole = (root / "reports" / "verdict.json").exists()
     sys.stdout.write(f"{summary(root)}\n" if whole else f"{job} is done, and its results are here\n")
 
 
-def logs(root: Path, address: str, job: str | None) -> str:
-    job, server = job or last_job(root), JobServer(address)
+def logs(root: Path, server: Server, job: str | None) -> str:
+    job = job or last_job(root)
     _known(server, job)
     return server.logs(job)
 
 
-def stop(root: Path, address: str, job: str | None) -> str:
-    job, server = job or last_job(root), JobServer(address)
+def stop(root: Path, server: Server, job: str | None) -> str:
+    job = job or last_job(root)
     if _known(server, job):
         return f"{job} is over already"
     server.stop(job)
@@ -114,20 +116,7 @@ def storage_url(root: Path) -> str:
     return resources.storage
 
 
-def check_remote(root: Path) -> None:
-    """Raises SubmitError where the tree that is sent would name no DVC remote."""
-    done = subprocess.run([*_DVC, "config", "--project", "core.remote"], cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SubmitError(
-            "no DVC remote in .dvc/config, through which data and models travel; run `dvc remote add --default <name> "
-            "s3://bucket/dvc` and commit it (credentials stay in AWS_* variables; .dvc/config.local is never sent)"
-        )
-
-
-_DVC = [sys.executable, "-m", "dvc"]
-
-
-def _name(tree: Path, targets: list[str], server: JobServer) -> tuple[str, bool]:
+def _name(tree: Path, targets: list[str], server: Server) -> tuple[str, bool]:
     """The job of this tree and these targets, and whether it runs; each submission after its end has the next number."""
     digest = hashlib.sha256(to_json(targets).encode())
     for file in sorted(path for path in tree.rglob("*") if path.is_file()):
@@ -142,11 +131,12 @@ def _name(tree: Path, targets: list[str], server: JobServer) -> tuple[str, bool]
     return job, False
 
 
-def _known(server: JobServer, job: str) -> bool:
+def _known(server: Server, job: str) -> bool:
     """Whether the job is over. Raises SubmitError for one that the cluster does not know."""
     jobs = server.jobs()
     if job not in jobs:
-        raise SubmitError(f"the cluster at {server.address} knows no job {job!r}{nearest(job, list(jobs))}")
+        known = nearest(job, list(jobs)) if jobs else "; it has none"
+        raise SubmitError(f"the cluster at {server.address} knows no job {job!r}{known}")
     return jobs[job].is_over
 
 
@@ -160,17 +150,25 @@ def _confirm(changed: list[str]) -> None:
         raise SubmitError("nothing was submitted")
 
 
+def _why(state: JobState) -> str:
+    """Ray's message without the end of the log, which was shown."""
+    return state.message.partition(", last available logs")[0].strip() or "see its log"
+
+
 def _push(root: Path) -> None:
     """Inputs and outputs that are here, so that the cluster need not make them again."""
-    if _dvc(root, "push", "--quiet"):
-        raise SubmitError("`dvc push` failed, see above; nothing was submitted. Check the remote and its credentials")
+    if said := _dvc(root, "push", "--quiet"):
+        raise SubmitError(f"`dvc push` failed, so nothing was submitted: {said}")
 
 
 def _pull(root: Path) -> None:
     """All that dvc.lock knows; stages that were not asked for, or not reached, have nothing to bring."""
-    if _dvc(root, "pull", "--quiet", "--allow-missing"):
-        raise SubmitError("`dvc pull` failed, see above; the job's results are in the DVC remote, so run it again")
+    if said := _dvc(root, "pull", "--quiet", "--allow-missing"):
+        raise SubmitError(f"the job's results are in the DVC remote, but `dvc pull` failed; run it again: {said}")
 
 
-def _dvc(root: Path, *words: str) -> int:
-    return subprocess.run([*_DVC, *words], cwd=root, check=False).returncode
+def _dvc(root: Path, *words: str) -> str:
+    """What DVC says, where it fails."""
+    command = [sys.executable, "-m", "dvc", *words]
+    done = subprocess.run(command, cwd=root, stderr=subprocess.PIPE, text=True, check=False)
+    return (shown(" ".join(done.stderr.split())) or f"status {done.returncode}") if done.returncode else ""
