@@ -7,7 +7,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline.errors import ParamsError, SubmitError, shown
+from pipeline.errors import ParamsError, SubmitError, UnreachableError, shown
 from pipeline.files import to_json, write_atomic
 from pipeline.jobs.remote import check_remote
 from pipeline.jobs.results import fetch_results, forget_results
@@ -48,7 +48,11 @@ def submit(root: Path, server: Server, targets: list[str], *, dirty: bool, follo
                 job=job, targets=targets, storage=storage, git_commit=head, git_dirty=bool(changed), ray=version("ray")
             )
             write_atomic(tree / SUBMISSION_NAME, to_json(submission.model_dump()))
-            server.submit(tree, job, {"git_commit": head, "git_dirty": str(bool(changed)).lower()})
+            try:
+                server.submit(tree, job, {"git_commit": head, "git_dirty": str(bool(changed)).lower()})
+            except UnreachableError:
+                if job not in server.jobs():  # the answer alone was lost, or another terminal was quicker
+                    raise
     write_atomic(root / LAST, job)
     sys.stdout.write(f"{job} {'runs already' if running else 'was submitted'} at {server.address}; Ctrl-C leaves it running\n")
     sys.stdout.flush()

@@ -67,6 +67,10 @@ class Postgres(Service):
         """What a statement of SQL gives, without headings. Raises CommandError."""
         return self._client("psql", "--tuples-only", "--no-align", "--command", statement, database).strip()
 
+    def dump(self, database: str) -> str:
+        """All that it holds, as SQL."""
+        return self._client("pg_dump", database)
+
     def _client(self, tool: str, *words: str) -> str:
         reach = ["--host", self.host.ip, "--port", str(DATABASE_PORT), "--username", "espalier"]
         return self.host.run([str(self._tools / tool), *reach, *words], {"PGPASSWORD": self._password}).out

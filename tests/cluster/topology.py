@@ -1,11 +1,14 @@
 """The whole of a small installation: a Ray cluster of three hosts, the services it leans on, and a user's machine."""
 
+import http.client
+import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.cluster import namespaces
 from tests.cluster.hosts import Host
@@ -36,6 +39,14 @@ class Topology:
     store: S3
     mlflow: Mlflow
     ray: RayCluster
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every job that the cluster was sent, as its jobs API tells."""
+        headers = {"Authorization": f"Bearer {self.ray.token}"}
+        status, body = self.head.get(f"{self.ray.head.jobs_url}/api/jobs/", headers)
+        assert status == http.client.OK, body
+        jobs: list[dict[str, Any]] = json.loads(body)
+        return jobs
 
 
 def unsupported() -> str | None:

@@ -1,6 +1,8 @@
 """The project on a user's machine: a git repository with a DVC remote and a storage, and the same run on one host."""
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ class Work:
         with fresh_project(folder) as project:
             project.change_params({"resources": {"workers": workers, "threads_per_worker": 1, **resources}})
             project.change_params(changes or {})
+        shutil.rmtree(host.path(PROJECT), ignore_errors=True)  # of another test on this host
         host.bring(folder, PROJECT)
         self.run("dvc", "remote", "add", "-q", "--default", "store", f"s3://{BUCKET}/dvc")
         self.run("git", "add", "-A")
@@ -42,10 +45,10 @@ class Work:
     def espalier(self, *words: str, check: bool = True, **environment: str) -> Done:
         return self.run("python", "-m", "pipeline.cli", *words, check=check, **environment)
 
-    def submit(self, *targets: str) -> Process:
+    def submit(self, *targets: str, environment: Mapping[str, str] | None = None) -> Process:
         """Start a submission, and leave it running."""
         words = ["python", "-m", "pipeline.cli", "submit", "--address", self.jobs_url, *targets]
-        return self.host.start(words, AUTHOR, cwd=PROJECT)
+        return self.host.start(words, {**AUTHOR, **(environment or {})}, cwd=PROJECT)
 
     def path(self, name: str) -> Path:
         return self.host.path(PROJECT) / name

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import EspalierError, ParamsError, SubmitError
+from pipeline.errors import EspalierError, ParamsError, SubmitError, UnreachableError
 from pipeline.jobs.results import fetch_results
 from pipeline.jobs.server import JobState
 from pipeline.jobs.verbs import attach, logs, stop, submit
@@ -131,6 +131,27 @@ def test_an_unknown_job_names_the_nearest_and_nothing_submitted_is_said(root: Pa
     for verb in (attach, logs, stop):
         with pytest.raises(SubmitError, match=rf"knows no job '{job}0'; did you mean '{job}'\?"):
             verb(root, cluster, f"{job}0")
+
+
+class Forgetful(Cluster):
+    """Its answers to a submission are lost; `takes` says whether the job is there all the same."""
+
+    takes = True
+
+    def submit(self, tree: Path, job: str, metadata: dict[str, str]) -> None:
+        if self.takes:
+            super().submit(tree, job, metadata)
+        raise UnreachableError("no answer")
+
+
+def test_a_job_whose_acceptance_was_not_heard_is_followed(root: Path, cluster: Cluster) -> None:
+    unheard = Forgetful(cluster.folder)
+    unheard.takes = False
+    with pytest.raises(UnreachableError):
+        send(root, unheard)
+    unheard.takes = True
+    job = send(root, unheard)
+    assert list(unheard.states) == [job]
 
 
 def test_logs_and_stop_mean_the_last_job(root: Path, cluster: Cluster) -> None:
