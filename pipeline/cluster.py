@@ -135,13 +135,25 @@ def _joined(device: Device) -> Iterator[None]:
 
     here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     os.environ["GLOO_SOCKET_IFNAME"] = _interface(here)  # else gloo may connect to 127.0.0.1 on another machine
-    address: str = broadcast_from_rank_zero(f"tcp://{here}:{_free_port()}")
+    rank, world_size = get_context().get_world_rank(), get_context().get_world_size()
+    timeout = timedelta(seconds=COLLECTIVE_TIMEOUT_S)
+    # A socket of ours, because the store's own would listen on every interface of the machine, and let anyone in.
+    listening = socket.create_server((here, 0)) if rank == 0 else None
+    address, port = broadcast_from_rank_zero(listening.getsockname()[:2] if listening else None)
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        address,
+        port,
+        world_size,
+        is_master=rank == 0,
+        timeout=timeout,
+        master_listen_fd=listening.detach() if listening else None,
+    )
     dist.init_process_group(
         "nccl" if device == "cuda" else "gloo",
-        init_method=address,
-        rank=get_context().get_world_rank(),
-        world_size=get_context().get_world_size(),
-        timeout=timedelta(seconds=COLLECTIVE_TIMEOUT_S),
+        store=store,
+        rank=rank,
+        world_size=world_size,
+        timeout=timeout,
     )
     try:
         yield
@@ -153,13 +165,6 @@ def _interface(address: str) -> str:
     """The network interface that has this address."""
     found: dict[str, Any] = psutil.net_if_addrs()
     return next(name for name, entries in found.items() if address in {entry.address for entry in entries})
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -94,7 +94,9 @@ def searched(installation: Topology, tmp_path_factory: pytest.TempPathFactory) -
     )
     work.path(".env").write_text(f"PASSWORD={CANARIES['an ignored file']}\n")
     private = CANARIES["DVC's private configuration"]
-    work.path(".dvc/config.local").write_text(f"['remote \"store\"']\n    secret_access_key = {private}\n")
+    work.path(".dvc/config.local").write_text(
+        f"['remote \"store\"']\n    access_key_id = me\n    secret_access_key = {private}\n"
+    )
     address = f"https://me:{CANARIES['the address of the git remote']}@example.org/project.git"
     work.run("git", "remote", "add", "origin", address)
     searched = Searched(secrets=secrets_of(installation))
