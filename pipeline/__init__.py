@@ -2,7 +2,7 @@
 
 A module may import its own package or a lower layer, never a higher or a sibling one
 (tests/contract/test_imports.py). `ray` is imported in cluster.py and jobs/server.py, `mlflow` in tracking/store.py and
-registry/, `pyarrow` under data/.
+registry/, `dvc` in jobs/remote.py, `pyarrow` under data/.
 
 layer 0  errors.py     the exception tree
 layer 1  files.py      atomic writes, locks and content digests

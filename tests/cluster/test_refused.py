@@ -1,6 +1,5 @@
 """What `espalier submit` cannot work with is said in one message before the cluster is sent anything; stop and go on."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -189,17 +188,17 @@ def test_a_node_without_what_the_project_needs_says_so(installation: Topology, w
 
 
 @pytest.fixture(scope="module")
-def undisturbed(installation: Topology, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Weights of the same training on one host."""
+def undisturbed(installation: Topology, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The model of the same training on one host."""
     with another_host(installation, "alone") as alone:
         alone.environment.update(TOOLS)
         work = Work(alone, tmp_path_factory.mktemp("alone") / "project", "", workers=WORKERS, changes={"train": {"epochs": 60}})
         work.run("dvc", "repro", "train")
-        return work.locked()["artifacts/dense"]
+        return work.dense()
 
 
 def test_a_stopped_job_ends_on_all_hosts_and_goes_on_when_submitted_again(
-    installation: Topology, undisturbed: Any, tmp_path: Path
+    installation: Topology, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
     nodes = [installation.head, *installation.workers]
     work = Work(
@@ -229,9 +228,7 @@ def test_a_stopped_job_ends_on_all_hosts_and_goes_on_when_submitted_again(
     again = work.submit("train")
     assert again.wait(ENDS_S) == 0, again.tail()
     assert "Stage 'prepare' didn't change, skipping" in again.log.read_text()
-    assert work.locked()["artifacts/dense"] == undisturbed
-    provenance = json.loads(work.path("artifacts/dense/model.json").read_text())["provenance"]
-    assert provenance["placement"] == f"{WORKERS} workers x 1 threads on cpu"
+    assert work.dense() == undisturbed
 
 
 def training_steps(text: str) -> int:
