@@ -221,6 +221,8 @@ def test_a_stopped_job_ends_on_all_hosts_and_goes_on_when_submitted_again(
     until(lambda: not any(training_workers(host.processes()) for host in nodes), "no worker trains", STOPPED_S)
     assert client.wait(ENDS_S) == 1
     assert f"{job} ended as STOPPED: " in client.tail()
+    supervisor = next(installation.head.path("/tmp/ray").glob(f"session_2*/logs/jobs/supervisor-{job}.log"))
+    assert "terminated gracefully" in supervisor.read_text(), "Ray cut off what saves the outputs"
     assert "Traceback" not in client.log.read_text()
     assert list(yaml.safe_load(work.path("dvc.lock").read_text())["stages"]) == ["prepare"]
     assert work.path("data/prepared/manifest.json").exists()
