@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from pipeline.doctor.finding import Verdict, judged, ok, one_line, problem, skipped
 from pipeline.doctor.leftovers import is_held
+from pipeline.errors import shown
 from pipeline.tracking.records import all_journals, journal_lock, read_record
-from pipeline.tracking.store import ask, shown
+from pipeline.tracking.store import ask
 
 TIMEOUT_S = 5.0
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.doctor.finding import Verdict, judged, ok, problem
-from pipeline.jobs.verbs import check_remote
+from pipeline.jobs.remote import named_remote
 from pipeline.params import read_yaml
 from pipeline.schema import SECTIONS, check_params
 
@@ -55,7 +55,7 @@ def secrets(root: Path) -> Verdict:
 
 def remote(root: Path) -> Verdict:
     """Raises SubmitError where there is none."""
-    check_remote(root)
+    named_remote(root)
     return ok("is set in .dvc/config")
 
 

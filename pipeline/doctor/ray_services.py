@@ -33,8 +33,9 @@ def job_server(address: str | None, timeout_s: float = TIMEOUT_S) -> Verdict:
     """Raises UnreachableError, SubmitError."""
     if not address:
         return skipped("RAY_API_SERVER_ADDRESS is not set")
-    JobServer(address, timeout_s)
-    return ok(f"{address} takes the token and has the same Ray")
+    server = JobServer(address, timeout_s=timeout_s)
+    server.check()
+    return ok(f"{server.address} takes the token and has the same Ray")
 
 
 def ray_token(*, uses_cluster: bool) -> Verdict:

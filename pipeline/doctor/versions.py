@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from pipeline.doctor.finding import Verdict, judged
-from pipeline.jobs.head import PYTHON
+from pipeline.jobs.start import PYTHON
 
 FLOORS = {"ray": "2.54", "mlflow": "3.11", "pyarrow": "23.0.1"}
 """Older ones have published security holes."""

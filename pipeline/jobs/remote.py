@@ -13,13 +13,20 @@ PROBE = "espalier-probe"
 
 
 def check_remote(root: Path) -> None:
-    """Raises SubmitError where the tree that is sent would name no remote that nodes reach, or this one refuses a file."""
+    """Raises SubmitError where the tree that is sent would name no remote that nodes reach, or this one takes no file."""
+    name, url = named_remote(root)
+    _write(root, name, url)
+
+
+def named_remote(root: Path) -> tuple[str, str]:
+    """Name and address of the remote in .dvc/config, which travels. Raises SubmitError where nodes would find none."""
     from dvc.config import Config, ConfigError
 
+    path = root / ".dvc" / "config"
     try:
-        config: dict[str, Any] = Config.load_file(str(root / ".dvc" / "config"))
-    except (ConfigError, OSError) as error:
-        raise SubmitError(f"{root / '.dvc/config'} cannot be read ({error}); {ADD}") from error
+        config: dict[str, Any] = Config.load_file(str(path)) if path.exists() else {}
+    except ConfigError as error:
+        raise SubmitError(f"{path} cannot be read: {error}") from error
     name = config.get("core", {}).get("remote")
     if name is None:
         raise SubmitError(f"no DVC remote in .dvc/config; {ADD}")
@@ -28,7 +35,7 @@ def check_remote(root: Path) -> None:
         raise SubmitError(f".dvc/config has no address of the DVC remote {name!r}; {ADD}")
     if "://" not in url and not Path(url).is_absolute():
         raise SubmitError(f"the DVC remote {name!r} is {url}, a folder relative to this project, which no node sees; {ADD}")
-    _write(root, name, url)
+    return name, url
 
 
 def _write(root: Path, name: str, url: str) -> None:

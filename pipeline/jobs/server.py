@@ -104,6 +104,11 @@ class JobServer:
             )
         return client
 
+    def check(self) -> None:
+        """Ask for its version alone, with the token."""
+        with self._asked():
+            assert self._client
+
     def submit(self, tree: Path, job: str, metadata: dict[str, str]) -> None:
         runtime_env = {"working_dir": str(tree), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}}
         with self._asked():

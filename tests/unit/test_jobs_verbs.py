@@ -209,7 +209,7 @@ REFUSED: dict[Callable[[Path], None], str] = {
     remotes_address_is_private: r".dvc/config has no address of the DVC remote 'store'; run `dvc remote add",
     remote_is_relative: r"the DVC remote 'store' is ../../remote, a folder relative to this project, which no node sees",
     remote_cannot_be_written: r"the DVC remote 'store' \(/proc/1\) takes no file: .*; check that it exists",
-    no_dvc: r".dvc/config cannot be read .*; run `dvc remote add",
+    no_dvc: r"no DVC remote in .dvc/config; run `dvc remote add",
 }
 
 
