@@ -10,8 +10,9 @@ all workers see.
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -93,7 +94,7 @@ class Outbox:
         self._storage = run_storage(job)
         self._sent: dict[str, bytes] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread = threading.Thread(target=_repeat, args=(self._send, self._stop), name="outbox", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -107,15 +108,6 @@ class Outbox:
         """Send the result and the whole journal, and then the word that they are there. Raises StorageError."""
         shutil.copyfile(self._job.journal, result_folder(self._job) / JOURNAL)
         self._storage.write(RESULT, self._storage.below(RESULTS).add_tree(result_folder(self._job)).encode())
-
-    def _run(self) -> None:
-        stopped = False
-        while not stopped:
-            stopped = self._stop.wait(POLL_S)
-            try:
-                self._send()
-            except StorageError as error:
-                sys.stderr.write(f"espalier: {error}; the training goes on\n")
 
     def _send(self) -> None:
         for name, path in ((JOURNAL, self._job.journal), (PROGRESS, self._job.run_dir / PROGRESS)):
@@ -154,13 +146,13 @@ def received(job: Job) -> Iterator[None]:
     if job.storage is None:
         yield
         return
-    inbox = _Inbox(job)
-    thread = threading.Thread(target=inbox.run, name="inbox", daemon=True)
+    stop = threading.Event()
+    thread = threading.Thread(target=_repeat, args=(partial(_fetch, job), stop), name="inbox", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        inbox.stop.set()
+        stop.set()
         thread.join()
 
 
@@ -184,23 +176,20 @@ def forget(job: Job) -> None:
         run_storage(job).remove("")
 
 
-class _Inbox:
-    def __init__(self, job: Job) -> None:
-        self.stop = threading.Event()
-        self._storage = run_storage(job)
-        self._targets = {JOURNAL: job.journal, PROGRESS: job.run_dir / PROGRESS}
+def _fetch(job: Job) -> None:
+    storage = run_storage(job)
+    for name, path in ((JOURNAL, job.journal), (PROGRESS, job.run_dir / PROGRESS)):
+        content = storage.read(name)
+        if content and (not path.exists() or path.read_bytes() != content):
+            write_atomic(path, content)
 
-    def run(self) -> None:
-        stopped = False
-        while not stopped:
-            stopped = self.stop.wait(POLL_S)
-            try:
-                self._fetch()
-            except StorageError as error:
-                sys.stderr.write(f"espalier: {error}; the training goes on\n")
 
-    def _fetch(self) -> None:
-        for name, path in self._targets.items():
-            content = self._storage.read(name)
-            if content and (not path.exists() or path.read_bytes() != content):
-                write_atomic(path, content)
+def _repeat(work: Callable[[], None], stop: threading.Event) -> None:
+    """Every second until `stop`, and once more: what a storage that failed did not take or give comes with the next round."""
+    stopped = False
+    while not stopped:
+        stopped = stop.wait(POLL_S)
+        try:
+            work()
+        except StorageError as error:
+            sys.stderr.write(f"espalier: {error}; the training goes on\n")

@@ -169,7 +169,7 @@ CASES = {
     "no such device": Case(
         "train",
         params(resources={"device": "cuda"}),
-        ("2 workers need 2 GPUs, but the cluster at this machine has 0",),
+        ("2 workers of 1 CPUs and 1 GPUs each do not fit: the cluster at this machine has 2 CPUs and 0 GPUs",),
     ),
     "full disk under the data": Case(
         "prepare", nothing, ("data/prepared: the disk is full; nothing was replaced. Free some space",), full_disk="data"
