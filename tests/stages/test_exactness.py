@@ -4,6 +4,7 @@ import csv
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +13,6 @@ import pytest
 import safetensors.torch
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.ranks import on_ranks
@@ -91,8 +91,8 @@ def final_state(the_job: Job) -> dict[str, Any]:
     }
 
 
-def every_step(folder: Path, jobs: dict[str, Job], device: Device = "cpu") -> None:
-    """Each job undisturbed, and again for each of its steps, killed before that step."""
+def every_step(folder: Path, jobs: dict[str, Job], device: Device = "cpu", num_steps: int | None = None) -> None:
+    """Each job undisturbed, and again for each of its steps (or the first ones), killed before that step."""
     for name, template in jobs.items():
 
         def at(place: str, name: str = name, template: Job = template) -> Job:
@@ -100,9 +100,9 @@ def every_step(folder: Path, jobs: dict[str, Job], device: Device = "cpu") -> No
             return template.model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"})
 
         fit(at("undisturbed"), device, 1)
-        num_steps = int(final_state(at("undisturbed"))["values"]["progress"]["step"])
-        assert num_steps > 2
-        for step in range(num_steps):
+        steps = int(final_state(at("undisturbed"))["values"]["progress"]["step"])
+        assert steps > 2
+        for step in range(num_steps or steps):
             with killed_before(step), pytest.raises(Killed):
                 fit(at(str(step)), device, 1)
             torch.manual_seed(99 + step)  # a new process starts from another random state
@@ -148,24 +148,16 @@ def _every_step_in(folder: Path) -> None:
 
 def test_three_workers_resume_at_every_step(folder: Path) -> None:
     """Among three, unlike two, the order in which gradients are added shows."""
-    on_ranks(3, _every_step_of_one, folder)
+    on_ranks(3, _every_step_among_three, folder)
 
 
-def _every_step_of_one(folder: Path) -> None:
+def _every_step_among_three(folder: Path) -> None:
     every_step(folder, {"bf16_ema_best": jobs_of(folder)["bf16_ema_best"]})
-
-
-def test_with_buckets_that_ddp_lays_out_anew_three_workers_differ(folder: Path) -> None:
-    """The twin that must fail."""
-    with pytest.raises(ProcessRaisedException, match="killed before step 1"):
-        on_ranks(3, _every_step_with_new_buckets, folder)
-
-
-def _every_step_with_new_buckets(folder: Path) -> None:
-    with patch(
-        "pipeline.train.run._distributed", lambda model, *_: DistributedDataParallel(model, gradient_as_bucket_view=True)
-    ):
-        every_step(folder, {"new_buckets": jobs_of(folder)["fp32"]})
+    # The twin that must fail: buckets that DDP lays out anew after the first step. Rank 0 alone compares.
+    plain = partial(DistributedDataParallel, gradient_as_bucket_view=True)
+    differs = pytest.raises(AssertionError, match="killed before step 1") if ranks.rank() == 0 else nullcontext()
+    with patch("pipeline.train.run._distributed", lambda model, *_: plain(model)), differs:
+        every_step(folder, {"new_buckets": jobs_of(folder)["fp32"]}, num_steps=2)
 
 
 def test_without_the_state_of_the_optimizer_a_resumed_run_differs(folder: Path, tmp_path: Path) -> None:
@@ -219,7 +211,7 @@ def exact(folder: Path) -> tuple[str, str]:
     return weights_and_history(folder, 1)
 
 
-@pytest.mark.parametrize("world", [2, 3, 4])
+@pytest.mark.parametrize("world", [2, 4])
 def test_exact_elastic_gives_the_weights_of_one_worker(folder: Path, exact: tuple[str, str], world: int) -> None:
     on_ranks(world, _fit_exact, folder)
     assert weights_and_history(folder, world) == exact
