@@ -17,6 +17,7 @@ from pipeline.data.trivial import draw_trivial, trivial
 from pipeline.errors import TrainingError
 from pipeline.files import locked
 from pipeline.resources import Device
+from pipeline.train.arrival import arrive, outbox
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
 from pipeline.train.job import Job
 from pipeline.train.optim import lr_factor, set_lr
@@ -25,7 +26,6 @@ from pipeline.train.progress import ProgressWriter
 from pipeline.train.result import save_result
 from pipeline.train.run import Run, check_origin, layout, open_run, origin, prepare_torch
 from pipeline.train.step import Batch, backward, train_step, update
-from pipeline.train.travel import arrive, outbox
 from pipeline.train.validate import validate
 
 OLD_WRITER_WAIT_S = 30.0

@@ -23,6 +23,7 @@ from pipeline.params import nearest
 from pipeline.report import Journal, NullReporter, Reporter
 from pipeline.resources import Device
 from pipeline.tasks.task import Task, make_task
+from pipeline.train.arrival import open_store
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
 from pipeline.train.job import Job
 from pipeline.train.optim import Ema, make_optimizer
@@ -31,7 +32,6 @@ from pipeline.train.params import FitParams
 from pipeline.train.saver import CheckpointStore, Saver
 from pipeline.train.state import State
 from pipeline.train.step import Recipe, Teacher
-from pipeline.train.travel import open_store
 
 RESIDENT_SHARE = 0.25
 """Of a GPU's free memory, up to which a training split is kept there."""

@@ -8,12 +8,13 @@ from pipeline.files import sha256_file, sha256_tree
 from pipeline.report import read_journal
 from pipeline.storage import Storage
 from pipeline.train import loop
+from pipeline.train.arrival import open_store
 from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from pipeline.train.remote_store import RemoteStore
 from pipeline.train.step import train_step
-from pipeline.train.travel import collect, forget, leave_fault, open_store, read_fault, run_storage, send
+from pipeline.train.travel import collect, forget, leave_fault, read_fault, run_storage, send
 from tests.unit.fit_samples import job, prepared_digits
 
 

@@ -1,0 +1,87 @@
+"""The workers' side of a run that shares no disk with its driver: see travel.py."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pipeline import dist
+from pipeline.storage import Storage, node_cache
+from pipeline.train.checkpoint import Store
+from pipeline.train.collect import result_folder
+from pipeline.train.job import Job
+from pipeline.train.remote_store import RemoteStore
+from pipeline.train.travel import INPUTS, JOURNAL, PROGRESS, RESULT, RESULTS, RUNS, repeat, run_storage
+
+
+def arrive(job: Job) -> Job:
+    """On a worker: the job with its inputs and its run directory on this node. Raises StorageError."""
+    if job.storage is None:
+        return job
+    cache, inputs = node_cache(), Storage(job.storage).below(INPUTS)
+    run_dir = cache / RUNS / job.run_dir.name
+    local: dict[str, Path] = {"run_dir": run_dir, "journal": run_dir / JOURNAL}
+    for name, digest in job.inputs.items():
+        folder, path = inputs.fetch_tree(digest, cache / INPUTS), getattr(job, name)
+        local[name] = folder / path.name if (folder / path.name).exists() else folder
+    return job.model_copy(update=local)
+
+
+class Outbox:
+    """Rank 0's side: as a context, it sends the journal and the live line every second, and at last the result.
+
+    A storage that does not answer holds up no step: the next round sends what this one could not.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._storage = run_storage(job)
+        self._sent: dict[str, bytes] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=repeat, args=(self._send, self._stop), name="outbox", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def result(self) -> None:
+        """Send the result and the whole journal, and then the word that they are there. Raises StorageError."""
+        shutil.copyfile(self._job.journal, result_folder(self._job) / JOURNAL)
+        self._storage.write(RESULT, self._storage.below(RESULTS).add_tree(result_folder(self._job)).encode())
+
+    def _send(self) -> None:
+        for name, path in ((JOURNAL, self._job.journal), (PROGRESS, self._job.run_dir / PROGRESS)):
+            content = path.read_bytes() if path.exists() else b""
+            if content and self._sent.get(name) != content:
+                self._storage.write(name, content)
+                self._sent[name] = content
+
+
+class NoOutbox:
+    """Of a worker that has nothing to send."""
+
+    def result(self) -> None: ...
+
+
+@contextmanager
+def outbox(job: Job) -> Iterator[Outbox | NoOutbox]:
+    """On a worker: rank 0's outbox while the block runs, where there is a storage."""
+    if job.storage is None or dist.rank() != 0:
+        yield NoOutbox()
+        return
+    with Outbox(job) as box:
+        yield box
+
+
+def open_store(job: Job) -> Store | RemoteStore:
+    """The run's checkpoints."""
+    if job.storage is None:
+        return Store(job.run_dir / "checkpoints")
+    return RemoteStore(run_storage(job).below("checkpoints"), job.journal)
