@@ -128,7 +128,7 @@ def answers(host: Host) -> bool:
 @pytest.mark.parametrize(
     ("storage", "said"),
     [
-        ("s3://nowhere/work", "cannot write s3://nowhere/work/probe-"),
+        ("s3://nowhere/runs", "cannot write s3://nowhere/runs/probe-"),
         ("/mnt/nowhere", "resources.storage: /mnt/nowhere is no folder on this machine; mount it here"),
         ("/usr/share", "cannot write /usr/share/probe-"),
         ("gopher://me:secret@host/x", "gopher://host/x is no storage known here"),
