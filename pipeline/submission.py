@@ -20,8 +20,6 @@ class Submission(BaseModel):
     storage: str
     git_commit: str
     git_dirty: bool
-    ray: str
-    """Version of the client's Ray, which the cluster must share."""
 
 
 def read_submission(root: Path) -> Submission | None:

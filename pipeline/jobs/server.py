@@ -31,7 +31,7 @@ TALKERS = (
 """Loggers of Ray's SDK that tell of each step it takes."""
 REACH = "give the head's dashboard as --address http://host:8265; an ssh tunnel or a port-forward keeps it off the network"
 ENTRYPOINT = "python -m pipeline.jobs.start"
-"""A constant: what it runs is read from the order in the tree, so no shell ever sees data."""
+"""A constant: what it runs is read from the submission in the tree, so no shell ever sees data."""
 
 
 @dataclass(frozen=True)

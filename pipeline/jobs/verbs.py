@@ -4,7 +4,6 @@ import hashlib
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.errors import ParamsError, SubmitError, UnreachableError, shown
@@ -44,9 +43,7 @@ def submit(root: Path, server: Server, targets: list[str], *, dirty: bool, follo
             Storage(storage).check()
             _push(root)
             forget_results(job, storage)
-            submission = Submission(
-                job=job, targets=targets, storage=storage, git_commit=head, git_dirty=bool(changed), ray=version("ray")
-            )
+            submission = Submission(job=job, targets=targets, storage=storage, git_commit=head, git_dirty=bool(changed))
             write_atomic(tree / SUBMISSION_NAME, to_json(submission.model_dump()))
             try:
                 server.submit(tree, job, {"git_commit": head, "git_dirty": str(bool(changed)).lower()})

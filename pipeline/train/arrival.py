@@ -1,12 +1,9 @@
 """The workers' side of a run that shares no disk with its driver: see travel.py."""
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from pipeline import dist
 from pipeline.storage import Storage, node_cache
@@ -14,7 +11,7 @@ from pipeline.train.checkpoint import Store
 from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
 from pipeline.train.remote_store import RemoteStore
-from pipeline.train.travel import INPUTS, JOURNAL, PROGRESS, RESULT, RESULTS, RUNS, repeat, run_storage
+from pipeline.train.travel import INPUTS, JOURNAL, PROGRESS, RESULT, RESULTS, RUNS, repeated, run_storage
 
 
 def arrive(job: Job) -> Job:
@@ -31,32 +28,20 @@ def arrive(job: Job) -> Job:
 
 
 class Outbox:
-    """Rank 0's side: as a context, it sends the journal and the live line every second, and at last the result.
-
-    A storage that does not answer holds up no step: the next round sends what this one could not.
-    """
+    """Rank 0's side: the journal and the live line as they grow, and at last the result."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._storage = run_storage(job)
         self._sent: dict[str, bytes] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=repeat, args=(self._send, self._stop), name="outbox", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def result(self) -> None:
         """Send the result and the whole journal, and then the word that they are there. Raises StorageError."""
         shutil.copyfile(self._job.journal, result_folder(self._job) / JOURNAL)
         self._storage.write(RESULT, self._storage.below(RESULTS).add_tree(result_folder(self._job)).encode())
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """What has changed since the last time. Raises StorageError."""
         for name, path in ((JOURNAL, self._job.journal), (PROGRESS, self._job.run_dir / PROGRESS)):
             content = path.read_bytes() if path.exists() else b""
             if content and self._sent.get(name) != content:
@@ -72,11 +57,12 @@ class NoOutbox:
 
 @contextmanager
 def outbox(job: Job) -> Iterator[Outbox | NoOutbox]:
-    """On a worker: rank 0's outbox while the block runs, where there is a storage."""
+    """On a worker: rank 0's outbox, which sends beside the training while the block runs, where there is a storage."""
     if job.storage is None or dist.rank() != 0:
         yield NoOutbox()
         return
-    with Outbox(job) as box:
+    box = Outbox(job)
+    with repeated(box.send):
         yield box
 
 

@@ -14,7 +14,7 @@ from pipeline.data.mix import draw_mix, mixed
 from pipeline.data.reader import normalise
 from pipeline.data.streams import stream_seed
 from pipeline.data.trivial import draw_trivial, trivial
-from pipeline.errors import TrainingError
+from pipeline.errors import StorageError, TrainingError
 from pipeline.files import locked
 from pipeline.resources import Device
 from pipeline.train.arrival import arrive, outbox
@@ -68,11 +68,23 @@ def resume(run: Run, placement: str) -> None:
         tensors, values = found
         check_origin(values.pop("origin", {}), origin(run.job), run.store.folder)
         run.state.restore(tensors, values)
+    _check_agreed(run)
     progress = run.state.progress
     run.reporter.rewind(progress.step)
     if placement not in progress.placements:
         progress.placements.append(placement)
     run.saver.start(progress.step)
+
+
+def _check_agreed(run: Run) -> None:
+    """Raise StorageError on every rank where they found different checkpoints, and would train past each other.
+
+    In a storage an old rank 0, cut off and given up, may still add or remove one while the new ranks look.
+    """
+    step = run.state.progress.step
+    same = torch.tensor(step == dist.from_first(step, run.device), dtype=torch.int64, device=run.device)
+    if not int(dist.all_min(same)):
+        raise StorageError("the workers found different checkpoints, because one came or went meanwhile; they look again")
 
 
 def train_epoch(run: Run) -> float:

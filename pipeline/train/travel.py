@@ -71,14 +71,8 @@ def received(job: Job) -> Iterator[None]:
     if job.storage is None:
         yield
         return
-    stop = threading.Event()
-    thread = threading.Thread(target=repeat, args=(partial(_fetch, job), stop), name="inbox", daemon=True)
-    thread.start()
-    try:
+    with repeated(partial(_fetch, job)):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def collect(job: Job) -> None:
@@ -109,12 +103,24 @@ def _fetch(job: Job) -> None:
             write_atomic(path, content)
 
 
-def repeat(work: Callable[[], None], stop: threading.Event) -> None:
-    """Every second until `stop`, and once more: what a storage that failed did not take or give comes with the next round."""
-    stopped = False
-    while not stopped:
-        stopped = stop.wait(POLL_S)
-        try:
-            work()
-        except StorageError as error:
-            sys.stderr.write(f"espalier: {error}; the training goes on\n")
+@contextmanager
+def repeated(work: Callable[[], None]) -> Iterator[None]:
+    """Do it every second while the block runs, and once more: what a storage that failed left out comes with the next round."""
+    stop = threading.Event()
+
+    def run() -> None:
+        stopped = False
+        while not stopped:
+            stopped = stop.wait(POLL_S)
+            try:
+                work()
+            except StorageError as error:
+                sys.stderr.write(f"espalier: {error}; the training goes on\n")
+
+    thread = threading.Thread(target=run, name="travel", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.ranks import on_ranks
 from pipeline import dist as ranks
+from pipeline.errors import StorageError
 from pipeline.files import sha256_file, sha256_tree
 from pipeline.models.artifact import read_spec
 from pipeline.models.params import ModelParams
@@ -158,6 +159,12 @@ def _every_step_among_three(folder: Path) -> None:
     differs = pytest.raises(AssertionError, match="killed before step 1") if ranks.rank() == 0 else nullcontext()
     with patch("pipeline.train.run._distributed", lambda model, *_: plain(model)), differs:
         every_step(folder, {"new_buckets": jobs_of(folder)["fp32"]}, num_steps=2)
+    # Ranks that find different checkpoints must not train past each other: rank 1 finds none.
+    finds = patch.object(Store, "newest", lambda _: None) if ranks.rank() == 1 else nullcontext()
+    run_dir = folder / "bf16_ema_best-3-undisturbed"
+    done = jobs_of(folder)["bf16_ema_best"].model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"})
+    with finds, pytest.raises(StorageError, match="the workers found different checkpoints"):
+        fit(done, "cpu", 1)
 
 
 def test_without_the_state_of_the_optimizer_a_resumed_run_differs(folder: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_job_that_is_stopped_leaves_its_results(tmp_path: Path) -> None:
     """As Ray stops it: SIGTERM to the program and to all that it started, and another one later."""
     root, storage = project(tmp_path / "project", tmp_path / "storage", tmp_path / "remote"), tmp_path / "storage"
     (root / "dvc.yaml").write_text(SLEEPER)
-    order = Submission(job="job-1", targets=[], storage=str(storage), git_commit="0", git_dirty=False, ray="2")
+    order = Submission(job="job-1", targets=[], storage=str(storage), git_commit="0", git_dirty=False)
     (root / SUBMISSION_NAME).write_text(to_json(order.model_dump()))
     head = subprocess.Popen(
         [sys.executable, "-m", "pipeline.jobs.start"], cwd=root, env=environment() | MLFLOW, start_new_session=True
