@@ -14,10 +14,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.probe import LastModule
 from pipeline.data.reader import LARGEST_PIXEL
 from pipeline.errors import CompressionError
 from pipeline.files import write_atomic
+from pipeline.models.probe import LastModule
 from pipeline.models.spec import ModelSpec
 
 INPUT_NAME = "pixels"

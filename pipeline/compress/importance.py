@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.groups import ChannelGroup
-from pipeline.compress.library import torch_pruning as tp
 from pipeline.compress.params import PruneParams
 from pipeline.data.reader import Split, normalise
 from pipeline.errors import CompressionError
+from pipeline.models.groups import ChannelGroup
+from pipeline.models.pruning_library import torch_pruning as tp
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task
 

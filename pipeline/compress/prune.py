@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compress.cost import Cost, count_macs, input_shape, measure_cost, module_macs
-from pipeline.compress.groups import ChannelGroup, Side, trace_groups
 from pipeline.compress.importance import accumulate_gradients, score_groups
 from pipeline.compress.params import PruneParams
-from pipeline.compress.probe import LastModule
 from pipeline.compress.search import Limits, layers_of, select
 from pipeline.compress.validate import validate
 from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.cut import apply_plan
+from pipeline.models.groups import ChannelGroup, Side, trace_groups
 from pipeline.models.plan import KeptChannels
+from pipeline.models.probe import LastModule
 from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model, save_model
 from pipeline.tasks.task import Task

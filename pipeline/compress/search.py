@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.groups import ChannelGroup, Side
 from pipeline.errors import CompressionError
+from pipeline.models.groups import ChannelGroup, Side
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from pipeline.compress.cost import count_macs, module_macs
-from pipeline.compress.groups import ChannelGroup, Member, trace_groups
 from pipeline.compress.importance import score_groups
 from pipeline.compress.prune import example, make_plan, prune, verify
 from pipeline.compress.search import Layer, Limits, layers_of, remaining_macs, select
@@ -19,6 +18,7 @@ from pipeline.errors import CompressionError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import read_spec
 from pipeline.models.cut import apply_plan
+from pipeline.models.groups import ChannelGroup, Member, trace_groups
 from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model

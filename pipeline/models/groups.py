@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.library import torch_pruning as tp
-from pipeline.compress.probe import LastModule
 from pipeline.errors import CompressionError
+from pipeline.models.probe import LastModule
+from pipeline.models.pruning_library import torch_pruning as tp
 from pipeline.params import nearest
 
 Side = Literal["out", "in"]
