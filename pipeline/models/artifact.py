@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import ArtifactError
 from pipeline.files import atomic_dir, sha256_file, to_json
-from pipeline.models.spec import FORMAT, ONNX_NAME, ModelSpec, WeightsFile
+from pipeline.models.spec import ONNX_NAME, READABLE, ModelSpec, WeightsFile
 
 SPEC_NAME = "model.json"
 
@@ -65,9 +65,10 @@ def _spec_text(path: Path) -> str:
     except ValueError as error:  # of json, and of undecodable bytes
         raise ArtifactError(f"{path}: not valid JSON ({error}){_cure(path.parent)}") from error
     number = found.get("format") if isinstance(found, dict) else None
-    if number != FORMAT:
+    if number not in READABLE:
         raise ArtifactError(
-            f"{path}: format {number!r} is unknown to this version, which reads {FORMAT}; use the version that wrote it"
+            f"{path}: format {number!r} is unknown to this version, which reads {' and '.join(map(str, READABLE))}; "
+            "use the version that wrote it"
         )
     return text
 

@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pipeline.models.params import NetworkParams
 from pipeline.models.plan import KeptChannels
 
-FORMAT: Final = 1
-"""Number of the layout of model.json; it rises when an older reader would misread a newer file."""
+FORMAT: Final = 2
+"""Number of the layout of model.json; it rises when an older reader would misread a newer file. 2: sparse weights."""
+READABLE: Final = (1, 2)
 WEIGHTS_NAME: Final = "weights.safetensors"
 ONNX_NAME: Final = "model.onnx"
 
@@ -49,12 +50,13 @@ class ModelSpec(_Frozen):
     weights is None until artifact.py has written the model; its SHA-256 is the model's identity.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1, 2] = FORMAT
     architecture: Architecture
     classes: list[str] = Field(description="class names, in the order of the logits")
     mean: list[float] = Field(description="per channel, of pixels scaled to 0..1")
     std: list[Annotated[float, Field(gt=0)]] = Field(description="per channel, of pixels scaled to 0..1")
     plan: dict[str, KeptChannels] = Field(description="module name -> kept channels; {} for a dense model")
+    sparse: list[str] = Field(default=[], description="parameters pruned weight by weight: their zeros stay (sparse.py)")
     ancestors: dict[str, Sha256] = Field(description='what it was made from, for example {"dense": digest, "data": digest}')
     provenance: dict[str, int | float | str] = Field(description="how it was made: world size, threads, amp, torch version")
     weights: WeightsFile | None = None

@@ -11,6 +11,7 @@ from pipeline.errors import ArtifactError
 from pipeline.files import atomic_dir
 from pipeline.models.artifact import SPEC_NAME, checked_bytes, read_spec, weights_file, write_spec
 from pipeline.models.build import rebuild
+from pipeline.models.sparse import compact, expand
 from pipeline.models.spec import WEIGHTS_NAME, ModelSpec, WeightsFile
 
 
@@ -22,7 +23,7 @@ def save_model(folder: Path, spec: ModelSpec, model: nn.Module) -> ModelSpec:
     """
     tensors = _tensors(model)
     _fill(rebuild(spec), tensors, "the model to be saved")
-    content = safetensors.torch.save(tensors)
+    content = safetensors.torch.save(compact(tensors, spec.sparse))
     weights = WeightsFile(kind="torch", file=WEIGHTS_NAME, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
     saved = spec.model_copy(update={"weights": weights})
     with atomic_dir(folder) as partial:
@@ -41,10 +42,15 @@ def load_model(folder: Path) -> tuple[ModelSpec, nn.Module]:
     path = folder / WEIGHTS_NAME
     content = checked_bytes(path, weights_file(folder, spec, "torch"))
     try:
-        tensors = safetensors.torch.load(content)
+        packed = safetensors.torch.load(content)
     except SafetensorError as error:
         raise ArtifactError(f"{path}: not a safetensors file ({error})") from error
     model = rebuild(spec)
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    try:
+        tensors = expand(packed, spec.sparse, shapes)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}") from error
     _fill(model, tensors, str(path))
     return spec, model.eval()
 

@@ -17,6 +17,7 @@ from pipeline.errors import TrainingError
 from pipeline.files import sha256_json
 from pipeline.models.build import rebuild
 from pipeline.models.initial import fill, read_tensors
+from pipeline.models.sparse import pruned_positions
 from pipeline.models.weights import load_model
 from pipeline.models.whitening import fit_whitening
 from pipeline.params import nearest
@@ -114,8 +115,23 @@ def open_run(job: Job, device: Device) -> Run:
         saver=Saver(store, job.checkpoint_s, device),
         reporter=Journal(job.journal) if dist.rank() == 0 else NullReporter(),
     )
+    hold_zeros(run.state, job.spec.sparse)
     run.to_training()
     return run
+
+
+def hold_zeros(state: State, sparse: list[str]) -> None:
+    """After each step of the optimizer, set the weights that were pruned one by one to zero again."""
+    parameters = dict(state.model.named_parameters())
+    pruned = pruned_positions(state.model, sparse)
+
+    def hold(*_: object) -> None:
+        with torch.no_grad():
+            for name, positions in pruned.items():
+                parameters[name].masked_fill_(positions, 0.0)  # not times zero, which could leave -0.0
+
+    if sparse:
+        state.optimizer.register_step_post_hook(hold)
 
 
 def _distributed(model: nn.Module, job: Job, device: Device) -> nn.Module:

@@ -21,6 +21,7 @@ from pipeline.errors import StorageError
 from pipeline.files import sha256_file, sha256_tree
 from pipeline.models.artifact import read_spec
 from pipeline.models.params import ModelParams
+from pipeline.models.weights import load_model, save_model
 from pipeline.report import read_journal
 from pipeline.resources import Device
 from pipeline.train import loop
@@ -58,6 +59,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         },
     },
 }
+CONVOLUTION_DIMS = 4
 DISTIL = {"distil": {"temperature": 2.0, "weight": 0.5}, "amp": "bf16"}
 
 
@@ -113,25 +115,29 @@ def every_step(folder: Path, jobs: dict[str, Job], device: Device = "cpu", num_s
 
 
 def jobs_of(folder: Path) -> dict[str, Job]:
-    """One job for each configuration, and a finetune whose teacher is also its start. All checkpoint at every step."""
+    """One job for each configuration, and a finetune from the teacher without some weights. All checkpoint at every step."""
     data = folder / "prepared"
 
     def of(changes: dict[str, Any]) -> Job:
         return job(data, folder, model=CONVOLUTIONS, checkpoint_s=0.0, **SHORT, **changes)
 
     teacher = folder / "teacher"
-    spec = tuned_spec(read_spec(teacher), "dense")
-    tuned = of(DISTIL).model_copy(update={"spec": spec, "initial": teacher, "teacher": teacher})
+    spec = tuned_spec(read_spec(folder / "sparse"), "dense")
+    tuned = of(DISTIL).model_copy(update={"spec": spec, "initial": folder / "sparse", "teacher": teacher})
     return {**{name: of(changes) for name, changes in CONFIGS.items()}, "finetune": tuned}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared digits, and a model trained on them that serves as a teacher."""
+    """Prepared digits, a model trained on them that serves as a teacher, and the same with every other weight of a layer."""
     folder = tmp_path_factory.mktemp("exact")
     the_job = job(prepared_digits(folder), folder / "first", model=CONVOLUTIONS, **SHORT)
     fit(the_job, "cpu", 1)
     shutil.copytree(folder / "first" / "result" / "model", folder / "teacher")
+    spec, model = load_model(folder / "teacher")
+    weight = next(name for name, parameter in model.named_parameters() if parameter.dim() == CONVOLUTION_DIMS)
+    model.get_parameter(weight).data.flatten()[::2] = 0.0
+    save_model(folder / "sparse", spec.model_copy(update={"sparse": [weight]}), model)
     return folder
 
 

@@ -13,7 +13,7 @@ import torch
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import read_spec
-from pipeline.models.weights import load_model
+from pipeline.models.weights import load_model, save_model
 from pipeline.report import read_journal
 from pipeline.train.checkpoint import Store
 from pipeline.train.collect import collect_result
@@ -202,3 +202,22 @@ def test_finetuning_starts_from_the_given_weights_and_learns_from_the_teacher(da
     assert abs(float(next(csv.DictReader((tmp_path / "model.csv").read_text().splitlines()))["val/top1"]) - last) < 0.1
     assert read_spec(tmp_path / "model").ancestors["dense"] == read_spec(tmp_path / "teacher").digest
     shutil.rmtree(tmp_path / "teacher")
+
+
+def test_weights_pruned_one_by_one_stay_zero_while_the_others_learn(data: Path, tmp_path: Path) -> None:
+    """With the optimizer that orthogonalises its steps, which spread over all positions."""
+    run(job(data, tmp_path / "dense", model=CONVOLUTIONS, epochs=1), tmp_path / "dense-model")
+    spec, model = load_model(tmp_path / "dense-model")
+    name = "stages.1.0.conv.weight"
+    weight = model.get_parameter(name)
+    weight.data.flatten()[::3] = 0.0
+    before, pruned = weight.detach().clone(), weight.detach() == 0
+    save_model(tmp_path / "sparse", spec.model_copy(update={"sparse": [name]}), model)
+    changes = {"epochs": 1, "ema_decay": 0.9, "optimizer": {**BASE["optimizer"], "name": "muon", "lr": 0.01}}
+    tuned = job(data, tmp_path / "tuned", **changes).model_copy(
+        update={"initial": tmp_path / "sparse", "spec": tuned_spec(read_spec(tmp_path / "sparse"), "pruned")}
+    )
+    run(tuned, tmp_path / "model")
+    after = load_model(tmp_path / "model")[1].get_parameter(name)
+    assert not after[pruned].any()
+    assert (after != before)[~pruned].all()

@@ -1,6 +1,7 @@
 """A model goes to disk and comes back equal, and nothing else comes back."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,52 @@ def test_pruned_model_comes_back_with_equal_outputs(tmp_path: Path) -> None:
     images = torch.rand(2, 1, 8, 8)
     assert torch.equal(loaded(images), model(images))
     assert loaded.get_parameter("stages.0.0.conv1.weight").shape == (3, 4, 3, 3)
+
+
+def sparse_model(spec: ModelSpec, weight: str, kept: float) -> nn.Module:
+    """A network that keeps a fraction of one parameter's weights."""
+    model = trained(build(spec.architecture))
+    parameter = model.get_parameter(weight)
+    parameter.data[torch.rand(parameter.shape) >= kept] = 0.0
+    return model
+
+
+def test_pruned_weights_cost_a_bit_each(tmp_path: Path) -> None:
+    weight = "stages.1.0.conv2.weight"
+    spec = spec_of(width=32, sparse=[weight])
+    model = sparse_model(spec, weight, 0.25)
+    dense = save_model(tmp_path / "dense", spec.model_copy(update={"sparse": []}), model).weights
+    sparse = save_model(tmp_path / "sparse", spec, model).weights
+    assert dense is not None
+    assert sparse is not None
+    size, alive = model.get_parameter(weight).numel(), int(model.get_parameter(weight).count_nonzero())
+    assert dense.size_bytes - sparse.size_bytes == pytest.approx(4 * (size - alive) - size / 8, abs=400)
+    for key, value in load_model(tmp_path / "sparse")[1].state_dict().items():
+        assert torch.equal(value, model.state_dict()[key]), key
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors, name: tensors.pop(name + ".bits"), "has no 'head.weight.bits' for the sparse tensor 'head.weight'"),
+        (lambda tensors, name: tensors.update({name + ".values": torch.zeros(1)}), "has 1 values for"),
+        (lambda tensors, name: tensors.update({name + ".bits": torch.zeros(1, dtype=torch.uint8)}), "has bits for 8 positions"),
+    ],
+)
+def test_a_sparse_tensor_that_does_not_fit_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Tensor], str], object], message: str
+) -> None:
+    spec = spec_of(sparse=["head.weight"])
+    save_model(tmp_path / "m", spec, sparse_model(spec, "head.weight", 0.5))
+    path = tmp_path / "m" / "weights.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    change(tensors, "head.weight")
+    safetensors.torch.save_file(tensors, path)
+    found = json.loads((tmp_path / "m" / "model.json").read_text())
+    found["weights"]["sha256"] = sha256_file(path)
+    (tmp_path / "m" / "model.json").write_text(json.dumps(found))
+    with pytest.raises(ArtifactError, match=message):
+        load_model(tmp_path / "m")
 
 
 def test_saving_twice_gives_equal_bytes(tmp_path: Path) -> None:
@@ -160,7 +207,7 @@ def edit(folder: Path, **changed: Any) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"format": 2, "new_key": 1}, "model.json: format 2 is unknown to this version, which reads 1"),
+        ({"format": 3, "new_key": 1}, "model.json: format 3 is unknown to this version, which reads 1 and 2"),
         ({"weights": None}, "model.json: names no weights file"),
         ({"classes": ["a"]}, "model.json: the model: Value error, 1 class names for 3 classes"),
         ({"mean": [0.5, 0.5]}, "2 means and 1 stds for 1 channels"),
