@@ -1,61 +1,130 @@
-"""What each channel of a group is worth: the lower, the sooner it goes. Letters: B batch, C, H, W."""
+"""What each channel of a group is worth: the lower, the sooner it goes. Letters: B batch, C, H, W, K classes.
+
+A channel is worth the sum over all weights w that go with it (Fang et al. 2023, arXiv 2301.12900), each worth
+
+    l1        |w|
+    l2        w^2
+    bn_scale  |w| in batch norms, nothing elsewhere (Liu et al. 2017, arXiv 1708.06519)
+    taylor    |w * dL/dw|, first order in the loss L (Molchanov et al. 2019, arXiv 1906.10771)
+    hessian   w^2 * h, second order: h is the sum over images of (dL/dw)^2, the diagonal of the empirical Fisher matrix
+              (optimal brain damage, LeCun et al. 1989; Theis et al. 2018, arXiv 1801.05787)
+
+lamp divides what l2 gives by the sum of itself and all that is larger in the group (Lee et al. 2021, arXiv 2010.07611,
+with channels in the place of weights). random is the baseline that the others must beat.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.params import PruneParams
+from pipeline.compress.params import Importance, PruneParams
 from pipeline.data.reader import Split, normalise
 from pipeline.errors import CompressionError
-from pipeline.models.groups import ChannelGroup
-from pipeline.models.pruning_library import torch_pruning as tp
+from pipeline.models.groups import ChannelGroup, position_sums
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task
 
-SCORERS = {
-    "magnitude": tp.importance.GroupMagnitudeImportance(p=2, normalizer=None),
-    "bn_scale": tp.importance.BNScaleImportance(normalizer=None),
-    "taylor": tp.importance.GroupTaylorImportance(normalizer=None),
-}
 
+def weigh(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task) -> dict[str, Tensor]:
+    """What each element of each weight is worth, by the name of its module. The model is left in eval mode.
 
-def score_groups(groups: list[ChannelGroup], importance: str) -> tuple[list[ChannelGroup], list[Tensor]]:
-    """The groups that have a score, and one score per channel, divided by the group's mean.
-
-    A group without batch norm has no bn_scale and keeps its channels. Taylor needs gradients first.
-    Raises CompressionError where no group has a score.
+    train: where the images for taylor and hessian come from.
     """
-    scored, scores = [], []
-    for group in groups:
-        score = SCORERS[importance](group.traced)
-        if score is None:
-            continue
-        if score.shape != (group.channels * group.repeats,) or not score.isfinite().all():
-            raise CompressionError(
-                f"importance {importance!r} has no finite score for each channel of {group.root!r}; "
-                f"choose another prune.importance, or add the module to prune.ignored"
-            )
-        scored.append(group)
-        by_channel = score.view(group.repeats, group.channels).mean(dim=0)
-        # All zero (a last batch norm that never left its zero start): worth nothing, so it goes first.
-        scores.append(by_channel / by_channel.mean() if by_channel.any() else by_channel)
+    weights = _weights(model, nn.BatchNorm2d if params.importance == "bn_scale" else nn.Module)
+    match params.importance:
+        case "taylor":
+            first = _summed(_gradients(weights, _losses(model, spec, train, params, task, params.batch_size)))
+            return {name: (weight * first[name]).abs() for name, weight in weights.items()}
+        case "hessian":
+            # One image at a time: the square of a sum of gradients is not the sum of their squares.
+            gradients = _gradients(weights, _losses(model, spec, train, params, task, 1))
+            second = _summed({name: gradient.square() for name, gradient in found.items()} for found in gradients)
+            return {name: weight.square() * second[name] for name, weight in weights.items()}
+        case "l1" | "bn_scale":
+            return {name: weight.abs() for name, weight in weights.items()}
+        case "l2" | "lamp" | "random":
+            return {name: weight.square() for name, weight in weights.items()}
+
+
+@torch.no_grad()
+def score_groups(
+    model: nn.Module, groups: Sequence[ChannelGroup], worths: Mapping[str, Tensor], importance: Importance, seed: int
+) -> tuple[list[ChannelGroup], list[Tensor]]:
+    """The groups that have a score, and one score per channel, comparable between groups.
+
+    worths: as weigh() gives them. seed: of importance random. A group without batch norm has no bn_scale and keeps its
+    channels. Raises CompressionError where no group has a score, or one has a score that is not finite.
+    """
+    scored = [group for group in groups if any(member.module in worths for member in group.members)]
     if not scored:
         raise CompressionError(
             f"no layer of this network can be pruned by importance {importance!r}; "
-            "choose prune.importance magnitude, or ignore fewer layers"
+            "choose prune.importance l2, or ignore fewer layers"
         )
-    return scored, scores
+    if importance == "random":
+        generator = torch.Generator().manual_seed(seed)
+        return scored, [torch.rand(group.channels, generator=generator) for group in scored]
+    scale = _lamp if importance == "lamp" else _by_mean
+    return scored, [scale(_channel_sums(model, group, worths, importance)) for group in scored]
 
 
-def accumulate_gradients(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task) -> None:
-    """Leave in every parameter the gradient of the loss summed over a few training batches.
+def _channel_sums(model: nn.Module, group: ChannelGroup, worths: Mapping[str, Tensor], importance: Importance) -> Tensor:
+    total = torch.zeros(group.channels)
+    for member in group.members:
+        if member.module in worths:
+            sums = position_sums(model.get_submodule(member.module), member.side, worths[member.module])
+            total.index_add_(0, member.channels, sums[member.positions])
+    if not total.isfinite().all():
+        raise CompressionError(
+            f"importance {importance!r} has no finite score for each channel of {group.root!r}; "
+            f"choose another prune.importance, or add the module to prune.ignored"
+        )
+    return total
 
-    Batch norms use their running statistics, so that the result does not depend on the cut into batches.
+
+def _by_mean(scores: Tensor) -> Tensor:
+    """All zero (a last batch norm that never left its zero start) is worth nothing, so it goes first."""
+    return scores / scores.mean() if scores.any() else scores
+
+
+def _lamp(scores: Tensor) -> Tensor:
+    """Of each score, its share in itself and all larger ones: the largest has 1, and its group is never emptied first."""
+    falling, order = scores.sort(descending=True, stable=True)
+    larger = falling.cumsum(0).clamp_min(torch.finfo(scores.dtype).tiny)  # all zero: worth nothing
+    return torch.zeros_like(scores).scatter_(0, order, falling / larger)
+
+
+def _weights(model: nn.Module, kind: type[nn.Module]) -> dict[str, nn.Parameter]:
+    modules = {name: module for name, module in model.named_modules() if isinstance(module, kind)}
+    return {
+        name: weight for name, module in modules.items() if isinstance(weight := getattr(module, "weight", None), nn.Parameter)
+    }
+
+
+def _losses(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, size: int) -> Iterator[Tensor]:
+    """The summed loss of each batch of `size` images, from a few training images.
+
+    Batch norms use their running statistics, so that nothing depends on the cut into batches.
     """
     generator = torch.Generator().manual_seed(params.seed)
-    chosen = torch.randperm(len(train), generator=generator)[: params.taylor_batches * params.batch_size]
+    chosen = torch.randperm(len(train), generator=generator)[: params.gradient_batches * params.batch_size]
     mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
     labels = train.labels
-    model.eval().zero_grad()
-    for indices in torch.split(chosen, params.batch_size):
+    model.eval()
+    for indices in torch.split(chosen, size):
         logits_BK = model(normalise(train.images(indices), mean, std))
-        torch.autograd.backward(task.loss(logits_BK, labels[indices]).sum())
+        yield task.loss(logits_BK, labels[indices]).sum()
+
+
+def _gradients(weights: Mapping[str, Tensor], losses: Iterator[Tensor]) -> Iterator[dict[str, Tensor]]:
+    for loss in losses:
+        found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True, materialize_grads=True)
+        yield dict(zip(weights, found, strict=True))
+
+
+def _summed(rows: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
+    total = next(rows)
+    for row in rows:
+        total = {name: tensor + row[name] for name, tensor in total.items()}
+    return total

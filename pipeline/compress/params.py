@@ -6,21 +6,25 @@ from pydantic import Field
 
 from pipeline.params import Section
 
+Importance = Literal["l1", "l2", "bn_scale", "taylor", "hessian", "lamp", "random"]
+
 
 class PruneParams(Section):
     target: float = Field(gt=0.0, le=1.0, description="largest fraction of the dense model's multiply-accumulates to keep")
     scope: Literal["global", "layer"] = Field(
         description="global: rank the channels of all layers together; layer: the same fraction of each"
     )
-    importance: Literal["magnitude", "bn_scale", "taylor"] = Field(
-        description="a channel's worth: L2 norm of its weights, batch-norm scale, or first-order effect on the loss"
+    importance: Importance = Field(
+        description="a channel's worth: L1 or L2 norm of its weights, batch-norm scale (after train.sparsity), first-order "
+        "(taylor) or second-order (hessian) effect on the loss, lamp (l2 among the channels of its layer that are larger), or "
+        "random, the baseline"
     )
     round_to: int = Field(ge=1, le=256, description="kept channels are a multiple of this; 8 or 16 is what makes a CPU faster")
     max_ratio: float = Field(gt=0.0, lt=1.0, description="largest fraction of one layer's channels that may go")
     ignored: list[str] = Field(description="names of modules whose output channels all stay")
-    taylor_batches: int = Field(ge=1, description="training batches whose gradients are summed (importance: taylor)")
+    gradient_batches: int = Field(ge=1, description="training batches that give gradients for taylor and hessian")
     batch_size: int = Field(ge=1, description="images per batch, for gradients and validation")
-    seed: int = Field(ge=0, lt=2**31, description="which training images the gradients come from")
+    seed: int = Field(ge=0, lt=2**31, description="which training images give gradients; importance random")
 
 
 class QuantizeParams(Section):

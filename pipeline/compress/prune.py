@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compress.cost import Cost, count_macs, input_shape, measure_cost, module_macs
-from pipeline.compress.importance import accumulate_gradients, score_groups
+from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import PruneParams
 from pipeline.compress.search import Limits, layers_of, select
 from pipeline.compress.validate import validate
@@ -78,14 +78,13 @@ def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: 
 def make_plan(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task) -> dict[str, KeptChannels]:
     """The channels to keep of each module that loses some; the model stays as it is.
 
-    train: where Taylor importance takes its gradients. Raises CompressionError as prune().
+    train: where taylor and hessian take their gradients. Raises CompressionError as prune().
     """
     scratch = copy.deepcopy(dense).eval().requires_grad_(True)
     example_BCHW = example(spec)
     groups = trace_groups(scratch, example_BCHW, params.ignored)
-    if params.importance == "taylor":
-        accumulate_gradients(scratch, spec, train, params, task)
-    groups, scores = score_groups(groups, params.importance)
+    worths = weigh(scratch, spec, train, params, task)
+    groups, scores = score_groups(scratch, groups, worths, params.importance, params.seed)
     shape_CHW = input_shape(spec)
     total = count_macs(dense, shape_CHW)
     limits = Limits(int(params.target * total), params.scope, params.round_to, params.max_ratio)

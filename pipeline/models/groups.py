@@ -145,3 +145,17 @@ def _unsupported(layer: Any, names: dict[nn.Module, str], traced: Any, graph: An
     roots = [root for root in names.values() if root in outputs][:SHOWN]
     shown = ", ".join(roots)
     return f"{name!r} ({kind}) cannot be pruned; add one module whose channels it follows to prune.ignored: {shown} ..."
+
+
+def position_sums(module: nn.Module, side: Side, values: Tensor) -> Tensor:
+    """One sum for each output, or each input, of a module, over values that are shaped like its weight.
+
+    Weights are (out, in / groups, ...) in layers, and (channels) in norms, whose outputs are their inputs.
+    """
+    if values.ndim == 1:
+        return values
+    if side == "out":
+        return values.flatten(1).sum(1)
+    groups = getattr(module, "groups", 1)
+    by_group = values.reshape(groups, values.shape[0] // groups, values.shape[1], -1)
+    return by_group.sum((1, 3)).flatten()

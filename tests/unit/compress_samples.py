@@ -27,11 +27,11 @@ def prune_params(**changes: Any) -> PruneParams:
     values: dict[str, Any] = {
         "target": 0.5,
         "scope": "global",
-        "importance": "magnitude",
+        "importance": "l2",
         "round_to": 1,
         "max_ratio": 0.9,
         "ignored": [],
-        "taylor_batches": 2,
+        "gradient_batches": 2,
         "batch_size": 16,
         "seed": 0,
     }

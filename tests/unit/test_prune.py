@@ -3,6 +3,7 @@
 import copy
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from pipeline.compress.cost import count_macs, module_macs
-from pipeline.compress.importance import score_groups
+from pipeline.compress.importance import score_groups, weigh
+from pipeline.compress.params import Importance
 from pipeline.compress.prune import example, make_plan, prune, verify
 from pipeline.compress.search import Layer, Limits, layers_of, remaining_macs, select
 from pipeline.data.reader import Split
@@ -91,7 +93,7 @@ def dense_outputs(dense: nn.Module, name: str) -> int:
     return module.out_features if isinstance(module, nn.Linear) else module.out_channels  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("importance", ["magnitude", "bn_scale", "taylor"])
+@pytest.mark.parametrize("importance", get_args(Importance))
 def test_every_importance_prunes_and_repeats(importance: str, train: Split) -> None:
     _, dense, plan = plan_of("resnet20", train, importance=importance)
     assert fraction(dense, plan) <= 0.5
@@ -99,7 +101,7 @@ def test_every_importance_prunes_and_repeats(importance: str, train: Split) -> N
 
 
 def test_taylor_depends_on_the_images_chosen_by_the_seed(train: Split) -> None:
-    plans = [plan_of("resnet20", train, importance="taylor", taylor_batches=1, batch_size=2, seed=seed)[2] for seed in (0, 1)]
+    plans = [plan_of("resnet20", train, importance="taylor", gradient_batches=1, batch_size=2, seed=seed)[2] for seed in (0, 1)]
     assert plans[0] != plans[1]
 
 
@@ -286,13 +288,13 @@ def test_a_wrong_plan_does_not_pass_the_check(train: Split) -> None:
 def test_a_group_whose_weights_are_all_zero_goes_first(train: Split) -> None:
     spec = spec_of("vgg11")
     dense = network(spec)
-    groups = trace_groups(dense, example(spec), [])
+    groups, params = trace_groups(dense, example(spec), []), prune_params()
     root = dense.get_submodule(groups[0].root)
     members = [dense.get_submodule(member.module) for member in groups[0].members]
     with torch.no_grad():
         for module in (root, *members):
             module.weight.zero_()  # type: ignore[operator]
-    _, scores = score_groups(groups, "magnitude")
+    _, scores = score_groups(dense, groups, weigh(dense, spec, train, params, TASK), params.importance, params.seed)
     assert not scores[0].any()
     assert all(score.isfinite().all() for score in scores)
 
