@@ -213,7 +213,7 @@ def test_weights_pruned_one_by_one_stay_zero_while_the_others_learn(data: Path, 
     weight.data.flatten()[::3] = 0.0
     before, pruned = weight.detach().clone(), weight.detach() == 0
     save_model(tmp_path / "sparse", spec.model_copy(update={"sparse": [name]}), model)
-    changes = {"epochs": 1, "ema_decay": 0.9, "optimizer": {**BASE["optimizer"], "name": "muon", "lr": 0.01}}
+    changes: dict[str, Any] = {"epochs": 1, "ema_decay": 0.9, "optimizer": {**BASE["optimizer"], "name": "muon", "lr": 0.01}}
     tuned = job(data, tmp_path / "tuned", **changes).model_copy(
         update={"initial": tmp_path / "sparse", "spec": tuned_spec(read_spec(tmp_path / "sparse"), "pruned")}
     )
