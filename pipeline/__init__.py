@@ -19,6 +19,7 @@ layer 3  data/         sources, validation, shards, splits, augmentation
 layer 4  train/        optimizer, schedule, step, checkpoint, loop: one fit()
          compress/     cost, prune, export, quantize
 layer 5  evaluate/     metrics, calibration, latency, pictures
+         iterative.py  pruning in parts with training in between
 layer 6  cluster.py    the only door to Ray
          tracking/     the journal's way to MLflow
 layer 7  driver.py     training as a child process, started again where it dies

@@ -1,25 +1,37 @@
-"""Remove the dense model's least important channels until its MACs meet the target."""
+"""Remove what the dense model can best do without until it meets the target, at once or in parts with training in between."""
 
 from pipeline.compress.params import PruneParams
-from pipeline.compress.prune import prune
+from pipeline.driver import launch
 from pipeline.entry import run
 from pipeline.files import to_json, write_atomic
+from pipeline.iterative import Tuning, prune_in_parts
 from pipeline.report import Reporter
+from pipeline.resources import Resources
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
-from pipeline.tasks.task import make_task
+from pipeline.train.job import run_directory
+from pipeline.train.params import FitParams
 
 
 def main(stage: Stage, report: Reporter) -> None:
-    result = prune(
-        stage.dep("artifacts/dense"),
-        stage.dep("data/prepared"),
-        stage.out("artifacts/pruned"),
-        stage.params("prune", PruneParams),
-        make_task(stage.params("task", TaskParams)),
-    )
-    write_atomic(stage.out("reports/prune.json"), to_json(result.metrics()))
-    report.metrics({f"prune/{name}": value for name, value in result.metrics().items()})
+    resources = stage.resources(Resources)
+    with run_directory(stage.run_dir) as run_dir:
+        reports = prune_in_parts(
+            stage.dep("artifacts/dense"),
+            stage.dep("data/prepared"),
+            stage.out("artifacts/pruned"),
+            stage.params("prune", PruneParams),
+            stage.params("task", TaskParams),
+            Tuning(
+                fit=lambda job: launch(job, resources, stage.name),
+                params=stage.params("finetune", FitParams),
+                run_dir=run_dir,
+                checkpoint_s=resources.checkpoint_s,
+            ),
+        )
+    for number, result in enumerate(reports, start=1):
+        report.metrics({f"prune/{name}": value for name, value in result.metrics().items()}, step=number)
+    write_atomic(stage.out("reports/prune.json"), to_json(reports[-1].metrics()))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,11 @@ from pipeline.params import Section
 Importance = Literal["l1", "l2", "bn_scale", "taylor", "hessian", "lamp", "random"]
 
 
+class PartsParams(Section):
+    parts: int = Field(ge=2, le=1000, description="cuts; after i of n the removed share is 1 - (1 - i/n)^3 of the whole")
+    epochs: int = Field(ge=1, description="of training between two cuts, otherwise as the section `finetune` says")
+
+
 class PruneParams(Section):
     target: float = Field(gt=0.0, le=1.0, description="largest fraction of the dense model's multiply-accumulates to keep")
     scope: Literal["global", "layer"] = Field(
@@ -22,6 +27,9 @@ class PruneParams(Section):
     round_to: int = Field(ge=1, le=256, description="kept channels are a multiple of this; 8 or 16 is what makes a CPU faster")
     max_ratio: float = Field(gt=0.0, lt=1.0, description="largest fraction of one layer's channels that may go")
     ignored: list[str] = Field(description="names of modules whose output channels all stay")
+    schedule: PartsParams | None = Field(
+        description="cut in parts with training in between, less in each (Zhu & Gupta 2017); null for one cut"
+    )
     gradient_batches: int = Field(ge=1, description="training batches that give gradients for taylor and hessian")
     batch_size: int = Field(ge=1, description="images per batch, for gradients and validation")
     seed: int = Field(ge=0, lt=2**31, description="which training images give gradients; importance random")

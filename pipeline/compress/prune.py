@@ -15,16 +15,17 @@ from torch import Tensor, nn
 from pipeline.compress.cost import Cost, count_macs, input_shape, measure_cost, module_macs
 from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import PruneParams
-from pipeline.compress.search import Limits, layers_of, select
+from pipeline.compress.search import GONE, Limits, layers_of, select
 from pipeline.compress.validate import validate
 from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.cut import apply_plan
 from pipeline.models.groups import ChannelGroup, Side, trace_groups
-from pipeline.models.plan import KeptChannels
+from pipeline.models.plan import KeptChannels, Plan
 from pipeline.models.probe import LastModule
 from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model, save_model
+from pipeline.models.widen import widen
 from pipeline.tasks.task import Task
 
 EXAMPLE_IMAGES = 2
@@ -33,11 +34,15 @@ EXAMPLE_IMAGES = 2
 
 @dataclass(frozen=True)
 class PruneReport:
-    """Costs and validation top-1 of the pruned model, before fine-tuning, and of its dense parent."""
+    """Costs and validation top-1 of the pruned model, before fine-tuning, and of its dense parent.
+
+    before_top1: of what was cut, the dense model or, between the parts of a schedule, one that was pruned and trained.
+    """
 
     dense: Cost
     pruned: Cost
     dense_top1: float
+    before_top1: float
     pruned_top1: float
 
     def metrics(self) -> dict[str, float]:
@@ -49,8 +54,20 @@ class PruneReport:
         return values
 
 
-def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: Task) -> PruneReport:
-    """Prune a dense artifact to `params.target` of its MACs and save the result as an artifact.
+@dataclass(frozen=True)
+class Part:
+    """One cut of a schedule. share: of the way to the target, up to 1. tuned: what the cut before became; None of the first."""
+
+    share: float = 1.0
+    tuned: Path | None = None
+
+
+WHOLE = Part()
+NOTHING: Plan = {}
+
+
+def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: Task, part: Part = WHOLE) -> PruneReport:
+    """Prune a dense artifact to `params.target` of its MACs, or a part of the way, and save the result as an artifact.
 
     Raises CompressionError where the network cannot be traced or cut, or the target is out of reach;
     ArtifactError and DataError where an input is unusable.
@@ -58,12 +75,19 @@ def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: 
     spec, dense = load_model(dense_folder)
     if spec.plan:
         raise CompressionError(f"{dense_folder}: is already pruned; prune the dense model that it was made from")
-    train = Split.open(data, "train")
-    plan = make_plan(dense, spec, train, params, task)
-    val = Split.open(data, "val")
-    dense_top1 = validate(dense, spec, val, params.batch_size, task)["top1"]
+    train, val = Split.open(data, "train"), Split.open(data, "val")
+
+    def top1(model: nn.Module) -> float:
+        return validate(model, spec, val, params.batch_size, task)["top1"]
+
     shape_CHW = input_shape(spec)
-    dense_cost = measure_cost(dense, shape_CHW, _weights(dense_folder, spec))
+    dense_cost, dense_top1 = measure_cost(dense, shape_CHW, _weights(dense_folder, spec)), top1(dense)
+    before_top1, gone = dense_top1, spec.plan
+    if part.tuned:
+        tuned_spec, tuned = load_model(part.tuned)
+        before_top1, gone = top1(tuned), tuned_spec.plan
+        dense = widen(dense, gone, tuned)
+    plan = make_plan(dense, spec, train, params, task, part.share, gone)
     pruned = apply_plan(dense, plan)
     child = spec.model_copy(update={"plan": plan, "ancestors": spec.ancestors | {"dense": spec.digest}})
     saved = save_model(out, child, pruned)
@@ -71,14 +95,18 @@ def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: 
         dense=dense_cost,
         pruned=measure_cost(pruned, shape_CHW, _weights(out, saved)),
         dense_top1=dense_top1,
-        pruned_top1=validate(pruned, spec, val, params.batch_size, task)["top1"],
+        before_top1=before_top1,
+        pruned_top1=top1(pruned),
     )
 
 
-def make_plan(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task) -> dict[str, KeptChannels]:
+def make_plan(
+    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, share: float = 1.0, gone: Plan = NOTHING
+) -> dict[str, KeptChannels]:
     """The channels to keep of each module that loses some; the model stays as it is.
 
-    train: where taylor and hessian take their gradients. Raises CompressionError as prune().
+    train: where taylor and hessian take their gradients. share: of the way to the target. gone: an earlier plan, whose channels
+    are zeros in `dense` and stay away. Raises CompressionError as prune().
     """
     scratch = copy.deepcopy(dense).eval().requires_grad_(True)
     example_BCHW = example(spec)
@@ -87,12 +115,25 @@ def make_plan(dense: nn.Module, spec: ModelSpec, train: Split, params: PrunePara
     groups, scores = score_groups(scratch, groups, worths, params.importance, params.seed)
     shape_CHW = input_shape(spec)
     total = count_macs(dense, shape_CHW)
-    limits = Limits(int(params.target * total), params.scope, params.round_to, params.max_ratio)
+    target = 1.0 - (1.0 - params.target) * share
+    limits = Limits(int(target * total), params.scope, params.round_to, params.max_ratio)
+    scores = [score.index_fill(0, channels_gone(group, gone), GONE) for group, score in zip(groups, scores, strict=True)]
     removed = select(groups, scores, layers_of(dense, module_macs(dense, shape_CHW)), total, limits)
     plan = to_plan(dense, groups, removed)
     _prune_by_library(scratch, groups, removed)
     verify(apply_plan(copy.deepcopy(dense), plan), scratch, example_BCHW)
     return plan
+
+
+def channels_gone(group: ChannelGroup, plan: Plan) -> Tensor:
+    """The channels of a group that a plan does not keep."""
+    member = group.members[0]
+    kept = plan.get(member.module, KeptChannels())
+    kept_here = kept.out if member.side == "out" else kept.in_
+    if kept_here is None:
+        return torch.tensor([], dtype=torch.int64)
+    lost = ~torch.isin(member.positions, torch.tensor(kept_here))
+    return member.channels[lost].sort().values.unique_consecutive()  # type: ignore[no-any-return,no-untyped-call]
 
 
 def to_plan(dense: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[Tensor]) -> dict[str, KeptChannels]:

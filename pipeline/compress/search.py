@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from pipeline.errors import CompressionError
 from pipeline.models.groups import ChannelGroup, Side
 
+GONE = -1.0
+"""The score of a channel that an earlier cut removed: below all others, which are not negative, and never given back."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -63,10 +66,12 @@ def select(
     """
     by_score = [torch.argsort(score, stable=True) for score in scores]
     order = _order(scores, by_score, limits.scope)
+    gone = [int((score == GONE).sum()) for score in scores]
 
     def counts_after(steps: int) -> list[int]:
         asked = torch.bincount(order[:steps], minlength=len(groups)).tolist()
-        return [_allowed(wanted, group.channels, limits) for wanted, group in zip(asked, groups, strict=True)]
+        allowed = [_allowed(wanted, group.channels, limits) for wanted, group in zip(asked, groups, strict=True)]
+        return [max(pair) for pair in zip(allowed, gone, strict=True)]
 
     def macs_of(counts: list[int]) -> int:
         removed = [channels[:count] for channels, count in zip(by_score, counts, strict=True)]
@@ -79,7 +84,7 @@ def select(
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if macs_of(counts_after(middle)) <= limits.budget else (middle + 1, high)
-    counts = _give_back(counts_after(low), order[:low], limits, macs_of)
+    counts = _give_back(counts_after(low), order[:low], gone, limits, macs_of)
     return [channels[:count].sort().values for channels, count in zip(by_score, counts, strict=True)]
 
 
@@ -118,11 +123,13 @@ def _order(scores: Sequence[Tensor], by_score: Sequence[Tensor], scope: Literal[
     return groups[torch.argsort(torch.cat(keys), stable=True)]
 
 
-def _give_back(counts: list[int], steps: Tensor, limits: Limits, macs_of: Callable[[list[int]], int]) -> list[int]:
+def _give_back(
+    counts: list[int], steps: Tensor, gone: list[int], limits: Limits, macs_of: Callable[[list[int]], int]
+) -> list[int]:
     """Use what the last rounding step freed beyond need: each group may have one step back, the last cut first."""
     for group in dict.fromkeys(steps.flip(0).tolist()):
         larger = [count - limits.round_to if index == group else count for index, count in enumerate(counts)]
-        if larger[group] >= 0 and macs_of(larger) <= limits.budget:
+        if larger[group] >= gone[group] and macs_of(larger) <= limits.budget:
             counts = larger
     return counts
 

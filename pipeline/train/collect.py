@@ -17,17 +17,23 @@ def result_folder(job: Job) -> Path:
     return job.run_dir / "result"
 
 
+def trained_model(job: Job) -> Path:
+    """The model folder of a finished run. Raises TrainingError where it has not finished."""
+    result = result_folder(job)
+    if not result.exists():
+        raise TrainingError(f"{job.run_dir} holds no finished run; run the stage again, it resumes from the last checkpoint")
+    return result / MODEL_NAME
+
+
 def collect_result(job: Job, out: Path, history: Path) -> dict[str, float]:
     """Copy the model folder to `out` and the metrics of every epoch to `history`.
 
     Returns the last epoch's metrics and the best validation result.
     Raises TrainingError where the run has not finished.
     """
-    result = result_folder(job)
-    if not result.exists():
-        raise TrainingError(f"{job.run_dir} holds no finished run; run the stage again, it resumes from the last checkpoint")
+    model, result = trained_model(job), result_folder(job)
     with atomic_dir(out) as folder:
-        shutil.copytree(result / MODEL_NAME, folder, dirs_exist_ok=True)
+        shutil.copytree(model, folder, dirs_exist_ok=True)
     write_atomic(history, (result / HISTORY_NAME).read_bytes())
     summary: dict[str, float] = json.loads((result / SUMMARY_NAME).read_text())
     return summary

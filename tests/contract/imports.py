@@ -38,6 +38,7 @@ LAYERS = {
     "driver": 7,
     "tracking": 6,
     "registry": 7,
+    "iterative": 5,
     "summary": 8,
     "schema": 8,
     "pretrained": 8,

@@ -31,6 +31,7 @@ def prune_params(**changes: Any) -> PruneParams:
         "round_to": 1,
         "max_ratio": 0.9,
         "ignored": [],
+        "schedule": None,
         "gradient_batches": 2,
         "batch_size": 16,
         "seed": 0,

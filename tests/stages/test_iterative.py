@@ -1,0 +1,112 @@
+"""Pruning in parts: each cut goes further, and a kill at any point changes no bit of the result."""
+
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from pipeline import iterative
+from pipeline.compress.cost import count_macs
+from pipeline.compress.prune import PruneReport, prune
+from pipeline.files import sha256_tree
+from pipeline.iterative import Tuning, prune_in_parts
+from pipeline.models.artifact import read_spec
+from pipeline.models.weights import load_model
+from pipeline.tasks.params import TaskParams
+from pipeline.train import loop
+from pipeline.train.job import Job
+from pipeline.train.loop import fit
+from tests.unit.compress_samples import prune_params
+from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
+
+PARTS = 2
+POINTS = 4
+"""Two cuts, and a training of two steps between them."""
+PARAMS = prune_params(schedule={"parts": PARTS, "epochs": 1}, importance="taylor", batch_size=64, round_to=2)
+TASK = TaskParams(name="classification", label_smoothing=0.0, class_weights="none")
+SHAPE = (1, 8, 8)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing may catch it."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared digits and a dense model."""
+    folder = tmp_path_factory.mktemp("iterative")
+    fit(dense_job(folder), "cpu", 1)
+    return folder
+
+
+def dense_job(folder: Path) -> Job:
+    data = folder / "prepared"
+    if not data.exists():
+        prepared_digits(folder)
+    return job(data, folder / "dense", model=CONVOLUTIONS, epochs=1, global_batch_size=720, checkpoint_s=0.0)
+
+
+def run(folder: Path, place: Path) -> list[PruneReport]:
+    tuning = Tuning(lambda job: fit(job, "cpu", 1), dense_job(folder).params, place / "run", checkpoint_s=0.0)
+    dense = folder / "dense" / "result" / "model"
+    return prune_in_parts(dense, folder / "prepared", place / "pruned", PARAMS, TASK, tuning)
+
+
+def killed_at(point: int, work: Callable[[], object]) -> None:
+    """Do the work, and die before its cut or step of this number."""
+    seen = 0
+
+    def counted(original: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object) -> object:
+            nonlocal seen
+            seen += 1
+            if seen == point:
+                raise Killed
+            return original(*arguments)
+
+        return step
+
+    with (
+        patch.object(loop, "make_batch", counted(loop.make_batch)),
+        patch.object(iterative, "prune", counted(prune)),
+        pytest.raises(Killed),
+    ):
+        work()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> tuple[list[PruneReport], Path]:
+    return run(folder, folder / "undisturbed"), folder / "undisturbed"
+
+
+def test_each_cut_takes_more_of_what_the_one_before_left(undisturbed: tuple[list[PruneReport], Path]) -> None:
+    reports, place = undisturbed
+    fractions = [report.pruned.macs / report.dense.macs for report in reports]
+    for fraction, removed in zip(fractions, (0.4375, 0.5), strict=True):  # 1 - (1 - i/2)^3 of one half
+        assert fraction == pytest.approx(1 - removed, abs=0.06)
+        assert fraction <= 1 - removed
+    before, after = (read_spec(folder).plan for folder in (place / "run" / "cut-1", place / "pruned"))
+    for name, kept in before.items():
+        assert kept.out is None or set(after[name].out or []) <= set(kept.out), name
+    spec, model = load_model(place / "pruned")
+    assert count_macs(model, SHAPE) == reports[-1].pruned.macs
+    assert set(spec.ancestors) == {"data", "dense"}
+
+
+def test_training_in_between_shows(undisturbed: tuple[list[PruneReport], Path]) -> None:
+    reports, _ = undisturbed
+    assert reports[0].before_top1 == reports[0].dense_top1
+    assert reports[1].before_top1 != reports[0].pruned_top1
+
+
+def test_killed_at_any_point_it_ends_in_the_same_bits(
+    folder: Path, undisturbed: tuple[list[PruneReport], Path], tmp_path: Path
+) -> None:
+    reports, place = undisturbed
+    for point in range(1, POINTS + 1):
+        killed_at(point, lambda point=point: run(folder, tmp_path / str(point)))  # type: ignore[misc]
+        assert run(folder, tmp_path / str(point)) == reports
+        assert sha256_tree(tmp_path / str(point) / "pruned") == sha256_tree(place / "pruned")
+    with pytest.raises(pytest.fail.Exception):  # there are no other points
+        killed_at(POINTS + 1, lambda: run(folder, tmp_path / "none"))
