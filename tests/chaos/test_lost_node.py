@@ -9,9 +9,10 @@ import pytest
 from infra.local_cluster import local_cluster
 from pipeline.files import sha256_file
 from pipeline.models.artifact import read_spec
-from tests.e2e.conftest import nodes_with_workers
+from tests.chaos.test_chaos import newest_event
+from tests.e2e.conftest import nodes_with_workers, workers_with_nodes
 from tests.e2e.project import Project, copied_project, fresh_project, until
-from tests.e2e.test_kill import WITHOUT_TRAINING, reached, validated
+from tests.e2e.test_kill import WITHOUT_TRAINING, reached
 
 EPOCHS = 80
 EXACT = {"train": {"epochs": EPOCHS, "exact_elastic": True}, "resources": {"min_workers": 1, "workers": 2}}
@@ -38,13 +39,16 @@ def test_with_a_lost_node_it_goes_on_to_the_same_weights(tmp_path: Path, capsys:
             reached(project, 5)
             head = min(nodes_with_workers(port), key=lambda pid: psutil.Process(pid).create_time())
             lost = next(pid for pid in nodes_with_workers(port) if pid != head)
-            before, start = len(validated(project)), time.monotonic()
+            old, start = workers_with_nodes(port).keys(), time.monotonic()
             psutil.Process(lost).kill()
-            until(lambda: len(validated(project)) > before + 1, "training goes on without the node", 300.0)
+            # A result alone would not do: those of before the fault may come in late.
+            until(lambda: bool(now := workers_with_nodes(port).keys()) and not now & old, "a new worker starts", 300.0)
+            since = time.time()
+            until(lambda: newest_event(project) > since, "training goes on without the node", 300.0)
             seconds = time.monotonic() - start
             command.wait().expect_success()
             assert weights(project) == weights(alone)
             placement = str(read_spec(project.root / "artifacts/dense").provenance["placement"])
             assert placement == "2 workers x 1 threads on cpu, then 1 workers x 1 threads on cpu"
     with capsys.disabled():
-        print(f"\nlost node: two more epochs after {seconds:.0f} s")  # noqa: T201
+        print(f"\nlost node: goes on after {seconds:.0f} s")  # noqa: T201

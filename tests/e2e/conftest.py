@@ -70,12 +70,17 @@ def complete(reproduced: Reproduced) -> Project:
 
 def nodes_with_workers(port: str) -> set[int]:
     """Raylets of the cluster whose head listens on `port` that are the parent of a training worker now; one is a node."""
-    parents = set()
+    return set(workers_with_nodes(port).values())
+
+
+def workers_with_nodes(port: str) -> dict[int, int]:
+    """The training workers of that cluster, each with its raylet."""
+    found = {}
     for worker in training_workers(psutil.process_iter()):
         try:
             raylet = psutil.Process(worker.ppid())
             if f":{port}" in " ".join(raylet.cmdline()):
-                parents.add(raylet.pid)
+                found[worker.pid] = raylet.pid
         except psutil.NoSuchProcess:
             continue
-    return parents
+    return found
