@@ -7,6 +7,7 @@ registry/, `dvc` in jobs/remote.py, `pyarrow` under data/.
 layer 0  errors.py     the exception tree
 layer 1  files.py      atomic writes, locks and content digests
          params.py     a section of params.yaml -> a frozen model
+         jsonfile.py   a JSON file that a stage left, checked
          dist.py       rank, world size, sums over ranks
 layer 2  stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
          report.py     where results go: reporters and the journal
@@ -18,7 +19,7 @@ layer 3  data/         sources, validation, shards, splits, augmentation
          tasks/        loss and metrics of a kind of problem
 layer 4  train/        optimizer, schedule, step, checkpoint, loop: one fit()
          compress/     cost, prune, export, quantize
-layer 5  evaluate/     metrics, calibration, latency, pictures
+layer 5  evaluate/     metrics, calibration, pictures; all variants compared: latency, what was lost
          iterative.py  pruning in parts with training in between
 layer 6  cluster.py    the only door to Ray
          tracking/     the journal's way to MLflow

@@ -45,6 +45,8 @@ def check_params(path: Path) -> None:
             problems += _problems(name, values[name], model, path.name)
     if not problems and values["train"]["distil"] is not None:
         problems = [f"{path.name}: train.distil must be null: the dense model has no teacher (finetune.distil has one)"]
+    if not problems and values["register"]["speed_batch"] not in values["evaluate"]["latency"]["batches"]:
+        problems = [f"{path.name}: register.speed_batch must be one of evaluate.latency.batches, which are timed; add it there"]
     if problems:
         raise ParamsError("\n".join(problems))
 

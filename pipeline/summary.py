@@ -4,35 +4,46 @@ import json
 from pathlib import Path
 
 from pipeline.errors import EspalierError
-from pipeline.registry.figures import VARIANTS, Figures, read_figures
+from pipeline.evaluate.records import STEPS, VARIANTS, Change
+from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.register import RegisteredVersion, registered_versions
 
-COLUMNS = ("variant", "top-1", "MACs", "params", "size", "latency", "images/s", "speed at 1", "at 64")
+LOST = ("lost by", "top-1 (95 %)", "worst class (95 %)", "same answers", "lost/gained", "ECE")
+LONGEST_NAME = 12
 NEXT = """Next: `make ui` shows runs and versions, reports/ holds pictures and tables,
 `dvc exp run -S prune.target=0.3` tries another shape"""
 
 
 def summary(root: Path) -> str:
-    """The table of every variant, then what the registry holds. Raises ArtifactError before the pipeline has run."""
-    reports = root / "reports"
-    figures = {name: read_figures(reports / name / "metrics.json", reports / name / "latency.json") for name in VARIANTS}
-    return "\n".join([table(figures), "", _registered(root), NEXT])
+    """The table of every variant, what was lost, what the registry holds. Raises ArtifactError before the pipeline has run."""
+    figures = {name: read_figures(name, lambda path: root / path) for name in VARIANTS}
+    return "\n".join([table(figures), "", lost_table(figures), "", _registered(root), NEXT])
 
 
 def table(figures: dict[str, Figures]) -> str:
-    """Variants as rows; latency and throughput on the device that the last line names."""
-    rows = [COLUMNS, *(_row(name, figures) for name in VARIANTS)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
+    """Variants as rows; times on the device that the last line names."""
     latency = figures["dense"].latency
+    timed = [column for size in latency.batches for column in (f"batch {size}", "speed")]
+    rows = [["variant", "top-1", "MACs", "params", "size", *timed], *(_row(name, figures[name]) for name in VARIANTS)]
     note = (
-        f"latency: median at batch 1, images/s: at batch 64, on {latency.measured_on};\n"
-        "speed: dense's time / the variant's at batch 1 and 64, both timed in turns in one process"
+        f"batch: median time of one on {latency.measured_on};\n"
+        "speed: dense's time / the variant's, all variants timed in turns in one process"
     )
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], note])
+    return f"{_aligned(rows)}\n{note}"
+
+
+def lost_table(figures: dict[str, Figures]) -> str:
+    """Each step of compression as a row, against the variant before it, and the whole way against dense."""
+    sizes = figures["dense"].latency.batches
+    *_, last = STEPS
+    steps = [(name, name, parent) for name, parent in STEPS.items()] + [("all steps", last, "dense")]
+    rows = [[*LOST, *(f"speed at {size}" for size in sizes)]]
+    rows += [[title, *_lost_cells(figures[name], other)] for title, name, other in steps]
+    note = (
+        "each step against the one before it, in points with 95 % intervals; lost/gained: images that were right and are\n"
+        "wrong, and the reverse; pictures of them, every class and slice: reports/<variant>/lost"
+    )
+    return f"{_aligned(rows)}\n{note}"
 
 
 def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
@@ -45,19 +56,44 @@ def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
     return "\n".join([f"Registered as models:/{model_name} ({len(versions)} versions):", *lines])
 
 
-def _row(name: str, figures: dict[str, Figures]) -> tuple[str, ...]:
-    quality, latency = figures[name].quality, figures[name].latency
-    return (
+def _aligned(rows: list[list[str]]) -> str:
+    """A first row of headings, a line, the others; all columns but the first to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _row(name: str, figures: Figures) -> list[str]:
+    quality = figures.quality
+    timed = [(f"{each.median_ms:.3f} ms", _speed(each.speedup["dense"])) for each in figures.latency.batches.values()]
+    return [
         name,
         f"{quality.top1:.4f}",
         _short(quality.macs),
         _short(quality.params),
         f"{quality.size_bytes / 1e3:,.1f} kB",
-        f"{latency.batch1_median_ms:.3f} ms",
-        f"{latency.batch64_images_per_s:,.0f}",
-        _speed(latency.speedup),
-        _speed(latency.speedup64),
-    )
+        *(cell for pair in timed for cell in pair),
+    ]
+
+
+def _lost_cells(figures: Figures, other: str) -> list[str]:
+    assert figures.loss is not None, "a step made it"
+    found = figures.loss.against[other]
+    return [
+        _points(found.top1),
+        f"{found.worst_class.name[:LONGEST_NAME]} {_points(found.worst_class)}",
+        f"{100 * found.agreement:.1f} %",
+        f"{found.lost}/{found.gained}",
+        f"{found.ece_change:+.4f}",
+        *(_speed(each.speedup[other]) for each in figures.latency.batches.values()),
+    ]
+
+
+def _points(change: Change) -> str:
+    return f"{100 * change.change:+.1f} ({100 * change.low:+.1f} to {100 * change.high:+.1f})"
 
 
 def _speed(ratio: float) -> str:

@@ -5,7 +5,6 @@ import sys
 from pipeline.entry import run
 from pipeline.evaluate.evaluate import Outs, evaluate
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.models.spec import ONNX_NAME
 from pipeline.report import Reporter
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
@@ -18,17 +17,15 @@ def main(stage: Stage, report: Reporter) -> None:
     outs = Outs(
         exported=stage.out(f"exported/{variant}"),
         metrics=stage.out(f"{folder}/metrics.json"),
-        latency=stage.out(f"{folder}/latency.json"),
         reliability=stage.out(f"{folder}/reliability.csv"),
-        confusion=stage.out(f"{folder}/confusion.csv"),
+        answers=stage.out(f"{folder}/answers.csv"),
         classes=stage.out(f"{folder}/classes.csv"),
         pictures=stage.out(f"{folder}/pictures"),
     )
     artifact, data = stage.dep(f"artifacts/{variant}"), stage.dep("data/prepared")
-    dense = stage.dep("exported/dense") / ONNX_NAME if "exported/dense" in stage.deps else None
     params, task = stage.params("evaluate", EvaluateParams), make_task(stage.params("task", TaskParams))
-    result = evaluate(artifact, dense, data, outs, params, task)
-    report.metrics({f"{variant}/{name}": value for name, value in result.reported().items()})
+    metrics = evaluate(artifact, data, outs, params, task)
+    report.metrics({f"{variant}/{name}": value for name, value in metrics.items()})
     report.artifact(outs.pictures)
 
 

@@ -7,22 +7,21 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper, save_model
 
+from pipeline.evaluate.records import STEPS, VARIANTS, Change, Comparison, Latency, Loss, NamedChange, Quality, Timing
 from pipeline.files import sha256_file
-from pipeline.registry.figures import VARIANTS, Figures, Latency, Quality
+from pipeline.registry.figures import Figures
 from pipeline.registry.params import RegisterParams
 from tests.tracked_project import make_project, write
 
 CLASSES = ["cat", "dog", "eel"]
 SHAPE = (1, 2, 4)
-QUALITY: dict[str, Any] = {"top1": 0.98, "worst_class_recall": 0.9, "macs": 4_000_000, "params": 20_000, "size_bytes": 80_000}
-LATENCY: dict[str, Any] = {
-    "device": "CPU x",
-    "threads": 2,
-    "runtime": "onnxruntime 1",
-    "batch1_median_ms": 1.0,
-    "batch64_images_per_s": 2000.0,
-    "speedup": 2.0,
-    "speedup64": 3.0,
+QUALITY: dict[str, Any] = {
+    "top1": 0.98,
+    "worst_class_recall": 0.9,
+    "ece": 0.01,
+    "macs": 4_000_000,
+    "params": 20_000,
+    "size_bytes": 80_000,
 }
 SPEEDS = {"dense": 1.0, "pruned": 0.6, "finetuned": 0.5, "quantized": 0.25}
 GOOD = {
@@ -31,6 +30,8 @@ GOOD = {
     "min_top1": 0.95,
     "max_drop": 0.005,
     "max_class_drop": 0.02,
+    "min_same_answers": 0.9,
+    "speed_batch": 1,
     "min_speedup": 1.5,
     "max_logit_diff": 0.001,
     "min_agreement": 0.99,
@@ -52,11 +53,46 @@ stages:
 """
 
 
-def figures(**changes: Any) -> Figures:
-    """One variant's figures, with some keys of metrics.json or latency.json changed."""
+def figures(variant: str = "quantized", **changes: Any) -> Figures:
+    """One variant's figures, with some keys of metrics.json changed.
+
+    Beside them: ms and speedup (at batch 1), speedup64, and, against every other variant, top1_change, class_change, agreement.
+    """
     quality = {**QUALITY, **{key: value for key, value in changes.items() if key in QUALITY}}
-    latency = {**LATENCY, **{key: value for key, value in changes.items() if key in LATENCY}}
-    return Figures(quality=Quality(**quality), latency=Latency(**latency))
+    lost = {key: changes[key] for key in ("top1_change", "class_change", "agreement") if key in changes}
+    loss = {"dense": comparison(**lost)} | ({STEPS[variant]: comparison(**lost)} if variant in STEPS else {})
+    ms, speedup, speedup64 = (changes.get(key, value) for key, value in (("ms", 1.0), ("speedup", 2.0), ("speedup64", 3.0)))
+    batches = {1: timing(variant, ms, speedup), 64: timing(variant, 32 * ms, speedup64)}
+    return Figures(
+        quality=Quality(**quality),
+        latency=Latency(device="CPU x", threads=2, runtime="onnxruntime 1", batches=batches),
+        loss=Loss(parent=STEPS[variant], against=loss) if variant in STEPS else None,
+    )
+
+
+def timing(variant: str, ms: float, speedup: float) -> Timing:
+    speedups = {"dense": speedup} | ({STEPS[variant]: speedup} if variant in STEPS else {})
+    return Timing(median_ms=ms, p95_ms=ms, images_per_s=1e3 / ms, speedup=speedups, repeats=1)
+
+
+def comparison(top1_change: float = 0.0, class_change: float = 0.0, agreement: float = 0.99) -> Comparison:
+    return Comparison(
+        top1=change(top1_change),
+        agreement=agreement,
+        lost=2,
+        gained=1,
+        swapped=0,
+        worst_class=NamedChange(name="eel", **change(class_change).model_dump()),
+        worst_slice=None,
+        ece_change=0.0,
+        macs_ratio=0.5,
+        params_ratio=0.5,
+        size_ratio=0.5,
+    )
+
+
+def change(by: float) -> Change:
+    return Change(images=100, before=0.9, now=0.9 + by, change=by, low=by - 0.05, high=by + 0.05)
 
 
 def register_params(**changes: Any) -> RegisterParams:
@@ -66,6 +102,7 @@ def register_params(**changes: Any) -> RegisterParams:
 def evaluated_project(root: Path) -> Path:
     """Every input of `register`; each variant has its own weights."""
     deps = [f"reports/{v}/{name}.json" for v in VARIANTS for name in ("metrics", "latency")]
+    deps += [f"reports/{v}/lost" for v in STEPS]
     deps += [f"{folder}/{v}" for folder in ("exported", "artifacts") for v in VARIANTS]
     make_project(root, DVC.replace("{deps}", ", ".join(deps)), "data: {seed: 1}\nregister: " + json.dumps(GOOD) + "\n")
     for number, variant in enumerate(VARIANTS):
@@ -75,9 +112,11 @@ def evaluated_project(root: Path) -> Path:
 
 def evaluate(root: Path, variant: str, *, seed: int, **changes: Any) -> None:
     """Write what `evaluate` and the stage before it leave of one variant; another seed is another model."""
-    made = figures(**{"batch1_median_ms": SPEEDS[variant], "speedup": 1 / SPEEDS[variant], **changes})
+    made = figures(variant, **{"ms": SPEEDS[variant], "speedup": 1 / SPEEDS[variant], **changes})
     write(root, f"reports/{variant}/metrics.json", made.quality.model_dump_json())
     write(root, f"reports/{variant}/latency.json", made.latency.model_dump_json())
+    if made.loss is not None:
+        write(root, f"reports/{variant}/lost/lost.json", made.loss.model_dump_json())
     parity = {"against": "its parent", "max_diff": 0.5 if variant == "quantized" else 1e-5, "agreement": 0.995, "images": 200}
     onnx = write(root, f"exported/{variant}/parity.json", json.dumps(parity)).with_name("model.onnx")
     linear_onnx(onnx, seed)
@@ -85,9 +124,9 @@ def evaluate(root: Path, variant: str, *, seed: int, **changes: Any) -> None:
     write(root, f"artifacts/{variant}/model.json", json.dumps(spec))
 
 
-def linear_onnx(path: Path, seed: int) -> None:
-    """pixels (B, 1, 2, 4) of 0..255 -> logits (B, 3), by one random matrix."""
-    weights = np.random.default_rng(seed).normal(size=(int(np.prod(SHAPE)), len(CLASSES))).astype(np.float32)
+def linear_onnx(path: Path, seed: int, shape: tuple[int, int, int] = SHAPE) -> None:
+    """pixels (B, C, H, W) of 0..255 -> logits (B, 3), by one random matrix."""
+    weights = np.random.default_rng(seed).normal(size=(int(np.prod(shape)), len(CLASSES))).astype(np.float32)
     nodes = [
         helper.make_node("Div", ["pixels", "scale"], ["scaled"]),
         helper.make_node("Flatten", ["scaled"], ["flat"], axis=1),
@@ -96,7 +135,7 @@ def linear_onnx(path: Path, seed: int) -> None:
     graph = helper.make_graph(
         nodes,
         "linear",
-        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", *SHAPE])],
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", *shape])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(CLASSES)])],
         [numpy_helper.from_array(np.array(255, np.float32), "scale"), numpy_helper.from_array(weights, "weights")],
     )

@@ -1,18 +1,25 @@
 """What a model answered on the test split, as numbers, tables and pictures. Letters: N samples, K classes."""
 
-import csv
-import io
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from pipeline.compress.runtime import Logits
 from pipeline.data.reader import Split
-from pipeline.evaluate.metrics import Ints, PerClass, Reliability, confusion_matrix, per_class, reliability, softmax, worst
+from pipeline.evaluate.metrics import (
+    Floats,
+    Ints,
+    PerClass,
+    Reliability,
+    confusion_matrix,
+    per_class,
+    reliability,
+    softmax,
+    worst,
+)
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.evaluate.pictures import draw_confusion, draw_reliability, draw_worst
+from pipeline.evaluate.pictures import draw_confusion, draw_images, draw_reliability
+from pipeline.evaluate.tables import DIGITS, csv_text
 from pipeline.tasks.task import Task
 
 
@@ -22,6 +29,7 @@ class Answers:
 
     logits: Logits
     predicted: Ints
+    confidence: Floats
     test: Split
     classes: list[str]
     confusion: Ints
@@ -35,6 +43,7 @@ class Answers:
         return cls(
             logits=logits_NK,
             predicted=predicted_N,
+            confidence=probabilities_NK.max(axis=1),
             test=test,
             classes=classes,
             confusion=confusion_matrix(labels_N, predicted_N, len(classes)),
@@ -53,40 +62,35 @@ class Answers:
         seen = self.by_class.recall[self.by_class.support > 0]
         return found | {"ece": self.bins.ece, "worst_class_recall": float(seen.min())}
 
-    def confusion_csv(self) -> str:
-        """A row per test image, as the confusion template of `dvc plots` wants it."""
-        actual, predicted = self.test.labels.tolist(), self.predicted.tolist()
+    def answers_csv(self) -> str:
+        """A row per test image, in the order of the split; `dvc plots` draws a confusion matrix of it."""
+        columns = (self.test.labels.tolist(), self.predicted.tolist(), self.confidence.round(DIGITS).tolist())
         names = self.classes
-        return _csv(["actual", "predicted"], [[names[a], names[p]] for a, p in zip(actual, predicted, strict=True)])
+        rows = ([names[actual], names[predicted], sure] for actual, predicted, sure in zip(*columns, strict=True))
+        return csv_text(["actual", "predicted", "confidence"], rows)
 
     def reliability_csv(self) -> str:
         bins = self.bins
         columns = (bins.lower, bins.confidence, bins.accuracy, bins.count)
-        return _csv(["lower", "confidence", "accuracy", "count"], zip(*(column.tolist() for column in columns), strict=True))
+        return csv_text(
+            ["lower", "confidence", "accuracy", "count"], zip(*(column.tolist() for column in columns), strict=True)
+        )
 
     def classes_csv(self) -> str:
         ratios = self.by_class
         columns = (ratios.precision, ratios.recall, ratios.f1, ratios.support)
         rows = zip(self.classes, *(column.tolist() for column in columns), strict=True)
-        return _csv(["class", "precision", "recall", "f1", "support"], rows)
+        return csv_text(["class", "precision", "recall", "f1", "support"], rows)
 
     def pictures(self) -> dict[str, bytes]:
         """PNG files by name."""
         images_NCHW = self.test.images(torch.tensor(self.wrong, dtype=torch.int64)).numpy()
+        title = "Most confidently wrong" if self.wrong else "No wrong answer"
         return {
             "confusion.png": draw_confusion(self.confusion, self.classes),
             "reliability.png": draw_reliability(self.bins),
-            "worst.png": draw_worst(images_NCHW, [self._caption(row) for row in self.wrong]),
+            "worst.png": draw_images(title, images_NCHW, [self._caption(row) for row in self.wrong]),
         }
 
     def _caption(self, row: int) -> str:
-        confidence = softmax(self.logits[row : row + 1]).max()
-        return f"{self.classes[self.predicted[row]]} {confidence:.2f}\nis {self.classes[int(self.test.labels[row])]}"
-
-
-def _csv(header: list[str], rows: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+        return f"{self.classes[self.predicted[row]]} {self.confidence[row]:.2f}\nis {self.classes[int(self.test.labels[row])]}"

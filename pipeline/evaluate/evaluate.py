@@ -14,7 +14,6 @@ from pipeline.data.manifest import read_manifest
 from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.answers import Answers
-from pipeline.evaluate.latency import Latency, measure_latency
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.views import views
 from pipeline.files import atomic_dir, to_json, write_atomic
@@ -31,30 +30,16 @@ class Outs:
 
     exported: Path
     metrics: Path
-    latency: Path
     reliability: Path
-    confusion: Path
+    answers: Path
     classes: Path
     pictures: Path
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """metrics: as in metrics.json. All but the latency is the same in every run on the same machine."""
-
-    metrics: dict[str, float]
-    latency: Latency
-
-    def reported(self) -> dict[str, float]:
-        """Every number, for a reporter."""
-        timed = {name: value for name, value in self.latency.record().items() if isinstance(value, int | float)}
-        return self.metrics | timed
-
-
-def evaluate(artifact: Path, dense: Path | None, data: Path, outs: Outs, params: EvaluateParams, task: Task) -> Evaluation:
+def evaluate(artifact: Path, data: Path, outs: Outs, params: EvaluateParams, task: Task) -> dict[str, float]:
     """Export an artifact (an int8 one is a file already), measure the file on the test split, write every out.
 
-    dense: the dense model's ONNX file, against which speed is stated; None where `artifact` is the dense model.
+    Returns the metrics, as in metrics.json; they are the same in every run on the same machine.
     Everything is computed before the first out is written. Raises CompressionError where the model cannot
     be exported, ArtifactError and DataError where an input is unusable or they do not belong together.
     """
@@ -67,9 +52,8 @@ def evaluate(artifact: Path, dense: Path | None, data: Path, outs: Outs, params:
         model, rows = OnnxModel(file, params.latency.threads), torch.arange(len(test))
         answers = Answers.of(onnx_logits(model, test, rows, params.batch_size), test, spec.classes, params)
         metrics = answers.metrics(task) | _tta(answers, model, params) | agreement.metrics() | _cost(spec, file)
-        evaluation = Evaluation(metrics, measure_latency(file, dense or file, input_shape(spec), params.latency))
-        _write(outs, file, agreement, answers, evaluation)
-    return evaluation
+        _write(outs, file, agreement, answers, metrics)
+    return metrics
 
 
 @dataclass(frozen=True)
@@ -133,12 +117,11 @@ def _cost(spec: ModelSpec, file: Path) -> dict[str, float]:
     return {"macs": count_macs(model, input_shape(spec)), "params": count_params(model), "size_bytes": file.stat().st_size}
 
 
-def _write(outs: Outs, file: Path, agreement: Agreement, answers: Answers, evaluation: Evaluation) -> None:
+def _write(outs: Outs, file: Path, agreement: Agreement, answers: Answers, metrics: dict[str, float]) -> None:
     texts = {
-        outs.metrics: to_json(evaluation.metrics),
-        outs.latency: to_json(evaluation.latency.record()),
+        outs.metrics: to_json(metrics),
         outs.reliability: answers.reliability_csv(),
-        outs.confusion: answers.confusion_csv(),
+        outs.answers: answers.answers_csv(),
         outs.classes: answers.classes_csv(),
     }
     pictures = answers.pictures()

@@ -1,8 +1,9 @@
-"""How long the deployed file takes, on the device named beside the numbers."""
+"""How long the deployed files take, on the device named beside the numbers."""
 
+import math
 import platform
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,64 +12,58 @@ import onnxruntime
 
 from pipeline.compress.runtime import OnnxModel
 from pipeline.evaluate.params import LatencyParams
+from pipeline.evaluate.records import Latency, Timing, references
 
-BATCH = 64
 ROUNDS = 20
 """Files and batch sizes take turns this often, so that a busy moment of the machine falls on all of them."""
 P95 = 95
 
+Times = dict[tuple[str, int], list[float]]
+"""Seconds of each run, by variant and batch size."""
 
-@dataclass(frozen=True)
-class Latency:
-    """Times of one file on one device; `repeats` runs at batch 1, `batch64_repeats` at batch 64.
 
-    speedup, speedup64: the dense file's median time over this one's, at batch 1 and 64, both timed in turns in
-    this process: between processes the same file varies by 10-25 % on a shared machine.
+def measure_latency(files: Mapping[str, Path], shape_CHW: tuple[int, int, int], params: LatencyParams) -> dict[str, Latency]:
+    """Time the ONNX file of each variant on noise, all of them in turns in this process.
+
+    files: dense and what is compared with it. Between processes the same file varies by 10-25 % on a shared machine.
     """
-
-    device: str
-    threads: int
-    runtime: str
-    batch1_median_ms: float
-    batch1_p95_ms: float
-    batch64_images_per_s: float
-    speedup: float
-    speedup64: float
-    repeats: int
-    batch64_repeats: int
-
-    def record(self) -> dict[str, str | int | float]:
-        return asdict(self)
-
-
-def measure_latency(file: Path, dense: Path, shape_CHW: tuple[int, int, int], params: LatencyParams) -> Latency:
-    """Time an ONNX file on noise, in turns with the dense one; batch 1 by median and 95th percentile, batch 64 by median.
-
-    `dense` may be `file` itself, whose speed-up is then 1 by definition.
-    """
-    files = {path: OnnxModel(path, params.threads) for path in {file: None, dense: None}}
-    generator = np.random.default_rng(0)
-    batches = {size: generator.integers(0, 256, (size, *shape_CHW)).astype(np.float32) for size in (1, BATCH)}
-    turns = {1: max(1, params.repeats // ROUNDS), BATCH: max(1, params.repeats // ROUNDS // 10)}
-    times: dict[tuple[Path, int], list[float]] = {(path, size): [] for path in files for size in batches}
-    for path, size in times:
-        _time(files[path], batches[size], params.warmup)
-    for _ in range(ROUNDS):
-        for path, size in times:
-            times[path, size] += _time(files[path], batches[size], turns[size])
+    times = _take_turns({name: OnnxModel(path, params.threads) for name, path in files.items()}, shape_CHW, params)
     medians = {key: float(np.median(seconds)) for key, seconds in times.items()}
-    return Latency(
-        device=device_name(),
-        threads=params.threads,
-        runtime=f"onnxruntime {onnxruntime.__version__}",
-        batch1_median_ms=round(medians[file, 1] * 1e3, 4),
-        batch1_p95_ms=round(float(np.percentile(times[file, 1], P95)) * 1e3, 4),
-        batch64_images_per_s=round(BATCH / medians[file, BATCH], 1),
-        speedup=round(medians[dense, 1] / medians[file, 1], 3),
-        speedup64=round(medians[dense, BATCH] / medians[file, BATCH], 3),
-        repeats=len(times[file, 1]),
-        batch64_repeats=len(times[file, BATCH]),
-    )
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+
+    def timing(name: str, size: int) -> Timing:
+        own = medians[name, size]
+        others = references(name) or [name]
+        return Timing(
+            median_ms=round(own * 1e3, 4),
+            p95_ms=round(float(np.percentile(times[name, size], P95)) * 1e3, 4),
+            images_per_s=round(size / own, 1),
+            speedup={other: round(medians[other, size] / own, 3) for other in others},
+            repeats=len(times[name, size]),
+        )
+
+    return {
+        name: Latency(
+            device=device_name(),
+            threads=params.threads,
+            runtime=runtime,
+            batches={size: timing(name, size) for size in params.batches},
+        )
+        for name in files
+    }
+
+
+def _take_turns(models: Mapping[str, OnnxModel], shape_CHW: tuple[int, int, int], params: LatencyParams) -> Times:
+    generator = np.random.default_rng(0)
+    images = {size: generator.integers(0, 256, (size, *shape_CHW)).astype(np.float32) for size in params.batches}
+    turns = {size: max(1, round(params.repeats / ROUNDS / math.sqrt(size))) for size in params.batches}
+    times: Times = {(name, size): [] for name in models for size in params.batches}
+    for name, size in times:
+        _time(models[name], images[size], params.warmup)
+    for _ in range(ROUNDS):
+        for name, size in times:
+            times[name, size] += _time(models[name], images[size], turns[size])
+    return times
 
 
 def device_name() -> str:

@@ -1,27 +1,42 @@
 """The `evaluate` section of params.yaml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.params import Section
 
 Tta = Literal["none", "flip", "flip_shift"]
+Slicing = Literal["brightness", "contrast"]
+BatchSize = Annotated[int, Field(ge=1)]
 
 
 class LatencyParams(Section):
+    batches: list[BatchSize] = Field(min_length=1, max_length=4, description="batch sizes at which every variant is timed")
     warmup: int = Field(ge=0, description="runs at each batch size before the clock starts")
-    repeats: int = Field(ge=1, description="timed runs at batch 1; a tenth of them at batch 64")
+    repeats: int = Field(ge=1, description="timed runs at batch 1; at batch B, this divided by the square root of B")
     threads: int = Field(ge=1, description="CPU threads of onnxruntime")
+
+    @field_validator("batches")
+    @classmethod
+    def _each_once(cls, batches: list[int]) -> list[int]:
+        if batches != sorted(set(batches)):
+            raise ValueError(f"{batches} must rise; write {sorted(set(batches))}")
+        return batches
 
 
 class EvaluateParams(Section):
     batch_size: int = Field(ge=1, description="images per batch on the test split")
     parity_images: int = Field(ge=1, description="test images on which the exported file is compared with the model")
     calibration_bins: int = Field(ge=1, le=1000, description="equal bins of confidence for the expected calibration error")
-    worst_images: int = Field(ge=1, le=400, description="most confidently wrong images to show")
+    worst_images: int = Field(
+        ge=1, le=400, description="most confidently wrong images to show; as many of those that a step of compression changed"
+    )
     tta: Tta = Field(
         description="test-time augmentation behind the additional metric top1_tta: the mean answer to an image and its mirror "
         "image, with flip_shift also moved by a pixel; none leaves the metric out"
+    )
+    slices: list[Slicing] = Field(
+        description="what the test images are sorted by into quarters, in each of which the loss of accuracy is stated"
     )
     latency: LatencyParams

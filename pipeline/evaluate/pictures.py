@@ -50,12 +50,12 @@ def draw_reliability(bins: Reliability) -> bytes:
     return _png(figure)
 
 
-def draw_worst(images_NCHW: npt.NDArray[np.uint8], captions: list[str]) -> bytes:
-    """A grid of images with a caption each; says so where there is none to show."""
+def draw_images(title: str, images_NCHW: npt.NDArray[np.uint8], captions: list[str]) -> bytes:
+    """A grid of images with a caption each, under a title."""
     columns = min(COLUMNS, max(MIN_COLUMNS, len(captions)))
     rows = max(1, math.ceil(len(captions) / columns))
-    figure = Figure(figsize=(columns * 1.5, rows * 1.9 + 0.4))
-    figure.suptitle("Most confidently wrong" if captions else "No wrong answer")
+    figure = Figure(figsize=(columns * 1.5, rows * 1.9 + 0.5))
+    figure.suptitle(title, fontsize=10)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.set_axis_off()
     for axes, image_CHW, caption in zip(figure.axes, images_NCHW, captions, strict=False):

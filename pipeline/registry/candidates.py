@@ -4,9 +4,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.evaluate.records import VARIANTS
 from pipeline.files import sha256_file, sha256_json
+from pipeline.jsonfile import JsonFile, read_json
 from pipeline.params import read_yaml
-from pipeline.registry.figures import VARIANTS, Figures, JsonFile, Parity, read_figures, read_json
+from pipeline.registry.figures import Figures, Parity, read_figures
 from pipeline.stage import Stage
 from pipeline.submission import read_submission
 from pipeline.tracking.records import deciding_params
@@ -60,18 +62,16 @@ class Inputs:
         values: dict[str, float] = {}
         for name, own in self.figures.items():
             values |= {f"{name}/{key}": value for key, value in own.quality.model_dump().items()}
-            values[f"{name}/latency_ms"] = own.latency.batch1_median_ms
-            values[f"{name}/images_per_s"] = own.latency.batch64_images_per_s
-            values[f"{name}/speedup"] = own.latency.speedup
+            for size, timing in own.latency.batches.items():
+                values[f"{name}/batch{size}/latency_ms"] = timing.median_ms
+                values[f"{name}/batch{size}/images_per_s"] = timing.images_per_s
+                values[f"{name}/batch{size}/speedup"] = timing.speedup["dense"]
         return values
 
 
 def read_inputs(stage: Stage) -> Inputs:
     """Raises ArtifactError that names the file and key that is missing, UndeclaredError."""
-    figures = {
-        name: read_figures(stage.dep(f"reports/{name}/metrics.json"), stage.dep(f"reports/{name}/latency.json"))
-        for name in VARIANTS
-    }
+    figures = {name: read_figures(name, stage.dep) for name in VARIANTS}
     return Inputs(figures, {name: _read_export(stage, name) for name in PARENTS})
 
 

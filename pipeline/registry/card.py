@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.evaluate.records import Change
 from pipeline.registry.figures import Figures, Parity
 
 SHOWN_CLASSES = 20
@@ -40,19 +41,43 @@ def model_card(
 
 
 def _figures(dense: Figures, own: Figures, parity: Parity) -> str:
-    ratio = own.latency.speedup
-    pace = f"{ratio:.2f} times as fast as dense" if ratio >= 1 else f"slower than dense ({ratio:.2f} of its speed)"
     return "\n".join(
         [
             "## Figures",
             f"- top-1 on the test split: {own.quality.top1:.4f} (dense {dense.quality.top1:.4f}); "
             f"recall of the worst class: {own.quality.worst_class_recall:.4f}",
             f"- MACs {own.quality.macs:,}, parameters {own.quality.params:,}, size {own.quality.size_bytes:,} bytes",
-            f"- latency at batch 1: {own.latency.batch1_median_ms:.3f} ms on {own.latency.measured_on}; {pace}",
+            *_lost(own),
+            *_speed(own),
             f"- ONNX file against {parity.against}: the same top-1 on {parity.agreement:.4f} of {parity.images} images, "
             f"largest logit difference {parity.max_diff:.2g}",
         ]
     )
+
+
+def _lost(own: Figures) -> list[str]:
+    """Nothing of dense."""
+    if own.loss is None:
+        return []
+    found = own.loss.against["dense"]
+    worst = found.worst_class
+    return [
+        f"- against dense: top-1 {_change(found.top1)}; the same answer to {found.agreement:.4f} of the images; "
+        f"the class that lost most, {worst.name}: {_change(worst)}"
+    ]
+
+
+def _change(change: Change) -> str:
+    return f"{change.change:+.4f} (95 %: {change.low:+.4f} to {change.high:+.4f}, {change.images} images)"
+
+
+def _speed(own: Figures) -> list[str]:
+    lines = []
+    for size, timing in own.latency.batches.items():
+        ratio = timing.speedup["dense"]
+        pace = f"{ratio:.2f} times as fast as dense" if ratio >= 1 else f"slower than dense ({ratio:.2f} of its speed)"
+        lines.append(f"- latency at batch {size}: {timing.median_ms:.3f} ms on {own.latency.measured_on}; {pace}")
+    return lines
 
 
 def _shortened(classes: Sequence[str]) -> str:

@@ -14,8 +14,14 @@ class RegisterParams(Section):
     candidate: Literal["finetuned", "quantized"] = Field(description="variant that is judged and may become the champion")
     min_top1: float = Field(ge=0, le=1, description="lowest top-1 accuracy of the candidate, fraction of the test images")
     max_drop: float = Field(ge=0, le=1, description="largest top-1 loss of the candidate against dense, fraction")
-    max_class_drop: float = Field(ge=0, le=1, description="largest loss of the worst class's recall against dense's, fraction")
-    min_speedup: float = Field(gt=0, description="smallest ratio of median latencies at batch 1, dense / candidate")
+    max_class_drop: float = Field(
+        ge=0, le=1, description="largest recall that the class with the greatest loss may lose against dense, fraction"
+    )
+    min_same_answers: float = Field(ge=0, le=1, description="smallest fraction of test images that dense answers the same")
+    speed_batch: int = Field(
+        ge=1, description="batch size of min_speedup and of the champion's speed, an evaluate.latency.batches"
+    )
+    min_speedup: float = Field(gt=0, description="smallest ratio of median latencies at speed_batch, dense / candidate")
     max_logit_diff: float = Field(gt=0, description="largest difference of a logit between a float ONNX export and its network")
     min_agreement: float = Field(ge=0, le=1, description="smallest fraction of images where an ONNX file and its parent agree")
     champion_min_gain: float = Field(

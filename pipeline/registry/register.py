@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.files import locked, to_json
 from pipeline.registry.candidates import PARENTS, Export, Inputs, image_shape, lineage
 from pipeline.registry.card import model_card
+from pipeline.registry.figures import Figures
 from pipeline.registry.gates import Decision, Standing, Verdict, decide, judge
 from pipeline.registry.params import RegisterParams
 from pipeline.stage import STATE_FOLDER, Stage
@@ -147,11 +148,11 @@ class _Registrar:
     def _standing(self, version: int) -> Standing:
         figures = self._inputs.figures[self._params.candidate]
         data = self._inputs.exports[self._params.candidate].spec.ancestors.data
-        latency = figures.latency
-        return Standing(version, figures.quality.top1, latency.batch1_median_ms, latency.measured_on, data)
+        return Standing(version, figures.quality.top1, *self._speed(figures), data)
 
     def _tags(self, export: Export, parent: int | None) -> dict[str, str]:
         figures = self._inputs.figures[export.variant]
+        latency_ms, measured_on = self._speed(figures)
         return {
             KEY_TAG: export.key,
             "variant": export.variant,
@@ -162,9 +163,14 @@ class _Registrar:
             "top1": repr(figures.quality.top1),
             "macs": str(figures.quality.macs),
             "size_bytes": str(figures.quality.size_bytes),
-            "latency_ms": repr(figures.latency.batch1_median_ms),
-            "measured_on": figures.latency.measured_on,
+            "latency_ms": repr(latency_ms),
+            "measured_on": measured_on,
         }
+
+    def _speed(self, figures: Figures) -> tuple[float, str]:
+        """What the champion rule compares: a median time, and at which batch size on what."""
+        batch = self._params.speed_batch
+        return figures.latency.at(batch).median_ms, f"{figures.latency.measured_on}, batch {batch}"
 
     def _card(self, export: Export) -> str:
         lineage_shown = {**self._lineage, "data": export.spec.ancestors.data, "weights": export.spec.weights.sha256}

@@ -22,6 +22,7 @@ LAYERS = {
     "errors": 0,
     "files": 1,
     "params": 1,
+    "jsonfile": 1,
     "dist": 1,
     "stage": 2,
     "report": 2,

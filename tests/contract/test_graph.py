@@ -14,7 +14,7 @@ from pipeline.stage import Stage
 from tests.contract.imports import closure
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["prepare", "train", "prune", "finetune", "quantize", "evaluate", "register"]
+STAGES = ["prepare", "train", "prune", "finetune", "quantize", "evaluate", "compare", "register"]
 
 
 class AnySection(Section, extra="allow"):

@@ -15,7 +15,16 @@ from tests.e2e.project import MADE, Project, copied_project, running_stages
 VARIANTS = ("dense", "pruned", "finetuned", "quantized")
 TIMED = {f"reports/{variant}/latency.json" for variant in VARIANTS}
 """The only outs that differ between two runs before `register`: they hold measured times."""
-AFTER_PRUNE = ["prune", "finetune", "quantize", "evaluate@pruned", "evaluate@finetuned", "evaluate@quantized", "register"]
+AFTER_PRUNE = [
+    "prune",
+    "finetune",
+    "quantize",
+    "evaluate@pruned",
+    "evaluate@finetuned",
+    "evaluate@quantized",
+    "compare",
+    "register",
+]
 SERVE = """
 import mlflow, numpy
 model = mlflow.pyfunc.load_model("models:/digits@champion")
@@ -55,7 +64,14 @@ def test_another_folder_and_two_nodes_give_the_same_bytes(reproduced: Reproduced
     assert reproduced.nodes == 2, "a worker trained on each of the two nodes"
     first, second = outs(reproduced.complete.lock()), outs(reproduced.again.lock())
     shared = set(first) & set(second)
-    assert {"data/prepared", "artifacts/dense", "artifacts/finetuned", "artifacts/quantized", "exported/quantized"} <= shared
+    assert {
+        "data/prepared",
+        "artifacts/dense",
+        "artifacts/finetuned",
+        "artifacts/quantized",
+        "exported/quantized",
+        "reports/quantized/lost",
+    } <= shared
     assert {path for path in shared if first[path] != second[path]} <= TIMED
     weights = ("data/prepared", "artifacts")
     assert reproduced.complete.digests(*weights) == reproduced.again.digests(*weights)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.evaluate.metrics import Reliability, reliability
-from pipeline.evaluate.pictures import draw_confusion, draw_reliability, draw_worst
+from pipeline.evaluate.pictures import draw_confusion, draw_images, draw_reliability
 
 
 def bins() -> Reliability:
@@ -28,7 +28,7 @@ def test_pictures_are_the_same_bytes_every_time() -> None:
     for _ in range(2):
         assert draw_confusion(confusion, ["a", "b"]) == draw_confusion(confusion, ["a", "b"])
         assert draw_reliability(bins()) == draw_reliability(bins())
-        assert draw_worst(images, ["a", "b"]) == draw_worst(images, ["a", "b"])
+        assert draw_images("t", images, ["a", "b"]) == draw_images("t", images, ["a", "b"])
 
 
 def test_other_numbers_are_another_picture() -> None:
@@ -41,12 +41,12 @@ def test_confusion_of_few_and_many_classes(classes: int) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_worst_shows_grey_and_colour(channels: int) -> None:
+def test_a_grid_shows_grey_and_colour(channels: int) -> None:
     images = np.full((9, channels, 4, 4), 200, np.uint8)
-    tall = opened(draw_worst(images, [f"{row}" for row in range(9)]))
-    flat = opened(draw_worst(images[:3], ["a", "b", "c"]))
+    tall = opened(draw_images("t", images, [f"{row}" for row in range(9)]))
+    flat = opened(draw_images("t", images[:3], ["a", "b", "c"]))
     assert tall.height > flat.height  # a second row
 
 
-def test_worst_of_a_perfect_model_is_a_picture_too() -> None:
-    opened(draw_worst(np.zeros((0, 3, 4, 4), np.uint8), []))
+def test_a_grid_without_an_image_is_a_picture_too() -> None:
+    opened(draw_images("none", np.zeros((0, 3, 4, 4), np.uint8), []))

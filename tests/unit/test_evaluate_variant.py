@@ -12,26 +12,24 @@ import torch
 from sklearn.metrics import log_loss
 
 from pipeline.compress.cost import count_macs, count_params
-from pipeline.compress.export import export_onnx
 from pipeline.compress.quantize import quantize
 from pipeline.compress.runtime import OnnxModel
 from pipeline.data.manifest import read_manifest, write_manifest
 from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError, EspalierError
-from pipeline.evaluate.evaluate import Evaluation, Outs, evaluate
-from pipeline.evaluate.latency import device_name
+from pipeline.evaluate.evaluate import Outs, evaluate
 from pipeline.evaluate.metrics import softmax
 from pipeline.evaluate.params import EvaluateParams, LatencyParams
 from pipeline.models.weights import load_model
 from tests.unit.compress_samples import CLASSES, ROWS, TASK, prepared_data, quantize_params, saved, spec_of, trained
 
-DETERMINISTIC = ("metrics", "reliability", "confusion", "classes")
+TEXTS = ("metrics", "reliability", "answers", "classes")
 
 
 def evaluate_params() -> EvaluateParams:
-    latency = LatencyParams(warmup=1, repeats=20, threads=1)
+    latency = LatencyParams(batches=[1], warmup=1, repeats=20, threads=1)
     return EvaluateParams(
-        batch_size=16, parity_images=10, calibration_bins=5, worst_images=9, tta="flip_shift", latency=latency
+        batch_size=16, parity_images=10, calibration_bins=5, worst_images=9, tta="flip_shift", slices=[], latency=latency
     )
 
 
@@ -40,9 +38,8 @@ def outs_in(folder: Path) -> Outs:
     return Outs(
         exported=folder / "exported",
         metrics=reports / "metrics.json",
-        latency=reports / "latency.json",
         reliability=reports / "reliability.csv",
-        confusion=reports / "confusion.csv",
+        answers=reports / "answers.csv",
         classes=reports / "classes.csv",
         pictures=reports / "pictures",
     )
@@ -54,7 +51,7 @@ class Variants:
     floats: Path
     ints: Path
     outs: Outs
-    evaluation: Evaluation
+    metrics: dict[str, float]
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +61,9 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Variants:
     spec = spec_of("vgg11", width=4)
     saved(folder / "finetuned", spec, trained(spec, data, steps=12))
     outs = outs_in(folder / "floats")
-    evaluation = evaluate(folder / "finetuned", None, data, outs, evaluate_params(), TASK)
+    metrics = evaluate(folder / "finetuned", data, outs, evaluate_params(), TASK)
     quantize(folder / "finetuned", outs.exported / "model.onnx", data, folder / "quantized", quantize_params())
-    return Variants(data, folder / "finetuned", folder / "quantized", outs, evaluation)
+    return Variants(data, folder / "finetuned", folder / "quantized", outs, metrics)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -83,7 +80,7 @@ def test_metrics_are_those_of_the_deployed_file(variants: Variants) -> None:
     logits = OnnxModel(variants.outs.exported / "model.onnx", threads=1).logits(test.images(torch.arange(len(test))).numpy())
     labels = test.labels.numpy()
     metrics = loaded(variants.outs.metrics)
-    assert metrics == variants.evaluation.metrics
+    assert metrics == variants.metrics
     assert metrics["top1"] == (logits.argmax(axis=1) == labels).mean()
     assert metrics["top5"] == 1.0  # of three classes
     assert metrics["loss"] == pytest.approx(log_loss(labels, softmax(logits)), rel=1e-5)
@@ -115,10 +112,11 @@ def test_metrics_hold_cost_and_parity(variants: Variants) -> None:
 
 
 def test_tables_agree_with_the_metrics(variants: Variants) -> None:
-    answers = table(variants.outs.confusion)
+    answers = table(variants.outs.answers)
     metrics = loaded(variants.outs.metrics)
     assert len(answers) == ROWS["test"]
     assert np.mean([row["actual"] == row["predicted"] for row in answers]) == metrics["top1"]
+    assert all(1 / len(CLASSES) <= float(row["confidence"]) <= 1 for row in answers)
     classes = table(variants.outs.classes)
     assert [row["class"] for row in classes] == CLASSES
     assert min(float(row["recall"]) for row in classes) == metrics["worst_class_recall"]
@@ -133,31 +131,10 @@ def test_pictures_are_there(variants: Variants) -> None:
     assert names == ["confusion.png", "reliability.png", "worst.png"]
 
 
-def test_latency_names_device_threads_and_runtime(variants: Variants) -> None:
-    record = loaded(variants.outs.latency)
-    assert record["device"] == device_name()
-    assert record["threads"] == 1
-    assert record["runtime"].startswith("onnxruntime ")
-    assert record["repeats"] == 20
-    assert 0 < record["batch1_median_ms"] <= record["batch1_p95_ms"]
-    assert record["batch64_images_per_s"] > 0
-
-
-def test_speed_is_stated_against_the_dense_file_timed_in_the_same_process(variants: Variants, tmp_path: Path) -> None:
-    slow_spec = spec_of("vgg11", width=16)
-    saved(tmp_path / "dense", slow_spec, trained(slow_spec, variants.data, steps=1))
-    export_onnx(*load_model(tmp_path / "dense"), tmp_path / "dense.onnx")
-    outs = outs_in(tmp_path)
-    evaluate(variants.floats, tmp_path / "dense.onnx", variants.data, outs, evaluate_params(), TASK)
-    record = loaded(outs.latency)
-    assert record["speedup64"] > 1.0, "a network of 16 times the MACs takes longer"
-    assert loaded(variants.outs.latency)["speedup"] == 1.0, "a file is as fast as itself"
-
-
 def test_again_gives_the_same_bytes(variants: Variants, tmp_path: Path) -> None:
     outs = outs_in(tmp_path)
-    evaluate(variants.floats, None, variants.data, outs, evaluate_params(), TASK)
-    for name in DETERMINISTIC:
+    evaluate(variants.floats, variants.data, outs, evaluate_params(), TASK)
+    for name in TEXTS:
         assert getattr(outs, name).read_bytes() == getattr(variants.outs, name).read_bytes()
     for folder in ("exported", "pictures"):
         again, first = getattr(outs, folder), getattr(variants.outs, folder)
@@ -167,28 +144,21 @@ def test_again_gives_the_same_bytes(variants: Variants, tmp_path: Path) -> None:
 
 def test_an_int8_artifact_is_deployed_as_it_is(variants: Variants, tmp_path: Path) -> None:
     outs = outs_in(tmp_path)
-    evaluation = evaluate(variants.ints, variants.outs.exported / "model.onnx", variants.data, outs, evaluate_params(), TASK)
+    metrics = evaluate(variants.ints, variants.data, outs, evaluate_params(), TASK)
     assert (outs.exported / "model.onnx").read_bytes() == (variants.ints / "model.onnx").read_bytes()
     found = loaded(outs.exported / "parity.json")
     assert found["against"] == "the float export, when quantized"
     assert found["images"] == ROWS["val"]
-    assert evaluation.metrics["parity_agreement"] == found["agreement"] > 0.8
-    assert evaluation.metrics["macs"] == variants.evaluation.metrics["macs"]
-    assert evaluation.metrics["size_bytes"] < variants.evaluation.metrics["size_bytes"]
-
-
-def test_reported_are_all_numbers(variants: Variants) -> None:
-    reported = variants.evaluation.reported()
-    assert reported["top1"] == variants.evaluation.metrics["top1"]
-    assert reported["batch1_median_ms"] == variants.evaluation.latency.batch1_median_ms
-    assert "device" not in reported
+    assert metrics["parity_agreement"] == found["agreement"] > 0.8
+    assert metrics["macs"] == variants.metrics["macs"]
+    assert metrics["size_bytes"] < variants.metrics["size_bytes"]
 
 
 def test_data_with_other_classes_are_refused(variants: Variants, tmp_path: Path) -> None:
     data = prepared_data(tmp_path / "data")
     write_manifest(data, read_manifest(data).model_copy(update={"classes": ["x", "y", "z"]}))
     with pytest.raises(ArtifactError, match=r"its classes are \['left', 'right', 'top'\], but .*\['x', 'y', 'z'\]"):
-        evaluate(variants.floats, None, data, outs_in(tmp_path), evaluate_params(), TASK)
+        evaluate(variants.floats, data, outs_in(tmp_path), evaluate_params(), TASK)
 
 
 def test_a_failure_leaves_the_old_outs(variants: Variants, tmp_path: Path) -> None:
@@ -203,6 +173,6 @@ def test_a_failure_leaves_the_old_outs(variants: Variants, tmp_path: Path) -> No
             content[len(content) // 2] ^= 1
         (corrupt / file.name).write_bytes(content)
     with pytest.raises(EspalierError, match=r"model.onnx: its SHA-256 is"):
-        evaluate(corrupt, None, variants.data, outs, evaluate_params(), TASK)
+        evaluate(corrupt, variants.data, outs, evaluate_params(), TASK)
     assert outs.metrics.read_text() == "old"
     assert not outs.exported.exists()

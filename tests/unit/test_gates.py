@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.errors import GateError
+from pipeline.errors import ArtifactError, GateError
 from pipeline.registry.card import model_card
-from pipeline.registry.figures import Figures, Parity
+from pipeline.registry.figures import Parity
 from pipeline.registry.gates import Standing, Verdict, decide, judge
 from tests.figures_samples import CLASSES, SHAPE, figures, register_params
 
@@ -17,24 +17,33 @@ EXACT = Parity(against="the torch model", max_diff=1e-5, agreement=1.0, images=1
 CHAMPION = Standing(version=3, top1=0.98, latency_ms=1.0, measured_on="CPU x", data="d")
 
 
-def verdict(parity: Parity = EXACT, dense: Figures | None = None, **candidate: Any) -> Verdict:
-    both = {"dense": dense or figures(), "finetuned": figures(**{"batch1_median_ms": 0.5, **candidate})}
-    return judge(register_params(candidate="finetuned"), both, {"dense": EXACT, "finetuned": parity})
+def verdict(parity: Parity = EXACT, **candidate: Any) -> Verdict:
+    made = {"finetuned": figures("finetuned", **candidate)}
+    return judge(register_params(candidate="finetuned"), made, {"dense": EXACT, "finetuned": parity})
 
 
 def test_a_good_candidate_passes_every_gate() -> None:
     made = verdict()
     made.demand()
-    assert len(made.gates) == 8
+    assert len(made.gates) == 9
     assert all(row["passed"] for row in made.table().values())
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"top1": 0.9, "dense": figures(top1=0.9)}, r"FAIL  top-1 accuracy +0\.9000  >= 0\.95 +register\.min_top1"),
-        ({"top1": 0.97}, r"FAIL  top-1 lost against dense +0\.0100  <= 0\.005 +register\.max_drop"),
-        ({"worst_class_recall": 0.5}, r"FAIL  worst class's recall lost +0\.4000  <= 0\.02 +register\.max_class_drop"),
+        ({"top1": 0.9}, r"FAIL  top-1 accuracy +0\.9000  >= 0\.95 +register\.min_top1"),
+        (
+            {"top1_change": -0.01},
+            r"FAIL  top-1 lost against dense +0\.0100  <= 0\.005 +register\.max_drop  "
+            r"\(95 %: -0\.0400 to 0\.0600, 100 images\)",
+        ),
+        (
+            {"class_change": -0.4},
+            r"FAIL  recall lost by the worst class +0\.4000  <= 0\.02 +register\.max_class_drop  "
+            r"\(95 %: 0\.3500 to 0\.4500, 100 images of 'eel'\)",
+        ),
+        ({"agreement": 0.8}, r"FAIL  same answers as dense +0\.8000  >= 0\.9 +register\.min_same_answers"),
         ({"speedup": 0.8}, r"FAIL  speed-up at batch 1 +0\.8000  >= 1\.5 +register\.min_speedup"),
         (
             {"parity": EXACT.model_copy(update={"max_diff": 0.2})},
@@ -49,15 +58,23 @@ def test_a_good_candidate_passes_every_gate() -> None:
 def test_each_gate_fails_with_its_figure_and_limit(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(GateError, match=message) as error:
         verdict(**changes).demand()
-    assert "finetuned fails 1 of 8 gates; nothing was registered" in str(error.value)
+    assert "finetuned fails 1 of 9 gates; nothing was registered" in str(error.value)
 
 
 def test_the_limit_itself_passes() -> None:
-    verdict(top1=0.975).demand()  # 0.98 - 0.975 is 0.005000000000000004 in floating point
+    verdict(top1_change=-0.005, class_change=-0.02, agreement=0.9).demand()
+
+
+def test_the_batch_of_the_speed_up_is_chosen_and_named() -> None:
+    made = {"quantized": figures(speedup=4.0, speedup64=0.5)}
+    with pytest.raises(GateError, match=r"FAIL  speed-up at batch 64 +0\.5000  >= 1\.5 +register\.min_speedup"):
+        judge(register_params(speed_batch=64), made, {}).demand()
+    with pytest.raises(ArtifactError, match=r"batch size 8 was not timed, only \[1, 64\]"):
+        judge(register_params(speed_batch=8), made, {})
 
 
 def test_int8_logits_may_differ_but_decisions_may_not() -> None:
-    both = {"dense": figures(), "quantized": figures(speedup=4.0)}
+    both = {"quantized": figures(speedup=4.0)}
     rounded = Parity(against="the float export", max_diff=3.0, agreement=0.995, images=100)
     judge(register_params(), both, {"dense": EXACT, "quantized": rounded}).demand()
     with pytest.raises(GateError, match="quantized export: same top-1"):
@@ -101,7 +118,7 @@ def test_params_are_bounded() -> None:
 
 
 def test_the_card_says_slower_where_it_is_slower() -> None:
-    both = {"dense": figures(), "quantized": figures(speedup=0.5)}
+    both = {"dense": figures("dense"), "quantized": figures(speedup=0.5, class_change=-0.3)}
     card = model_card(
         name="tiny",
         variant="quantized",
@@ -111,6 +128,8 @@ def test_the_card_says_slower_where_it_is_slower() -> None:
         parity=EXACT,
         lineage={"git_commit": "c0ffee"},
     )
-    assert "slower than dense (0.50 of its speed)" in card
+    assert "at batch 1: 1.000 ms on CPU x, 2 threads, onnxruntime 1; slower than dense (0.50 of its speed)" in card
+    assert "at batch 64: 32.000 ms on CPU x, 2 threads, onnxruntime 1; 3.00 times as fast as dense" in card
+    assert "the class that lost most, eel: -0.3000 (95 %: -0.3500 to -0.2500, 100 images)" in card
     for text in ("tiny: quantized", "cat, dog, eel", "- git_commit: c0ffee", "uint8 (B, 1, 2, 4)", "4,000,000"):
         assert text in card

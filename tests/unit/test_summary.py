@@ -6,17 +6,17 @@ import pytest
 
 from pipeline.errors import ArtifactError
 from pipeline.registry.register import RegisteredVersion
-from pipeline.summary import summary, table, versions_text
+from pipeline.summary import lost_table, summary, table, versions_text
 from tests.figures_samples import evaluated_project, figures
 
 
 def test_the_table_has_a_row_per_variant_and_names_the_device() -> None:
     lines = table(
         {
-            "dense": figures(speedup=1.0, speedup64=1.0),
-            "pruned": figures(speedup=1.5, speedup64=0.8, macs=2_000_000),
-            "finetuned": figures(speedup64=2.0, top1=0.975),
-            "quantized": figures(batch1_median_ms=0.25, size_bytes=21_000),
+            "dense": figures("dense", speedup=1.0, speedup64=1.0),
+            "pruned": figures("pruned", speedup=1.5, speedup64=0.8, macs=2_000_000),
+            "finetuned": figures("finetuned", speedup64=2.0, top1=0.975),
+            "quantized": figures("quantized", ms=0.25, size_bytes=21_000),
         }
     ).splitlines()
     assert [line.split()[0] for line in lines[2:6]] == ["dense", "pruned", "finetuned", "quantized"]
@@ -31,14 +31,24 @@ def test_the_table_has_a_row_per_variant_and_names_the_device() -> None:
         "kB",
         "1.000",
         "ms",
-        "2,000",
         "1.00x",
+        "32.000",
+        "ms",
         "1.00x",
     ]
     assert lines[3].endswith("0.80x (slower)")
     assert lines[4].endswith("2.00x")
     assert "21.0 kB" in lines[5]
     assert "on CPU x, 2 threads, onnxruntime 1" in lines[6]
+
+
+def test_what_each_step_lost_has_a_row_and_names_the_worst_class_and_who_is_slower() -> None:
+    made = {variant: figures(variant) for variant in ("dense", "pruned", "finetuned")}
+    made["quantized"] = figures(class_change=-0.25, top1_change=-0.01, speedup64=0.9)
+    lines = lost_table(made).splitlines()
+    assert [line.split()[0] for line in lines[2:6]] == ["pruned", "finetuned", "quantized", "all"]
+    cells = "-1.0 (-6.0 to +4.0) eel -25.0 (-30.0 to -20.0) 99.0 % 2/1 +0.0000 2.00x 0.90x (slower)"
+    assert " ".join(lines[4].split()).endswith(cells)
 
 
 def test_only_versions_with_an_alias_are_listed() -> None:

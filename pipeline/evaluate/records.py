@@ -1,0 +1,101 @@
+"""The files that say what each variant is worth, and what each step of compression lost; written here, read by all after."""
+
+from pydantic import Field
+
+from pipeline.errors import ArtifactError
+from pipeline.jsonfile import JsonFile
+
+STEPS = {"pruned": "dense", "finetuned": "pruned", "quantized": "finetuned"}
+"""Each variant that a step of compression made, with the one it was made from."""
+VARIANTS = ("dense", *STEPS)
+LOSS_NAME = "lost.json"
+
+
+def references(variant: str) -> list[str]:
+    """What a variant is compared with: the one it was made from, and dense."""
+    return list(dict.fromkeys([STEPS[variant], "dense"])) if variant in STEPS else []
+
+
+class Quality(JsonFile):
+    """metrics.json: accuracies are fractions of the test images, macs are of one image."""
+
+    top1: float = Field(ge=0, le=1)
+    worst_class_recall: float = Field(ge=0, le=1)
+    ece: float = Field(ge=0, le=1)
+    macs: int = Field(gt=0)
+    params: int = Field(gt=0)
+    size_bytes: int = Field(gt=0)
+
+
+class Timing(JsonFile):
+    """One batch size. speedup: for dense and the parent, its median time over this one's, all timed in turns in one process."""
+
+    median_ms: float = Field(gt=0)
+    p95_ms: float = Field(gt=0)
+    images_per_s: float = Field(gt=0)
+    speedup: dict[str, float]
+    repeats: int
+
+
+class Latency(JsonFile):
+    """latency.json: times on the device named in it, by batch size."""
+
+    device: str
+    threads: int
+    runtime: str
+    batches: dict[int, Timing]
+
+    @property
+    def measured_on(self) -> str:
+        """Two latencies may be compared where this is the same."""
+        return f"{self.device}, {self.threads} threads, {self.runtime}"
+
+    def at(self, batch: int) -> Timing:
+        """Raises ArtifactError for a batch size that was not timed."""
+        if batch not in self.batches:
+            raise ArtifactError(f"batch size {batch} was not timed, only {list(self.batches)}; run `dvc repro compare`")
+        return self.batches[batch]
+
+
+class Change(JsonFile):
+    """Accuracy on the same images, before a step and after it; low, high: 95 % confidence interval of the change."""
+
+    images: int
+    before: float
+    now: float
+    change: float
+    low: float
+    high: float
+
+
+class NamedChange(Change):
+    """The change of one class, or of one slice of the test split."""
+
+    name: str
+
+
+class Comparison(JsonFile):
+    """A variant against another one on the same test images.
+
+    agreement: fraction with the same answer. lost, gained, swapped: images that were right and are wrong, the reverse, and
+    wrong in another way than before. Ratios are this one's over the other's.
+    """
+
+    top1: Change
+    agreement: float = Field(ge=0, le=1)
+    lost: int
+    gained: int
+    swapped: int
+    worst_class: NamedChange
+    worst_slice: NamedChange | None
+    ece_change: float
+    macs_ratio: float
+    params_ratio: float
+    size_ratio: float
+
+
+class Loss(JsonFile):
+    """lost.json: a variant against each of `references`, by name; `parent` is the one it was made from."""
+
+    parent: str
+    against: dict[str, Comparison]

@@ -1,0 +1,32 @@
+"""Time every variant, and say what each step of compression lost."""
+
+from pipeline.entry import run
+from pipeline.evaluate.compare import Evaluated, Outs, compare
+from pipeline.evaluate.params import EvaluateParams
+from pipeline.evaluate.records import STEPS, VARIANTS
+from pipeline.models.spec import ONNX_NAME
+from pipeline.report import Reporter
+from pipeline.stage import Stage
+
+
+def main(stage: Stage, report: Reporter) -> None:
+    variants = {
+        name: Evaluated(
+            onnx=stage.dep(f"exported/{name}") / ONNX_NAME,
+            answers=stage.dep(f"reports/{name}/answers.csv"),
+            metrics=stage.dep(f"reports/{name}/metrics.json"),
+        )
+        for name in VARIANTS
+    }
+    outs = Outs(
+        latency={name: stage.out(f"reports/{name}/latency.json") for name in VARIANTS},
+        lost={name: stage.out(f"reports/{name}/lost") for name in STEPS},
+    )
+    found = compare(variants, stage.dep("data/prepared"), outs, stage.params("evaluate", EvaluateParams))
+    report.metrics(found.reported())
+    for folder in outs.lost.values():
+        report.artifact(folder)
+
+
+if __name__ == "__main__":
+    run("compare", main)

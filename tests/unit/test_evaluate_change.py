@@ -1,0 +1,78 @@
+"""What a step changed: counts by hand, and an interval that holds the truth as often as it says."""
+
+import numpy as np
+import pytest
+from scipy.stats import multinomial
+
+from pipeline.evaluate.change import Pair, by_class, paired_interval
+from pipeline.evaluate.slices import slices
+
+PAIR = Pair(
+    actual=np.array([0, 0, 0, 1, 1, 2]),
+    before=np.array([0, 0, 1, 1, 0, 0]),
+    now=np.array([0, 1, 0, 1, 2, 0]),
+)
+"""In turn: right both times, lost, gained, right, wrong in another way, wrong in the same way."""
+
+
+def test_every_image_is_of_one_kind() -> None:
+    assert np.flatnonzero(PAIR.lost).tolist() == [1]
+    assert np.flatnonzero(PAIR.gained).tolist() == [2]
+    assert np.flatnonzero(PAIR.swapped).tolist() == [4]
+    assert PAIR.agreement == pytest.approx(3 / 6)
+
+
+def test_a_change_is_what_was_gained_less_what_was_lost() -> None:
+    found = PAIR.change(PAIR.actual == 0)
+    assert (found.images, found.before, found.now, found.change) == (3, 0.666667, 0.666667, 0.0)
+    assert found.low < 0 < found.high
+
+
+def test_the_greatest_loss_comes_first_and_empty_groups_not_at_all() -> None:
+    pair = Pair(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 0]))
+    found = pair.changes(by_class(pair.actual, ["a", "b", "never seen"]))
+    assert [(each.name, each.change) for each in found] == [("b", -1.0), ("a", -0.5)]
+
+
+def test_the_interval_is_that_of_bonett_and_price() -> None:
+    """Worked out by hand: (4 + 1) / 52 and (1 + 1) / 52; variance (7/52 - (3/52)^2) / 52."""
+    low, high = paired_interval(lost=4, gained=1, images=50)
+    half = 1.959964 * ((7 / 52 - (3 / 52) ** 2) / 52) ** 0.5
+    assert (low, high) == pytest.approx((-3 / 52 - half, -3 / 52 + half))
+
+
+def test_no_change_in_few_images_proves_little() -> None:
+    assert paired_interval(0, 0, 36) == pytest.approx((-0.0730, 0.0730), abs=1e-4)
+    assert paired_interval(0, 0, 1) == pytest.approx((-0.9240, 0.9240), abs=1e-4)
+
+
+@pytest.mark.parametrize(("down", "up"), [(0.02, 0.02), (0.05, 0.01), (0.1, 0.05), (0.3, 0.0)])
+def test_the_interval_holds_the_truth_as_often_as_it_says(down: float, up: float) -> None:
+    """Every outcome of 36 images, weighted by how likely it is."""
+    images = 36
+    outcomes = [(lost, gained) for lost in range(images + 1) for gained in range(images + 1 - lost)]
+    shares = multinomial.pmf([(a, b, images - a - b) for a, b in outcomes], images, [down, up, 1 - down - up])
+    intervals = [paired_interval(lost, gained, images) for lost, gained in outcomes]
+    held = [low <= up - down <= high for low, high in intervals]
+    assert float(shares[held].sum()) > 0.94
+
+
+def test_slices_are_quarters_from_the_least_to_the_most() -> None:
+    dark, flat, loud = [0, 0, 0, 8], [9, 9, 9, 9], [0, 255, 0, 255]
+    shards = [np.array([loud, dark], np.uint8), np.array([flat, [3, 5, 4, 4]], np.uint8)]
+    found = slices(shards, ["brightness", "contrast"])
+    assert {name: np.flatnonzero(rows).tolist() for name, rows in found.items()} == {
+        "brightness 1/4": [1],
+        "brightness 2/4": [3],
+        "brightness 3/4": [2],
+        "brightness 4/4": [0],
+        "contrast 1/4": [2],
+        "contrast 2/4": [3],
+        "contrast 3/4": [1],
+        "contrast 4/4": [0],
+    }
+
+
+def test_images_that_are_all_alike_are_one_slice() -> None:
+    found = slices([np.full((8, 4), 7, np.uint8)], ["contrast"])
+    assert [name for name, rows in found.items() if rows.any()] == ["contrast 4/4"]

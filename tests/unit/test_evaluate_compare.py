@@ -1,0 +1,158 @@
+"""Variants beside each other: what each lost against its parent and against dense, and how long the files take."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.data.reader import Split
+from pipeline.errors import ArtifactError
+from pipeline.evaluate.compare import Compared, Evaluated, Outs, compare
+from pipeline.evaluate.latency import device_name
+from pipeline.evaluate.params import EvaluateParams
+from pipeline.evaluate.records import STEPS, VARIANTS
+from pipeline.params import parse_section
+from tests.figures_samples import QUALITY, linear_onnx
+from tests.unit.compress_samples import CLASSES, SIZE, prepared_data
+
+PARAMS: dict[str, Any] = {
+    "batch_size": 16,
+    "parity_images": 10,
+    "calibration_bins": 5,
+    "worst_images": 4,
+    "tta": "none",
+    "slices": ["brightness"],
+    "latency": {"batches": [1, 9], "warmup": 1, "repeats": 60, "threads": 1},
+}
+WRONG = {"dense": [0], "pruned": [*range(0, 30)], "finetuned": [0, 3, 7, 10], "quantized": [3, 7, 10]}
+"""Rows of the test split that each variant takes for the class after theirs. Classes come in turn: 0 and
+3 are of "left", 7 and 10 of "right"."""
+
+
+@dataclass(frozen=True)
+class Found:
+    data: Path
+    variants: dict[str, Evaluated]
+    outs: Outs
+    compared: Compared
+
+
+def outs_in(folder: Path) -> Outs:
+    return Outs(
+        latency={name: folder / name / "latency.json" for name in VARIANTS},
+        lost={name: folder / name / "lost" for name in STEPS},
+    )
+
+
+def params(**changes: Any) -> EvaluateParams:
+    return parse_section("evaluate", PARAMS | changes, EvaluateParams)
+
+
+def evaluated(folder: Path, name: str, labels: list[int]) -> Evaluated:
+    made = Evaluated(folder / name / "model.onnx", folder / name / "answers.csv", folder / name / "metrics.json")
+    made.onnx.parent.mkdir(parents=True)
+    linear_onnx(made.onnx, seed=0, shape=(3, SIZE, SIZE))
+    made.metrics.write_text(json.dumps({**QUALITY, "macs": 400 if name == "dense" else 100}))
+    given = [(label + (row in WRONG[name])) % len(CLASSES) for row, label in enumerate(labels)]
+    rows = [
+        f"{CLASSES[label]},{CLASSES[answer]},0.{row + 10}"
+        for row, (label, answer) in enumerate(zip(labels, given, strict=True))
+    ]
+    made.answers.write_text("\n".join(["actual,predicted,confidence", *rows, ""]))
+    return made
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    folder = tmp_path_factory.mktemp("compare")
+    data = prepared_data(folder / "data")
+    labels = Split.open(data, "test").labels.tolist()
+    variants = {name: evaluated(folder / "evaluated", name, labels) for name in VARIANTS}
+    outs = outs_in(folder / "reports")
+    return Found(data, variants, outs, compare(variants, data, outs, params()))
+
+
+def loaded(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_each_step_is_held_against_its_parent_and_against_dense(found: Found) -> None:
+    lost = loaded(found.outs.lost["quantized"] / "lost.json")
+    assert lost["parent"] == "finetuned"
+    assert {name: (x["lost"], x["gained"], x["swapped"]) for name, x in lost["against"].items()} == {
+        "finetuned": (0, 1, 0),
+        "dense": (3, 1, 0),
+    }
+    assert lost["against"]["dense"]["top1"]["change"] == pytest.approx(-2 / 60, abs=1e-6)
+    assert lost["against"]["dense"]["agreement"] == pytest.approx(56 / 60)
+    assert lost["against"]["dense"]["macs_ratio"] == 0.25
+    assert list(loaded(found.outs.lost["pruned"] / "lost.json")["against"]) == ["dense"]
+
+
+def test_the_worst_class_is_the_one_that_lost_most_not_the_one_that_is_lowest(found: Found) -> None:
+    """The lowest recall fell from 0.95 ("left") to 0.9 ("right"), but "right" lost twice that."""
+    worst = loaded(found.outs.lost["quantized"] / "lost.json")["against"]["dense"]["worst_class"]
+    assert (worst["name"], worst["images"], worst["before"], worst["now"]) == ("right", 20, 1.0, 0.9)
+    assert worst["change"] == pytest.approx(-0.1)
+    assert worst["low"] < worst["change"] < worst["high"]
+
+
+def test_the_table_has_all_images_every_class_and_every_slice(found: Found) -> None:
+    with (found.outs.lost["pruned"] / "against_dense.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["of"] for row in rows] == ["all", *["class"] * 3, *["slice"] * 4]
+    assert sum(int(row["images"]) for row in rows if row["of"] == "slice") == 60
+    assert {row["name"] for row in rows if row["of"] == "class"} == set(CLASSES)
+    assert float(rows[0]["change"]) == pytest.approx(-29 / 60, abs=1e-6)
+
+
+def test_every_comparison_has_a_picture(found: Found) -> None:
+    for name, others in (("pruned", ["dense"]), ("finetuned", ["dense", "pruned"]), ("quantized", ["dense", "finetuned"])):
+        pictures = sorted(found.outs.lost[name].glob("*.png"))
+        assert [path.stem for path in pictures] == [f"against_{other}" for other in others]
+        assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+def test_every_batch_asked_for_is_timed_on_the_device_that_is_named(found: Found) -> None:
+    record = loaded(found.outs.latency["quantized"])
+    assert record["device"] == device_name()
+    assert record["runtime"].startswith("onnxruntime ")
+    assert {size: timing["repeats"] for size, timing in record["batches"].items()} == {"1": 60, "9": 20}
+    assert set(record["batches"]["9"]["speedup"]) == {"finetuned", "dense"}
+    assert all(0 < timing["median_ms"] <= timing["p95_ms"] for timing in record["batches"].values())
+    assert loaded(found.outs.latency["dense"])["batches"]["1"]["speedup"] == {"dense": 1.0}
+
+
+def test_again_gives_the_same_bytes_but_for_the_times(found: Found, tmp_path: Path) -> None:
+    outs = outs_in(tmp_path)
+    compare(found.variants, found.data, outs, params())
+    for name in STEPS:
+        for path in found.outs.lost[name].iterdir():
+            assert (outs.lost[name] / path.name).read_bytes() == path.read_bytes()
+
+
+def test_reported_are_the_changes(found: Found) -> None:
+    reported = found.compared.reported()
+    assert reported["quantized/against_dense/top1_change"] == pytest.approx(-2 / 60, abs=1e-6)
+    assert "finetuned/against_pruned/worst_class_change" in reported
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda text: text.replace("left,", "wrong,", 1), "not answers in classes of .*'wrong'"),
+        (lambda text: text.replace("actual", "truth", 1), "not answers in classes of .*'actual'"),
+        (lambda text: text.replace("left,", "top,", 1), "answers to other images than those of"),
+        (lambda text: text.rsplit("\n", 2)[0] + "\n", "answers to other images than those of"),
+    ],
+)
+def test_answers_that_do_not_belong_to_the_data_are_refused(found: Found, tmp_path: Path, damage: Any, says: str) -> None:
+    answers = tmp_path / "answers.csv"
+    answers.write_text(damage(found.variants["dense"].answers.read_text()))
+    broken = {**found.variants, "dense": Evaluated(found.variants["dense"].onnx, answers, found.variants["dense"].metrics)}
+    with pytest.raises(ArtifactError, match=says):
+        compare(broken, found.data, outs_in(tmp_path), params())
+    assert not (tmp_path / "pruned").exists()
