@@ -11,6 +11,7 @@ from pipeline.stage import Stage
 from pipeline.tracking.records import stage_names
 from tests.e2e.conftest import Reproduced
 from tests.e2e.project import MADE, Project, copied_project, running_stages
+from tests.pickles import pickles
 
 VARIANTS = ("dense", "pruned", "finetuned", "quantized")
 TIMED = {f"reports/{variant}/latency.json" for variant in VARIANTS}
@@ -53,6 +54,12 @@ def test_the_champion_serves_without_our_package(complete: Project) -> None:
         sys.executable, "-P", "-c", SERVE, MLFLOW_TRACKING_URI=database, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"
     )
     assert command.expect_success().out.strip() == "['label', 'class_index', 'probability']"
+
+
+def test_nothing_that_a_repro_leaves_is_a_pickle(complete: Project) -> None:
+    folders = ["data/prepared", *(name for name in MADE if not name.startswith(".dvc"))]
+    assert [found for name in folders for found in pickles(complete.root / name)] == []
+    assert list((complete.root / ".espalier").rglob("MLmodel")), "the registered models are among them"
 
 
 def test_a_second_repro_runs_nothing(complete: Project) -> None:

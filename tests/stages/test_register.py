@@ -28,6 +28,7 @@ from pipeline.tracking.store import connect, sync, tracking_uri
 from stages.register import main
 from tests.couriers import ThreadCourier
 from tests.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, register_params
+from tests.pickles import pickles
 from tests.tracked_project import free_port, mlflow_server
 
 IMAGES = np.random.default_rng(7).integers(0, 256, (5, *SHAPE)).astype(np.uint8)
@@ -169,7 +170,8 @@ def test_the_stored_folder_has_no_pickle_no_local_path_and_runs_without_espalier
     folder = min(path.parent for path in (root / ".espalier/mlflow/artifacts").rglob("MLmodel"))
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {"MLmodel", "serving_model.py", "artifacts/model.onnx", "artifacts/model.json", "artifacts/README.md"} <= names
-    assert not any(name.endswith((".pkl", ".pickle", ".pt", ".pt2", ".pyc")) for name in names)
+    assert pickles(folder) == []
+    assert not any(name.endswith(".pyc") for name in names)
     texts = [
         path.read_text()
         for path in folder.rglob("*")
