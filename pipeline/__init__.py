@@ -1,7 +1,7 @@
 """Espalier's library: what the stages call. This package imports nothing; read it as a map.
 
 A module may import its own package or a lower layer, never a higher or a sibling one
-(tests/contract/test_imports.py). `ray` is imported in cluster.py and jobs/server.py, `mlflow` in tracking/store.py and
+(tests/contract/test_imports.py). `ray` is imported in cluster.py and job_server.py, `mlflow` in tracking/store.py and
 registry/, `dvc` in jobs/remote.py, `pyarrow` under data/.
 
 layer 0  errors.py     the exception tree
@@ -21,7 +21,8 @@ layer 4  train/        optimizer, schedule, step, checkpoint, loop: one fit()
          compress/     cost, prune, export, quantize
 layer 5  evaluate/     metrics, calibration, pictures; all variants compared: latency, what was lost
          iterative.py  pruning in parts with training in between
-layer 6  cluster.py    the only door to Ray
+layer 6  cluster.py    the door to Ray
+         job_server.py the door to its job server
          tracking/     the journal's way to MLflow
 layer 7  driver.py     training as a child process, started again where it dies
          registry/     gates, model versions, aliases

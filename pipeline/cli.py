@@ -82,28 +82,28 @@ def _add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _submit(arguments: argparse.Namespace) -> None:
-    from pipeline.jobs.server import JobServer
+    from pipeline.job_server import JobServer
     from pipeline.jobs.verbs import submit
 
     submit(Path(), JobServer(arguments.address), arguments.targets, dirty=arguments.dirty, follow=not arguments.detach)
 
 
 def _attach(arguments: argparse.Namespace) -> None:
-    from pipeline.jobs.server import JobServer
+    from pipeline.job_server import JobServer
     from pipeline.jobs.verbs import attach
 
     attach(Path(), JobServer(arguments.address), arguments.job)
 
 
 def _logs(arguments: argparse.Namespace) -> None:
-    from pipeline.jobs.server import JobServer
+    from pipeline.job_server import JobServer
     from pipeline.jobs.verbs import logs
 
     sys.stdout.write(logs(Path(), JobServer(arguments.address), arguments.job))
 
 
 def _stop(arguments: argparse.Namespace) -> None:
-    from pipeline.jobs.server import JobServer
+    from pipeline.job_server import JobServer
     from pipeline.jobs.verbs import stop
 
     print(stop(Path(), JobServer(arguments.address), arguments.job))

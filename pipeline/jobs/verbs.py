@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pipeline.errors import ParamsError, SubmitError, UnreachableError, shown
 from pipeline.files import to_json, write_atomic
+from pipeline.job_server import JobState, Server
 from pipeline.jobs.remote import check_remote
 from pipeline.jobs.results import fetch_results, forget_results
-from pipeline.jobs.server import JobState, Server
 from pipeline.jobs.tree import changes, commit, copy_tree
 from pipeline.params import nearest, parse_section, read_yaml
 from pipeline.resources import Resources
@@ -21,6 +21,7 @@ from pipeline.summary import summary
 
 LAST = f"{STATE_FOLDER}/last-job"
 ID_DIGITS = 12
+ENTRYPOINT = "python -m pipeline.jobs.start"
 
 
 def submit(root: Path, server: Server, targets: list[str], *, dirty: bool, follow: bool) -> None:
@@ -46,7 +47,7 @@ def submit(root: Path, server: Server, targets: list[str], *, dirty: bool, follo
             submission = Submission(job=job, targets=targets, storage=storage, git_commit=head, git_dirty=bool(changed))
             write_atomic(tree / SUBMISSION_NAME, to_json(submission.model_dump()))
             try:
-                server.submit(tree, job, {"git_commit": head, "git_dirty": str(bool(changed)).lower()})
+                server.submit(tree, job, ENTRYPOINT, {"git_commit": head, "git_dirty": str(bool(changed)).lower()})
             except UnreachableError:
                 if job not in server.jobs():  # the answer alone was lost, or another terminal was quicker
                     raise

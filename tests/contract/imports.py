@@ -15,6 +15,7 @@ EXEMPT = {
     "pipeline/tracking/store.py",
     "pipeline/report.py",  # writes the journal, which is no out
     "pipeline/train/progress.py",  # the live line
+    "pipeline/job_server.py",  # sends a job, and shows what it says
 }
 """Files that cannot change an out: no stage depends on them, and what they import is not followed."""
 
@@ -36,6 +37,7 @@ LAYERS = {
     "compress": 4,
     "evaluate": 5,
     "cluster": 6,
+    "job_server": 6,
     "driver": 7,
     "tracking": 6,
     "registry": 7,
@@ -51,7 +53,7 @@ LAYERS = {
 """Modules and packages directly under pipeline/. A module imports its own package or a lower layer."""
 
 DOORS = {
-    "ray": {"pipeline/cluster.py", "pipeline/jobs/server.py"},
+    "ray": {"pipeline/cluster.py", "pipeline/job_server.py"},
     "mlflow": {
         "pipeline/tracking/store.py",
         "pipeline/registry/register.py",

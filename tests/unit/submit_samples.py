@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.jobs.server import JobState
+from pipeline.job_server import JobState
+from pipeline.jobs.verbs import ENTRYPOINT
 from pipeline.submission import SUBMISSION_NAME, Submission, read_submission
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,8 @@ class Cluster:
     states: dict[str, JobState] = field(default_factory=dict)
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def submit(self, tree: Path, job: str, metadata: dict[str, str]) -> None:
+    def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
+        assert entrypoint == ENTRYPOINT
         assert (tree / SUBMISSION_NAME).exists()
         shutil.copytree(tree, self.folder / job)
         self.states[job], self.metadata[job] = JobState("RUNNING", ""), metadata

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from pipeline.errors import EspalierError, ParamsError, SubmitError, UnreachableError
+from pipeline.job_server import JobState
 from pipeline.jobs.results import fetch_results
-from pipeline.jobs.server import JobState
 from pipeline.jobs.verbs import attach, logs, stop, submit
 from tests.unit.submit_samples import Cluster, commit, project, run, set_storage
 
@@ -138,9 +138,9 @@ class Forgetful(Cluster):
 
     takes = True
 
-    def submit(self, tree: Path, job: str, metadata: dict[str, str]) -> None:
+    def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
         if self.takes:
-            super().submit(tree, job, metadata)
+            super().submit(tree, job, entrypoint, metadata)
         raise UnreachableError("no answer")
 
 

@@ -11,7 +11,7 @@ import ray
 from aiohttp import WSCloseCode, web
 
 from pipeline.errors import SubmitError, UnreachableError
-from pipeline.jobs.server import JobServer
+from pipeline.job_server import JobServer
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # in Ray's SDK
 JOB = "espalier-0123456789ab-1"

@@ -30,8 +30,6 @@ TALKERS = (
 )
 """Loggers of Ray's SDK that tell of each step it takes."""
 REACH = "give the head's dashboard as --address http://host:8265; an ssh tunnel or a port-forward keeps it off the network"
-ENTRYPOINT = "python -m pipeline.jobs.start"
-"""A constant: what it runs is read from the submission in the tree, so no shell ever sees data."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,9 @@ class Server(Protocol):
         """As it may be shown."""
         ...
 
-    def submit(self, tree: Path, job: str, metadata: dict[str, str]) -> None: ...
+    def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
+        """entrypoint: a constant, to be run in the tree: what it does is read from files there, so no shell ever sees data."""
+        ...
 
     def jobs(self) -> dict[str, JobState]: ...
 
@@ -109,10 +109,10 @@ class JobServer:
         with self._asked():
             assert self._client
 
-    def submit(self, tree: Path, job: str, metadata: dict[str, str]) -> None:
+    def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
         runtime_env = {"working_dir": str(tree), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}}
         with self._asked():
-            self._client.submit_job(entrypoint=ENTRYPOINT, submission_id=job, runtime_env=runtime_env, metadata=metadata)
+            self._client.submit_job(entrypoint=entrypoint, submission_id=job, runtime_env=runtime_env, metadata=metadata)
 
     def jobs(self) -> dict[str, JobState]:
         """Those that were submitted to this cluster, by name."""
