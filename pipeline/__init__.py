@@ -24,9 +24,10 @@ layer 5  evaluate/     metrics, calibration, pictures; all variants compared: la
 layer 6  cluster.py    the door to Ray
          job_server.py the door to its job server
          tracking/     the journal's way to MLflow
-layer 7  driver.py     training as a child process, started again where it dies
+layer 7  attached.py   training on a cluster of which this machine is no node
          registry/     gates, model versions, aliases
-layer 8  summary.py    the table at the end of the line
+layer 8  driver.py     training as a child process, started again where it dies
+         summary.py    the table at the end of the line
          schema.py     every section of params.yaml at once
          pretrained.py weights to start from, brought to data/init
 layer 9  entry.py      how every stage starts and ends

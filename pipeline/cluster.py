@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import EspalierError, StorageError, TrainingError, UnreachableError
-from pipeline.files import sha256_json, write_atomic
-from pipeline.resources import Device, Placement, Resources, place
+from pipeline.files import sha256_json
+from pipeline.resources import Device, Placement, Resources, cluster_address, place
 from pipeline.train.job import Job
-from pipeline.train.travel import fault_path, leave_fault, read_fault, run_storage
+from pipeline.train.travel import leave_fault, read_fault, run_storage
 
 COLLECTIVE_TIMEOUT_S = 60
 """Longer than rank 0 may take to write the result; a worker that hangs is found sooner, by Ray's health check."""
@@ -64,13 +65,19 @@ WORKER_SETTINGS = {
 }
 
 
-def drive(job: Job, resources: Resources) -> None:
-    """Run `fit(job)` on the workers that `resources` say until it is done. A user's error is left at `fault_path`."""
-    try:
-        with _cluster(resources, job) as placement:
-            _run_trainer(job, resources, placement)
-    except EspalierError as error:
-        write_atomic(fault_path(job), str(error))
+class Order(BaseModel):
+    """What a driver is told, as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job: Job
+    resources: Resources
+
+
+def drive(order: Order) -> None:
+    """Run `fit(job)` on the workers that `resources` say until it is done. Raises EspalierError."""
+    with _cluster(order.resources, order.job) as placement:
+        _run_trainer(order.job, order.resources, placement)
 
 
 def _run_trainer(job: Job, resources: Resources, placement: Placement) -> None:
@@ -173,7 +180,7 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
 
     Yields the room that the training gets there.
     """
-    address = os.environ.get("RAY_ADDRESS") or resources.address
+    address = cluster_address(resources)
     with _ray_folder(job.run_dir) as temporary:
         settings = RAY_SETTINGS | (ATTACHED_SETTINGS if address else LOCAL_SETTINGS | _token(temporary))
         os.environ.update({name: value for name, value in settings.items() if name not in os.environ})

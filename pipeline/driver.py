@@ -1,5 +1,7 @@
 """The stage's side of training: a child process drives Ray, and is started again where it dies.
 
+Where this machine is no node of the cluster, a job there takes the child's place (attached.py).
+
 Ray ends the process that drives it when its head is gone, without an exception, and has errors of its own for a dead
 controller. All that lives through it are our checkpoints, from which the next attempt goes on.
 """
@@ -10,32 +12,26 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
-from pydantic import BaseModel, ConfigDict
 
-from pipeline.cluster import drive
+from pipeline import attached
+from pipeline.cluster import Order, drive
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.files import write_atomic
-from pipeline.resources import Resources
+from pipeline.job_server import JobServer
+from pipeline.resources import Resources, cluster_address, is_job_server
 from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
 from pipeline.train.progress import shown
-from pipeline.train.travel import collect, fault_path, forget, read_fault, received, send
+from pipeline.train.travel import await_silence, collect, fault_path, forget, leave_fault, read_fault, received, send
 
 OUR_FAULT = 70
 """Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which another attempt would meet again."""
-
-
-class Order(BaseModel):
-    """What the child is told, as JSON in the run directory."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    job: Job
-    resources: Resources
 
 
 def launch(job: Job, resources: Resources, name: str) -> None:
@@ -47,13 +43,13 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     if result_folder(job).exists():
         return  # of a run before this one, which ended before the stage took it over
     fault_path(job).unlink(missing_ok=True)
+    server = _job_server(resources)
     if resources.storage:
         job = send(job, resources.storage)
-    order = job.run_dir / "order.json"
-    write_atomic(order, Order(job=job, resources=resources).model_dump_json())
+    order = Order(job=job, resources=resources)
     with shown(job.run_dir, name), received(job):
         for attempt in range(resources.max_failures + 1):
-            status = _attempt([sys.executable, "-m", "pipeline.driver", str(order)])
+            status = attached.attempt(order, server) if server else _attempt(order)
             if fault := read_fault(job):
                 raise TrainingError(fault)
             if status == 0:
@@ -70,9 +66,24 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     )
 
 
-def _attempt(words: list[str]) -> int:
+def _job_server(resources: Resources) -> JobServer | None:
+    """Of the cluster, where this machine is no node of it. Raises TrainingError where no storage joins the two."""
+    address = cluster_address(resources)
+    if address is None or not is_job_server(address):
+        return None
+    if resources.storage is None:
+        raise TrainingError(
+            "the cluster is named by its job server, so its nodes share no disk with this machine; set resources.storage to "
+            "s3://bucket/prefix, or to a folder that all of them mount"
+        )
+    return JobServer(address)
+
+
+def _attempt(order: Order) -> int:
     """Its exit status. The pipe to its stdin closes when this process ends, however it ends, and ends it too."""
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+    path = order.job.run_dir / "order.json"
+    write_atomic(path, order.model_dump_json())
+    with subprocess.Popen([sys.executable, "-m", "pipeline.driver", str(path)], stdin=subprocess.PIPE) as process:
         try:
             return process.wait()
         except BaseException:
@@ -85,16 +96,22 @@ def _death(status: int) -> str:
     return f"the process that drives Ray died ({how}), or Ray's head or controller did"
 
 
-def main(order: Path) -> None:
+def main(path: Path, *, is_attached: bool) -> None:
     """The child: drive one attempt. Exit status 0 when it is done or has met a user's error, OUR_FAULT for an error of ours.
 
     Any other end is a death, of Ray's controller or of its head, that another attempt survives.
     """
-    threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
-    told = Order.model_validate_json(order.read_bytes())
+    told = Order.model_validate_json(path.read_bytes())
+    wait = partial(await_silence, told.job) if is_attached else sys.stdin.buffer.read
+    threading.Thread(target=_end_after, args=(wait,), daemon=True, name="end-with-parent").start()
     status = 0
     try:
-        drive(told.job, told.resources)
+        drive(told)
+    except EspalierError as error:
+        if is_attached:  # its disk is not the stage's
+            leave_fault(told.job, str(error))
+        else:
+            write_atomic(fault_path(told.job), str(error))
     except Exception as error:  # each of Ray's errors, whatever it derives from, must end in a status
         status = 1 if type(error).__module__.startswith("ray.") else OUR_FAULT
         if status == OUR_FAULT or told.resources.show_ray_logs:
@@ -104,9 +121,9 @@ def main(order: Path) -> None:
     os._exit(status)
 
 
-def _end_with_parent() -> None:
-    """Wait until stdin closes, which is when the stage is gone, and end this process and all that it started."""
-    sys.stdin.buffer.read()
+def _end_after(wait: Callable[[], object]) -> None:
+    """Wait until the stage is gone, and end this process and all that it started."""
+    wait()
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             child.kill()
@@ -114,4 +131,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), is_attached="--attached" in sys.argv)

@@ -29,7 +29,7 @@ TALKERS = (
     "ray._private.authentication.http_token_authentication",
 )
 """Loggers of Ray's SDK that tell of each step it takes."""
-REACH = "give the head's dashboard as --address http://host:8265; an ssh tunnel or a port-forward keeps it off the network"
+REACH = "its address is the head's dashboard, http://host:8265; an ssh tunnel or a port-forward keeps that off the network"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class JobState:
     status: str
     """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
     message: str
+    exit_code: int | None = None
+    """Of what was run, once it has ended by itself."""
 
     @property
     def is_over(self) -> bool:
@@ -117,8 +119,10 @@ class JobServer:
     def jobs(self) -> dict[str, JobState]:
         """Those that were submitted to this cluster, by name."""
         with self._asked():
-            infos = ((info.submission_id, info) for info in self._client.list_jobs())
-            return {name: JobState(str(info.status.value), info.message or "") for name, info in infos if name}
+            infos = {info.submission_id: info for info in self._client.list_jobs() if info.submission_id}
+        return {
+            name: JobState(str(info.status.value), info.message or "", info.driver_exit_code) for name, info in infos.items()
+        }
 
     def stop(self, job: str) -> None:
         with self._asked():

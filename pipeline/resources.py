@@ -4,6 +4,7 @@ No stage declares it as a dependency, so moving to another machine reruns nothin
 the number of threads that were used are recorded in the model's provenance.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -37,7 +38,10 @@ class Resources(Section):
     placement: Literal["spread", "pack"] = Field(
         description="spread: workers on as many nodes as there are; pack: on as few, which keeps the traffic inside them"
     )
-    address: str | None = Field(description="Ray cluster (host:port); null starts a local one; RAY_ADDRESS overrides it")
+    address: str | None = Field(
+        description="Ray cluster: host:port, from one of its nodes; http://host:8265, its head's dashboard, from one that "
+        "is no node, with a storage; null starts a local one; RAY_ADDRESS overrides it"
+    )
     storage: str | None = Field(
         description="where workers on other machines leave checkpoints and find their inputs: a folder that every node mounts, "
         "or s3://bucket/prefix (credentials by AWS_* variables); null: the project's own folder, which every node must see"
@@ -51,6 +55,16 @@ class Resources(Section):
         if self.min_workers is not None and isinstance(self.workers, int) and self.min_workers > self.workers:
             raise ValueError(f"min_workers ({self.min_workers}) is larger than workers ({self.workers}); lower it")
         return self
+
+
+def cluster_address(resources: Resources) -> str | None:
+    """Of the cluster to train on; None for a local one."""
+    return os.environ.get("RAY_ADDRESS") or resources.address
+
+
+def is_job_server(address: str) -> bool:
+    """Whether an address is of a cluster's dashboard, through which a machine trains that is no node."""
+    return address.startswith(("http://", "https://"))
 
 
 class Placement(NamedTuple):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.doctor.finding import Verdict, judged, ok, one_line, problem, skipped
 from pipeline.job_server import JobServer
+from pipeline.resources import is_job_server
 
 TIMEOUT_S = 5.0
 HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -16,10 +17,13 @@ MODES = ("token", "disabled")
 
 
 def ray_cluster(address: str | None, timeout_s: float = TIMEOUT_S) -> Verdict:
+    """Raises UnreachableError, SubmitError."""
     if not address:
         return skipped("neither RAY_ADDRESS nor resources.address is set; training starts a Ray of its own")
     if address == "auto":
         return skipped("RAY_ADDRESS is auto, so Ray looks for one when training starts")
+    if is_job_server(address):
+        return job_server(address, timeout_s)
     host, _, number = address.rpartition(":")
     if "://" in address or not host or not number.isdecimal():
         return problem(f"{address} is no host:port, as `ray start --head` prints it; correct RAY_ADDRESS or resources.address")

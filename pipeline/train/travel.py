@@ -1,15 +1,18 @@
 """A run whose workers share no disk with its driver: what goes to them and comes back lies in `resources.storage`.
 
     inputs/<digest>/        prepared data and models, named by their content, kept for later runs
-    runs/<stage>-<key>/     checkpoints, journal, live line, error and result of one run, removed on success
+    runs/<stage>-<key>/     checkpoints, journal, live line, error and result of one run, removed on success; what the
+                            machine that it is driven for writes every few seconds while it lives
 
 Each node copies the inputs once into its cache. Without a storage nothing travels: all paths are on a disk that
 all workers see. This is the driver's side, which knows no torch; arrival.py is the workers'.
 """
 
+import secrets
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,12 +25,16 @@ from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
 
 INPUTS, RUNS = "inputs", "runs"
-JOURNAL, PROGRESS, ERROR = "journal.jsonl", "progress.json", "error.txt"
+JOURNAL, PROGRESS, ERROR, CLIENT = "journal.jsonl", "progress.json", "error.txt", "client.txt"
 RESULTS, RESULT = "results", "result.txt"
 """Finished models by their digest, and the digest of this run's."""
 FIELDS = ("data", "initial", "init", "teacher")
 """Those of a job that are paths to inputs."""
 POLL_S = 1.0
+SIGN_S = 5.0
+"""Between two signs of life."""
+SILENCE_S = 60.0
+"""Without one, after which the machine that a run is driven for counts as gone; an outage of 30 s must not look so."""
 
 
 def send(job: Job, url: str) -> Job:
@@ -95,6 +102,28 @@ def forget(job: Job) -> None:
         run_storage(job).remove("")
 
 
+@contextmanager
+def signs_of_life(job: Job, every_s: float = SIGN_S) -> Iterator[None]:
+    """On a machine that is no node: while the block runs, its driver on the cluster is told that somebody waits for it."""
+    storage = run_storage(job)
+    with repeated(lambda: storage.write(CLIENT, secrets.token_hex(8).encode()), every_s):
+        yield
+
+
+def await_silence(job: Job, silence_s: float = SILENCE_S, every_s: float = SIGN_S) -> None:
+    """On the cluster: return when there was no new sign of life for so long. A storage that cannot be read says nothing."""
+    storage, last, since = run_storage(job), None, time.monotonic()
+    while time.monotonic() - since < silence_s:
+        time.sleep(every_s)
+        try:
+            sign = storage.read(CLIENT)
+        except StorageError:
+            since = time.monotonic()
+            continue
+        if sign != last:
+            last, since = sign, time.monotonic()
+
+
 def _fetch(job: Job) -> None:
     storage = run_storage(job)
     for name, path in ((JOURNAL, job.journal), (PROGRESS, job.run_dir / PROGRESS)):
@@ -104,14 +133,14 @@ def _fetch(job: Job) -> None:
 
 
 @contextmanager
-def repeated(work: Callable[[], None]) -> Iterator[None]:
-    """Do it every second while the block runs, and once more: what a storage that failed left out comes with the next round."""
+def repeated(work: Callable[[], None], every_s: float = POLL_S) -> Iterator[None]:
+    """Do it regularly while the block runs, and once more: what a storage that failed left out comes with the next round."""
     stop = threading.Event()
 
     def run() -> None:
         stopped = False
         while not stopped:
-            stopped = stop.wait(POLL_S)
+            stopped = stop.wait(every_s)
             try:
                 work()
             except StorageError as error:

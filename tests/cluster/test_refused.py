@@ -94,7 +94,7 @@ def test_an_address_where_nothing_or_something_else_answers(installation: Topolo
     assert f"{installation.mlflow.url} refuses the token" in said
     said = refused(installation, work, "submit", "prepare", address=f"http://me:secret@{installation.head.ip}:1")
     assert "secret" not in said
-    assert "give the head's dashboard as --address http://host:8265" in refused(
+    assert "its address is the head's dashboard, http://host:8265" in refused(
         installation, work, "submit", "prepare", address="nonsense://x"
     )
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import driver
-from pipeline.driver import OUR_FAULT, Order, launch
+from pipeline.cluster import Order
+from pipeline.driver import OUR_FAULT, launch
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.train.job import Job
 from pipeline.train.travel import fault_path
@@ -26,8 +27,8 @@ def ends(monkeypatch: pytest.MonkeyPatch, *statuses: int) -> list[Order]:
     """Let the attempts end so, one after the other; returns what they were told, as they come."""
     left, told = list(statuses), []
 
-    def attempt(words: list[str]) -> int:
-        told.append(Order.model_validate_json(Path(words[-1]).read_bytes()))
+    def attempt(order: Order) -> int:
+        told.append(order)
         return left.pop(0)
 
     monkeypatch.setattr(driver, "_attempt", attempt)
@@ -61,7 +62,7 @@ def test_an_error_of_this_program_is_not_tried_again(the_job: Job, monkeypatch: 
 
 
 def test_a_users_error_is_told_as_it_is(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    def attempt(_words: list[str]) -> int:
+    def attempt(_order: Order) -> int:
         fault_path(the_job).write_text("amp is fp16, which needs a CUDA device")
         return 0
 
@@ -75,7 +76,7 @@ def test_a_driver_ends_with_the_stage_that_started_it() -> None:
     words = [
         sys.executable,
         "-c",
-        "import time; from pipeline.driver import _end_with_parent; _end_with_parent(); time.sleep(60)",
+        "import sys, time; from pipeline.driver import _end_after; _end_after(sys.stdin.buffer.read); time.sleep(60)",
     ]
     with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
