@@ -1,8 +1,8 @@
 """Espalier's library: what the stages call. This package imports nothing; read it as a map.
 
 A module may import its own package or a lower layer, never a higher or a sibling one
-(tests/contract/test_imports.py). `ray` is imported in cluster.py and job_server.py, `mlflow` in tracking/store.py and
-registry/, `dvc` in jobs/remote.py, `pyarrow` under data/.
+(tests/contract/test_imports.py). `ray` is imported in cluster.py, worker.py and job_server.py, `mlflow` in
+tracking/store.py and registry/, `dvc` in jobs/remote.py, `pyarrow` under data/.
 
 layer 0  errors.py     the exception tree
 layer 1  files.py      atomic writes, locks and content digests
@@ -19,7 +19,8 @@ layer 3  data/         sources, validation, shards, splits, augmentation
          tasks/        loss and metrics of a kind of problem
 layer 4  train/        optimizer, schedule, step, checkpoint, loop: one fit()
          compress/     cost, prune, export, quantize
-layer 5  evaluate/     metrics, calibration, pictures; all variants compared: latency, what was lost
+layer 5  worker.py     what Ray runs on each worker of a training
+         evaluate/     metrics, calibration, pictures; all variants compared: latency, what was lost
          iterative.py  pruning in parts with training in between
 layer 6  cluster.py    the door to Ray
          job_server.py the door to its job server

@@ -1,4 +1,4 @@
-"""The only door to Ray: run `fit` on every worker of a local or a running cluster. driver.py runs this as a process.
+"""The door to Ray: run `fit` on every worker of a local or a running cluster. driver.py runs this as a process.
 
 Ray Train places the workers, joins them in a process group and restarts them after a failure. What a
 restarted worker resumes from is decided by our own checkpoints (train/checkpoint.py); nothing reads Ray's
@@ -10,25 +10,23 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.errors import EspalierError, StorageError, TrainingError, UnreachableError
+from pipeline.errors import TrainingError, UnreachableError
 from pipeline.files import sha256_json
-from pipeline.resources import Device, Placement, Resources, cluster_address, place
+from pipeline.resources import Placement, Resources, cluster_address, place
 from pipeline.train.job import Job
-from pipeline.train.travel import leave_fault, read_fault, run_storage
+from pipeline.train.travel import run_storage
+from pipeline.worker import listen, work
 
-COLLECTIVE_TIMEOUT_S = 60
-"""Longer than rank 0 may take to write the result; a worker that hangs is found sooner, by Ray's health check."""
 RESIZE_EVERY_S = 30.0
 """How often a run that went on with fewer workers asks for room for more; each resize is a restart of the workers."""
 OBJECT_STORE_BYTES = 100_000_000
@@ -38,7 +36,6 @@ RAY_SETTINGS = {
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20",  # until a worker counts as hung; Ray's default is 600 s
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",  # until a lost node's workers count as lost, with min_workers
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one more process; nothing here asks it yet
     "RAY_prestart_worker_first_driver": "0",  # its processes lack the environment of ours, and only compete with them
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -46,12 +43,14 @@ RAY_SETTINGS = {
     "RAY_worker_niceness": "0",  # Ray's default of 15 lets any other process take the cores from the training
 }
 LOCAL_SETTINGS = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one more process, and nobody drains a Ray of our own
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # after which a driver whose head is gone ends; Ray's default is 60 s
     "RAY_AUTH_MODE": "token",  # loopback keeps other machines out, the token other users of this one
     # Else Ray takes 127.0.0.1 for this machine's own address and listens to everyone, who could run code here.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 ATTACHED_SETTINGS = {
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",  # until the workers of a draining node hear of it; Ray's default is 5 s
     "RAY_NUM_REDIS_GET_RETRIES": "1",  # each takes 40 s where something else than Ray listens; Ray's default is 20
 }
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -77,10 +76,12 @@ class Order(BaseModel):
 def drive(order: Order) -> None:
     """Run `fit(job)` on the workers that `resources` say until it is done. Raises EspalierError."""
     with _cluster(order.resources, order.job) as placement:
-        _run_trainer(order.job, order.resources, placement)
+        while not _run_trainer(order.job, order.resources, placement):
+            sys.stderr.write("espalier: a worker was told to go; training goes on elsewhere from the step that it reached\n")
 
 
-def _run_trainer(job: Job, resources: Resources, placement: Placement) -> None:
+def _run_trainer(job: Job, resources: Resources, placement: Placement) -> bool:
+    """Whether the training is over; False where its workers left because one was told to go, after a checkpoint."""
     from ray.train import FailureConfig, RunConfig, TrainingFailedError
     from ray.train.v2.api.config import ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
@@ -88,7 +89,8 @@ def _run_trainer(job: Job, resources: Resources, placement: Placement) -> None:
     # What TorchTrainer adds to it is the process group, which needs torch in this process and in the controller before
     # the workers even start; they form it themselves, in _joined.
     trainer = DataParallelTrainer(
-        _work,
+        work,
+        backend_config=_listening(),
         train_loop_config={"job": job.model_dump_json(), "device": placement.device, "threads": placement.threads},
         scaling_config=ScalingConfig(
             num_workers=(resources.min_workers, placement.workers) if resources.min_workers else placement.workers,
@@ -108,70 +110,27 @@ def _run_trainer(job: Job, resources: Resources, placement: Placement) -> None:
         ),
     )
     try:
-        trainer.fit()
+        result: Any = trainer.fit()
     except TrainingFailedError as error:
         raise TrainingError(
             f"training gave up after {resources.max_failures} restarts of its workers: {_cause(error)}. "
             "Checkpoints are kept: run the stage again to go on from the last one"
         ) from error
+    return bool(result.return_value)
 
 
-def _work(config: dict[str, Any]) -> None:
-    """What Ray runs on each worker. A user's error is left for the driver, because Ray would retry it in vain."""
-    from pipeline.train.loop import fit  # here, so that the driver need not wait for torch before it starts Ray
+def _listening() -> Any:
+    """Makes every worker listen to SIGTERM, which only its main thread can do, and trainings run in another."""
+    from ray.train.backend import Backend, BackendConfig
 
-    job = Job.model_validate_json(config["job"])
-    if read_fault(job):
-        return
-    with _joined(config["device"]):
-        try:
-            fit(job, config["device"], config["threads"])
-        except StorageError:
-            raise  # which may pass: the next attempt goes on from the last checkpoint
-        except EspalierError as error:
-            leave_fault(job, str(error))
+    class Listening(Backend):
+        def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
+            worker_group.execute(listen)
 
+    class Config(BackendConfig):
+        backend_cls = Listening
 
-@contextmanager
-def _joined(device: Device) -> Iterator[None]:
-    """The process group of all workers, for the time of the block."""
-    import ray
-    import torch.distributed as dist
-    from ray.train import get_context
-    from ray.train.collective import broadcast_from_rank_zero
-
-    here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    os.environ["GLOO_SOCKET_IFNAME"] = _interface(here)  # else gloo may connect to 127.0.0.1 on another machine
-    rank, world_size = get_context().get_world_rank(), get_context().get_world_size()
-    timeout = timedelta(seconds=COLLECTIVE_TIMEOUT_S)
-    # A socket of ours, because the store's own would listen on every interface of the machine, and let anyone in.
-    listening = socket.create_server((here, 0)) if rank == 0 else None
-    address, port = broadcast_from_rank_zero(listening.getsockname()[:2] if listening else None)
-    store = dist.TCPStore(  # type: ignore[attr-defined]
-        address,
-        port,
-        world_size,
-        is_master=rank == 0,
-        timeout=timeout,
-        master_listen_fd=listening.detach() if listening else None,
-    )
-    dist.init_process_group(
-        "nccl" if device == "cuda" else "gloo",
-        store=store,
-        rank=rank,
-        world_size=world_size,
-        timeout=timeout,
-    )
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
-
-
-def _interface(address: str) -> str:
-    """The network interface that has this address."""
-    found: dict[str, Any] = psutil.net_if_addrs()
-    return next(name for name, entries in found.items() if address in {entry.address for entry in entries})
+    return Config()
 
 
 @contextmanager

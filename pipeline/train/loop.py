@@ -3,6 +3,7 @@
 Letters: B batch, C channels, H height, W width.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -25,6 +26,7 @@ from pipeline.train.order import epoch_batches
 from pipeline.train.progress import ProgressWriter
 from pipeline.train.result import save_result
 from pipeline.train.run import Run, check_origin, layout, open_run, origin, prepare_torch
+from pipeline.train.saver import Decision
 from pipeline.train.step import Batch, backward, train_step, update
 from pipeline.train.validate import validate
 
@@ -32,9 +34,16 @@ OLD_WRITER_WAIT_S = 30.0
 """How long a restarted rank 0 waits for the one before it to die."""
 
 
-def fit(job: Job, device: Device, threads: int) -> None:
+def stays() -> bool:
+    """Of a worker that nobody tells to go."""
+    return False
+
+
+def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = stays) -> bool:
     """Train from the newest checkpoint of `job.run_dir` to the end, and leave the result there.
 
+    leaving: asked about once a second. Where it is True on any rank, all leave after a checkpoint of the step they are at.
+    Returns whether the end was reached.
     Raises TrainingError for a setting that cannot work, before the first batch, and for a loss that is not finite,
     StorageError where the run's storage cannot be used.
     """
@@ -42,11 +51,13 @@ def fit(job: Job, device: Device, threads: int) -> None:
     job = arrive(job)
     with _only_writer(job), outbox(job) as box:
         dist.barrier()
-        run = open_run(job, device)
+        run = open_run(job, device, leaving)
         resume(run, f"{dist.world_size()} workers x {threads} threads on {device}")
         try:
             while not run.state.progress.done:
                 loss = train_epoch(run)
+                if loss is None:
+                    return False
                 record(run, loss, validate(run))
                 checkpoint(run)
         finally:
@@ -55,6 +66,7 @@ def fit(job: Job, device: Device, threads: int) -> None:
             save_result(job, run.state)
             box.result()
         dist.barrier()
+        return True
 
 
 def resume(run: Run, placement: str) -> None:
@@ -87,8 +99,8 @@ def _check_agreed(run: Run) -> None:
         raise StorageError("the workers found different checkpoints, because one came or went meanwhile; they look again")
 
 
-def train_epoch(run: Run) -> float:
-    """The steps that are left of an epoch. Returns its mean training loss per image."""
+def train_epoch(run: Run) -> float | None:
+    """The steps that are left of an epoch. Returns its mean training loss per image, None where the ranks leave before."""
     params, progress = run.job.params, run.state.progress
     batches = epoch_batches(run.train.labels, params.global_batch_size, params.seed, progress.epoch, params.sampling)
     writer = ProgressWriter(run.job.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step)
@@ -104,8 +116,8 @@ def train_epoch(run: Run) -> float:
         progress.seen += len(rows)
         if (writer.due(len(rows)) or progress.batch == len(batches)) and dist.rank() == 0:
             writer.write(epoch=progress.epoch + 1, step=progress.step, loss=_shown_loss(run))
-        if run.saver.due(progress.step) and progress.batch < len(batches):
-            checkpoint(run)
+        if run.saver.due(progress.step) and progress.batch < len(batches) and meet(run).leave:
+            return None
     check_finite(run)
     if writer.images_per_s:
         run.reporter.metrics({"images_per_s": writer.images_per_s}, step=progress.step)
@@ -113,6 +125,14 @@ def train_epoch(run: Run) -> float:
     progress.epoch, progress.batch, progress.seen = progress.epoch + 1, 0, 0
     run.state.loss_sum.zero_()
     return mean
+
+
+def meet(run: Run) -> Decision:
+    """Agree with all ranks on what to do at this step, and make the checkpoint where that is it."""
+    decision = run.saver.agree(run.state.progress.step, leaving=run.leaving())
+    if decision.save:
+        checkpoint(run)
+    return decision
 
 
 def ddp_step(run: Run, rows: Tensor) -> Tensor:
@@ -191,7 +211,6 @@ def checkpoint(run: Run) -> None:
     losses = dist.gather(run.state.loss_sum)
     if dist.rank() == 0:
         run.saver.save(run.state.progress.step, run.state.tensors(losses), run.state.values() | {"origin": origin(run.job)})
-    run.saver.plan(run.state.progress.step)
 
 
 def check_finite(run: Run) -> None:

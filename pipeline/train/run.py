@@ -1,6 +1,7 @@
 """What one rank holds during a run, and how it is opened."""
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -42,7 +43,10 @@ WHITENED_IMAGES = 5000
 
 @dataclass
 class Run:
-    """net: what a step calls, the model, wrapped in DDP among several ranks. shards: with `exact_elastic` alone."""
+    """net: what a step calls, the model, wrapped in DDP among several ranks. shards: with `exact_elastic` alone.
+
+    leaving: whether this rank was told to go.
+    """
 
     job: Job
     device: Device
@@ -58,6 +62,7 @@ class Run:
     store: CheckpointStore
     saver: Saver
     reporter: Reporter
+    leaving: Callable[[], bool]
 
     @property
     def num_steps(self) -> int:
@@ -83,7 +88,7 @@ def prepare_torch(job: Job, device: Device, threads: int) -> None:
     torch.manual_seed(job.params.seed)
 
 
-def open_run(job: Job, device: Device) -> Run:
+def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     """Raises TrainingError for what cannot work: too few images for a batch or a worker, too many workers, no teacher."""
     params = job.params
     train, val = Split.open(job.data, "train"), Split.open(job.data, "val")
@@ -114,6 +119,7 @@ def open_run(job: Job, device: Device) -> Run:
         store=store,
         saver=Saver(store, job.checkpoint_s, device),
         reporter=Journal(job.journal) if dist.rank() == 0 else NullReporter(),
+        leaving=leaving,
     )
     hold_zeros(run.state, job.spec.sparse)
     run.to_training()

@@ -1,10 +1,11 @@
-"""When a run is checkpointed, and the thread that writes while the training goes on."""
+"""When the ranks meet to agree on a checkpoint or on leaving, and the thread that writes while the training goes on."""
 
 import threading
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from pipeline import dist
@@ -12,7 +13,9 @@ from pipeline.errors import EspalierError
 from pipeline.train.checkpoint import State
 
 FIRST_STEPS = 10
-"""Steps before the first checkpoint, by when the time of a step is known."""
+"""Steps before the first meeting, by when the time of a step is known; it makes the first checkpoint."""
+MEET_S = 1.0
+"""Between two meetings: what is lost at most where a worker is told to go. A meeting is one gather of three numbers."""
 
 
 class CheckpointStore(Protocol):
@@ -27,11 +30,18 @@ class CheckpointStore(Protocol):
     def newest(self) -> State | None: ...
 
 
-class Saver:
-    """Every rank asks at which steps to checkpoint, and all get the same answer; rank 0 writes.
+class Decision(NamedTuple):
+    """What all ranks do at a step. leave: after that checkpoint, because one of them was told to go."""
 
-    seconds: time between two checkpoints; 0 makes one at every step. The pace in steps is set anew at every checkpoint,
-    by rank 0's clock, because at a checkpoint all ranks speak to each other anyway.
+    save: bool
+    leave: bool
+
+
+class Saver:
+    """Every rank asks at which steps to meet, and all get the same answer; rank 0 writes.
+
+    seconds: time between two checkpoints; 0 makes one at every step. The pace in steps is set anew at every meeting, by rank
+    0's clock.
     """
 
     def __init__(self, store: CheckpointStore, seconds: float, device: str) -> None:
@@ -39,6 +49,7 @@ class Saver:
         self._seconds = seconds
         self._device = device
         self._step, self._time, self._next = 0, 0.0, 0
+        self._saved = float("-inf")
         self._thread: threading.Thread | None = None
         self._error: EspalierError | None = None
 
@@ -49,20 +60,23 @@ class Saver:
     def due(self, step: int) -> bool:
         return step >= self._next
 
+    def agree(self, step: int, *, leaving: bool) -> Decision:
+        """At a step that is due: what all ranks do. leaving: whether this one was told to go."""
+        now = time.monotonic()
+        step_s = (now - self._time) / max(1, step - self._step)
+        pace = max(1, round(min(self._seconds, MEET_S) / max(step_s, 1e-6)))
+        words_RW = dist.gather(torch.tensor([pace, now - self._saved >= self._seconds, leaving], device=self._device)).cpu()
+        self._step, self._time, self._next = step, now, step + int(words_RW[0, 0])
+        leave = bool(words_RW[:, 2].any())
+        return Decision(save=leave or bool(words_RW[0, 1]), leave=leave)
+
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """On rank 0: copy the state, and write the copy beside the training. Raises the error of the write before."""
         self.finish()
+        self._saved = time.monotonic()
         copy = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
         self._thread = threading.Thread(target=self._write, args=(step, copy, values), name="checkpoint")
         self._thread.start()
-
-    def plan(self, step: int) -> None:
-        """Agree with all ranks on the next step to checkpoint."""
-        now = time.monotonic()
-        step_s = (now - self._time) / max(1, step - self._step)
-        wanted = max(1, round(self._seconds / max(step_s, 1e-6)))
-        self._next = step + dist.from_first(wanted, self._device)
-        self._step, self._time = step, now
 
     def finish(self) -> None:
         """Wait for the last write. Raises EspalierError where it failed."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.data.reader import ResidentSplit, Split
-from pipeline.train.loop import fit
+from pipeline.train.loop import fit, stays
 from pipeline.train.run import open_run, prepare_torch
 from tests.e2e.project import fresh_project
 from tests.stages.test_exactness import SHORT, every_step, jobs_of
@@ -35,7 +35,7 @@ def test_it_resumes_at_every_step(folder: Path) -> None:
 def test_a_small_split_is_kept_on_the_device_with_the_same_pixels(folder: Path) -> None:
     the_job = job(folder / "prepared", folder / "resident", model=CONVOLUTIONS, **SHORT)
     prepare_torch(the_job, "cuda", 1)
-    run, rows = open_run(the_job, "cuda"), torch.tensor([3, 0, 700])
+    run, rows = open_run(the_job, "cuda", stays), torch.tensor([3, 0, 700])
     assert isinstance(run.train, ResidentSplit)
     on_device = run.train.images(rows)
     assert on_device.is_cuda

@@ -18,7 +18,7 @@ from pipeline.report import read_journal
 from pipeline.train.checkpoint import Store
 from pipeline.train.collect import collect_result
 from pipeline.train.job import Job, tuned_spec
-from pipeline.train.loop import fit
+from pipeline.train.loop import ddp_step, fit
 from pipeline.train.run import Run, check_origin, origin
 from pipeline.train.validate import validate
 from tests.unit.fit_samples import BASE, CONVOLUTIONS, job, prepared_digits
@@ -76,6 +76,24 @@ def test_killed_in_every_epoch_it_ends_in_the_same_bits(data: Path, tmp_path: Pa
     steps = [event["step"] for event in read_journal(disturbed.journal) if "val/top1" in event["values"]]
     assert len(steps) == 3
     assert steps == sorted(set(steps)), "each step is in the journal once"
+
+
+def test_told_to_go_it_leaves_at_once_and_loses_no_step(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with checkpoints that are far apart, in the middle of an epoch, and again and again."""
+    monkeypatch.setattr("pipeline.train.saver.MEET_S", 0.0)
+    expected = run(job(data, tmp_path / "undisturbed"), tmp_path / "a")
+    steps: list[int] = []
+
+    def noted(run: Run, rows: torch.Tensor) -> torch.Tensor:
+        steps.append(run.state.progress.step)
+        return ddp_step(run, rows)
+
+    monkeypatch.setattr("pipeline.train.loop.ddp_step", noted)
+    the_job = job(data, tmp_path / "run", checkpoint_s=1000.0)
+    while not fit(the_job, "cpu", 1, leaving=lambda: len(steps) % 17 == 12):
+        torch.manual_seed(99)
+    assert steps == list(range(len(steps))), "a step was made twice"
+    assert run(the_job, tmp_path / "b") == expected
 
 
 def test_a_damaged_newest_checkpoint_costs_an_epoch_not_the_result(data: Path, tmp_path: Path) -> None:
