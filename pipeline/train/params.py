@@ -39,6 +39,14 @@ class DistilParams(Section):
     weight: float = Field(ge=0.0, le=1.0, description="share of the teacher's loss; the rest is the task's")
 
 
+class SparsityParams(Section):
+    penalty: Literal["group_lasso", "bn_l1"] = Field(
+        description="group_lasso: norm of all weights that pruning a channel would remove, for importance l1, l2 and lamp; "
+        "bn_l1: batch-norm scales, for importance bn_scale (Liu et al. 2017)"
+    )
+    weight: float = Field(gt=0.0, le=1.0, description="factor of the penalty, whose gradient is added at every step")
+
+
 class FitParams(Section):
     epochs: int = Field(ge=1, description="passes over the training split")
     global_batch_size: int = Field(ge=1, description="images per optimizer step, over all workers")
@@ -61,6 +69,7 @@ class FitParams(Section):
     patience: int | None = Field(ge=1, description="epochs without a better validation result before stopping; null for never")
     frozen: list[str] = Field(description='modules that keep their weights and statistics, for example ["stem", "stages.0"]')
     distil: DistilParams | None = Field(description="learn from the dense model too (finetune); null for none")
+    sparsity: SparsityParams | None = Field(description="make whole channels fade, before pruning; null for none")
     seed: int = Field(ge=0, lt=2**31, description="initial weights, order and augmentation of samples, dropout")
 
     @model_validator(mode="after")
@@ -71,4 +80,10 @@ class FitParams(Section):
             raise ValueError(
                 f"accumulate ({self.accumulate}) is larger than global_batch_size ({self.global_batch_size}); lower it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _penalty_counts(self) -> "FitParams":
+        if self.sparsity and self.optimizer.name == "muon":
+            raise ValueError("sparsity is set, but muon levels out what a penalty adds to gradients; take sgd or adamw")
         return self

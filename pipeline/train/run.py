@@ -115,7 +115,7 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         net=model if alone else _distributed(model, job, device),
         shards=Shards(model) if params.exact_elastic else None,
         state=State(model, make_optimizer(model, params.optimizer), scaler, ema),
-        recipe=Recipe(task.loss, autocast, _open_teacher(job, device), params.grad_clip),
+        recipe=Recipe(task.loss, autocast, _open_teacher(job, device), _penalty(model, job), params.grad_clip),
         store=store,
         saver=Saver(store, job.checkpoint_s, device),
         reporter=Journal(job.journal) if dist.rank() == 0 else NullReporter(),
@@ -227,3 +227,11 @@ def _open_teacher(job: Job, device: Device) -> Teacher | None:
     if job.teacher is None:
         raise TrainingError("this stage has no model to distil from; set its `distil` to null")
     return Teacher(placed(load_model(job.teacher)[1], job.params, device).eval(), job.params.distil)
+
+
+def _penalty(model: nn.Module, job: Job) -> Callable[[], None] | None:
+    if job.params.sparsity is None:
+        return None
+    from pipeline.train.sparsity import make_penalty  # here, because torch-pruning takes seconds that other runs need not wait
+
+    return make_penalty(model, job.spec, job.params.sparsity)

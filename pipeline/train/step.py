@@ -38,11 +38,12 @@ class Teacher(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What a step needs beside tensors. autocast: a fresh context each time it is called."""
+    """What a step needs beside tensors. autocast: a fresh context each time it is called. penalize: adds to gradients."""
 
     loss: Loss
     autocast: Callable[[], AbstractContextManager[object]]
     teacher: Teacher | None
+    penalize: Callable[[], None] | None
     grad_clip: float | None
 
 
@@ -80,8 +81,11 @@ def backward(net: nn.Module, scaler: GradScaler, batch: Batch, recipe: Recipe, s
 
 def update(net: nn.Module, optimizer: Optimizer, scaler: GradScaler, recipe: Recipe) -> None:
     """One step of the optimizer with the gradients that are there."""
-    if recipe.grad_clip is not None:
+    if recipe.penalize or recipe.grad_clip is not None:
         scaler.unscale_(optimizer)
+    if recipe.penalize:
+        recipe.penalize()
+    if recipe.grad_clip is not None:
         nn.utils.clip_grad_norm_(net.parameters(), recipe.grad_clip)
     scaler.step(optimizer)
     scaler.update()

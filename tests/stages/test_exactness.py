@@ -36,11 +36,12 @@ BATCH = 720
 SHORT: dict[str, Any] = {"epochs": 2, "global_batch_size": BATCH}
 CONFIGS: dict[str, dict[str, Any]] = {
     "fp32": {},
-    "bf16_ema_best": {"amp": "bf16", "ema_decay": 0.9, "keep": "best"},
+    "bf16_ema_best": {"amp": "bf16", "ema_decay": 0.9, "keep": "best", "sparsity": {"penalty": "bn_l1", "weight": 1e-3}},
     "adamw_accumulate_clip": {
         "optimizer": {"name": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.05, "lr_factors": {}},
         "accumulate": 2,
         "grad_clip": 1.0,
+        "sparsity": {"penalty": "group_lasso", "weight": 1e-4},
     },
     "exact_elastic_muon_cutmix": {
         "exact_elastic": True,
@@ -208,7 +209,8 @@ def _fit_exact(folder: Path) -> None:
 
 
 def exact_job(folder: Path, world: int) -> Job:
-    changes = {**SHORT, "exact_elastic": True, "amp": "bf16", "keep": "best"}
+    sparsity = {"penalty": "group_lasso", "weight": 1e-4}
+    changes = {**SHORT, "exact_elastic": True, "amp": "bf16", "keep": "best", "sparsity": sparsity}
     return job(folder / "prepared", folder / f"world-{world}", model=CONVOLUTIONS, **changes)
 
 

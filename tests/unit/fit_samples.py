@@ -38,6 +38,7 @@ BASE: dict[str, Any] = {
     "patience": None,
     "frozen": [],
     "distil": None,
+    "sparsity": None,
     "seed": 0,
 }
 MLP = ModelParams(name="mlp", width=32, dropout=0.1, stochastic_depth=0.0, init="random")

@@ -189,7 +189,7 @@ def test_a_step_equals_plain_torch(accumulate: int) -> None:
         group |= {"momentum": 0.9, "nesterov": True}
     parts = [Batch(i, y) for i, y in zip(images.chunk(accumulate), labels.chunk(accumulate), strict=True)]
     for _ in range(3):
-        recipe = Recipe(task.loss, nullcontext, None, None)
+        recipe = Recipe(task.loss, nullcontext, None, None, None)
         total = train_step(ours, optimizer, GradScaler("cpu", enabled=False), parts, recipe, 1 / 8)
         loss = F.cross_entropy(plain(images), labels, label_smoothing=0.1)
         reference.zero_grad()
