@@ -17,7 +17,7 @@ def main(stage: Stage, report: Reporter) -> None:
         stage.out("artifacts/quantized"),
         stage.params("quantize", QuantizeParams),
     )
-    write_atomic(stage.out("reports/quantize.json"), to_json(result.metrics()))
+    write_atomic(stage.out("reports/quantize.json"), to_json(result.record()))
     report.metrics({f"quantize/{name}": value for name, value in result.metrics().items()})
 
 

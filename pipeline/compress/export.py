@@ -2,11 +2,13 @@
 
 Input "pixels": float32 (B, C, H, W), values 0..255, any B. Output "logits": float32 (B, K). The
 normalisation is part of the graph, so that a file cannot be served with the wrong one. Class names and
-digests are in its metadata. Equal models give equal bytes.
+digests are in its metadata, and nodes are named by their modules. Equal models give equal bytes.
 """
 
+import ast
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,7 @@ def export_onnx(spec: ModelSpec, model: nn.Module, path: Path) -> None:
     """
     wrapped = FromPixels(model, spec).eval()
     proto = _to_onnx(_trace(wrapped, spec))
+    _name_nodes(proto.graph)
     write_onnx(proto, spec, path)
 
 
@@ -102,6 +105,25 @@ def _missing_operator(message: str, program: torch.export.ExportedProgram) -> st
     modules = [name.removeprefix("model.") for stack in stacks for name, _ in stack.values()]
     where = f" of module {modules[-1]!r}" if modules else ""
     return f"the network cannot be exported to ONNX: operator {operator!r}{where} has no ONNX form; use another layer there"
+
+
+def _name_nodes(graph: Any) -> None:
+    """Name each node after the module that it comes from and its operator, in place: quantize.py tells them by it."""
+    taken: Counter[str] = Counter()
+    for node in graph.node:
+        name = f"{_module_of(node)}/{node.op_type}"
+        taken[name] += 1
+        node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
+
+
+def _module_of(node: Any) -> str:
+    """The module in whose forward pass a node was made, from the exporter's notes."""
+    if node.op_type == "Conv" and node.input[1].endswith(".weight"):
+        # A batch norm was folded into it, and the note is of the norm.
+        return str(node.input[1]).removeprefix("model.").removesuffix(".weight")
+    notes = {note.key: note.value for note in node.metadata_props}
+    scopes = ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "[]"))
+    return str(max((scope for scope in scopes[:-1] if scope.startswith("model.")), key=len, default="")).removeprefix("model.")
 
 
 def _strip(graph: Any) -> None:

@@ -1,57 +1,50 @@
-"""Static int8 quantization for CPUs: weights and activations, calibrated on training images.
+"""A file with cheaper products for CPUs, which loses no more top-1 than allowed.
 
-Format QDQ, signed weights with unsigned activations: signed activations are 5 to 6 times slower in
-onnxruntime on x86. Weights use all 8 bits (no `reduce_range`): with VNNI (AVX-512 or AVX) 8-bit
-products do not saturate; on an x86 without VNNI they can, and accuracy should be checked there.
+Weights use all 8 bits unless `reduce_range`: with VNNI (AVX-512 or AVX) 8-bit products do not saturate.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import onnx
 import torch
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
-from pipeline.compress.export import INPUT_NAME, write_onnx
+from pipeline.compress.instructions import check_int8
 from pipeline.compress.params import QuantizeParams
+from pipeline.compress.quantizers import Quantizer, open_quantizer
 from pipeline.compress.runtime import Logits, OnnxModel, Parity, batches, onnx_logits, parity
+from pipeline.compress.sensitivity import Effect, Layer, fewest, scan
 from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.artifact import read_spec, save_onnx
 from pipeline.models.spec import ModelSpec
 
-OPERATORS = ["Conv", "Gemm", "MatMul", "Relu", "Clip"]
-"""What runs in int8. Relu and Clip vanish into the ranges; Add stays float: quantizing it changed ResNet-18 and
-ResNet-20 by nothing and made MobileNetV2 at batch 64 slower (26 instead of 21 ms; fp32 65 ms; fastest of 36 runs,
-2 threads of an AMD EPYC, onnxruntime 1.31)."""
-METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "entropy": CalibrationMethod.Entropy,
-    "percentile": CalibrationMethod.Percentile,
-}
 THREADS = 2
 """Of onnxruntime while validating; fixed, because a sum's order may follow it."""
+MOSTLY_FLOAT = 0.5
+"""Share of the MACs in float beyond which the report says that quantization is little use here."""
 
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """int8: the int8 file against the float file, on the validation split."""
+    """int8: the quantized file against the float file, on the validation split.
+
+    float_macs_fraction: of all convolutions and matrix products, also those that the mode cannot quantize. left_in_float:
+    layers for which the accuracy gate asked. scan: the effect of each layer, the worst first, where the gate made it necessary.
+    """
 
     int8: Parity
     float_top1: float
     int8_top1: float
     float_bytes: int
     int8_bytes: int
+    float_macs_fraction: float
+    left_in_float: list[Layer]
+    scan: list[Effect]
 
     def metrics(self) -> dict[str, float]:
-        """Flat numbers for reports/quantize.json."""
         return {
             "int8_max_diff": self.int8.max_diff,
             "int8_agreement": self.int8.agreement,
@@ -60,16 +53,27 @@ class QuantizeReport:
             "float_size_bytes": self.float_bytes,
             "size_bytes": self.int8_bytes,
             "size_fraction": round(self.int8_bytes / self.float_bytes, 6),
+            "float_layers": len(self.left_in_float),
+            "float_macs_fraction": round(self.float_macs_fraction, 6),
         }
+
+    def record(self) -> dict[str, object]:
+        """reports/quantize.json: the metrics, the layers by the names of their modules, and what a reader must not miss."""
+        scanned = [{"layer": effect.layer.module, "noise": round(effect.noise, 9)} for effect in self.scan]
+        mostly = f"{self.float_macs_fraction:.0%} of the MACs stay float: expect little speed"
+        note = {"note": mostly} if self.float_macs_fraction > MOSTLY_FLOAT else {}
+        return {**self.metrics(), "left_in_float": [layer.module for layer in self.left_in_float], "scan": scanned, **note}
 
 
 def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: QuantizeParams) -> QuantizeReport:
     """Quantize `floats`, the export of the artifact `finetuned`, and save the result as an ONNX artifact.
 
-    The artifact's provenance holds the parity of the int8 file with the float one, because whoever
-    evaluates it has no float parent at hand. Raises CompressionError where the file was exported from other
-    weights or a class has no image to calibrate on.
+    Where that loses more than `params.max_drop`, the layers that cost most stay in float.
+    The artifact's provenance holds the parity of the quantized file with the float one, because whoever
+    evaluates it has no float parent at hand. Raises CompressionError where the CPU lacks int8, the file was exported from
+    other weights, a class has no image to calibrate on or nothing can be quantized.
     """
+    check_int8(params)
     spec = read_spec(finetuned)
     float_model = OnnxModel(floats, THREADS)
     if float_model.metadata["espalier.weights"] != spec.digest:
@@ -78,21 +82,59 @@ def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: Quant
         )
     train, val = Split.open(data, "train"), Split.open(data, "val")
     chosen = calibration_indices(train.labels, spec.classes, params)
-    everything = torch.arange(len(val))
     with tempfile.TemporaryDirectory(prefix="espalier-quantize-") as name:
-        ints = Path(name) / "int8.onnx"
-        quantize_file(floats, ints, spec, batches(train, chosen, params.batch_size), params)
-        float_logits = onnx_logits(float_model, val, everything, params.batch_size)
-        int8_logits = onnx_logits(OnnxModel(ints, THREADS), val, everything, params.batch_size)
+        quantizer = open_quantizer(floats, Path(name), spec, batches(train, chosen, params.batch_size), params)
+        trial = Trial(quantizer, float_model, Path(name) / "int8.onnx", params)
+        effects, left = trial.fewest_floats(train, chosen, val)
+        float_logits, int8_logits = trial.floats(val), trial.ints(val, left)
         report = QuantizeReport(
             int8=parity(float_logits, int8_logits),
             float_top1=_top1(float_logits, val.labels),
             int8_top1=_top1(int8_logits, val.labels),
             float_bytes=floats.stat().st_size,
-            int8_bytes=ints.stat().st_size,
+            int8_bytes=trial.file.stat().st_size,
+            float_macs_fraction=quantizer.float_macs_fraction(left),
+            left_in_float=left,
+            scan=effects,
         )
-        save_onnx(out, _quantized_spec(spec, report.int8), ints)
+        save_onnx(out, _quantized_spec(spec, report.int8), trial.file)
     return report
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Quantized files, one after the other at `file`, and what they answer beside the float model."""
+
+    quantizer: Quantizer
+    float_model: OnnxModel
+    file: Path
+    params: QuantizeParams
+
+    def fewest_floats(self, train: Split, chosen: Tensor, val: Split) -> tuple[list[Effect], list[Layer]]:
+        """The effects of all layers, and those to leave in float; both empty where no more than max_drop is lost anyway.
+
+        Layers are ranked on the calibration images: the validation split judges the file, and does not rank layers as well.
+        """
+        worst = _top1(self.floats(val), val.labels) - self.params.max_drop
+
+        def holds(left: Sequence[Layer]) -> bool:
+            return _top1(self.ints(val, left), val.labels) >= worst
+
+        if holds([]):
+            return [], []
+        effects = scan(self.quantizer.layers, lambda left: self.ints(train, left, chosen), self.floats(train, chosen))
+        return effects, fewest([effect.layer for effect in effects], holds)
+
+    def floats(self, split: Split, rows: Tensor | None = None) -> Logits:
+        return self._answers(self.float_model, split, rows)
+
+    def ints(self, split: Split, left: Sequence[Layer], rows: Tensor | None = None) -> Logits:
+        """Of the file with the layers `left` in float, which is then at `file`."""
+        self.quantizer.write(self.file, left)
+        return self._answers(OnnxModel(self.file, THREADS), split, rows)
+
+    def _answers(self, model: OnnxModel, split: Split, rows: Tensor | None) -> Logits:
+        return onnx_logits(model, split, torch.arange(len(split)) if rows is None else rows, self.params.batch_size)
 
 
 def calibration_indices(labels_N: Tensor, classes: list[str], params: QuantizeParams) -> Tensor:
@@ -115,37 +157,6 @@ def calibration_indices(labels_N: Tensor, classes: list[str], params: QuantizePa
     rounds = torch.cat([torch.arange(len(rows)) for rows in by_class])
     order = torch.argsort(rounds, stable=True)
     return torch.cat(by_class)[order[: params.calibration_images]]
-
-
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands images to onnxruntime's calibration one batch at a time."""
-
-    def __init__(self, images: Iterator[npt.NDArray[np.uint8]]) -> None:
-        self._images = images
-
-    def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-        images = next(self._images, None)
-        return None if images is None else {INPUT_NAME: np.ascontiguousarray(images, dtype=np.float32)}
-
-
-def quantize_file(
-    floats: Path, ints: Path, spec: ModelSpec, images: Iterator[npt.NDArray[np.uint8]], params: QuantizeParams
-) -> None:
-    prepared = ints.with_name("prepared.onnx")
-    quant_pre_process(floats, prepared, skip_symbolic_shape=True)  # the exporter has inferred the shapes
-    quantize_static(
-        prepared,
-        ints,
-        _Reader(images),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=OPERATORS,
-        per_channel=params.per_channel,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=METHODS[params.calibration],
-    )
-    proto: Any = onnx.load(ints)
-    write_onnx(proto, spec, ints)
 
 
 def _quantized_spec(spec: ModelSpec, agreement: Parity) -> ModelSpec:

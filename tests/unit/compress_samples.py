@@ -41,10 +41,13 @@ def prune_params(**changes: Any) -> PruneParams:
 
 def quantize_params(**changes: Any) -> QuantizeParams:
     values: dict[str, Any] = {
+        "mode": "static",
+        "max_drop": 0.05,
         "calibration_images": 48,
         "calibration": "minmax",
         "batch_size": 16,
         "per_channel": True,
+        "reduce_range": True,
         "seed": 0,
     }
     return QuantizeParams.model_validate(values | changes)

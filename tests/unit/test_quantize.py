@@ -3,12 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 import torch
 
 from pipeline.compress.export import export_onnx
+from pipeline.compress.instructions import check_int8
 from pipeline.compress.quantize import QuantizeReport, calibration_indices, quantize
 from pipeline.compress.runtime import OnnxModel
 from pipeline.data.reader import Split
@@ -108,6 +110,91 @@ def test_other_calibrations_run(quantized: Quantized, tmp_path: Path, calibratio
     params = quantize_params(calibration=calibration, calibration_images=12)
     report = quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / "out", params)
     assert report.int8.agreement > 0.8
+
+
+@pytest.fixture(scope="module")
+def outlier(quantized: Quantized, tmp_path_factory: pytest.TempPathFactory) -> Quantized:
+    """An MLP with one unit, which nothing reads, so large that the range of its layer leaves no steps to the others."""
+    folder = tmp_path_factory.mktemp("outlier")
+    spec = spec_of("mlp", width=16)
+    model = trained(spec, quantized.data)
+    state = model.state_dict()
+    state["stages.0.linear.bias"][3] = 1e6
+    state["stages.1.linear.weight"][:, 3] = 0.0
+    spec = saved(folder / "finetuned", spec, model)
+    export_onnx(spec, model, folder / "model.onnx")
+    report = quantize(folder / "finetuned", folder / "model.onnx", quantized.data, folder / "out", quantize_params())
+    return Quantized(quantized.data, folder / "finetuned", folder / "model.onnx", folder / "out", spec, report)
+
+
+def test_the_layers_that_cost_too_much_stay_in_float(outlier: Quantized) -> None:
+    record: Any = outlier.report.record()
+    assert sorted(record["left_in_float"]) == ["stages.0.linear", "stages.1.linear"]
+    assert sorted(row["layer"] for row in record["scan"][:2]) == ["stages.0.linear", "stages.1.linear"]
+    assert record["scan"][1]["noise"] > 100 * record["scan"][2]["noise"]
+    assert record["float_val_top1"] - record["val_top1"] <= 0.05
+    assert record["float_layers"] == 2
+    macs = [192 * 16, 16 * 16, 16 * 3]
+    assert record["float_macs_fraction"] == pytest.approx(sum(macs[:2]) / sum(macs), abs=1e-6)
+    assert record["note"] == "99% of the MACs stay float: expect little speed"
+
+
+def test_the_search_repeats_to_the_byte(outlier: Quantized, tmp_path: Path) -> None:
+    again = quantize(outlier.parent, outlier.floats, outlier.data, tmp_path / "again", quantize_params())
+    assert again.record() == outlier.report.record()
+    assert sha256_file(tmp_path / "again" / "model.onnx") == sha256_file(outlier.folder / "model.onnx")
+
+
+def test_without_the_gate_the_same_network_is_ruined(outlier: Quantized, tmp_path: Path) -> None:
+    """The twin that must fail: nothing but the fallback keeps the accuracy."""
+    report = quantize(outlier.parent, outlier.floats, outlier.data, tmp_path / "out", quantize_params(max_drop=1.0))
+    assert report.float_top1 - report.int8_top1 > 0.3
+    assert (report.left_in_float, report.scan) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("mode", "operator", "smaller"), [("dynamic", "MatMulInteger", 0.3), ("weight_only", "MatMulNBits", 0.2)]
+)
+def test_linear_layers_can_be_dynamic_or_have_small_weights(
+    quantized: Quantized, tmp_path: Path, mode: str, operator: str, smaller: float
+) -> None:
+    spec = spec_of("mlp", width=128)
+    model = trained(spec, quantized.data)
+    spec = saved(tmp_path / "finetuned", spec, model)
+    export_onnx(spec, model, tmp_path / "model.onnx")
+    params = quantize_params(mode=mode, max_drop=0.02)
+    report = quantize(tmp_path / "finetuned", tmp_path / "model.onnx", quantized.data, tmp_path / "out", params)
+    assert [node.op_type for node in onnx.load(onnx_path(tmp_path / "out")).graph.node].count(operator) == 3
+    assert report.metrics()["size_fraction"] < smaller
+    assert report.int8.agreement > 0.95
+    assert report.left_in_float == []
+    assert report.float_macs_fraction == 0.0
+
+
+def test_convolutions_stay_float_in_a_mode_for_linear_layers_and_the_report_says_so(
+    quantized: Quantized, tmp_path: Path
+) -> None:
+    report = quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / "out", quantize_params(mode="dynamic"))
+    assert report.record()["note"] == "100% of the MACs stay float: expect little speed"
+
+
+CPU = "processor : 0\nmodel name : Old CPU\nflags : fpu avx2 {}\n"
+
+
+def test_int8_on_a_cpu_without_the_instructions_is_refused(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(CPU.format("fma"))
+    wrong = quantize_params(reduce_range=False)
+    with pytest.raises(CompressionError, match=r"this CPU \(Old CPU\) has none of avx512_vnni,.* Set quantize.reduce_range"):
+        check_int8(wrong, cpuinfo)
+    for right in ({"reduce_range": True}, {"mode": "weight_only"}):
+        check_int8(quantize_params(reduce_range=False).model_copy(update=right), cpuinfo)
+    cpuinfo.write_text(CPU.format("avx_vnni"))
+    check_int8(wrong, cpuinfo)
+    check_int8(wrong, tmp_path / "absent")
+    cpuinfo.write_text("Features : fp asimd\n")
+    with pytest.raises(CompressionError, match=r"has none of asimddp"):
+        check_int8(wrong, cpuinfo)
 
 
 def test_calibration_images_are_spread_over_the_classes_by_seed(quantized: Quantized) -> None:
