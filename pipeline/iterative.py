@@ -23,7 +23,7 @@ from pipeline.train.params import FitParams
 class Tuning:
     """The training between two cuts. fit: runs a job to its end. run_dir: of the stage, where trainings keep their state."""
 
-    fit: Callable[[Job], None]
+    fit: Callable[[Job], object]
     params: FitParams
     run_dir: Path
     checkpoint_s: float

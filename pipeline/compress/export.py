@@ -6,12 +6,15 @@ digests are in its metadata, and nodes are named by their modules. Equal models 
 """
 
 import ast
+import copy
+import io
 import json
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import onnx
 import torch
 from torch import Tensor, nn
@@ -26,36 +29,58 @@ INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
 PRODUCER = "espalier"
 FORMAT = "1"
+BF16_OPSET = 22
+"""The first in which a convolution may be bf16; otherwise files keep to the exporter's own."""
 EXAMPLE_IMAGES = 2
 """Of the batch that is traced: with one image the exporter would take the batch size for a constant."""
 
 
 class FromPixels(nn.Module):
-    """A model behind its normalisation, which is the same arithmetic as data/reader.py's."""
+    """A model behind its normalisation, which is the same arithmetic as data/reader.py's, and in float32 like it.
+
+    dtype: of the model's weights and activations.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
+    def __init__(self, model: nn.Module, spec: ModelSpec, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.model = model
+        self.model = model if dtype == torch.float32 else copy.deepcopy(model).to(dtype)
+        self.dtype = dtype
         self.register_buffer("mean", torch.tensor(spec.mean)[:, None, None] * LARGEST_PIXEL)
         self.register_buffer("std", torch.tensor(spec.std)[:, None, None] * LARGEST_PIXEL)
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
-        logits_BK: Tensor = self.model((pixels_BCHW - self.mean) / self.std)
-        return logits_BK
+        logits_BK: Tensor = self.model(((pixels_BCHW - self.mean) / self.std).to(self.dtype))
+        return logits_BK.float()
 
 
-def export_onnx(spec: ModelSpec, model: nn.Module, path: Path) -> None:
-    """Write a float32 model as one ONNX file, weights inside.
+def export_onnx(spec: ModelSpec, model: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a float32 model as one ONNX file, weights inside; with another dtype, rounded to it.
 
     Raises CompressionError that names the operator, and the module where it is known, that ONNX lacks.
     """
-    wrapped = FromPixels(model, spec).eval()
-    proto = _to_onnx(_trace(wrapped, spec))
+    wrapped = FromPixels(model, spec, dtype).eval()
+    proto = _to_onnx(_trace(wrapped, spec), BF16_OPSET if dtype == torch.bfloat16 else None)
+    if dtype == torch.bfloat16:
+        _round_convolutions(proto.graph)
     _name_nodes(proto.graph)
     write_onnx(proto, spec, path)
+
+
+def export_torch(spec: ModelSpec, model: nn.Module, path: Path) -> nn.Module:
+    """Write a `.pt2` program, which torch.export.load reads, and return the program that was written.
+
+    Nothing here reads such files: loading one can run code that it holds. Raises CompressionError as export_onnx() does.
+    """
+    program = _trace(FromPixels(model, spec).eval(), spec)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # absolute paths
+    content = io.BytesIO()  # a file's name would get into the archive
+    torch.export.save(program, content)
+    write_atomic(path, content.getvalue())
+    return program.module()
 
 
 def write_onnx(proto: onnx.ModelProto, spec: ModelSpec, path: Path) -> None:
@@ -84,10 +109,26 @@ def _trace(wrapped: FromPixels, spec: ModelSpec) -> torch.export.ExportedProgram
             ) from error
 
 
-def _to_onnx(program: torch.export.ExportedProgram) -> onnx.ModelProto:
+def _round_convolutions(graph: Any) -> None:
+    """The exporter folds batch norms into bf16 convolutions in float32, and leaves the weights so; round them, in place."""
+    names = {name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]}
+    for tensor in graph.initializer:
+        if tensor.name in names and tensor.data_type == onnx.TensorProto.FLOAT:
+            rounded = onnx.numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(rounded, tensor.name))
+    del graph.value_info[:]  # the notes of what was folded say float32 too
+
+
+def _to_onnx(program: torch.export.ExportedProgram, opset: int | None) -> onnx.ModelProto:
     try:
         exported: Any = torch.onnx.export(
-            program, dynamo=True, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], external_data=False, verbose=False
+            program,
+            dynamo=True,
+            opset_version=opset,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            external_data=False,
+            verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
         raise CompressionError(_missing_operator(str(error), program)) from error

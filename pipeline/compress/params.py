@@ -7,6 +7,7 @@ from pydantic import Field
 from pipeline.params import Section
 
 Importance = Literal["l1", "l2", "bn_scale", "taylor", "hessian", "lamp", "random"]
+Format = Literal["fp16", "bf16", "pt2"]
 
 
 class PartsParams(Section):

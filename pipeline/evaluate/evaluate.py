@@ -2,13 +2,15 @@
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
 from pipeline.compress.cost import count_macs, count_params, input_shape
 from pipeline.compress.export import export_onnx
+from pipeline.compress.formats import FILES, RUN_BY, export_as
+from pipeline.compress.params import Format
 from pipeline.compress.runtime import OnnxModel, Parity, onnx_logits, parity, torch_logits
 from pipeline.data.manifest import read_manifest
 from pipeline.data.reader import Split
@@ -58,22 +60,23 @@ def evaluate(artifact: Path, data: Path, outs: Outs, params: EvaluateParams, tas
 
 @dataclass(frozen=True)
 class Agreement:
-    """Parity of the exported file, and with what it was compared."""
+    """Parity of the exported file, and with what it was compared; exports: of the files of other formats beside it."""
 
     against: str
     parity: Parity
+    exports: dict[Format, Parity] = field(default_factory=dict)
 
-    def record(self) -> dict[str, str | int | float]:
+    def record(self) -> dict[str, object]:
         """parity.json."""
-        found = self.parity
-        return {"against": self.against, "max_diff": found.max_diff, "agreement": found.agreement, "images": found.images}
+        exports = {FILES[kind]: asdict(found) | {"run_by": RUN_BY[kind]} for kind, found in self.exports.items()}
+        return {"against": self.against, **asdict(self.parity), "exports": exports}
 
     def metrics(self) -> dict[str, float]:
         return {"parity_max_diff": self.parity.max_diff, "parity_agreement": self.parity.agreement}
 
 
 def _deploy(spec: ModelSpec, artifact: Path, file: Path, test: Split, params: EvaluateParams) -> Agreement:
-    """Put the deployable file at `file` and say how far its answers are from the model's.
+    """Put the deployable file at `file`, other formats beside it, and say how far their answers are from the model's.
 
     A float export is compared with the torch model. An int8 file is its model; how far it is from its
     float parent was measured when it was made.
@@ -86,7 +89,9 @@ def _deploy(spec: ModelSpec, artifact: Path, file: Path, test: Split, params: Ev
     export_onnx(spec, model, file)
     rows = torch.linspace(0, len(test) - 1, min(params.parity_images, len(test))).long()
     exported = onnx_logits(OnnxModel(file, params.latency.threads), test, rows, params.batch_size)
-    return Agreement("the torch model", parity(torch_logits(model, spec, test, rows, params.batch_size), exported))
+    found = parity(torch_logits(model, spec, test, rows, params.batch_size), exported)
+    exports = {kind: export_as(kind, spec, model, file.parent, test, rows) for kind in params.exports}
+    return Agreement("the torch model", found, exports)
 
 
 def _tta(plain: Answers, model: OnnxModel, params: EvaluateParams) -> dict[str, float]:
@@ -126,7 +131,7 @@ def _write(outs: Outs, file: Path, agreement: Agreement, answers: Answers, metri
     }
     pictures = answers.pictures()
     with atomic_dir(outs.exported) as partial:
-        shutil.copyfile(file, partial / ONNX_NAME)
+        shutil.copytree(file.parent, partial, dirs_exist_ok=True)
         (partial / "parity.json").write_text(to_json(agreement.record()), encoding="utf-8")
     for path, text in texts.items():
         write_atomic(path, text)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from pipeline.compress.params import Format
 from pipeline.params import Section
 
 Tta = Literal["none", "flip", "flip_shift"]
@@ -28,6 +29,10 @@ class LatencyParams(Section):
 class EvaluateParams(Section):
     batch_size: int = Field(ge=1, description="images per batch on the test split")
     parity_images: int = Field(ge=1, description="test images on which the exported file is compared with the model")
+    exports: list[Format] = Field(
+        description="what a float variant is also exported to, beside model.onnx: fp16 or bf16 ONNX for GPUs, pt2 for "
+        "torch.export.load"
+    )
     calibration_bins: int = Field(ge=1, le=1000, description="equal bins of confidence for the expected calibration error")
     worst_images: int = Field(
         ge=1, le=400, description="most confidently wrong images to show; as many of those that a step of compression changed"

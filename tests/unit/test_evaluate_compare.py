@@ -25,6 +25,7 @@ PARAMS: dict[str, Any] = {
     "worst_images": 4,
     "tta": "none",
     "slices": ["brightness"],
+    "exports": [],
     "latency": {"batches": [1, 9], "warmup": 1, "repeats": 60, "threads": 1},
 }
 WRONG = {"dense": [0], "pruned": [*range(0, 30)], "finetuned": [0, 3, 7, 10], "quantized": [3, 7, 10]}

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from sklearn.metrics import log_loss
 
 from pipeline.compress.cost import count_macs, count_params
+from pipeline.compress.params import Format
 from pipeline.compress.quantize import quantize
 from pipeline.compress.runtime import OnnxModel
 from pipeline.data.manifest import read_manifest, write_manifest
@@ -26,10 +28,17 @@ from tests.unit.compress_samples import CLASSES, ROWS, TASK, prepared_data, quan
 TEXTS = ("metrics", "reliability", "answers", "classes")
 
 
-def evaluate_params() -> EvaluateParams:
+def evaluate_params(exports: list[Format] | None = None) -> EvaluateParams:
     latency = LatencyParams(batches=[1], warmup=1, repeats=20, threads=1)
     return EvaluateParams(
-        batch_size=16, parity_images=10, calibration_bins=5, worst_images=9, tta="flip_shift", slices=[], latency=latency
+        batch_size=16,
+        parity_images=10,
+        exports=exports or [],
+        calibration_bins=5,
+        worst_images=9,
+        tta="flip_shift",
+        slices=[],
+        latency=latency,
     )
 
 
@@ -61,7 +70,7 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Variants:
     spec = spec_of("vgg11", width=4)
     saved(folder / "finetuned", spec, trained(spec, data, steps=12))
     outs = outs_in(folder / "floats")
-    metrics = evaluate(folder / "finetuned", data, outs, evaluate_params(), TASK)
+    metrics = evaluate(folder / "finetuned", data, outs, evaluate_params(["fp16", "bf16", "pt2"]), TASK)
     quantize(folder / "finetuned", outs.exported / "model.onnx", data, folder / "quantized", quantize_params())
     return Variants(data, folder / "finetuned", folder / "quantized", outs, metrics)
 
@@ -108,7 +117,34 @@ def test_metrics_hold_cost_and_parity(variants: Variants) -> None:
     assert metrics["parity_max_diff"] < 1e-4
     assert metrics["parity_agreement"] == 1.0
     found = loaded(variants.outs.exported / "parity.json")
+    exports = found.pop("exports")
     assert found == {"against": "the torch model", "max_diff": metrics["parity_max_diff"], "agreement": 1.0, "images": 10}
+    assert set(exports) == {"model.fp16.onnx", "model.bf16.onnx", "model.pt2"}
+
+
+def test_other_formats_are_checked_on_images_and_half_as_large(variants: Variants) -> None:
+    exports = loaded(variants.outs.exported / "parity.json")["exports"]
+    exact = loaded(variants.outs.exported / "parity.json")["max_diff"]
+    assert exports["model.pt2"]["max_diff"] <= exact + 1e-5
+    assert exact < exports["model.fp16.onnx"]["max_diff"] < exports["model.bf16.onnx"]["max_diff"] < 0.5
+    assert exports["model.fp16.onnx"]["agreement"] > 0.9
+    assert exports["model.fp16.onnx"]["images"] == exports["model.pt2"]["images"] == 10
+    assert exports["model.bf16.onnx"]["images"] == 8
+    assert "reference evaluator" in exports["model.bf16.onnx"]["run_by"]
+    sizes = {path.name: path.stat().st_size for path in variants.outs.exported.iterdir()}
+    assert sizes["model.fp16.onnx"] < 0.6 * sizes["model.onnx"]
+    assert sizes["model.bf16.onnx"] < 0.6 * sizes["model.onnx"]
+    for name in ("model.fp16.onnx", "model.bf16.onnx"):
+        onnx.checker.check_model(onnx.load(variants.outs.exported / name), full_check=True)
+    program = (variants.outs.exported / "model.pt2").read_bytes()
+    assert str(Path.cwd()).encode() not in program
+    assert b"site-packages" not in program
+
+
+def test_a_half_precision_file_still_takes_pixels_and_names_its_classes(variants: Variants) -> None:
+    model = OnnxModel(variants.outs.exported / "model.fp16.onnx", threads=1)
+    assert json.loads(model.metadata["classes"]) == CLASSES
+    assert model.logits(np.zeros((3, 3, 8, 8), np.uint8)).dtype == np.float32
 
 
 def test_tables_agree_with_the_metrics(variants: Variants) -> None:
@@ -133,7 +169,7 @@ def test_pictures_are_there(variants: Variants) -> None:
 
 def test_again_gives_the_same_bytes(variants: Variants, tmp_path: Path) -> None:
     outs = outs_in(tmp_path)
-    evaluate(variants.floats, variants.data, outs, evaluate_params(), TASK)
+    evaluate(variants.floats, variants.data, outs, evaluate_params(["fp16", "bf16", "pt2"]), TASK)
     for name in TEXTS:
         assert getattr(outs, name).read_bytes() == getattr(variants.outs, name).read_bytes()
     for folder in ("exported", "pictures"):

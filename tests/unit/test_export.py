@@ -21,6 +21,17 @@ from pipeline.models.weights import load_model
 from tests.unit.compress_samples import CLASSES, SIZE, network, prepared_data, saved, spec_of
 
 ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "classify.py"
+BLOCKED = """
+import runpy, sys
+class Blocker:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("torch", "pipeline", "onnx", "PIL", "mlflow"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocker())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,35 @@ def test_the_file_holds_no_path_and_no_trace(exported: Exported) -> None:
     content = exported.file.read_bytes()
     for trace in (b"site-packages", b"stack_trace", b".py", str(ROOT).encode(), b"pkg.torch"):
         assert trace not in content
+
+
+def test_the_example_runs_with_nothing_but_onnxruntime_and_numpy(exported: Exported, tmp_path: Path) -> None:
+    """In an interpreter that has neither torch nor this project; the answers are the model's."""
+    test = Split.open(exported.data, "test")
+    images = test.images(torch.arange(5)).numpy()
+    np.save(tmp_path / "images.npy", images)
+    found = run_example(exported.file, tmp_path / "images.npy")
+    assert found.returncode == 0, found.stderr
+    expected = OnnxModel(exported.file, threads=1).logits(images).argmax(axis=1)
+    assert [line.split()[1] for line in found.stdout.splitlines()] == [CLASSES[label] for label in expected]
+
+
+def test_the_imports_of_the_example_are_watched(exported: Exported, tmp_path: Path) -> None:
+    """The twin that must fail."""
+    example = tmp_path / "example.py"
+    example.write_text("import torch\n" + EXAMPLE.read_text())
+    found = run_example(exported.file, tmp_path / "images.npy", example)
+    assert "ImportError: torch" in found.stderr
+
+
+def test_the_example_has_20_lines_or_so() -> None:
+    code = EXAMPLE.read_text().partition('"""\n\nimport')[2]
+    assert len(code.splitlines()) <= 20
+
+
+def run_example(file: Path, images: Path, example: Path = EXAMPLE) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-c", BLOCKED, str(example), str(file), str(images)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_a_missing_operator_is_named_with_its_module() -> None:
