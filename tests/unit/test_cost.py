@@ -38,7 +38,7 @@ def test_nested_modules_are_counted_once() -> None:
     assert sum(module_macs(nested, (3, 8, 8)).values()) == count_macs(nested, (3, 8, 8)) == CONV + DEPTHWISE + HEAD
 
 
-def test_work_outside_of_layers_is_counted_in_the_total_alone() -> None:
+def test_work_outside_of_layers_is_that_of_the_module_around_it() -> None:
     class Squared(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -47,7 +47,7 @@ def test_work_outside_of_layers_is_counted_in_the_total_alone() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.layer(x) @ x.transpose(-1, -2)  # type: ignore[no-any-return]
 
-    assert module_macs(Squared(), (1, 8, 8)) == {"layer": 8 * 8 * 8}
+    assert module_macs(Squared(), (1, 8, 8)) == {"": 8 * 8 * 8, "layer": 8 * 8 * 8}
     assert count_macs(Squared(), (1, 8, 8)) == 2 * 8 * 8 * 8
 
 
@@ -70,3 +70,13 @@ def test_cost_takes_the_bytes_of_the_named_file(tmp_path: Path) -> None:
 
 def test_input_shape_is_channels_height_width() -> None:
     assert input_shape(spec_of("mlp", size=6)) == (3, 6, 6)
+
+
+def test_the_products_of_attention_are_counted() -> None:
+    class Attention(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.scaled_dot_product_attention(x, x, x)
+
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), Attention())
+    # 3 heads of 8 tokens, each of 8 numbers: every token times every other, twice.
+    assert module_macs(model, (3, 8, 8)) == {"0": 3 * 3 * 8 * 8, "1": 2 * 3 * 8 * 8 * 8}
