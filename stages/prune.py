@@ -29,9 +29,11 @@ def main(stage: Stage, report: Reporter) -> None:
                 checkpoint_s=resources.checkpoint_s,
             ),
         )
+    for modules, reason in reports[-1].whole.items():
+        print(f"not pruned: {modules}: {reason}")
     for number, result in enumerate(reports, start=1):
         report.metrics({f"prune/{name}": value for name, value in result.metrics().items()}, step=number)
-    write_atomic(stage.out("reports/prune.json"), to_json(reports[-1].metrics()))
+    write_atomic(stage.out("reports/prune.json"), to_json(reports[-1].record()))
 
 
 if __name__ == "__main__":

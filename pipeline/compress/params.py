@@ -27,7 +27,9 @@ class PruneParams(Section):
     )
     round_to: int = Field(ge=1, le=256, description="kept channels are a multiple of this; 8 or 16 is what makes a CPU faster")
     max_ratio: float = Field(gt=0.0, lt=1.0, description="largest fraction of one layer's channels that may go")
-    ignored: list[str] = Field(description="names of modules whose output channels all stay")
+    ignored: list[str] = Field(
+        description='modules whose output channels all stay, and those inside: names or patterns, such as ["stem", "*.conv1"]'
+    )
     schedule: PartsParams | None = Field(
         description="cut in parts with training in between, less in each (Zhu & Gupta 2017); null for one cut"
     )

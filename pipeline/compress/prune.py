@@ -8,6 +8,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from pipeline.compress.validate import validate
 from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.cut import apply_plan
-from pipeline.models.groups import ChannelGroup, Side, trace_groups
+from pipeline.models.groups import ChannelGroup, to_plan, trace_structure
 from pipeline.models.plan import KeptChannels, Plan
 from pipeline.models.probe import LastModule
 from pipeline.models.spec import ModelSpec
@@ -37,6 +38,7 @@ class PruneReport:
     """Costs and validation top-1 of the pruned model, before fine-tuning, and of its dense parent.
 
     before_top1: of what was cut, the dense model or, between the parts of a schedule, one that was pruned and trained.
+    whole: layers that lost nothing because no plan can cut them, and why.
     """
 
     dense: Cost
@@ -44,14 +46,19 @@ class PruneReport:
     dense_top1: float
     before_top1: float
     pruned_top1: float
+    whole: dict[str, str]
 
     def metrics(self) -> dict[str, float]:
-        """Flat numbers for reports/prune.json; fractions are of the dense model."""
+        """Flat numbers; fractions are of the dense model."""
         values: dict[str, float] = {"val_top1": self.pruned_top1, "dense_val_top1": self.dense_top1}
         for name in ("macs", "params", "size_bytes"):
             dense, pruned = getattr(self.dense, name), getattr(self.pruned, name)
             values |= {name: pruned, f"dense_{name}": dense, f"{name}_fraction": round(pruned / dense, 6)}
         return values
+
+    def record(self) -> dict[str, Any]:
+        """What reports/prune.json holds."""
+        return {**self.metrics(), "whole": self.whole}
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: 
         tuned_spec, tuned = load_model(part.tuned)
         before_top1, gone = top1(tuned), tuned_spec.plan
         dense = widen(dense, gone, tuned)
-    plan = make_plan(dense, spec, train, params, task, part.share, gone)
+    plan, whole = make_plan(dense, spec, train, params, task, part.share, gone)
     pruned = apply_plan(dense, plan)
     child = spec.model_copy(update={"plan": plan, "ancestors": spec.ancestors | {"dense": spec.digest}})
     saved = save_model(out, child, pruned)
@@ -97,22 +104,23 @@ def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: 
         dense_top1=dense_top1,
         before_top1=before_top1,
         pruned_top1=top1(pruned),
+        whole=whole,
     )
 
 
 def make_plan(
     dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, share: float = 1.0, gone: Plan = NOTHING
-) -> dict[str, KeptChannels]:
-    """The channels to keep of each module that loses some; the model stays as it is.
+) -> tuple[dict[str, KeptChannels], dict[str, str]]:
+    """The channels to keep of each module that loses some, and why which others cannot; the model stays as it is.
 
     train: where taylor and hessian take their gradients. share: of the way to the target. gone: an earlier plan, whose channels
     are zeros in `dense` and stay away. Raises CompressionError as prune().
     """
     scratch = copy.deepcopy(dense).eval().requires_grad_(True)
     example_BCHW = example(spec)
-    groups = trace_groups(scratch, example_BCHW, params.ignored)
+    structure = trace_structure(scratch, example_BCHW, params.ignored)
     worths = weigh(scratch, spec, train, params, task)
-    groups, scores = score_groups(scratch, groups, worths, params.importance, params.seed)
+    groups, scores = score_groups(scratch, structure.groups, worths, params.importance, params.seed)
     shape_CHW = input_shape(spec)
     total = count_macs(dense, shape_CHW)
     target = 1.0 - (1.0 - params.target) * share
@@ -122,7 +130,7 @@ def make_plan(
     plan = to_plan(dense, groups, removed)
     _prune_by_library(scratch, groups, removed)
     verify(apply_plan(copy.deepcopy(dense), plan), scratch, example_BCHW)
-    return plan
+    return plan, structure.whole
 
 
 def channels_gone(group: ChannelGroup, plan: Plan) -> Tensor:
@@ -136,50 +144,22 @@ def channels_gone(group: ChannelGroup, plan: Plan) -> Tensor:
     return member.channels[lost].sort().values.unique_consecutive()  # type: ignore[no-any-return,no-untyped-call]
 
 
-def to_plan(dense: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[Tensor]) -> dict[str, KeptChannels]:
-    """Kept channels by module, in the order of the model's modules, from the channels each group loses."""
-    gone: dict[str, dict[Side, set[int]]] = {}
-    for group, channels in zip(groups, removed, strict=True):
-        for member in group.members:
-            positions = member.positions[torch.isin(member.channels, channels)].tolist()
-            if positions:
-                gone.setdefault(member.module, {}).setdefault(member.side, set()).update(positions)
-    modules = dict(dense.named_modules())
-    return {name: _kept(name, modules[name], gone[name]) for name in modules if name in gone}
-
-
 def example(spec: ModelSpec) -> Tensor:
     """A small batch of noise, the same at every call."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(EXAMPLE_IMAGES, *input_shape(spec), generator=generator)
 
 
-def _kept(name: str, module: nn.Module, gone: dict[Side, set[int]]) -> KeptChannels:
-    kept = {side: [index for index in range(_size(module, side)) if index not in indices] for side, indices in gone.items()}
-    empty = [side for side, indices in kept.items() if not indices]
-    if empty:
-        raise CompressionError(f"{name!r} would keep no {empty[0]}put; lower prune.max_ratio or add it to prune.ignored")
-    return KeptChannels(out=kept.get("out"), in_=kept.get("in"))
-
-
-def _size(module: nn.Module, side: Side) -> int:
-    if isinstance(module, nn.Conv2d):
-        return module.out_channels if side == "out" else module.in_channels
-    if isinstance(module, nn.Linear):
-        return module.out_features if side == "out" else module.in_features
-    if isinstance(module, nn.BatchNorm2d):
-        return module.num_features
-    assert isinstance(module, nn.LayerNorm), f"groups.py lets only modules of SUPPORTED through, not {type(module).__name__}"
-    return module.normalized_shape[-1]
-
-
 def _prune_by_library(scratch: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[Tensor]) -> None:
     """Let torch-pruning remove the same channels, in place.
 
-    A root's outputs belong to one group only, so their indices stay valid while other groups are cut.
+    A root's outputs belong to one group only, so their indices stay valid while other groups are cut. Heads it does not know:
+    they go as the plan says.
     """
+    heads = [(group, channels) for group, channels in zip(groups, removed, strict=True) if group.width > 1]
+    apply_plan(scratch, to_plan(scratch, *zip(*heads, strict=True)) if heads else {})
     for group, channels in zip(groups, removed, strict=True):
-        if len(channels):
+        if len(channels) and group.width == 1:
             group.traced.prune(idxs=group.root_indices(channels))
 
 

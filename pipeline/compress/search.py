@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import CompressionError
+from pipeline.models.attention import has_heads
 from pipeline.models.groups import ChannelGroup, Side
 
 GONE = -1.0
@@ -21,7 +22,10 @@ GONE = -1.0
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that does MACs; those of a depthwise convolution follow its channels once, not twice."""
+    """A layer that does MACs; those of a depthwise convolution follow its channels once, not twice.
+
+    So do those between the heads of an attention, whose channels they are.
+    """
 
     macs: int
     out: int
@@ -48,6 +52,9 @@ def layers_of(model: nn.Module, macs: Mapping[str, int]) -> dict[str, Layer]:
             found[name] = Layer(macs[name], module.out_channels, module.in_channels, depthwise)
         elif name in macs and isinstance(module, nn.Linear):
             found[name] = Layer(macs[name], module.out_features, module.in_features, depthwise=False)
+        elif name in macs and has_heads(module):
+            heads = int(module.num_heads)
+            found[name] = Layer(macs[name], heads, heads, depthwise=True)
     return found
 
 
@@ -70,7 +77,7 @@ def select(
 
     def counts_after(steps: int) -> list[int]:
         asked = torch.bincount(order[:steps], minlength=len(groups)).tolist()
-        allowed = [_allowed(wanted, group.channels, limits) for wanted, group in zip(asked, groups, strict=True)]
+        allowed = [_allowed(wanted, group, limits) for wanted, group in zip(asked, groups, strict=True)]
         return [max(pair) for pair in zip(allowed, gone, strict=True)]
 
     def macs_of(counts: list[int]) -> int:
@@ -84,7 +91,8 @@ def select(
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if macs_of(counts_after(middle)) <= limits.budget else (middle + 1, high)
-    counts = _give_back(counts_after(low), order[:low], gone, limits, macs_of)
+    steps = [_step(group, limits) for group in groups]
+    counts = _give_back(counts_after(low), gone, order[:low], steps, lambda counts: macs_of(counts) <= limits.budget)
     return [channels[:count].sort().values for channels, count in zip(by_score, counts, strict=True)]
 
 
@@ -124,20 +132,26 @@ def _order(scores: Sequence[Tensor], by_score: Sequence[Tensor], scope: Literal[
 
 
 def _give_back(
-    counts: list[int], steps: Tensor, gone: list[int], limits: Limits, macs_of: Callable[[list[int]], int]
+    counts: list[int], gone: list[int], removed: Tensor, steps: list[int], fits: Callable[[list[int]], bool]
 ) -> list[int]:
     """Use what the last rounding step freed beyond need: each group may have one step back, the last cut first."""
-    for group in dict.fromkeys(steps.flip(0).tolist()):
-        larger = [count - limits.round_to if index == group else count for index, count in enumerate(counts)]
-        if larger[group] >= gone[group] and macs_of(larger) <= limits.budget:
+    for group in dict.fromkeys(removed.flip(0).tolist()):
+        larger = [count - steps[group] if index == group else count for index, count in enumerate(counts)]
+        if larger[group] >= gone[group] and fits(larger):
             counts = larger
     return counts
 
 
-def _allowed(wanted: int, channels: int, limits: Limits) -> int:
+def _allowed(wanted: int, group: ChannelGroup, limits: Limits) -> int:
     """How many channels go when `wanted` would: not above the largest ratio, and the rest rounded up to a multiple."""
-    kept = channels - min(wanted, math.floor(limits.max_ratio * channels))
-    return channels - min(channels, math.ceil(kept / limits.round_to) * limits.round_to)
+    kept = group.channels - min(wanted, math.floor(limits.max_ratio * group.channels))
+    step = _step(group, limits)
+    return group.channels - min(group.channels, math.ceil(kept / step) * step)
+
+
+def _step(group: ChannelGroup, limits: Limits) -> int:
+    """Channels that must go together to keep a multiple of round_to outputs: a head counts for its width."""
+    return limits.round_to // math.gcd(limits.round_to, group.width)
 
 
 def _out_of_reach(fewest: int, total_macs: int, limits: Limits) -> str:

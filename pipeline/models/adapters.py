@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from pipeline.errors import ParamsError
+from pipeline.models.attention import unpack_attention
 from pipeline.models.spec import Architecture
 from pipeline.params import nearest
 
@@ -61,6 +62,7 @@ def from_torchvision(architecture: Architecture, name: str) -> nn.Module:
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise _cannot_build(architecture, arguments, error) from error
     _set_in_channels(model, architecture.channels)
+    unpack_attention(model)
     _set_dropout(model, architecture)
     return model
 

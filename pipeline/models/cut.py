@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
+from pipeline.models.attention import has_heads
 from pipeline.models.plan import KeptChannels, Plan
 from pipeline.params import nearest
 
@@ -18,17 +19,32 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     """Cut a dense model to its plan, in place: weights, biases, buffers and size attributes.
 
     Works on Conv2d (grouped and depthwise too), Linear, BatchNorm2d, LayerNorm over channels, and their
-    subclasses. Raises ArtifactError that names the module where the plan does not fit the model.
+    subclasses, on the heads of attention and on parameters outside any layer. Raises ArtifactError that names the
+    module where the plan does not fit the model.
     """
-    modules = dict(model.named_modules())
+    modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
     for name, kept in plan.items():
-        if name not in modules:
+        if name in modules:
+            _slicer(name, modules[name])(name, modules[name], kept)
+        elif name in parameters:
+            _slice_parameter(name, model, kept)
+        else:
             raise ArtifactError(f"pruning plan: the network has no module {name!r}{nearest(name, list(modules))}")
-        _slicer(name, modules[name])(name, modules[name], kept)
+    for name in plan:
+        if isinstance(getattr(modules.get(name), "qkv", None), nn.Linear) and not has_heads(modules[name]):
+            raise ArtifactError(f"pruning plan: {name!r} keeps other heads than the layers inside it")
     return model
 
 
+def channel_dim(parameter: Tensor) -> int | None:
+    """The dimension of a parameter outside any layer that holds channels, where only one can: all others have size 1."""
+    wide = [dim for dim, size in enumerate(parameter.shape) if size > 1]
+    return wide[0] if len(wide) == 1 else None
+
+
 def _slicer(name: str, module: nn.Module) -> Callable[[str, Any, KeptChannels], None]:
+    if has_heads(module):
+        return _slice_heads
     for kind, slicer in _SLICERS.items():
         if isinstance(module, kind):
             return slicer
@@ -96,6 +112,22 @@ def _slice_layer_norm(name: str, norm: nn.LayerNorm, kept: KeptChannels) -> None
     channels = torch.tensor(_one_side(name, kept, norm.normalized_shape[0]))
     _slice_vectors(norm, channels)
     norm.normalized_shape = (len(channels),)
+
+
+def _slice_heads(name: str, attention: Any, kept: KeptChannels) -> None:
+    """Tell an attention how many heads it has; the layers inside it have entries of their own in a plan."""
+    attention.num_heads = len(_one_side(name, kept, attention.num_heads))
+    attention.attn_dim = attention.num_heads * attention.head_dim
+
+
+def _slice_parameter(name: str, model: nn.Module, kept: KeptChannels) -> None:
+    old = model.get_parameter(name)
+    dim = channel_dim(old)
+    if dim is None:
+        raise ArtifactError(f"pruning plan: {name!r} has the shape {tuple(old.shape)}; only one dimension may hold channels")
+    owner, _, attribute = name.rpartition(".")
+    channels = torch.tensor(_one_side(name, kept, old.shape[dim]))
+    setattr(model.get_submodule(owner), attribute, _like(old, _select(old, dim, channels)))
 
 
 def _slice_vectors(norm: nn.BatchNorm2d | nn.LayerNorm, channels: Tensor) -> None:

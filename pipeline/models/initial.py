@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
+from pipeline.models.attention import unpacked_names
 
 SHOWN = 3
 """Names that an error message lists at most."""
@@ -26,6 +27,7 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     Raises ArtifactError that names what the network and the file do not share.
     """
     own = model.state_dict()
+    tensors = unpacked_names(tensors, own.keys())
     head = _head(model)
     differ = {name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape}
     left = {name for name in own if name.startswith(f"{head}.") and (name in differ or name not in tensors)}

@@ -15,7 +15,7 @@ class KeptChannels(BaseModel):
     """Kept channels of one module, as rising indices into its dense form; None keeps all of a side.
 
     In JSON: {"out": [...], "in": [...]}. Norms and depthwise convolutions have one side in truth: give
-    either side, or the same on both.
+    either side, or the same on both. So have the heads of an attention, and a parameter outside any layer.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)

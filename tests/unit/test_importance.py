@@ -128,7 +128,7 @@ def _same_plans(data: Path) -> None:
     for importance in get_args(Importance):
         dense = network(spec)
         torch.manual_seed(dist.rank())
-        plan = make_plan(dense, spec, train, prune_params(importance=importance, gradient_batches=1), TASK)
+        plan, _ = make_plan(dense, spec, train, prune_params(importance=importance, gradient_batches=1), TASK)
         digest = sha256_json({name: kept.model_dump() for name, kept in plan.items()})
         numbers = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.int64)
         assert dist.all_sum(numbers.clone()).equal(2 * numbers), importance

@@ -20,7 +20,7 @@ from pipeline.errors import CompressionError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import read_spec
 from pipeline.models.cut import apply_plan
-from pipeline.models.groups import ChannelGroup, Member, trace_groups
+from pipeline.models.groups import ChannelGroup, Member, to_plan, trace_groups, trace_structure
 from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model
@@ -42,7 +42,7 @@ def train(data: Path) -> Split:
 def plan_of(name: str, train: Split, width: int = 8, **changes: object) -> tuple[ModelSpec, nn.Module, dict[str, KeptChannels]]:
     spec = spec_of(name, width)
     dense = network(spec)
-    return spec, dense, make_plan(dense, spec, train, prune_params(**changes), TASK)
+    return spec, dense, make_plan(dense, spec, train, prune_params(**changes), TASK)[0]
 
 
 def fraction(dense: nn.Module, plan: dict[str, KeptChannels]) -> float:
@@ -113,7 +113,7 @@ def test_the_least_important_channels_go(train: Split) -> None:
     with torch.no_grad():
         first.weight[weak] *= 0.01
         second.weight[:, weak] *= 0.01
-    plan = make_plan(dense, spec, train, prune_params(target=0.65), TASK)
+    plan = make_plan(dense, spec, train, prune_params(target=0.65), TASK)[0]
     name = next(name for name, module in dense.named_modules() if module is first)
     assert plan[name].out == [0, 2, 3, 5, 7]
 
@@ -200,11 +200,100 @@ class Gated(nn.Module):
         return self.head(self.inner(self.conv(pixels) * self.gain).mean((2, 3)))  # type: ignore[no-any-return]
 
 
-def test_a_parameter_outside_any_layer_is_named_and_can_be_ignored() -> None:
-    pixels = torch.randn(2, 3, 8, 8)
-    with pytest.raises(CompressionError, match=r"'gain' \(a parameter outside any layer\) .* to prune.ignored: conv"):
-        trace_groups(Gated(), pixels, [])
-    assert [group.root for group in trace_groups(Gated(), pixels, ["conv"])] == ["inner"]
+def test_a_parameter_of_one_dimension_is_cut_with_the_channels_beside_it() -> None:
+    dense, pixels = Gated(), torch.randn(2, 3, 8, 8)
+    groups = trace_groups(dense, pixels, [])
+    assert [group.root for group in groups] == ["conv", "inner"]
+    plan = to_plan(dense, groups, [torch.tensor([0, 5]), torch.tensor([], dtype=torch.int64)])
+    assert plan["gain"].out == [1, 2, 3, 4, 6, 7]
+    assert apply_plan(copy.deepcopy(dense), plan).get_parameter("gain").shape == (1, 6, 1, 1)
+
+
+class Placed(nn.Module):
+    """Two layers that must stay whole: one meets a parameter of two dimensions, one a number of channels in the code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, 6)
+        self.places = nn.Parameter(torch.zeros(24, 6))
+        self.hidden = nn.Linear(6, 4)
+        self.last = nn.Linear(4, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        tokens = self.embed(pixels.flatten(1, 2)) + self.places
+        return self.head(self.last(self.hidden(tokens)).reshape(-1, 24, 8).mean(1))  # type: ignore[no-any-return]
+
+
+def test_what_no_plan_can_cut_stays_whole_and_is_named() -> None:
+    structure = trace_structure(Placed(), torch.randn(2, 3, 8, 8), [])
+    assert [group.root for group in structure.groups] == ["hidden"]
+    assert structure.whole["embed"] == "'places' is a parameter outside any layer, of the shape (24, 6)"
+    assert structure.whole["last"].startswith("without one of them the network does not run: module 'last': shape")
+
+
+class Attention(nn.Module):
+    """The parts of timm's."""
+
+    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim, self.attn_dim = heads, head_dim, heads * head_dim
+        self.qkv = nn.Linear(dim, 3 * self.attn_dim)
+        self.q_norm = nn.LayerNorm(head_dim)
+        self.proj = nn.Linear(self.attn_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, _ = x.shape
+        q, k, v = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
+        seen = nn.functional.scaled_dot_product_attention(self.q_norm(q), k, v)
+        return self.proj(seen.transpose(1, 2).reshape(batch, tokens, self.attn_dim))  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, 6)
+        self.attention = Attention(6, heads=4, head_dim=5)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        tokens = self.embed(pixels.flatten(1, 2))
+        return self.head((tokens + self.attention(tokens)).mean(1))  # type: ignore[no-any-return]
+
+
+def test_a_cut_head_is_a_head_that_is_not_seen() -> None:
+    torch.manual_seed(0)
+    dense, pixels = Transformer(), torch.randn(2, 3, 8, 8)
+    groups = trace_groups(dense, pixels, ["embed"])
+    assert [(group.root, group.channels, group.width) for group in groups] == [("attention.qkv", 4, 5)]
+    cut = apply_plan(copy.deepcopy(dense), to_plan(dense, groups, [torch.tensor([1, 2])]))
+    assert cut.get_submodule("attention.qkv").out_features == 3 * 2 * 5
+    with torch.no_grad():
+        dense.attention.proj.weight[:, 5:15] = 0
+        assert torch.allclose(cut(pixels), dense(pixels), atol=1e-6)
+
+
+def test_heads_go_by_their_worth_and_round_as_wide_as_they_are(train: Split) -> None:
+    dense = Transformer()
+    with torch.no_grad():
+        dense.attention.qkv.weight.view(3, 4, 5, 6)[:, 2] *= 0.01
+        dense.attention.proj.weight.view(6, 4, 5)[:, 2] *= 0.01
+    params = prune_params(target=0.9, round_to=5, ignored=["embed"])
+    plan, whole = make_plan(dense, spec_of("mlp"), train, params, TASK)
+    assert (plan["attention"].out, whole) == ([0, 1, 3], {})
+
+
+def test_patterns_and_the_modules_around_layers_are_ignored_too(train: Split) -> None:
+    spec = spec_of("vgg11")
+    dense = network(spec)
+    every = [group.root for group in trace_groups(dense, example(spec), [])]
+    assert [group.root for group in trace_groups(dense, example(spec), ["stages.0"])] == every[1:]
+    assert trace_groups(dense, example(spec), ["stages.*"]) == []
+
+
+def test_a_network_without_layers_that_have_channels_is_refused() -> None:
+    with pytest.raises(CompressionError, match=r"no convolution \(Conv2d\) and no linear layer"):
+        trace_groups(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten()), torch.randn(2, 3, 8, 8), [])
 
 
 def test_a_network_that_cannot_be_traced_is_named() -> None:
@@ -240,7 +329,7 @@ class Branches(nn.Module):
 def test_concatenated_and_grouped_convolutions(train: Split) -> None:
     torch.manual_seed(0)
     dense = Branches().eval()
-    plan = make_plan(dense, spec_of("mlp"), train, prune_params(target=0.5, scope="layer"), TASK)
+    plan = make_plan(dense, spec_of("mlp"), train, prune_params(target=0.5, scope="layer"), TASK)[0]
     pruned = apply_plan(copy.deepcopy(dense), plan)
     assert fraction(dense, plan) <= 0.5
     assert pruned.get_submodule("grouped").groups == 2
