@@ -84,7 +84,7 @@ def _lost_cells(figures: Figures, other: str) -> list[str]:
     found = figures.loss.against[other]
     return [
         _points(found.top1),
-        f"{found.worst_class.name[:LONGEST_NAME]} {_points(found.worst_class)}",
+        f"{' '.join(found.worst_class.name.split())[:LONGEST_NAME]} {_points(found.worst_class)}",
         f"{100 * found.agreement:.1f} %",
         f"{found.lost}/{found.gained}",
         f"{found.ece_change:+.4f}",
@@ -97,7 +97,7 @@ def _points(change: Change) -> str:
 
 
 def _speed(ratio: float) -> str:
-    return f"{ratio:.2f}x" if ratio >= 1 else f"{ratio:.2f}x (slower)"
+    return f"{ratio:.2f}x" if round(ratio, 2) >= 1 else f"{ratio:.2f}x (slower)"
 
 
 def _short(number: int) -> str:

@@ -36,4 +36,5 @@ def open_digits(_params: DataParams, _path: Path) -> Source:
 def _batches(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> Iterator[Batch]:
     for first in range(0, len(images), BATCH_ROWS):
         rows = slice(first, first + BATCH_ROWS)
-        yield Batch("digits", "train", first, [image.tobytes() for image in images[rows]], labels[rows].tolist())
+        found = [image.tobytes() for image in images[rows]]
+        yield Batch("digits", "train", first, found, labels[rows].tolist(), [()] * len(found))

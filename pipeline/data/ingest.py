@@ -18,13 +18,14 @@ FIRST_ROWS_SHOWN = 5
 
 
 class Row(NamedTuple):
-    """A good row. split: as the source has it. digest: of its prepared pixels."""
+    """A good row. split: as the source has it. digest: of its prepared pixels. slices: values of data.slice_columns."""
 
     file: str
     row: int
     split: str
     label: Label
     digest: bytes
+    slices: tuple[str, ...] = ()
 
 
 class BadRow(NamedTuple):
@@ -82,7 +83,8 @@ def _checked_in_order(batches: Iterator[Batch], check: RowCheck) -> Iterator[tup
 def _check_batch(batch: Batch, check: RowCheck) -> tuple[Checked, bytes]:
     checked = Checked()
     kept: list[bytes] = []
-    for row, (image, label) in enumerate(zip(batch.images, batch.labels, strict=True), start=batch.first_row):
+    columns = zip(batch.images, batch.labels, batch.slices, strict=True)
+    for row, (image, label, slices) in enumerate(columns, start=batch.first_row):
         try:
             known = check.label(label)
             pixels = check.pixels(image)
@@ -90,7 +92,7 @@ def _check_batch(batch: Batch, check: RowCheck) -> tuple[Checked, bytes]:
             checked.bad.append(BadRow(batch.file, row, defect.reason, defect.detail))
             continue
         digest = hashlib.blake2b(pixels, digest_size=DIGEST_BYTES).digest()
-        checked.good.append(Row(batch.file, row, batch.split, known, digest))
+        checked.good.append(Row(batch.file, row, batch.split, known, digest, slices))
         kept.append(pixels)
     return checked, b"".join(kept)
 

@@ -20,6 +20,10 @@ class DataParams(Section):
     )
     image_column: str = Field(min_length=1, description="column with encoded images (PNG, JPEG, ...) or raw pixels")
     label_column: str = Field(min_length=1, description="column with the class: an integer from 0, or its name")
+    slice_columns: list[str] = Field(
+        description="columns of strings or integers that say what kind an image is (its camera, its site); what a step of "
+        "compression loses is also stated for each of their values"
+    )
     raw_shape: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] | None = Field(
         description="[height, width, channels] of raw uint8 pixels in pixels; null: the images are encoded"
     )
@@ -41,6 +45,8 @@ class DataParams(Section):
             )
         if self.raw_shape is not None and self.raw_shape[2] not in (1, 3):
             raise ValueError(f"raw_shape ends in {self.raw_shape[2]} channels; raw pixels have 1 (grey) or 3 (RGB)")
+        if self.source == "digits" and self.slice_columns:
+            raise ValueError(f"slice_columns {self.slice_columns} need source parquet; digits has no columns")
         return self
 
 

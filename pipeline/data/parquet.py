@@ -58,19 +58,28 @@ def _check_columns(path: Path, params: DataParams) -> str:
     """The kind of the label column, "integers" or "names"."""
     with _open(path) as table:
         schema = table.schema_arrow
-    for key, column in (("image_column", params.image_column), ("label_column", params.label_column)):
+    named = [("image_column", params.image_column), ("label_column", params.label_column)]
+    for key, column in named + [("slice_columns", column) for column in params.slice_columns]:
         if column not in schema.names:
             raise DataError(f"{path}: no column {column!r} (data.{key}){nearest(column, schema.names)}")
     image, label = schema.field(params.image_column).type, schema.field(params.label_column).type
     if not (pt.is_binary(image) or pt.is_large_binary(image) or pt.is_fixed_size_binary(image)):
         raise DataError(f"{path}: column {params.image_column!r} is {image}; it must be binary (encoded files or raw pixels)")
-    if pt.is_dictionary(label):
-        label = label.value_type
-    if pt.is_integer(label):
-        return "integers"
-    if pt.is_string(label) or pt.is_large_string(label):
-        return "names"
+    for column in params.slice_columns:
+        if _kind(schema.field(column).type) is None:
+            raise DataError(f"{path}: column {column!r} (data.slice_columns) must hold strings or integers")
+    if kind := _kind(label):
+        return kind
     raise DataError(f"{path}: column {params.label_column!r} is {label}; labels must be integers from 0 or names (strings)")
+
+
+def _kind(column: Any) -> str | None:
+    """Of an Arrow type: "integers", "names", or None for what can be neither label nor slice."""
+    if pt.is_dictionary(column):
+        column = column.value_type
+    if pt.is_integer(column):
+        return "integers"
+    return "names" if pt.is_string(column) or pt.is_large_string(column) else None
 
 
 def _read_classes(path: Path) -> list[str]:
@@ -89,15 +98,24 @@ def _read_classes(path: Path) -> list[str]:
 def _batches(files: dict[str, Path], params: DataParams) -> Iterator[Batch]:
     for split, path in files.items():
         first = 0
-        for images, labels in _read(path, params):
-            yield Batch(path.name, split, first, images.to_pylist(), labels.to_pylist())
+        for batch in _read(path, params):
+            images, labels = batch.column(params.image_column).to_pylist(), batch.column(params.label_column).to_pylist()
+            yield Batch(path.name, split, first, images, labels, _slices(batch, params.slice_columns))
             first += len(labels)
 
 
-def _read(path: Path, params: DataParams) -> Iterator[tuple[Any, Any]]:
-    """Image and label column of a file in batches, so that memory does not grow with the file."""
+def _slices(batch: Any, names: list[str]) -> list[tuple[str, ...]]:
+    columns = [batch.column(name).to_pylist() for name in names]
+    return [tuple("null" if value is None else str(value) for value in row) for row in zip(*columns, strict=True)] or (
+        [()] * batch.num_rows
+    )
+
+
+def _read(path: Path, params: DataParams) -> Iterator[Any]:
+    """The columns of a file that are needed, in batches, so that memory does not grow with the file."""
+    columns = dict.fromkeys([params.image_column, params.label_column, *params.slice_columns])
     with _open(path) as table:
-        batches = table.iter_batches(BATCH_ROWS, columns=[params.image_column, params.label_column])
+        batches = table.iter_batches(BATCH_ROWS, columns=list(columns))
         while True:
             try:
                 batch = next(batches)
@@ -105,7 +123,7 @@ def _read(path: Path, params: DataParams) -> Iterator[tuple[Any, Any]]:
                 return
             except (OSError, pa.ArrowException) as error:
                 raise _unreadable(path, error) from error
-            yield batch.column(params.image_column), batch.column(params.label_column)
+            yield batch
 
 
 def _open(path: Path) -> Any:

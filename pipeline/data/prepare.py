@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.data.card import write_card
 from pipeline.data.digits import open_digits
-from pipeline.data.ingest import Checked, ingest
+from pipeline.data.ingest import Checked, Row, ingest
 from pipeline.data.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.params import DataParams
 from pipeline.data.parquet import open_parquet
@@ -17,8 +17,11 @@ from pipeline.data.source import Source
 from pipeline.data.splits import assign_splits, count_duplicates, number_classes
 from pipeline.data.statistics import channel_statistics
 from pipeline.data.validate import RowCheck
+from pipeline.errors import DataError
 from pipeline.files import atomic_dir
 
+MOST_SLICES = 50
+"""Values of a slice column: beyond, it numbers the images instead of telling kinds of them apart."""
 OPENERS = {"digits": open_digits, "parquet": open_parquet}
 
 
@@ -47,7 +50,7 @@ def _write(folder: Path, params: DataParams, source: Source, checked: Checked, p
     classes, labels = number_classes([row.label for row in rows], source.classes)
     splits = assign_splits(rows, labels, classes, source.splits, params)
     mean, std = channel_statistics(pixels, splits["train"], params.channels)
-    table = Table(pixels, labels, [(row.file, row.row) for row in rows])
+    table = Table(pixels, labels, [(row.file, row.row) for row in rows], _slices(rows, params.slice_columns))
     manifest = Manifest(
         classes=classes,
         height=params.height,
@@ -69,3 +72,15 @@ def _write(folder: Path, params: DataParams, source: Source, checked: Checked, p
     )
     write_manifest(folder, manifest)
     return manifest
+
+
+def _slices(rows: list[Row], columns: list[str]) -> list[tuple[str, list[str]]]:
+    """Each slice column with its values. Raises DataError where one has too many different ones."""
+    found = [(name, [row.slices[number] for row in rows]) for number, name in enumerate(columns)]
+    for name, values in found:
+        if len(set(values)) > MOST_SLICES:
+            raise DataError(
+                f"column {name!r} (data.slice_columns) has {len(set(values))} different values, more than {MOST_SLICES}; "
+                "name columns that tell kinds of images apart"
+            )
+    return found

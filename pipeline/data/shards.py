@@ -3,7 +3,8 @@
 Knows no torch, so that preparing data does not wait for its import; everything else reads through reader.py.
 
 Letters: C channels, H height, W width, N rows of a split.
-Columns: pixels (H * W * C bytes), label (int64), file and row (where the row stood in the source).
+Columns: pixels (H * W * C bytes), label (int64), file and row (where the row stood in the source), and one named slice.x for
+each x in data.slice_columns.
 """
 
 from collections.abc import Sequence
@@ -21,15 +22,20 @@ from pipeline.params import nearest
 
 Pixels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
+SLICE = "slice."
 REMEDY = "run `dvc repro --force prepare` to write it again"
 
 
 class Table(NamedTuple):
-    """Rows to be written. pixels: (rows, H * W * C), may be mapped. origins: source file and row number of each row."""
+    """Rows to be written. pixels: (rows, H * W * C), may be mapped. origins: source file and row number of each row.
+
+    slices: a column and its value in each row.
+    """
 
     pixels: Pixels
     labels: Indices
     origins: Sequence[tuple[str, int]]
+    slices: Sequence[tuple[str, Sequence[str]]] = ()
 
 
 def write_shards(folder: Path, name: str, table: Table, indices: Indices, shard_rows: int) -> list[ShardInfo]:
@@ -52,7 +58,8 @@ def _write_shard(path: Path, table: Table, rows: Indices) -> None:
         "file": pa.array([file for file, _ in origins], pa.string()),
         "row": pa.array([row for _, row in origins], pa.int64()),
     }
-    batch = pa.record_batch(columns)
+    slices = {SLICE + name: pa.array([values[row] for row in rows.tolist()], pa.string()) for name, values in table.slices}
+    batch = pa.record_batch(columns | slices)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
 
@@ -68,6 +75,16 @@ def map_shards(folder: Path, name: str) -> tuple[list[Pixels], Indices]:
     shape = (manifest.height, manifest.width, manifest.channels)
     mapped = [_map_shard(folder / info.file, info.rows, shape) for info in manifest.splits[name].shards]
     return [pixels for pixels, _ in mapped], np.concatenate([labels for _, labels in mapped])
+
+
+def read_slices(folder: Path, name: str) -> dict[str, list[str]]:
+    """Of split `name`, the value of each row in each of data.slice_columns. To be called after map_shards, which checks."""
+    shards = [pa.ipc.open_file(pa.memory_map(str(folder / info.file))) for info in read_manifest(folder).splits[name].shards]
+    columns = [column for column in shards[0].schema.names if column.startswith(SLICE)]
+    return {
+        column.removeprefix(SLICE): [value for shard in shards for value in shard.get_batch(0).column(column).to_pylist()]
+        for column in columns
+    }
 
 
 def gather(shards: Sequence[Pixels], rows: Indices) -> Pixels:

@@ -14,6 +14,7 @@ class Batch:
     """Consecutive rows of one file, `first_row` being their first row number.
 
     split: "train", "val" or "test" as the source has it; rows of a source without own splits say "train".
+    slices: of each row the values of data.slice_columns.
     """
 
     file: str
@@ -21,6 +22,7 @@ class Batch:
     first_row: int
     images: list[bytes | None]
     labels: list[Label | None]
+    slices: list[tuple[str, ...]]
 
 
 @dataclass(frozen=True)

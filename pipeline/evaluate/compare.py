@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.manifest import Manifest, read_manifest
-from pipeline.data.shards import Pixels, gather, map_shards
+from pipeline.data.shards import Pixels, gather, map_shards, read_slices
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.change import Bools, Pair, by_class
 from pipeline.evaluate.latency import measure_latency
@@ -29,7 +29,7 @@ from pipeline.evaluate.records import (
     Quality,
     references,
 )
-from pipeline.evaluate.slices import slices
+from pipeline.evaluate.slices import quarters, values
 from pipeline.evaluate.tables import csv_text
 from pipeline.files import atomic_dir, to_json, write_atomic
 from pipeline.jsonfile import read_json
@@ -106,7 +106,8 @@ class _Test:
     @classmethod
     def open(cls, folder: Path, params: EvaluateParams) -> "_Test":
         shards, actual_N = map_shards(folder, "test")
-        return cls(folder, read_manifest(folder), shards, actual_N, slices(shards, params.slices))
+        masks = values(read_slices(folder, "test")) | quarters(shards, params.slices)
+        return cls(folder, read_manifest(folder), shards, actual_N, masks)
 
     @property
     def shape(self) -> tuple[int, int, int]:

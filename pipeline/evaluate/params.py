@@ -42,6 +42,7 @@ class EvaluateParams(Section):
         "image, with flip_shift also moved by a pixel; none leaves the metric out"
     )
     slices: list[Slicing] = Field(
-        description="what the test images are sorted by into quarters, in each of which the loss of accuracy is stated"
+        description="what the test images are sorted by into quarters; what a step loses is stated for each of them, as it is "
+        "for each value of data.slice_columns"
     )
     latency: LatencyParams

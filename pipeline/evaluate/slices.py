@@ -1,4 +1,4 @@
-"""Parts of the test split that are told apart by the images themselves. Letters: N samples, Q = 4 quarters."""
+"""Parts of the test split: by the source's own columns, and by the images themselves. Letters: N samples."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ CHUNK_ROWS = 256
 QUARTERS = 4
 
 
-def slices(shards: list[Pixels], slicings: list[Slicing]) -> dict[str, Bools]:
+def quarters(shards: list[Pixels], slicings: list[Slicing]) -> dict[str, Bools]:
     """A mask (N,) for each quarter of the images by each slicing, from the least to the most: "contrast 1/4" has the least.
 
     shards: pixels (rows, H * W * C) of the test split. Where many images are equal in it, quarters differ in size.
@@ -25,6 +25,15 @@ def slices(shards: list[Pixels], slicings: list[Slicing]) -> dict[str, Bools]:
         quarter_N = np.searchsorted(inner, measure_N, side="right")
         found |= {f"{slicing} {number + 1}/{QUARTERS}": quarter_N == number for number in range(QUARTERS)}
     return found
+
+
+def values(columns: dict[str, list[str]]) -> dict[str, Bools]:
+    """A mask (N,) for each value of each column: "camera = 3"."""
+    return {
+        f"{name} = {value}": np.array([each == value for each in column])
+        for name, column in columns.items()
+        for value in sorted(set(column))
+    }
 
 
 def _brightness(pixels: Pixels) -> Floats:

@@ -75,7 +75,9 @@ def _speed(own: Figures) -> list[str]:
     lines = []
     for size, timing in own.latency.batches.items():
         ratio = timing.speedup["dense"]
-        pace = f"{ratio:.2f} times as fast as dense" if ratio >= 1 else f"slower than dense ({ratio:.2f} of its speed)"
+        pace = (
+            f"{ratio:.2f} times as fast as dense" if round(ratio, 2) >= 1 else f"slower than dense ({ratio:.2f} of its speed)"
+        )
         lines.append(f"- latency at batch {size}: {timing.median_ms:.3f} ms on {own.latency.measured_on}; {pace}")
     return lines
 

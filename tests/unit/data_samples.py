@@ -24,6 +24,7 @@ def data_params(**changes: Any) -> DataParams:
         "path": "data/raw",
         "image_column": "image",
         "label_column": "label",
+        "slice_columns": [],
         "raw_shape": None,
         "height": SIZE,
         "width": SIZE,
@@ -52,11 +53,13 @@ def png(number: int, height: int = SIZE, width: int = SIZE) -> bytes:
     return encoded(Image.fromarray(pixels(number, height, width)))
 
 
-def write_table(path: Path, images: Sequence[bytes | None], labels: Sequence[Any], **names: str) -> Path:
-    """A Parquet file; names: other names for the columns image and label."""
+def write_table(
+    path: Path, images: Sequence[bytes | None], labels: Sequence[Any], more: dict[str, Any] | None = None, **names: str
+) -> Path:
+    """A Parquet file; more: further columns; names: other names for the columns image and label."""
     columns = {names.get("image", "image"): pa.array(images, pa.binary()), names.get("label", "label"): pa.array(labels)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)
+    pq.write_table(pa.table(columns | (more or {})), path)
     return path
 
 

@@ -24,6 +24,11 @@ def test_raw_pixels_are_grey_or_rgb() -> None:
         parse(raw_shape=[8, 8, 4])
 
 
+def test_digits_has_no_columns() -> None:
+    with pytest.raises(ParamsError, match=r"slice_columns \['camera'\] need source parquet"):
+        parse(source="digits", slice_columns=["camera"])
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

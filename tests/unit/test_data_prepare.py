@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline.data.manifest import Manifest, read_manifest
 from pipeline.data.prepare import prepare
 from pipeline.data.reader import Split
+from pipeline.data.shards import read_slices
 from pipeline.errors import DataError, EspalierError
 from tests.unit.data_samples import REAL_DATA, data_params, good_table, pixels, png, write_table
 
@@ -143,6 +144,32 @@ def test_raw_pixels_and_resizing(run: Prepare, tmp_path: Path) -> None:
     images = test.images(torch.arange(len(test))).flatten(1)
     assert (images == images[:, :1]).all(), "an even image stays even"
     assert {value // 10 % 2 for value in images[:, 0].tolist()} == {0, 1}
+
+
+def test_slice_columns_stay_with_their_row_in_every_shard(run: Prepare, tmp_path: Path) -> None:
+    """The camera is the image's number divided by ten, so that it can be told from its pixels."""
+    raw = [np.full((4, 4, 1), row, np.uint8).tobytes() for row in range(40)]
+    more = {"camera": pa.array([row // 10 if row >= 10 else None for row in range(40)]), "site": pa.array(["n", "s"] * 20)}
+    table = write_table(tmp_path / "t.parquet", raw, [0, 1] * 20, more)
+    run(table, raw_shape=[4, 4, 1], channels=1, slice_columns=["camera", "site"], shard_rows=3)
+    prepared = tmp_path / "out" / "prepared"
+    test = Split.open(prepared, "test")
+    rows = test.images(torch.arange(len(test)))[:, 0, 0, 0].tolist()
+    assert read_slices(prepared, "test") == {
+        "camera": [str(row // 10) if row >= 10 else "null" for row in rows],
+        "site": ["ns"[row % 2] for row in rows],
+    }
+
+
+def test_slice_columns_that_tell_no_kinds_apart_are_refused(run: Prepare, tmp_path: Path) -> None:
+    more = {"id": pa.array(range(60)), "price": pa.array([0.5] * 60)}
+    table = write_table(tmp_path / "t.parquet", [png(row) for row in range(60)], [0, 1] * 30, more)
+    with pytest.raises(DataError, match=r"column 'id' \(data.slice_columns\) has 60 different values, more than 50"):
+        run(table, slice_columns=["id"])
+    with pytest.raises(DataError, match=r"column 'price' \(data.slice_columns\) must hold strings or integers"):
+        run(table, slice_columns=["price"])
+    with pytest.raises(DataError, match=r"no column 'ide' \(data.slice_columns\); did you mean 'id'"):
+        run(table, slice_columns=["ide"])
 
 
 def test_duplicates_between_splits_are_counted_and_shown(run: Prepare, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import multinomial
 
 from pipeline.evaluate.change import Pair, by_class, paired_interval
-from pipeline.evaluate.slices import slices
+from pipeline.evaluate.slices import quarters, values
 
 PAIR = Pair(
     actual=np.array([0, 0, 0, 1, 1, 2]),
@@ -60,7 +60,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(down: float, up: float
 def test_slices_are_quarters_from_the_least_to_the_most() -> None:
     dark, flat, loud = [0, 0, 0, 8], [9, 9, 9, 9], [0, 255, 0, 255]
     shards = [np.array([loud, dark], np.uint8), np.array([flat, [3, 5, 4, 4]], np.uint8)]
-    found = slices(shards, ["brightness", "contrast"])
+    found = quarters(shards, ["brightness", "contrast"])
     assert {name: np.flatnonzero(rows).tolist() for name, rows in found.items()} == {
         "brightness 1/4": [1],
         "brightness 2/4": [3],
@@ -73,6 +73,15 @@ def test_slices_are_quarters_from_the_least_to_the_most() -> None:
     }
 
 
+def test_every_value_of_a_column_is_a_slice() -> None:
+    found = values({"camera": ["b", "a", "b"], "site": ["1", "1", "1"]})
+    assert {name: np.flatnonzero(rows).tolist() for name, rows in found.items()} == {
+        "camera = a": [1],
+        "camera = b": [0, 2],
+        "site = 1": [0, 1, 2],
+    }
+
+
 def test_images_that_are_all_alike_are_one_slice() -> None:
-    found = slices([np.full((8, 4), 7, np.uint8)], ["contrast"])
+    found = quarters([np.full((8, 4), 7, np.uint8)], ["contrast"])
     assert [name for name, rows in found.items() if rows.any()] == ["contrast 4/4"]
