@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from infra.local_cluster import HEALTH_CHECKS
 from tests.cluster.hosts import Host
 from tests.cluster.service import Service, write_secret
 
@@ -24,7 +25,7 @@ class RayNode(Service):
             *("ray", "start", "--block", "--disable-usage-stats", *role),
             *(f"--node-ip-address={host.ip}", f"--num-cpus={cpus}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
         ]
-        super().__init__(host, command, {})
+        super().__init__(host, command, HEALTH_CHECKS)
 
     def answers(self) -> bool:
         return STARTED in self.running().log.read_text(errors="replace")
