@@ -20,6 +20,8 @@ from pipeline.errors import SubmitError, UnreachableError, shown
 TIMEOUT_S = 30.0
 """Of one request, and of a line of the log; a longer silence is asked after."""
 RETRY_S = 2.0
+LOG_ATTEMPTS = 5
+"""To read the end of the log of a job that is over, which its node may have taken along."""
 STOP_WAIT_S = 600
 """Between SIGTERM and SIGKILL of a stopped job, which first pushes what is complete; Ray's default is 3 s."""
 TALKERS = (
@@ -143,11 +145,22 @@ class JobServer:
                 if state is None:
                     raise SubmitError(f"the cluster at {self.address} no longer knows {job}; was its head started anew?")
                 if state.is_over:
-                    sys.stdout.write(self.logs(job)[self._shown :])
-                    sys.stdout.flush()
+                    self._print_end(job)
                     return state
             except UnreachableError as error:
                 sys.stderr.write(f"espalier: {error}\nthe job goes on; trying again\n")
+            time.sleep(self._retry_s)
+
+    def _print_end(self, job: str) -> None:
+        for attempt in range(1, LOG_ATTEMPTS + 1):
+            try:
+                sys.stdout.write(self.logs(job)[self._shown :])
+                sys.stdout.flush()
+            except UnreachableError as error:
+                if attempt == LOG_ATTEMPTS:
+                    sys.stderr.write(f"espalier: {job} is over, but the end of its log cannot be read: {error}\n")
+            else:
+                return
             time.sleep(self._retry_s)
 
     async def _print_new(self, job: str) -> None:

@@ -22,6 +22,12 @@ TREE_NAME = "tree.json"
 DIGEST_DIGITS = 32
 ATTEMPTS = 10
 """Of one request, with growing waits of at most 20 s between them: about two minutes of a bucket that answers 503."""
+FIRST_ATTEMPTS = 3
+"""Of the first request of a run, after which an endpoint counts as dead where nothing is lost yet: 5 s instead of 75 s."""
+CONNECT_S, READ_S = 5, 30
+"""Until an attempt is given up. botocore's 60 s each would make of ten attempts ten minutes."""
+UNANSWERED = {"EndpointConnectionError", "ConnectTimeoutError"}
+"""botocore's errors where no connection was made; a store that answers with an error is asked again for longer."""
 OTHERS_WAIT_S = 3600.0
 """How long a worker waits for the one on its node that fetches what both need."""
 
@@ -29,16 +35,25 @@ OTHERS_WAIT_S = 3600.0
 class Storage:
     """Files below one folder or bucket prefix, by names with slashes. Every verb raises StorageError."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, attempts: int = ATTEMPTS) -> None:
         self.url = url.rstrip("/")
+        self._attempts = attempts
 
     def check(self) -> None:
-        """Raises StorageError where the place is not there, or files cannot be written, read and removed in it."""
+        """Raises StorageError where the place is not there, or files cannot be written, read and removed in it.
+
+        Where nothing answers at all, within seconds.
+        """
         if self._is_folder and not Path(self.url).is_dir():
             raise StorageError(
                 f"resources.storage: {self.url} is no folder on this machine; mount it here and on every node, or correct it"
             )
         name = f"probe-{secrets.token_hex(4)}"
+        try:
+            Storage(self.url, FIRST_ATTEMPTS).read(name)
+        except StorageError as error:
+            if type(error.__cause__).__name__ in UNANSWERED:
+                raise
         self.write(name, b"")
         if self.read(name) is None:
             raise StorageError(f"resources.storage: {shown(self.url)} does not show what was written to it a moment ago")
@@ -135,7 +150,11 @@ class Storage:
         options: dict[str, Any] = {}
         if not self._is_folder:
             options = {
-                "config_kwargs": {"retries": {"mode": "standard", "max_attempts": ATTEMPTS}},
+                "config_kwargs": {
+                    "retries": {"mode": "standard", "max_attempts": self._attempts},
+                    "connect_timeout": CONNECT_S,
+                    "read_timeout": READ_S,
+                },
                 "use_listings_cache": False,
             }
         try:

@@ -39,6 +39,7 @@ SILENCE_S = 60.0
 
 def send(job: Job, url: str) -> Job:
     """The job for workers elsewhere, after its inputs have reached the storage at `url`. Raises StorageError."""
+    Storage(url).check()
     inputs = Storage(url).below(INPUTS)
     digests = {name: inputs.add_tree(path) for name in FIELDS if (path := getattr(job, name))}
     sent = job.model_copy(update={"storage": url, "inputs": digests})

@@ -31,6 +31,7 @@ class Server:
     asked: int = 0
     failing: int = 0
     knows_job: bool = True
+    has_log: bool = True
     address: str = ""
 
     def application(self) -> web.Application:
@@ -53,6 +54,8 @@ class Server:
         return web.json_response([entry] if self.knows_job else [])
 
     async def _logs(self, request: web.Request) -> web.Response:
+        if not self.has_log:
+            return web.Response(status=500, text="the agent of its node is gone")
         return web.json_response({"logs": TEXT})
 
     async def _tail(self, request: web.Request) -> web.WebSocketResponse:
@@ -190,6 +193,15 @@ def test_a_server_that_fails_for_a_while_is_asked_again(
     assert shown.out == TEXT
     assert "says: Request failed with status code 500: the server is starting" in shown.err
     assert shown.err.count("the job goes on; trying again\n") == 2
+
+
+def test_a_log_that_is_lost_is_given_up(server: Server, client: JobServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.scenes, server.has_log = [end_short], False
+    assert client.follow(JOB).status == "FAILED"
+    shown = capsys.readouterr()
+    assert shown.out == TEXT[:500]
+    assert shown.err.startswith(f"espalier: {JOB} is over, but the end of its log cannot be read: the Ray job server at")
+    assert shown.err.count("the agent of its node is gone") == 1
 
 
 def test_a_cluster_that_was_started_anew_does_not_know_the_job(server: Server, client: JobServer) -> None:
