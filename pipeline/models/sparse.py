@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 VALUES, BITS = ".values", ".bits"
 
@@ -42,7 +43,18 @@ def expand(packed: dict[str, Tensor], sparse: Iterable[str], shapes: dict[str, t
     return tensors
 
 
-def pruned_positions(model: nn.Module, sparse: Iterable[str]) -> dict[str, Tensor]:
-    """By parameter name, where the zeros are, as booleans of the parameter's shape and layout."""
-    parameters = dict(model.named_parameters())
-    return {name: parameters[name].detach() == 0 for name in sparse}
+def hold_zeros(optimizer: Optimizer, model: nn.Module, sparse: Iterable[str]) -> None:
+    """After each step of the optimizer, set the weights of a model that are zero now and were pruned to zero again.
+
+    sparse: names of the parameters that were pruned.
+    """
+    weights = [model.get_parameter(name) for name in sparse]
+    pruned = [weight.detach() == 0 for weight in weights]
+
+    def hold(*_: object) -> None:
+        with torch.no_grad():
+            for weight, positions in zip(weights, pruned, strict=True):
+                weight.masked_fill_(positions, 0.0)  # not times zero, which could leave -0.0
+
+    if weights:
+        optimizer.register_step_post_hook(hold)

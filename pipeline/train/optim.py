@@ -1,6 +1,7 @@
 """Optimizer, learning rate schedule and moving average of weights."""
 
 import math
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,12 +19,13 @@ FACTOR = "lr_factor"
 """Key of a parameter group: what its learning rate is multiplied by."""
 
 
-def make_optimizer(model: nn.Module, params: OptimizerParams) -> Optimizer:
+def make_optimizer(model: nn.Module, params: OptimizerParams, adapters: Iterable[nn.Parameter] = ()) -> Optimizer:
     """Groups of parameters with equal weight decay, which only those of two or more dimensions have, and rate.
 
+    adapters: weights that are trained beside the model's, at the plain rate.
     Raises TrainingError for a pattern of `lr_factors` that no parameter fits.
     """
-    groups = _groups(model, params)
+    groups = _groups(model, params, adapters)
     if params.name == "adamw":
         return AdamW(groups, lr=params.lr, betas=(params.momentum, ADAM_BETA2), fused=True)
     if params.name == "muon":
@@ -31,7 +33,7 @@ def make_optimizer(model: nn.Module, params: OptimizerParams) -> Optimizer:
     return SGD(groups, lr=params.lr, momentum=params.momentum, nesterov=params.momentum > 0.0, fused=True)
 
 
-def _groups(model: nn.Module, params: OptimizerParams) -> list[dict[str, Any]]:
+def _groups(model: nn.Module, params: OptimizerParams, adapters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     for pattern in params.lr_factors:
         if not any(fnmatchcase(name, pattern) for name in trained):
@@ -43,6 +45,8 @@ def _groups(model: nn.Module, params: OptimizerParams) -> list[dict[str, Any]]:
         factor = next((params.lr_factors[pattern] for pattern in params.lr_factors if fnmatchcase(name, pattern)), 1.0)
         decay = params.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((decay, factor), []).append(parameter)
+    for weight in adapters:
+        groups.setdefault((params.weight_decay, 1.0), []).append(weight)
     return [{"params": members, "weight_decay": decay, FACTOR: factor} for (decay, factor), members in groups.items()]
 
 

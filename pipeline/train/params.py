@@ -34,9 +34,23 @@ class ScheduleParams(Section):
     final: float = Field(ge=0.0, le=1.0, description="learning rate at the last step, as a fraction of the peak")
 
 
+class FeatureParams(Section):
+    kind: Literal["features", "attention"] = Field(
+        description="features: the maps themselves, through a 1x1 convolution where channels differ (Romero et al. 2015); "
+        "attention: where their energy lies (Zagoruyko & Komodakis 2017)"
+    )
+    weight: float = Field(gt=0.0, le=1e6, description="factor of this loss, which is added; the attention paper takes 1000")
+    layers: dict[str, str] | None = Field(
+        min_length=1,
+        description='modules of the student, and for each that of the teacher, for example {"stages.2": "stages.2"}; null for '
+        "the last stages that give maps of the same size",
+    )
+
+
 class DistilParams(Section):
     temperature: float = Field(gt=0.0, le=100.0, description="softens both distributions (Hinton et al. 2015)")
     weight: float = Field(ge=0.0, le=1.0, description="share of the teacher's loss; the rest is the task's")
+    features: FeatureParams | None = Field(description="learn from the teacher's maps too; null for its logits alone")
 
 
 class SparsityParams(Section):

@@ -18,7 +18,7 @@ from pipeline.errors import TrainingError
 from pipeline.files import sha256_json
 from pipeline.models.build import rebuild
 from pipeline.models.initial import fill, read_tensors
-from pipeline.models.sparse import pruned_positions
+from pipeline.models.sparse import hold_zeros
 from pipeline.models.weights import load_model
 from pipeline.models.whitening import fit_whitening
 from pipeline.params import nearest
@@ -27,6 +27,7 @@ from pipeline.resources import Device
 from pipeline.tasks.task import Task, make_task
 from pipeline.train.arrival import open_store
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
+from pipeline.train.features import Tapped, tap
 from pipeline.train.job import Job
 from pipeline.train.optim import Ema, make_optimizer
 from pipeline.train.order import check_batches, num_batches
@@ -43,7 +44,7 @@ WHITENED_IMAGES = 5000
 
 @dataclass
 class Run:
-    """net: what a step calls, the model, wrapped in DDP among several ranks. shards: with `exact_elastic` alone.
+    """net: what a step calls, the model with taps, in DDP among several ranks. shards: with `exact_elastic` alone.
 
     leaving: whether this rank was told to go.
     """
@@ -98,6 +99,7 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     ema = Ema(model, averaged := copy.deepcopy(model).eval(), params.ema_decay) if params.ema_decay else None
     if ema:
         averaged.requires_grad_(requires_grad=False)
+    student, teacher = _tapped(model, job, device)
     scaler = GradScaler(device, enabled=params.amp == "fp16")
     alone = dist.world_size() == 1 or params.exact_elastic
     store = open_store(job)
@@ -112,35 +114,23 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         val=val,
         mean=torch.tensor(job.spec.mean, device=device),
         std=torch.tensor(job.spec.std, device=device),
-        net=model if alone else _distributed(model, job, device),
-        shards=Shards(model) if params.exact_elastic else None,
-        state=State(model, make_optimizer(model, params.optimizer), scaler, ema),
-        recipe=Recipe(task.loss, autocast, _open_teacher(job, device), _penalty(model, job), params.grad_clip),
+        net=student if alone else _distributed(student, job, device),
+        shards=Shards(student) if params.exact_elastic else None,
+        state=State(
+            model, student.adapters, make_optimizer(model, params.optimizer, student.adapters.parameters()), scaler, ema
+        ),
+        recipe=Recipe(task.loss, autocast, teacher, _penalty(model, job), params.grad_clip),
         store=store,
         saver=Saver(store, job.checkpoint_s, device),
         reporter=Journal(job.journal) if dist.rank() == 0 else NullReporter(),
         leaving=leaving,
     )
-    hold_zeros(run.state, job.spec.sparse)
+    hold_zeros(run.state.optimizer, model, job.spec.sparse)
     run.to_training()
     return run
 
 
-def hold_zeros(state: State, sparse: list[str]) -> None:
-    """After each step of the optimizer, set the weights that were pruned one by one to zero again."""
-    parameters = dict(state.model.named_parameters())
-    pruned = pruned_positions(state.model, sparse)
-
-    def hold(*_: object) -> None:
-        with torch.no_grad():
-            for name, positions in pruned.items():
-                parameters[name].masked_fill_(positions, 0.0)  # not times zero, which could leave -0.0
-
-    if sparse:
-        state.optimizer.register_step_post_hook(hold)
-
-
-def _distributed(model: nn.Module, job: Job, device: Device) -> nn.Module:
+def _distributed(model: Tapped, job: Job, device: Device) -> nn.Module:
     """The model in DDP, whose buckets of gradients lie from the first step on as they will in all later ones.
 
     DDP lays them out anew after its first backward pass. Three or more ranks add in an order that hangs on an element's
@@ -148,9 +138,8 @@ def _distributed(model: nn.Module, job: Job, device: Device) -> nn.Module:
     Here that first pass is made before any step, in eval mode, which leaves the statistics of batch norm alone.
     """
     net = DistributedDataParallel(model, gradient_as_bucket_view=True)
-    image = job.spec.architecture
-    net.eval()
-    net(torch.zeros(1, image.channels, image.image_height, image.image_width, device=device)).sum().backward()
+    logits_BK, maps = net.eval()(_example(job, device))
+    torch.autograd.backward([output.sum() for output in (logits_BK, *maps)])
     net.zero_grad(set_to_none=False)
     return net
 
@@ -221,12 +210,25 @@ def _check_sizes(params: FitParams, num_images: int) -> None:
     check_batches(num_images, params.global_batch_size, parts, params.accumulate)
 
 
-def _open_teacher(job: Job, device: Device) -> Teacher | None:
-    if job.params.distil is None:
-        return None
+def _tapped(model: nn.Module, job: Job, device: Device) -> tuple[Tapped, Teacher | None]:
+    """The network that a step calls, and its teacher where there is one."""
+    distil = job.params.distil
+    if distil is None:
+        return Tapped(model), None
     if job.teacher is None:
         raise TrainingError("this stage has no model to distil from; set its `distil` to null")
-    return Teacher(placed(load_model(job.teacher)[1], job.params, device).eval(), job.params.distil)
+    teacher = placed(load_model(job.teacher)[1], job.params, device)
+    if distil.features is None:
+        return Tapped(model), Teacher(Tapped(teacher).eval(), distil)
+    student, tapped = tap(model, teacher, distil.features, _example(job, device))
+    placed(student.adapters, job.params, device)
+    return student, Teacher(tapped.eval(), distil)
+
+
+def _example(job: Job, device: Device) -> Tensor:
+    """A black image, as a batch of one."""
+    image = job.spec.architecture
+    return torch.zeros(1, image.channels, image.image_height, image.image_width, device=device)
 
 
 def _penalty(model: nn.Module, job: Job) -> Callable[[], None] | None:

@@ -31,10 +31,16 @@ class Progress:
 
 
 class State:
-    """Model, optimizer, scaler, moving average, best weights and progress of a run."""
+    """Model, adapters, optimizer, scaler, moving average, best weights and progress of a run.
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, scaler: GradScaler, ema: Ema | None) -> None:
+    adapters: trained with the model, and no part of what a finished run leaves (features.py).
+    """
+
+    def __init__(
+        self, model: nn.Module, adapters: nn.Module, optimizer: Optimizer, scaler: GradScaler, ema: Ema | None
+    ) -> None:
         self.model = model
+        self.adapters = adapters
         self.optimizer = optimizer
         self.scaler = scaler
         self.ema = ema
@@ -68,6 +74,7 @@ class State:
         """Everything that is a tensor, by name. losses_R: `loss_sum` of every rank."""
         found = {"losses": losses_R}
         found |= {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        found |= {f"adapters.{name}": tensor for name, tensor in self.adapters.state_dict().items()}
         if self.ema:
             found |= {f"ema.{name}": tensor for name, tensor in self.ema.averaged.state_dict().items()}
         found |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
@@ -80,6 +87,7 @@ class State:
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         self.model.load_state_dict(select(tensors, "model."))
+        self.adapters.load_state_dict(select(tensors, "adapters."))
         if self.ema:
             self.ema.averaged.load_state_dict(select(tensors, "ema."))
         device = next(self.model.parameters()).device

@@ -14,6 +14,7 @@ from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from pipeline.train.features import transfer
 from pipeline.train.params import DistilParams
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -33,6 +34,8 @@ class Batch(NamedTuple):
 
 
 class Teacher(NamedTuple):
+    """model: gives, as the student does, logits and maps."""
+
     model: nn.Module
     params: DistilParams
 
@@ -52,6 +55,7 @@ def train_step(
 ) -> Tensor:
     """Accumulate gradients over `parts`, then update the weights.
 
+    net: gives logits (B,K) and the maps to be compared with the teacher's (features.py).
     scale: what the sum of sample losses is multiplied by before the backward pass; with DDP, which
     averages over ranks, world_size / global batch size makes it the mean over the global batch.
     Returns the sum of this rank's sample losses, a scalar.
@@ -68,13 +72,16 @@ def train_step(
 def backward(net: nn.Module, scaler: GradScaler, batch: Batch, recipe: Recipe, scale: float) -> Tensor:
     """Add the gradients of scale x the sum of the sample losses; returns that sum, without scale, a scalar."""
     with recipe.autocast():
-        logits_BK = net(batch.images_BCHW)
-        soft_BK = _teach(recipe.teacher, batch.images_BCHW)
+        logits_BK, maps = net(batch.images_BCHW)
+        taught = _teach(recipe.teacher, batch.images_BCHW)
     losses_B = recipe.loss(logits_BK, batch.labels_B)
     if batch.other_B is not None and batch.share_B is not None:
         losses_B = torch.lerp(recipe.loss(logits_BK, batch.other_B), losses_B, batch.share_B)
-    if recipe.teacher is not None and soft_BK is not None:
-        losses_B = distil(losses_B, logits_BK, soft_BK, recipe.teacher.params)
+    if recipe.teacher is not None and taught is not None:
+        params, (soft_BK, soft_maps) = recipe.teacher.params, taught
+        losses_B = distil(losses_B, logits_BK, soft_BK, params)
+        if params.features is not None:
+            losses_B = losses_B + params.features.weight * transfer(maps, soft_maps, params.features)
     scaler.scale(losses_B.sum() * scale).backward()  # type: ignore[no-untyped-call]
     return losses_B.detach().sum()
 
@@ -100,12 +107,13 @@ def distil(losses_B: Tensor, logits_BK: Tensor, teacher_BK: Tensor, params: Dist
     return (1.0 - params.weight) * losses_B + params.weight * divergence_B
 
 
-def _teach(teacher: Teacher | None, images_BCHW: Tensor) -> Tensor | None:
+def _teach(teacher: Teacher | None, images_BCHW: Tensor) -> tuple[Tensor, list[Tensor]] | None:
+    """The teacher's logits (B,K) and maps."""
     if teacher is None:
         return None
     with torch.no_grad():
-        logits_BK: Tensor = teacher.model(images_BCHW)
-    return logits_BK
+        found: tuple[Tensor, list[Tensor]] = teacher.model(images_BCHW)
+    return found
 
 
 def _sync_gradients(net: nn.Module, *, last: bool) -> AbstractContextManager[object]:

@@ -61,7 +61,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
 }
 CONVOLUTION_DIMS = 4
-DISTIL = {"distil": {"temperature": 2.0, "weight": 0.5}, "amp": "bf16"}
+FEATURES = {"kind": "features", "weight": 0.1, "layers": {"stages.0": "stages.1"}}
+"""Through an adapter of 4 to 8 channels."""
+DISTIL = {"distil": {"temperature": 2.0, "weight": 0.5, "features": FEATURES}, "amp": "bf16"}
 
 
 class Killed(BaseException):
@@ -210,8 +212,9 @@ def _fit_exact(folder: Path) -> None:
 
 def exact_job(folder: Path, world: int) -> Job:
     sparsity = {"penalty": "group_lasso", "weight": 1e-4}
-    changes = {**SHORT, "exact_elastic": True, "amp": "bf16", "keep": "best", "sparsity": sparsity}
-    return job(folder / "prepared", folder / f"world-{world}", model=CONVOLUTIONS, **changes)
+    changes = {**SHORT, **DISTIL, "exact_elastic": True, "keep": "best", "sparsity": sparsity}
+    the_job = job(folder / "prepared", folder / f"world-{world}", model=CONVOLUTIONS, **changes)
+    return the_job.model_copy(update={"teacher": folder / "teacher"})
 
 
 def weights_and_history(folder: Path, world: int) -> tuple[str, str]:

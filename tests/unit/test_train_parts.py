@@ -19,6 +19,7 @@ from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 from pipeline.train.checkpoint import Store
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
+from pipeline.train.features import Tapped
 from pipeline.train.job import run_directory
 from pipeline.train.optim import Ema, lr_factor, make_optimizer
 from pipeline.train.order import check_batches, epoch_batches
@@ -121,7 +122,7 @@ def test_restored_slots_lie_in_memory_as_their_parameters_do(name: str) -> None:
         params = OptimizerParams.model_validate(
             {"name": name, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0, "lr_factors": {}}
         )
-        return State(model, make_optimizer(model, params), GradScaler("cpu", enabled=False), None)
+        return State(model, nn.ModuleList(), make_optimizer(model, params), GradScaler("cpu", enabled=False), None)
 
     before, after = opened(), opened()
     before.model(torch.randn(1, 2, 5, 5)).square().sum().backward()
@@ -190,7 +191,7 @@ def test_a_step_equals_plain_torch(accumulate: int) -> None:
     parts = [Batch(i, y) for i, y in zip(images.chunk(accumulate), labels.chunk(accumulate), strict=True)]
     for _ in range(3):
         recipe = Recipe(task.loss, nullcontext, None, None, None)
-        total = train_step(ours, optimizer, GradScaler("cpu", enabled=False), parts, recipe, 1 / 8)
+        total = train_step(Tapped(ours), optimizer, GradScaler("cpu", enabled=False), parts, recipe, 1 / 8)
         loss = F.cross_entropy(plain(images), labels, label_smoothing=0.1)
         reference.zero_grad()
         (loss + 0.005 * plain.weight.square().sum()).backward()  # type: ignore[no-untyped-call]
@@ -201,7 +202,7 @@ def test_a_step_equals_plain_torch(accumulate: int) -> None:
 
 def test_distillation_from_itself_adds_nothing_and_pulls_to_the_teacher() -> None:
     logits, teacher = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
-    params = DistilParams(temperature=2.0, weight=1.0)
+    params = DistilParams(temperature=2.0, weight=1.0, features=None)
     assert distil(torch.ones(4), logits, logits.detach(), params).abs().max() < 1e-6
     before = distil(torch.ones(4), logits, teacher, params)
     before.sum().backward()  # type: ignore[no-untyped-call]
