@@ -30,7 +30,7 @@ layer 7  attached.py   training on a cluster of which this machine is no node
 layer 8  driver.py     training as a child process, started again where it dies
          summary.py    the table at the end of the line
          schema.py     every section of params.yaml at once
-         pretrained.py weights to start from, brought to data/init
+         pretrained.py weights to start from and teachers, brought to data/
 layer 9  entry.py      how every stage starts and ends
          jobs/         the same dvc repro, submitted to a cluster
 layer 10 doctor/       what is wrong with an installation, and how to mend it

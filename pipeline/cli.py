@@ -42,10 +42,11 @@ def parser() -> argparse.ArgumentParser:
     schema.add_argument("--check", action="store_true", help="write nothing; fail where the file is out of date")
     schema.set_defaults(command=_schema)
 
-    init = commands.add_parser("init", help="bring weights to train from into data/init")
+    init = commands.add_parser("init", help="bring weights to train from into data/init, or a teacher into data/teacher")
     init.add_argument(
         "source", help="pretrained (of model.name), models:/<name>@<alias>, a model folder or a .safetensors file"
     )
+    init.add_argument("--teacher", action="store_true", help="a whole model to distil from: models:/... or a model folder")
     init.set_defaults(command=_init)
 
     show = commands.add_parser("summary", help="the table of all variants and the registered versions")
@@ -126,9 +127,9 @@ def _preset(arguments: argparse.Namespace) -> None:
 
 
 def _init(arguments: argparse.Namespace) -> None:
-    from pipeline.pretrained import bring  # which imports torch, for seconds that no other command needs
+    from pipeline.pretrained import bring, bring_teacher  # which import torch, for seconds that no other command needs
 
-    print(bring(arguments.source, Path()))
+    print((bring_teacher if arguments.teacher else bring)(arguments.source, Path()))
 
 
 def _schema(arguments: argparse.Namespace) -> None:

@@ -1,9 +1,10 @@
-"""`espalier init`: bring weights to train from into data/init, once, so that a stage never needs the network.
+"""`espalier init`: bring weights to train from, or a teacher, into data/, once, so that a stage never needs the network.
 
 A stage whose result hangs on what a server holds today could not be repeated; a file that DVC knows by its content can.
 """
 
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import safetensors.torch
@@ -12,12 +13,14 @@ from torch import Tensor
 from pipeline.data.params import DataParams
 from pipeline.errors import ArtifactError, ParamsError, UnreachableError
 from pipeline.files import to_json, write_atomic
+from pipeline.models.artifact import SPEC_NAME
 from pipeline.models.initial import read_tensors
 from pipeline.models.params import ModelParams
 from pipeline.models.spec import WEIGHTS_NAME
+from pipeline.models.weights import load_model
 from pipeline.params import parse_section, read_yaml
-from pipeline.registry.weights import registered_weights
-from pipeline.train.job import INIT_FOLDER
+from pipeline.registry.weights import registered_model
+from pipeline.train.job import INIT_FOLDER, TEACHER_FOLDER
 
 PRETRAINED = "pretrained"
 REGISTERED = "models:/"
@@ -33,7 +36,8 @@ def bring(source: str, root: Path) -> str:
     if source == PRETRAINED:
         tensors, origin = _pretrained(model.name, data.channels), f"{PRETRAINED} {model.name}"
     elif source.startswith(REGISTERED):
-        tensors, origin = registered_weights(source, root), source
+        with registered_model(source, root) as found:
+            tensors, origin = read_tensors(found / WEIGHTS_NAME), source
     else:
         path = Path(source) / WEIGHTS_NAME if Path(source).is_dir() else Path(source)
         tensors, origin = read_tensors(path), path.name
@@ -41,9 +45,29 @@ def bring(source: str, root: Path) -> str:
     folder = root / INIT_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / WEIGHTS_NAME, content)
-    write_atomic(folder / "origin.json", to_json({"source": origin, "sha256": hashlib.sha256(content).hexdigest()}))
+    _write_origin(folder, origin, hashlib.sha256(content).hexdigest())
     millions = sum(tensor.numel() for tensor in tensors.values()) / 1e6
     return f"{folder / WEIGHTS_NAME}: {millions:.1f} M numbers from {origin}; `model.init: file` trains from them"
+
+
+def bring_teacher(source: str, root: Path) -> str:
+    """Fill data/teacher from models:/<name>@<alias> or a model folder, once it is known to load.
+
+    Returns what to do next. Raises ArtifactError and UnreachableError, and then leaves data/teacher as it was.
+    """
+    registered = source.startswith(REGISTERED)
+    with registered_model(source, root) if registered else nullcontext(Path(source)) as found:
+        spec, _ = load_model(found)
+        folder = root / TEACHER_FOLDER
+        for name in (WEIGHTS_NAME, SPEC_NAME):
+            write_atomic(folder / name, (found / name).read_bytes())
+    origin = source if registered else found.name
+    _write_origin(folder, origin, spec.digest)
+    return f"{folder}: {spec.architecture.name} from {origin}; `teacher: file` in finetune.distil learns from it"
+
+
+def _write_origin(folder: Path, source: str, sha256: str) -> None:
+    write_atomic(folder / "origin.json", to_json({"source": source, "sha256": sha256}))
 
 
 def _pretrained(name: str, channels: int) -> dict[str, Tensor]:

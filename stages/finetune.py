@@ -1,4 +1,4 @@
-"""Train the pruned model further, with the dense one as its teacher."""
+"""Train the pruned model further, with the dense one, or one that was brought, as its teacher."""
 
 from pipeline.driver import launch
 from pipeline.entry import run
@@ -8,20 +8,22 @@ from pipeline.resources import Resources
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
 from pipeline.train.collect import collect_result
-from pipeline.train.job import Job, run_directory, tuned_spec
+from pipeline.train.job import TEACHER_FOLDER, Job, run_directory, taught, tuned_spec
 from pipeline.train.params import FitParams
 
 
 def main(stage: Stage, report: Reporter) -> None:
-    pruned = stage.dep("artifacts/pruned")
+    pruned, dense, brought = (stage.dep(path) for path in ("artifacts/pruned", "artifacts/dense", TEACHER_FOLDER))
+    params = stage.params("finetune", FitParams)
+    spec, teacher = taught(tuned_spec(read_spec(pruned), "pruned"), params.distil, dense, brought)
     resources = stage.resources(Resources)
     with run_directory(stage.run_dir) as run_dir:
         job = Job(
-            spec=tuned_spec(read_spec(pruned), "pruned"),
+            spec=spec,
             initial=pruned.absolute(),
             init=None,
-            teacher=stage.dep("artifacts/dense").absolute(),
-            params=stage.params("finetune", FitParams),
+            teacher=teacher.absolute() if teacher else None,
+            params=params,
             task=stage.params("task", TaskParams),
             data=stage.dep("data/prepared").absolute(),
             run_dir=run_dir,

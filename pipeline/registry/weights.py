@@ -1,19 +1,19 @@
-"""The weights of a registered version, to train another model from."""
+"""A registered version brought back, to train from its weights or to learn from it."""
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from torch import Tensor
-
 from pipeline.errors import ArtifactError
-from pipeline.models.initial import read_tensors
 from pipeline.models.spec import WEIGHTS_NAME
 from pipeline.tracking.store import ENVIRONMENT, mlflow_errors, tracking_uri
 
 
-def registered_weights(uri: str, root: Path) -> dict[str, Tensor]:
-    """Tensors of models:/<name>@<alias> or models:/<name>/<version>.
+@contextmanager
+def registered_model(uri: str, root: Path) -> Iterator[Path]:
+    """For the time of the block, the model folder of models:/<name>@<alias> or models:/<name>/<version>.
 
     Raises ArtifactError where the version holds no torch weights, as an int8 one does not, UnreachableError where MLflow does
     not answer.
@@ -28,4 +28,4 @@ def registered_weights(uri: str, root: Path) -> dict[str, Tensor]:
         found = sorted(Path(folder).rglob(WEIGHTS_NAME))
         if not found:
             raise ArtifactError(f"{uri}: holds no {WEIGHTS_NAME}, because it is int8; take its parent, or @dense")
-        return read_tensors(found[0])
+        yield found[0].parent

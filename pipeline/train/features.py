@@ -8,12 +8,14 @@ attention  squared difference of normalised maps of energy, the mean of squares 
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
+from pipeline.models.spec import ModelSpec
 from pipeline.params import nearest
 from pipeline.train.params import FeatureParams
 
@@ -41,6 +43,25 @@ class Tapped(nn.Module):
 
     def _take(self, name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
         self._maps[name] = output
+
+
+class Renormalised(nn.Module):
+    """A network of other data, which takes images as this run normalises them."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, model: nn.Module, own: ModelSpec, other: ModelSpec) -> None:
+        super().__init__()
+        self.model = model
+        mean, std, other_mean, other_std = (
+            torch.tensor(values)[:, None, None] for values in (own.mean, own.std, other.mean, other.std)
+        )
+        self.register_buffer("scale", std / other_std)
+        self.register_buffer("shift", (mean - other_mean) / other_std)
+
+    def forward(self, images_BCHW: Tensor) -> Any:
+        return self.model(images_BCHW * self.scale + self.shift)
 
 
 def tap(student: nn.Module, teacher: nn.Module, params: FeatureParams, example_BCHW: Tensor) -> tuple[Tapped, Tapped]:

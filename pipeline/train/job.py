@@ -10,12 +10,16 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.data.manifest import read_manifest
 from pipeline.errors import ArtifactError
 from pipeline.files import locked, sha256_file
+from pipeline.models.artifact import SPEC_NAME, read_spec
 from pipeline.models.params import ModelParams
 from pipeline.models.spec import Architecture, ModelSpec
 from pipeline.tasks.params import TaskParams
-from pipeline.train.params import FitParams
+from pipeline.train.params import DistilParams, FitParams
 
 INIT_FOLDER = "data/init"
+TEACHER_FOLDER = "data/teacher"
+SHOWN = 5
+"""Classes that an error message lists at most."""
 
 
 class Job(BaseModel):
@@ -72,6 +76,33 @@ def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> Mod
 def tuned_spec(parent: ModelSpec, name: str) -> ModelSpec:
     """The spec of a model that starts from `parent`, which takes its place among the ancestors as `name`."""
     return parent.model_copy(update={"ancestors": {**parent.ancestors, name: parent.digest}, "weights": None})
+
+
+def taught(spec: ModelSpec, distil: DistilParams | None, dense: Path, brought: Path) -> tuple[ModelSpec, Path | None]:
+    """A model's spec, with a teacher that was brought among its ancestors, and the folder of the teacher; None without one.
+
+    Raises ArtifactError where none was brought, or one for other images or classes.
+    """
+    if distil is None or distil.teacher == "dense":
+        return spec, dense if distil else None
+    if not (brought / SPEC_NAME).exists():
+        raise ArtifactError(
+            f"distil.teacher is file, but {brought} holds no model; bring one with `espalier init --teacher`, or take dense"
+        )
+    found = read_spec(brought)
+    for what, own, other in (("classes", spec.classes, found.classes), ("images", _image(spec), _image(found))):
+        if own != other:
+            raise ArtifactError(f"{brought}: its {what} are {_shown(other)}, the data's {_shown(own)}; bring another teacher")
+    return spec.model_copy(update={"ancestors": {**spec.ancestors, "teacher": found.digest}}), brought
+
+
+def _image(spec: ModelSpec) -> list[str]:
+    size = spec.architecture
+    return [f"{size.channels} x {size.image_height} x {size.image_width}"]
+
+
+def _shown(words: list[str]) -> str:
+    return ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more" if len(words) > SHOWN else "")
 
 
 @contextmanager

@@ -48,6 +48,9 @@ class FeatureParams(Section):
 
 
 class DistilParams(Section):
+    teacher: Literal["dense", "file"] = Field(
+        description="dense: the model that was pruned; file: the one in data/teacher, which `espalier init --teacher` brings"
+    )
     temperature: float = Field(gt=0.0, le=100.0, description="softens both distributions (Hinton et al. 2015)")
     weight: float = Field(ge=0.0, le=1.0, description="share of the teacher's loss; the rest is the task's")
     features: FeatureParams | None = Field(description="learn from the teacher's maps too; null for its logits alone")

@@ -27,7 +27,7 @@ from pipeline.resources import Device
 from pipeline.tasks.task import Task, make_task
 from pipeline.train.arrival import open_store
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
-from pipeline.train.features import Tapped, tap
+from pipeline.train.features import Renormalised, Tapped, tap
 from pipeline.train.job import Job
 from pipeline.train.optim import Ema, make_optimizer
 from pipeline.train.order import check_batches, num_batches
@@ -217,12 +217,15 @@ def _tapped(model: nn.Module, job: Job, device: Device) -> tuple[Tapped, Teacher
         return Tapped(model), None
     if job.teacher is None:
         raise TrainingError("this stage has no model to distil from; set its `distil` to null")
-    teacher = placed(load_model(job.teacher)[1], job.params, device)
-    if distil.features is None:
-        return Tapped(model), Teacher(Tapped(teacher).eval(), distil)
-    student, tapped = tap(model, teacher, distil.features, _example(job, device))
-    placed(student.adapters, job.params, device)
-    return student, Teacher(tapped.eval(), distil)
+    spec, network = load_model(job.teacher)
+    teacher = placed(network, job.params, device)
+    student, tapped = Tapped(model), Tapped(teacher)
+    if distil.features is not None:
+        student, tapped = tap(model, teacher, distil.features, _example(job, device))
+        placed(student.adapters, job.params, device)
+    same = (spec.mean, spec.std) == (job.spec.mean, job.spec.std)
+    taught = tapped if same else Renormalised(tapped, job.spec, spec).to(device)
+    return student, Teacher(taught.eval(), distil)
 
 
 def _example(job: Job, device: Device) -> Tensor:

@@ -63,7 +63,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 CONVOLUTION_DIMS = 4
 FEATURES = {"kind": "features", "weight": 0.1, "layers": {"stages.0": "stages.1"}}
 """Through an adapter of 4 to 8 channels."""
-DISTIL = {"distil": {"temperature": 2.0, "weight": 0.5, "features": FEATURES}, "amp": "bf16"}
+DISTIL = {"distil": {"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": FEATURES}, "amp": "bf16"}
 
 
 class Killed(BaseException):

@@ -18,7 +18,7 @@ import torch
 from pipeline.errors import ArtifactError, EspalierError, GateError, UnreachableError
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import Registration, register, registered_versions
-from pipeline.registry.weights import registered_weights
+from pipeline.registry.weights import registered_model
 from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tracking import delivery
@@ -97,13 +97,15 @@ def test_registered_weights_can_be_trained_from(root: Path) -> None:
     tensors = {"head.weight": torch.arange(6.0).view(2, 3)}
     safetensors.torch.save_file(tensors, root / "artifacts/dense/weights.safetensors")
     register_now(root)
-    found = registered_weights("models:/tiny@dense", root)
-    assert found.keys() == tensors.keys()
-    assert found["head.weight"].equal(tensors["head.weight"])
-    with pytest.raises(ArtifactError, match=r"models:/tiny@champion: holds no weights\.safetensors, because it is int8"):
-        registered_weights("models:/tiny@champion", root)
-    with pytest.raises(EspalierError, match="refuses"):
-        registered_weights("models:/tiny@nobody", root)
+    with registered_model("models:/tiny@dense", root) as folder:
+        assert safetensors.torch.load_file(folder / "weights.safetensors")["head.weight"].equal(tensors["head.weight"])
+        assert (folder / "model.json").read_bytes() == (root / "artifacts/dense/model.json").read_bytes()
+    for uri, error, says in (
+        ("models:/tiny@champion", ArtifactError, r"models:/tiny@champion: holds no weights\.safetensors, because it is int8"),
+        ("models:/tiny@nobody", EspalierError, "refuses"),
+    ):
+        with pytest.raises(error, match=says), registered_model(uri, root):
+            pass
 
 
 def test_the_same_models_make_no_second_version(root: Path) -> None:

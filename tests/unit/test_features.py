@@ -90,7 +90,7 @@ def test_a_student_comes_nearer_to_its_teachers_maps(tmp_path: Path) -> None:
     distances = []
     for weight in (1e-6, 10.0):
         learned = {"kind": "features", "weight": weight, "layers": layers}
-        distil = {"temperature": 1.0, "weight": 0.0, "features": learned}
+        distil = {"teacher": "dense", "temperature": 1.0, "weight": 0.0, "features": learned}
         the_job = job(data, tmp_path / str(weight), model=CONVOLUTIONS, epochs=2, distil=distil, seed=1)
         fit(the_job.model_copy(update={"teacher": teacher}), "cpu", 1)
         distances.append(distance(the_job.run_dir, teacher))

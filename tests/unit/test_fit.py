@@ -189,7 +189,7 @@ def test_a_diverging_loss_names_the_step_and_keeps_the_weights_before(data: Path
     [
         ({"amp": "fp16"}, "amp is fp16, which needs a CUDA device"),
         ({"global_batch_size": 5000}, "global_batch_size is 5000, but the training split has"),
-        ({"distil": {"temperature": 2.0, "weight": 0.5, "features": None}}, "no model to distil from"),
+        ({"distil": {"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": None}}, "no model to distil from"),
     ],
 )
 def test_what_cannot_work_is_said_before_the_first_batch(
@@ -206,7 +206,7 @@ def test_finetuning_starts_from_the_given_weights_and_learns_from_the_teacher(da
         data,
         tmp_path / "tuned",
         epochs=1,
-        distil={"temperature": 2.0, "weight": 0.5, "features": None},
+        distil={"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": None},
         optimizer={**BASE["optimizer"], "lr": 1e-3},
     ).model_copy(
         update={

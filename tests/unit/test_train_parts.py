@@ -202,7 +202,7 @@ def test_a_step_equals_plain_torch(accumulate: int) -> None:
 
 def test_distillation_from_itself_adds_nothing_and_pulls_to_the_teacher() -> None:
     logits, teacher = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
-    params = DistilParams(temperature=2.0, weight=1.0, features=None)
+    params = DistilParams(teacher="dense", temperature=2.0, weight=1.0, features=None)
     assert distil(torch.ones(4), logits, logits.detach(), params).abs().max() < 1e-6
     before = distil(torch.ones(4), logits, teacher, params)
     before.sum().backward()  # type: ignore[no-untyped-call]
