@@ -1,4 +1,4 @@
-"""Remove what the dense model can best do without until it meets the target, at once or in parts with training in between."""
+"""Make a smaller network of the dense one: without what it can best do without, at once or in parts, or another one."""
 
 from pipeline.compress.params import PruneParams
 from pipeline.driver import launch

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from pipeline.models.params import NetworkParams
 from pipeline.params import Section
 
 Importance = Literal["l1", "l2", "bn_scale", "taylor", "hessian", "lamp", "random"]
@@ -35,7 +36,21 @@ class PruneParams(Section):
     )
     gradient_batches: int = Field(ge=1, description="training batches that give gradients for taylor and hessian")
     batch_size: int = Field(ge=1, description="images per batch, for gradients and validation")
-    seed: int = Field(ge=0, lt=2**31, description="which training images give gradients; importance random")
+    seed: int = Field(
+        ge=0, lt=2**31, description="which training images give gradients; importance random; a student's weights"
+    )
+    student: NetworkParams | None = Field(
+        description="another network in the place of a pruned one, with random weights, which finetune trains and distils "
+        "into; the keys that choose channels then count for nothing; null to prune"
+    )
+
+    @model_validator(mode="after")
+    def _nothing_is_cut_of_a_student(self) -> "PruneParams":
+        if self.student and self.ignored:
+            raise ValueError("ignored names modules of the dense model, of which a student has none; set ignored to []")
+        if self.student and self.schedule:
+            raise ValueError("a student is not cut, in parts or at all; set schedule to null")
+        return self
 
 
 class QuantizeParams(Section):

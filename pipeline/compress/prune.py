@@ -17,11 +17,13 @@ from pipeline.compress.cost import Cost, count_macs, input_shape, measure_cost, 
 from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import PruneParams
 from pipeline.compress.search import GONE, Limits, layers_of, select
+from pipeline.compress.student import new_student
 from pipeline.compress.validate import validate
 from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.cut import apply_plan
 from pipeline.models.groups import ChannelGroup, to_plan, trace_structure
+from pipeline.models.params import NetworkParams
 from pipeline.models.plan import KeptChannels, Plan
 from pipeline.models.probe import LastModule
 from pipeline.models.spec import ModelSpec
@@ -74,9 +76,11 @@ NOTHING: Plan = {}
 
 
 def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: Task, part: Part = WHOLE) -> PruneReport:
-    """Prune a dense artifact to `params.target` of its MACs, or a part of the way, and save the result as an artifact.
+    """Prune a dense artifact to `params.target` of its MACs, or a part of the way, or put `params.student` in its place, and
+    save the result as an artifact.
 
-    Raises CompressionError where the network cannot be traced or cut, or the target is out of reach;
+    Raises CompressionError where the network cannot be traced or cut, or the target is out of reach, or the student is no
+    smaller;
     ArtifactError and DataError where an input is unusable.
     """
     spec, dense = load_model(dense_folder)
@@ -94,9 +98,13 @@ def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: 
         tuned_spec, tuned = load_model(part.tuned)
         before_top1, gone = top1(tuned), tuned_spec.plan
         dense = widen(dense, gone, tuned)
-    plan, whole = make_plan(dense, spec, train, params, task, part.share, gone)
-    pruned = apply_plan(dense, plan)
-    child = spec.model_copy(update={"plan": plan, "ancestors": spec.ancestors | {"dense": spec.digest}})
+    whole: dict[str, str] = {}
+    if params.student:
+        child, pruned = _student(dense, spec, params.student, train, params.seed)
+    else:
+        plan, whole = make_plan(dense, spec, train, params, task, part.share, gone)
+        pruned = apply_plan(dense, plan)
+        child = spec.model_copy(update={"plan": plan, "ancestors": spec.ancestors | {"dense": spec.digest}})
     saved = save_model(out, child, pruned)
     return PruneReport(
         dense=dense_cost,
@@ -106,6 +114,17 @@ def prune(dense_folder: Path, data: Path, out: Path, params: PruneParams, task: 
         pruned_top1=top1(pruned),
         whole=whole,
     )
+
+
+def _student(dense: nn.Module, spec: ModelSpec, params: NetworkParams, train: Split, seed: int) -> tuple[ModelSpec, nn.Module]:
+    """Another network in the dense one's place, and its spec."""
+    child, student = new_student(spec, params, train, seed)
+    macs, most = count_macs(student, input_shape(spec)), count_macs(dense, input_shape(spec))
+    if macs >= most:
+        raise CompressionError(
+            f"prune.student: {child.architecture.name} has {macs:,} MACs and the dense model {most:,}; take a smaller width"
+        )
+    return child, student
 
 
 def make_plan(

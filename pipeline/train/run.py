@@ -20,7 +20,7 @@ from pipeline.models.build import rebuild
 from pipeline.models.initial import fill, read_tensors
 from pipeline.models.sparse import hold_zeros
 from pipeline.models.weights import load_model
-from pipeline.models.whitening import fit_whitening
+from pipeline.models.whitening import WHITENED_IMAGES, fit_whitening
 from pipeline.params import nearest
 from pipeline.report import Journal, NullReporter, Reporter
 from pipeline.resources import Device
@@ -38,8 +38,6 @@ from pipeline.train.step import Recipe, Teacher
 
 RESIDENT_SHARE = 0.25
 """Of a GPU's free memory, up to which a training split is kept there."""
-WHITENED_IMAGES = 5000
-"""Of the training split, from which whitening layers are computed."""
 
 
 @dataclass

@@ -35,6 +35,7 @@ def prune_params(**changes: Any) -> PruneParams:
         "gradient_batches": 2,
         "batch_size": 16,
         "seed": 0,
+        "student": None,
     }
     return PruneParams.model_validate(values | changes)
 
