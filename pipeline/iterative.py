@@ -57,7 +57,7 @@ def shares(params: PruneParams) -> Iterator[float]:
 def _job(number: int, cut: Path, dense: Path, data: Path, params: PruneParams, task: TaskParams, tuning: Tuning) -> Job:
     assert params.schedule is not None, "one cut alone needs no training in between"
     run_dir = tuning.run_dir / f"{tuning.run_dir.name}-tuning-{number}"  # a storage knows a run by the last name alone
-    changes = {"epochs": params.schedule.epochs, "seed": tuning.params.seed + number}
+    changes = {"epochs": params.schedule.epochs, "seed": tuning.params.seed + number, "quantization_aware": None}
     return Job(
         spec=tuned_spec(read_spec(cut), "pruned"),
         initial=cut.absolute(),

@@ -31,8 +31,9 @@ MOSTLY_FLOAT = 0.5
 class QuantizeReport:
     """int8: the quantized file against the float file, on the validation split.
 
-    float_macs_fraction: of all convolutions and matrix products, also those that the mode cannot quantize. left_in_float:
-    layers for which the accuracy gate asked. scan: the effect of each layer, the worst first, where the gate made it necessary.
+    float_macs_fraction: of all convolutions and matrix products, also those that the mode cannot quantize.
+    learned_ranges: activations whose range training learned. left_in_float: layers for which the accuracy gate asked.
+    scan: the effect of each layer, the worst first, where the gate made it necessary.
     """
 
     int8: Parity
@@ -41,6 +42,7 @@ class QuantizeReport:
     float_bytes: int
     int8_bytes: int
     float_macs_fraction: float
+    learned_ranges: int
     left_in_float: list[Layer]
     scan: list[Effect]
 
@@ -53,6 +55,7 @@ class QuantizeReport:
             "float_size_bytes": self.float_bytes,
             "size_bytes": self.int8_bytes,
             "size_fraction": round(self.int8_bytes / self.float_bytes, 6),
+            "learned_ranges": self.learned_ranges,
             "float_layers": len(self.left_in_float),
             "float_macs_fraction": round(self.float_macs_fraction, 6),
         }
@@ -94,6 +97,7 @@ def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: Quant
             float_bytes=floats.stat().st_size,
             int8_bytes=trial.file.stat().st_size,
             float_macs_fraction=quantizer.float_macs_fraction(left),
+            learned_ranges=len(quantizer.learned),
             left_in_float=left,
             scan=effects,
         )

@@ -23,7 +23,7 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
-from onnxruntime.quantization.calibrate import save_tensors_data
+from onnxruntime.quantization.calibrate import TensorData, save_tensors_data
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -51,10 +51,15 @@ Images = Iterator[npt.NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Writes quantized files of one float file. layers: those that the mode can quantize, and in `rest` the others."""
+    """Writes quantized files of one float file.
+
+    ranges: where those of all activations are; learned: those among them that training gave, by tensor. layers: those that
+    the mode can quantize, and in `rest` the others.
+    """
 
     prepared: Path
     ranges: Path
+    learned: dict[str, list[float]]
     spec: ModelSpec
     params: QuantizeParams
     layers: list[Layer]
@@ -87,10 +92,11 @@ def open_quantizer(floats: Path, folder: Path, spec: ModelSpec, images: Images, 
     chosen = [layer for layer in chosen if layer.constant or params.mode == "static"]
     if not chosen:
         raise CompressionError(f"quantize.mode is {params.mode}, but the network has no layer that it can quantize; use static")
+    learned = _learned(spec, layers) if params.mode == "static" else {}
     if params.mode == "static":
-        _calibrate(prepared, ranges, images, params)
+        _calibrate(prepared, ranges, images, params, learned)
     rest = [layer for layer in layers if layer not in chosen]
-    return Quantizer(prepared, ranges, spec, params, chosen, rest)
+    return Quantizer(prepared, ranges, learned, spec, params, chosen, rest)
 
 
 def _split_gemm(prepared: Path) -> None:
@@ -112,12 +118,21 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return None if images is None else {INPUT_NAME: np.ascontiguousarray(images, dtype=np.float32)}
 
 
-def _calibrate(prepared: Path, ranges: Path, images: Images, params: QuantizeParams) -> None:
-    """Write the range of every activation."""
+def _learned(spec: ModelSpec, layers: Sequence[Layer]) -> dict[str, list[float]]:
+    """Ranges that training has learned, by tensor."""
+    tensors = {f"{layer.module}{side}": tensor for layer in layers for side, tensor in layer.sides.items()}
+    return {tensors[key]: ends for key, ends in spec.ranges.items() if key in tensors}
+
+
+def _calibrate(prepared: Path, ranges: Path, images: Images, params: QuantizeParams, learned: dict[str, list[float]]) -> None:
+    """Write the range of every activation: learned, or else found on the images."""
     augmented, method = prepared.with_name("augmented.onnx"), METHODS[params.calibration]
     calibrator = create_calibrator(prepared, STATIC_OPERATORS, str(augmented), method)
     calibrator.collect_data(_Reader(images))
-    save_tensors_data(calibrator.compute_data(), ranges)
+    found = calibrator.compute_data()
+    for tensor, (lowest, highest) in learned.items():
+        found[tensor] = TensorData(lowest=np.float32(lowest), highest=np.float32(highest))
+    save_tensors_data(found, ranges)
 
 
 def _static(quantizer: Quantizer, out: Path, floats: list[str]) -> None:

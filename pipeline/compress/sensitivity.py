@@ -20,13 +20,18 @@ ACTIVATIONS = ("Relu", "Clip")
 
 @dataclass(frozen=True)
 class Layer:
-    """module: its name in the torch model. macs: of one image. constant: whether all its weights are in the file."""
+    """module: its name in the torch model. macs: of one image. constant: whether all its weights are in the file.
+
+    sides: the tensors that enter and leave it, by ":in" and ":out"; none where the module has several products, and no ":out"
+    of a MatMul, whose bias is a node of its own.
+    """
 
     module: str
     operators: frozenset[str]
     nodes: tuple[str, ...]
     macs: int
     constant: bool
+    sides: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,10 @@ def layers_of(graph: Any) -> list[Layer]:
         Layer(
             module=module,
             operators=frozenset(node.op_type for node in nodes),
-            nodes=tuple(name for node in nodes for name in (node.name, *_activation_after(graph, node))),
+            nodes=tuple(part.name for node in nodes for part in (node, *_activation_after(graph, node))),
             macs=sum(_macs(node, shapes) for node in nodes),
             constant=all(node.input[1] in weights for node in nodes),
+            sides=_sides(graph, nodes[0]) if len(nodes) == 1 else {},
         )
         for module, nodes in by_module.items()
     ]
@@ -78,9 +84,15 @@ def fewest(worst_first: Sequence[Layer], holds: Callable[[Sequence[Layer]], bool
     return list(worst_first[:passes])
 
 
-def _activation_after(graph: Any, node: Any) -> list[str]:
+def _activation_after(graph: Any, node: Any) -> list[Any]:
     readers = [reader for reader in graph.node if node.output[0] in reader.input]
-    return [reader.name for reader in readers if len(readers) == 1 and reader.op_type in ACTIVATIONS]
+    return [reader for reader in readers if len(readers) == 1 and reader.op_type in ACTIVATIONS]
+
+
+def _sides(graph: Any, node: Any) -> dict[str, str]:
+    last = [node, *_activation_after(graph, node)][-1]
+    leaving = {} if node.op_type == "MatMul" else {":out": last.output[0]}
+    return {":in": node.input[0], **leaving}
 
 
 def _macs(node: Any, shapes: dict[str, list[int]]) -> int:

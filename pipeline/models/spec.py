@@ -59,6 +59,9 @@ class ModelSpec(_Frozen):
     sparse: list[str] = Field(default=[], description="parameters pruned weight by weight: their zeros stay (sparse.py)")
     ancestors: dict[str, Sha256] = Field(description='what it was made from, for example {"dense": digest, "data": digest}')
     provenance: dict[str, int | float | str] = Field(description="how it was made: world size, threads, amp, torch version")
+    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+        default={}, description='what quantization-aware training learned: layer and side, as "head:in" -> lowest, highest'
+    )
     weights: WeightsFile | None = None
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from pipeline.files import locked
 from pipeline.resources import Device
 from pipeline.train.arrival import arrive, outbox
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
+from pipeline.train.fake_quant import schedule
 from pipeline.train.job import Job
 from pipeline.train.optim import lr_factor, set_lr
 from pipeline.train.order import epoch_batches
@@ -106,6 +107,9 @@ def train_epoch(run: Run) -> float | None:
     writer = ProgressWriter(run.job.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step)
     writer.validation = _val_words(progress.history[-1] if progress.history else {})
     for rows in batches[progress.batch :]:
+        if params.quantization_aware:
+            for model in {run.state.model, run.state.deployed}:
+                schedule(model, progress.step, run.num_steps, params.quantization_aware)
         set_lr(run.state.optimizer, params.optimizer.lr * lr_factor(progress.step, run.num_steps, params.schedule))
         loss = exact_step(run, run.shards, rows) if run.shards else ddp_step(run, rows)
         if run.state.ema:

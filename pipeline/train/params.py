@@ -64,6 +64,13 @@ class SparsityParams(Section):
     weight: float = Field(gt=0.0, le=1.0, description="factor of the penalty, whose gradient is added at every step")
 
 
+class QuantizationAwareParams(Section):
+    start: float = Field(
+        ge=0.0, lt=1.0, description="fraction of all steps after which weights and activations are rounded to 8 bits"
+    )
+    reduce_range: bool = Field(description="7-bit weights; as quantize.reduce_range")
+
+
 class FitParams(Section):
     epochs: int = Field(ge=1, description="passes over the training split")
     global_batch_size: int = Field(ge=1, description="images per optimizer step, over all workers")
@@ -87,6 +94,10 @@ class FitParams(Section):
     frozen: list[str] = Field(description='modules that keep their weights and statistics, for example ["stem", "stages.0"]')
     distil: DistilParams | None = Field(description="learn from the dense model too (finetune); null for none")
     sparsity: SparsityParams | None = Field(description="make whole channels fade, before pruning; null for none")
+    quantization_aware: QuantizationAwareParams | None = Field(
+        description="train with the rounding of static int8 (finetune), which quantize then does with the learned ranges; null "
+        "for floats"
+    )
     seed: int = Field(ge=0, lt=2**31, description="initial weights, order and augmentation of samples, dropout")
 
     @model_validator(mode="after")
@@ -103,4 +114,14 @@ class FitParams(Section):
     def _penalty_counts(self) -> "FitParams":
         if self.sparsity and self.optimizer.name == "muon":
             raise ValueError("sparsity is set, but muon levels out what a penalty adds to gradients; take sgd or adamw")
+        return self
+
+    @model_validator(mode="after")
+    def _rounded_weights_are_kept(self) -> "FitParams":
+        late = self.quantization_aware is not None and self.quantization_aware.start > 0.0
+        if late and (self.keep == "best" or self.patience is not None):
+            raise ValueError(
+                "quantization_aware.start is above 0, and an epoch before it may be the best; set keep to last and patience to "
+                "null, or start to 0"
+            )
         return self

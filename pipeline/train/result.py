@@ -9,6 +9,7 @@ from pipeline.files import atomic_dir, to_json
 from pipeline.models.build import rebuild
 from pipeline.models.weights import save_model
 from pipeline.train.collect import HISTORY_NAME, MODEL_NAME, SUMMARY_NAME, result_folder
+from pipeline.train.fake_quant import split
 from pipeline.train.job import Job
 from pipeline.train.state import Progress, State
 
@@ -16,9 +17,11 @@ from pipeline.train.state import Progress, State
 def save_result(job: Job, state: State) -> None:
     """Write the kept weights as a model folder, the metrics of every epoch as CSV, and the last epoch's metrics."""
     model = rebuild(job.spec)
-    model.load_state_dict(state.kept(best=job.params.keep == "best"))
+    weights, ranges = split(state.model, state.kept(best=job.params.keep == "best"))
+    model.load_state_dict(weights)
+    spec = job.spec.model_copy(update={"provenance": _provenance(job, state.progress), "ranges": ranges})
     with atomic_dir(result_folder(job)) as folder:
-        save_model(folder / MODEL_NAME, job.spec.model_copy(update={"provenance": _provenance(job, state.progress)}), model)
+        save_model(folder / MODEL_NAME, spec, model)
         (folder / HISTORY_NAME).write_text(_csv(state.progress.history))
         (folder / SUMMARY_NAME).write_text(to_json(_summary(state.progress)))
 

@@ -25,6 +25,7 @@ from pipeline.params import nearest
 from pipeline.report import Journal, NullReporter, Reporter
 from pipeline.resources import Device
 from pipeline.tasks.task import Task, make_task
+from pipeline.train import fake_quant
 from pipeline.train.arrival import open_store
 from pipeline.train.exact import LOGICAL_SHARDS, Shards
 from pipeline.train.features import Renormalised, Tapped, tap
@@ -72,6 +73,7 @@ class Run:
         self.state.model.train()
         for name in self.job.params.frozen:
             self.state.model.get_submodule(name).eval()
+        fake_quant.follow(self.state.model)
 
     def autocast(self) -> AbstractContextManager[object]:
         return self.recipe.autocast()
@@ -92,8 +94,7 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     params = job.params
     train, val = Split.open(job.data, "train"), Split.open(job.data, "val")
     _check_sizes(params, len(train))
-    model = placed(load_model(job.initial)[1] if job.initial else _new_model(job, train), params, device)
-    freeze(model, params.frozen)
+    model = _start(job, train, device)
     ema = Ema(model, averaged := copy.deepcopy(model).eval(), params.ema_decay) if params.ema_decay else None
     if ema:
         averaged.requires_grad_(requires_grad=False)
@@ -136,10 +137,16 @@ def _distributed(model: Tapped, job: Job, device: Device) -> nn.Module:
     Here that first pass is made before any step, in eval mode, which leaves the statistics of batch norm alone.
     """
     net = DistributedDataParallel(model, gradient_as_bucket_view=True)
-    logits_BK, maps = net.eval()(_example(job, device))
+    logits_BK, maps = net.eval()(_image(job, device))
     torch.autograd.backward([output.sum() for output in (logits_BK, *maps)])
     net.zero_grad(set_to_none=False)
     return net
+
+
+def _image(job: Job, device: Device) -> Tensor:
+    """A batch of one black image."""
+    image = job.spec.architecture
+    return torch.zeros(1, image.channels, image.image_height, image.image_width, device=device)
 
 
 def _near(split: Split, device: Device) -> Split | ResidentSplit:
@@ -147,6 +154,18 @@ def _near(split: Split, device: Device) -> Split | ResidentSplit:
     if device == "cpu" or split.size_bytes > torch.cuda.mem_get_info()[0] * RESIDENT_SHARE:
         return split
     return ResidentSplit(split, torch.device(device))
+
+
+def _start(job: Job, train: Split, device: Device) -> nn.Module:
+    """The model as it is before the first step: new or given, on its device, with rounding, frozen where that is asked for."""
+    params = job.params
+    if params.quantization_aware and job.initial is None:
+        raise TrainingError("quantization_aware starts from trained weights; set it to null here and use it in finetune")
+    model = placed(load_model(job.initial)[1] if job.initial else _new_model(job, train), params, device)
+    if params.quantization_aware:
+        fake_quant.insert(model, _image(job, device))
+    freeze(model, params.frozen)
+    return model
 
 
 def _new_model(job: Job, train: Split) -> nn.Module:
@@ -219,17 +238,11 @@ def _tapped(model: nn.Module, job: Job, device: Device) -> tuple[Tapped, Teacher
     teacher = placed(network, job.params, device)
     student, tapped = Tapped(model), Tapped(teacher)
     if distil.features is not None:
-        student, tapped = tap(model, teacher, distil.features, _example(job, device))
+        student, tapped = tap(model, teacher, distil.features, _image(job, device))
         placed(student.adapters, job.params, device)
     same = (spec.mean, spec.std) == (job.spec.mean, job.spec.std)
     taught = tapped if same else Renormalised(tapped, job.spec, spec).to(device)
     return student, Teacher(taught.eval(), distil)
-
-
-def _example(job: Job, device: Device) -> Tensor:
-    """A black image, as a batch of one."""
-    image = job.spec.architecture
-    return torch.zeros(1, image.channels, image.image_height, image.image_width, device=device)
 
 
 def _penalty(model: nn.Module, job: Job) -> Callable[[], None] | None:

@@ -63,7 +63,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
 CONVOLUTION_DIMS = 4
 FEATURES = {"kind": "features", "weight": 0.1, "layers": {"stages.0": "stages.1"}}
 """Through an adapter of 4 to 8 channels."""
-DISTIL = {"distil": {"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": FEATURES}, "amp": "bf16"}
+DISTIL: dict[str, Any] = {
+    "distil": {"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": FEATURES},
+    "amp": "bf16",
+}
+TUNED = DISTIL | {"quantization_aware": {"start": 0.5, "reduce_range": False}}
 
 
 class Killed(BaseException):
@@ -118,7 +122,10 @@ def every_step(folder: Path, jobs: dict[str, Job], device: Device = "cpu", num_s
 
 
 def jobs_of(folder: Path) -> dict[str, Job]:
-    """One job for each configuration, and a finetune from the teacher without some weights. All checkpoint at every step."""
+    """One job for each configuration, and a finetune from the teacher without some weights, half of it with rounding.
+
+    All checkpoint at every step.
+    """
     data = folder / "prepared"
 
     def of(changes: dict[str, Any]) -> Job:
@@ -126,7 +133,7 @@ def jobs_of(folder: Path) -> dict[str, Job]:
 
     teacher = folder / "teacher"
     spec = tuned_spec(read_spec(folder / "sparse"), "dense")
-    tuned = of(DISTIL).model_copy(update={"spec": spec, "initial": folder / "sparse", "teacher": teacher})
+    tuned = of(TUNED).model_copy(update={"spec": spec, "initial": folder / "sparse", "teacher": teacher})
     return {**{name: of(changes) for name, changes in CONFIGS.items()}, "finetune": tuned}
 
 

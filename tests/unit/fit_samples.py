@@ -39,6 +39,7 @@ BASE: dict[str, Any] = {
     "frozen": [],
     "distil": None,
     "sparsity": None,
+    "quantization_aware": None,
     "seed": 0,
 }
 MLP = ModelParams(name="mlp", width=32, dropout=0.1, stochastic_depth=0.0, init="random")
