@@ -22,9 +22,9 @@ import torch.distributed as dist
 from benchmarks.loops import PlainLoop, peak_flops, typical_speed
 from benchmarks.ranks import on_ranks
 from pipeline.compress.cost import count_macs, input_shape
+from pipeline.compress.runtime import device_name
 from pipeline.data.params import DataParams
 from pipeline.data.prepare import prepare
-from pipeline.evaluate.latency import device_name
 from pipeline.models.build import rebuild
 from pipeline.models.params import ModelParams
 from pipeline.params import read_yaml

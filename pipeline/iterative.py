@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.compress.latency_table import Profile
 from pipeline.compress.params import PruneParams
 from pipeline.compress.prune import WHOLE, Part, PruneReport, prune
 from pipeline.models.artifact import read_spec
@@ -30,7 +31,7 @@ class Tuning:
 
 
 def prune_in_parts(
-    dense: Path, data: Path, out: Path, params: PruneParams, task: TaskParams, tuning: Tuning
+    dense: Path, data: Path, out: Path, params: PruneParams, profile: Profile, task: TaskParams, tuning: Tuning
 ) -> list[PruneReport]:
     """Prune a dense artifact as `params.schedule` says and save the result of the last cut; returns a report of each cut.
 
@@ -40,7 +41,7 @@ def prune_in_parts(
     for number, share in enumerate(shares(params), start=1):
         folder = out if share == 1.0 else tuning.run_dir / f"cut-{number}"
         part = Part(share, part.tuned)
-        reports.append(prune(dense, data, folder, params, make_task(task), part))
+        reports.append(prune(dense, data, folder, params, profile, make_task(task), part))
         if share < 1.0:
             job = _job(number, folder, dense, data, params, task, tuning)
             tuning.fit(job)

@@ -33,17 +33,29 @@ class Stage:
         self.outs: list[str] = declared["outs"]
 
     def params(self, section: str, model: type[SectionT]) -> SectionT:
-        """One declared section of params.yaml. Raises UndeclaredError, ParamsError."""
-        if section not in self.sections:
+        """One section of params.yaml, or those of its keys that are declared alone (as `prune.target`).
+
+        Raises UndeclaredError, ParamsError.
+        """
+        declared = [name for name in self.sections if name.partition(".")[0] == section]
+        if not declared:
             raise UndeclaredError(
                 f"stage {self.name!r} reads section {section!r} of params.yaml, but dvc.yaml declares only "
                 f"{self.sections}; add it to the stage's params, or a change of it would not rerun the stage"
             )
-        return parse_section(section, self._params.get(section), model)
+        if section in declared:
+            return parse_section(section, self._value(section), model)
+        return parse_section(section, {name.partition(".")[2]: self._value(name) for name in declared}, model)
 
     def resources(self, model: type[SectionT]) -> SectionT:
         """The section that says where to run, which no stage declares, because it decides no result."""
         return parse_section("resources", self._params.get("resources"), model)
+
+    def _value(self, name: str) -> Any:
+        """Of a section or, `section.key`, of one key in it; None where it is missing, which no check lets pass."""
+        section, _, key = name.partition(".")
+        values = self._params.get(section)
+        return values.get(key) if key and isinstance(values, dict) else values
 
     def dep(self, path: str) -> Path:
         """A declared input. Raises UndeclaredError, also where the file or folder is missing."""
@@ -69,7 +81,7 @@ class Stage:
         return sha256_json(
             {
                 "stage": self.name,
-                "params": {section: self._params.get(section) for section in self.sections},
+                "params": {name: self._value(name) for name in self.sections},
                 "deps": {path: sha256_tree(self.root / path) for path in self.deps},
             }
         )

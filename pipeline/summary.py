@@ -11,13 +11,14 @@ from pipeline.registry.register import RegisteredVersion, registered_versions
 LOST = ("lost by", "top-1 (95 %)", "worst class (95 %)", "same answers", "lost/gained", "ECE")
 LONGEST_NAME = 12
 NEXT = """Next: `make ui` shows runs and versions, reports/ holds pictures and tables,
-`dvc exp run -S prune.target=0.3` tries another shape"""
+`dvc exp run -S prune.target.macs=0.3` tries another shape"""
 
 
 def summary(root: Path) -> str:
     """The table of every variant, what was lost, what the registry holds. Raises ArtifactError before the pipeline has run."""
     figures = {name: read_figures(name, lambda path: root / path) for name in VARIANTS}
-    return "\n".join([table(figures), "", lost_table(figures), "", _registered(root), NEXT])
+    prediction = _prediction(root / "reports" / "prune.json", figures["pruned"])
+    return "\n".join([table(figures), *prediction, "", lost_table(figures), "", _registered(root), NEXT])
 
 
 def table(figures: dict[str, Figures]) -> str:
@@ -54,6 +55,19 @@ def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
         if each.aliases
     ]
     return "\n".join([f"Registered as models:/{model_name} ({len(versions)} versions):", *lines])
+
+
+def _prediction(report: Path, pruned: Figures) -> list[str]:
+    """A line, where pruning was to a target of latency, with what it predicted beside what was measured."""
+    values = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    if "predicted_latency_fraction" not in values:
+        return []
+    batch = values["predicted_latency_batch"]
+    timing = pruned.latency.batches.get(batch)
+    speedup = timing.speedup["dense"] if timing else None
+    measured = f"measured {1 / speedup:.2f}{' (slower)' if speedup < 1 else ''}" if speedup else "not measured at this batch"
+    predicted = f"predicted {values['predicted_latency_fraction']:.2f} of dense's"
+    return [f"pruned to a latency at batch {batch}: {predicted}, {measured}"]
 
 
 def _aligned(rows: list[list[str]]) -> str:

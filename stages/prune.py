@@ -1,5 +1,6 @@
 """Make a smaller network of the dense one: without what it can best do without, at once or in parts, or another one."""
 
+from pipeline.compress.latency_table import read_profile
 from pipeline.compress.params import PruneParams
 from pipeline.driver import launch
 from pipeline.entry import run
@@ -21,6 +22,7 @@ def main(stage: Stage, report: Reporter) -> None:
             stage.dep("data/prepared"),
             stage.out("artifacts/pruned"),
             stage.params("prune", PruneParams),
+            read_profile(stage.dep("reports/profile.json")),
             stage.params("task", TaskParams),
             Tuning(
                 fit=lambda job: launch(job, resources, stage.name),

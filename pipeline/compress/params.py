@@ -1,14 +1,18 @@
 """The `prune` and `quantize` sections of params.yaml."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.models.params import NetworkParams
 from pipeline.params import Section
 
 Importance = Literal["l1", "l2", "bn_scale", "taylor", "hessian", "lamp", "random"]
 Format = Literal["fp16", "bf16", "pt2"]
+Kind = Literal["macs", "params", "latency"]
+KINDS: tuple[Kind, ...] = ("macs", "params", "latency")
+Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+EXAMPLE = "{latency: 0.5, device: cpu, batch: 1}"
 
 
 class PartsParams(Section):
@@ -16,20 +20,79 @@ class PartsParams(Section):
     epochs: int = Field(ge=1, description="of training between two cuts, otherwise as the section `finetune` says")
 
 
-class PruneParams(Section):
-    target: float = Field(gt=0.0, le=1.0, description="largest fraction of the dense model's multiply-accumulates to keep")
+class PruneTarget(Section):
+    """What the pruned network may cost at most, as a fraction of the dense one: by exactly one of three measures."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]})
+
+    macs: Fraction | None = Field(default=None, description="multiply-accumulates of one image")
+    params: Fraction | None = Field(default=None, description="numbers that are trained")
+    latency: Fraction | None = Field(
+        default=None, description="time of one batch, measured on this machine by the stage `profile`"
+    )
+    device: Literal["cpu", "cuda"] | None = Field(
+        default=None, description="of latency: cpu is the exported file in onnxruntime, cuda the network in torch"
+    )
+    batch: int | None = Field(default=None, ge=1, description="of latency: images at a time")
+    threads: int | None = Field(
+        default=None, ge=1, description="of latency on a cpu: threads of onnxruntime; 1 where not given"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_what_of(cls, value: Any) -> Any:
+        if isinstance(value, int | float):
+            raise ValueError(f"{value} of what? Write {{macs: {value}}}, {{params: {value}}} or for example {EXAMPLE}")
+        return value
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"has {' and '.join(given) or 'none'} of {', '.join(KINDS)}, but one is the target, as in {EXAMPLE}"
+            )
+        details = [name for name in ("device", "batch", "threads") if getattr(self, name) is not None]
+        if self.kind != "latency" and details:
+            raise ValueError(f"{details[0]} belongs to latency, but the target is {self.kind}; remove it")
+        if self.kind == "latency" and (self.device is None or self.batch is None):
+            raise ValueError(f"latency needs a device and a batch, for example {EXAMPLE}")
+        if self.device == "cuda" and self.threads is not None:
+            raise ValueError("threads are onnxruntime's on a cpu, but the device is cuda; remove them")
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def fraction(self) -> float:
+        value: float = getattr(self, self.kind)
+        return value
+
+
+class ShapeParams(Section):
+    """The part of `prune` on which the pruned network's shape depends, whatever the weights: what the stage `profile` reads."""
+
+    target: PruneTarget
     scope: Literal["global", "layer"] = Field(
         description="global: rank the channels of all layers together; layer: the same fraction of each"
     )
+    round_to: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        description="kept channels are a multiple of this; auto: of 1, 4, 8, 16 or 32, whichever made the fastest network of "
+        "equal cost when the stage `profile` measured them on this machine"
+    )
+    max_ratio: float = Field(gt=0.0, lt=1.0, description="largest fraction of one layer's channels that may go")
+    ignored: list[str] = Field(
+        description='modules whose output channels all stay, and those inside: names or patterns, such as ["stem", "*.conv1"]'
+    )
+
+
+class PruneParams(ShapeParams):
     importance: Importance = Field(
         description="a channel's worth: L1 or L2 norm of its weights, batch-norm scale (after train.sparsity), first-order "
         "(taylor) or second-order (hessian) effect on the loss, lamp (l2 among the channels of its layer that are larger), or "
         "random, the baseline"
-    )
-    round_to: int = Field(ge=1, le=256, description="kept channels are a multiple of this; 8 or 16 is what makes a CPU faster")
-    max_ratio: float = Field(gt=0.0, lt=1.0, description="largest fraction of one layer's channels that may go")
-    ignored: list[str] = Field(
-        description='modules whose output channels all stay, and those inside: names or patterns, such as ["stem", "*.conv1"]'
     )
     schedule: PartsParams | None = Field(
         description="cut in parts with training in between, less in each (Zhu & Gupta 2017); null for one cut"

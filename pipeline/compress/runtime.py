@@ -1,5 +1,6 @@
 """An exported file in onnxruntime, and how far its answers are from another model's. Letters: B batch, C, H, W, K."""
 
+import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,3 +90,11 @@ def torch_logits(model: nn.Module, spec: ModelSpec, split: Split, indices: Tenso
         parts = [model.eval()(normalise(split.images(part), mean, std)) for part in torch.split(indices, batch_size)]
     logits: Logits = torch.cat(parts).numpy()
     return logits
+
+
+def device_name() -> str:
+    """The CPU's model name, or the machine's architecture where the system does not tell it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

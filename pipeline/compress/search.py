@@ -1,124 +1,82 @@
-"""Which channels go: the largest model, along an order of channels, whose MACs fit a budget.
+"""Which channels go: the largest model, along an order of channels, whose cost fits a target.
 
-MACs of every candidate follow from the dense MACs of each layer and the channels it would keep, so
-that no candidate is built.
+Costs need not fall with every channel: a layer of 60 channels can be slower than one of 64. So every prefix of the order is
+looked at, from the first on, and the first that fits is taken.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from pipeline.compress.widths import Layer, Measure, Narrowing
 from pipeline.errors import CompressionError
-from pipeline.models.attention import has_heads
-from pipeline.models.groups import ChannelGroup, Side
+from pipeline.models.groups import ChannelGroup
 
 GONE = -1.0
 """The score of a channel that an earlier cut removed: below all others, which are not negative, and never given back."""
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A layer that does MACs; those of a depthwise convolution follow its channels once, not twice.
-
-    So do those between the heads of an attention, whose channels they are.
-    """
-
-    macs: int
-    out: int
-    in_: int
-    depthwise: bool
-
-
-@dataclass(frozen=True)
 class Limits:
-    """budget: MACs at most; the others as in the `prune` section."""
+    """fraction: of the dense network's cost, at most; the others as in the `prune` section, round_to decided."""
 
-    budget: int
+    fraction: float
     scope: Literal["global", "layer"]
     round_to: int
     max_ratio: float
 
 
-def layers_of(model: nn.Module, macs: Mapping[str, int]) -> dict[str, Layer]:
-    """The layers that pruning can make cheaper, by module name; `macs` as module_macs() gives them."""
-    found = {}
-    for name, module in model.named_modules():
-        if name in macs and isinstance(module, nn.Conv2d):
-            depthwise = module.groups == module.in_channels == module.out_channels
-            found[name] = Layer(macs[name], module.out_channels, module.in_channels, depthwise)
-        elif name in macs and isinstance(module, nn.Linear):
-            found[name] = Layer(macs[name], module.out_features, module.in_features, depthwise=False)
-        elif name in macs and has_heads(module):
-            heads = int(module.num_heads)
-            found[name] = Layer(macs[name], heads, heads, depthwise=True)
-    return found
-
-
 def select(
-    groups: Sequence[ChannelGroup],
-    scores: Sequence[Tensor],
-    layers: Mapping[str, Layer],
-    total_macs: int,
-    limits: Limits,
+    groups: Sequence[ChannelGroup], scores: Sequence[Tensor], layers: Mapping[str, Layer], cost: Measure, limits: Limits
 ) -> list[Tensor]:
     """The channels to remove from each group, rising.
 
     scores: one per channel of each group, low goes first. scope "layer" takes the same fraction of each
     group, up to one rounding step. Deterministic: equal scores go in the order of groups and channels.
-    Raises CompressionError where even the most that may be removed does not meet the budget.
+    Raises CompressionError where nothing that may be removed meets the target.
     """
     by_score = [torch.argsort(score, stable=True) for score in scores]
     order = _order(scores, by_score, limits.scope)
     gone = [int((score == GONE).sum()) for score in scores]
+    narrowing = Narrowing(layers, groups, by_score)
 
-    def counts_after(steps: int) -> list[int]:
-        asked = torch.bincount(order[:steps], minlength=len(groups)).tolist()
-        allowed = [_allowed(wanted, group, limits) for wanted, group in zip(asked, groups, strict=True)]
-        return [max(pair) for pair in zip(allowed, gone, strict=True)]
+    def fraction_of(counts: Sequence[int]) -> float:
+        return cost.of(narrowing.widths(counts)) / cost.dense
 
-    def macs_of(counts: list[int]) -> int:
-        removed = [channels[:count] for channels, count in zip(by_score, counts, strict=True)]
-        return remaining_macs(groups, removed, layers, total_macs)
-
-    fewest = macs_of(counts_after(len(order)))
-    if fewest > limits.budget:
-        raise CompressionError(_out_of_reach(fewest, total_macs, limits))
-    low, high = 0, len(order)  # removing `high` channels fits; the fewest that fit lie in low..high
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if macs_of(counts_after(middle)) <= limits.budget else (middle + 1, high)
-    steps = [_step(group, limits) for group in groups]
-    counts = _give_back(counts_after(low), gone, order[:low], steps, lambda counts: macs_of(counts) <= limits.budget)
-    return [channels[:count].sort().values for channels, count in zip(by_score, counts, strict=True)]
+    lowest = math.inf
+    rounding = [_step(group, limits) for group in groups]
+    for steps, counts in _prefixes(order, groups, gone, limits):
+        lowest = min(lowest, fraction_of(counts))
+        if lowest <= limits.fraction:
+            back = _give_back(counts, gone, order[:steps], rounding, lambda counts: fraction_of(counts) <= limits.fraction)
+            return [channels[:count].sort().values for channels, count in zip(by_score, back, strict=True)]
+    raise CompressionError(_out_of_reach(lowest, cost, limits))
 
 
-def remaining_macs(
-    groups: Sequence[ChannelGroup], removed: Sequence[Tensor], layers: Mapping[str, Layer], total_macs: int
-) -> int:
-    """MACs of the model without the removed channels of each group; work outside layers stays as it is."""
-    lost: dict[tuple[str, Side], int] = {}
-    for group, channels in zip(groups, removed, strict=True):
-        gone = torch.zeros(group.channels, dtype=torch.bool)
-        gone[channels] = True
-        for member in group.members:
-            if member.module in layers:
-                key = (member.module, member.side)
-                lost[key] = lost.get(key, 0) + int(gone[member.channels].sum())
-    saved = 0
-    for name, layer in layers.items():
-        out = layer.out - lost.get((name, "out"), 0)
-        in_ = layer.in_ - lost.get((name, "in"), 0)
-        # Exact in integers: the MACs of a layer are a multiple of what they are divided by.
-        kept = layer.macs * out // layer.out
-        saved += layer.macs - (kept if layer.depthwise else kept * in_ // layer.in_)
-    return total_macs - saved
+def removable(groups: Sequence[ChannelGroup], limits: Limits) -> list[Tensor]:
+    """As many channels of each group as may go, whatever the target."""
+    return [torch.arange(_allowed(group.channels, group, limits)) for group in groups]
 
 
-def _order(scores: Sequence[Tensor], by_score: Sequence[Tensor], scope: Literal["global", "layer"]) -> Tensor:
+def _prefixes(
+    order: Sequence[int], groups: Sequence[ChannelGroup], gone: Sequence[int], limits: Limits
+) -> Iterator[tuple[int, list[int]]]:
+    """The counts of removed channels wherever they change, with the steps of the order that they come from."""
+    asked, counts = [0] * len(groups), list(gone)
+    yield 0, counts
+    for step, group in enumerate(order, start=1):
+        asked[group] += 1
+        allowed = max(_allowed(asked[group], groups[group], limits), gone[group])
+        if allowed != counts[group]:
+            counts = [*counts[:group], allowed, *counts[group + 1 :]]
+            yield step, counts
+
+
+def _order(scores: Sequence[Tensor], by_score: Sequence[Tensor], scope: Literal["global", "layer"]) -> list[int]:
     """The group that loses a channel at each step.
 
     For the same fraction everywhere, a channel's rank within its group, as a fraction, takes the place of its score.
@@ -128,14 +86,15 @@ def _order(scores: Sequence[Tensor], by_score: Sequence[Tensor], scope: Literal[
     else:
         keys = [score[channels].double() for score, channels in zip(scores, by_score, strict=True)]
     groups = torch.cat([torch.full((len(key),), group) for group, key in enumerate(keys)])
-    return groups[torch.argsort(torch.cat(keys), stable=True)]
+    order: list[int] = groups[torch.argsort(torch.cat(keys), stable=True)].tolist()
+    return order
 
 
 def _give_back(
-    counts: list[int], gone: list[int], removed: Tensor, steps: list[int], fits: Callable[[list[int]], bool]
+    counts: list[int], gone: list[int], removed: Sequence[int], steps: list[int], fits: Callable[[Sequence[int]], bool]
 ) -> list[int]:
     """Use what the last rounding step freed beyond need: each group may have one step back, the last cut first."""
-    for group in dict.fromkeys(removed.flip(0).tolist()):
+    for group in dict.fromkeys(reversed(removed)):
         larger = [count - steps[group] if index == group else count for index, count in enumerate(counts)]
         if larger[group] >= gone[group] and fits(larger):
             counts = larger
@@ -154,9 +113,9 @@ def _step(group: ChannelGroup, limits: Limits) -> int:
     return limits.round_to // math.gcd(limits.round_to, group.width)
 
 
-def _out_of_reach(fewest: int, total_macs: int, limits: Limits) -> str:
+def _out_of_reach(lowest: float, cost: Measure, limits: Limits) -> str:
     return (
-        f"prune.target: {limits.budget / total_macs:.3f} of the dense MACs is out of reach; with round_to {limits.round_to}, "
-        f"max_ratio {limits.max_ratio} and the ignored layers, {fewest / total_macs:.3f} to 1.0 can be reached; "
+        f"prune.target: {limits.fraction:.3f} of the dense {cost.name} is out of reach; with round_to {limits.round_to}, "
+        f"max_ratio {limits.max_ratio} and the ignored layers, {lowest:.3f} to 1.0 can be reached; "
         f"raise the target or prune.max_ratio, lower prune.round_to, or ignore fewer layers"
     )

@@ -1,7 +1,6 @@
 """How long the deployed files take, on the device named beside the numbers."""
 
 import math
-import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from pipeline.compress.runtime import OnnxModel
+from pipeline.compress.runtime import OnnxModel, device_name
 from pipeline.evaluate.params import LatencyParams
 from pipeline.evaluate.records import Latency, Timing, references
 
@@ -64,14 +63,6 @@ def _take_turns(models: Mapping[str, OnnxModel], shape_CHW: tuple[int, int, int]
         for name, size in times:
             times[name, size] += _time(models[name], images[size], turns[size])
     return times
-
-
-def device_name() -> str:
-    """The CPU's model name, or the machine's architecture where the system does not tell it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _time(model: OnnxModel, images: npt.NDArray[np.float32], repeats: int) -> list[float]:

@@ -14,7 +14,7 @@ from pipeline.stage import Stage
 from tests.contract.imports import closure
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["prepare", "train", "prune", "finetune", "quantize", "evaluate", "compare", "register"]
+STAGES = ["prepare", "profile", "train", "prune", "finetune", "quantize", "evaluate", "compare", "register"]
 
 
 class AnySection(Section, extra="allow"):
@@ -43,7 +43,7 @@ def section_faults(root: Path, stage: str) -> dict[str, list[str]]:
         and node.func.attr == "params"
         and isinstance(node.args[0], ast.Constant)
     }
-    has = set(declared(root, stage)["params"])
+    has = {name.partition(".")[0] for name in declared(root, stage)["params"]}
     return {"missing": sorted(reads - has), "needless": sorted(has - reads)}
 
 

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -50,9 +51,11 @@ def _dvc_fault(arguments: list[str], root: Path) -> str | None:
         return f"not a dvc command of this project: {arguments[0]}"
     params = yaml.safe_load((root / "params.yaml").read_text())
     for setting in (word for word in arguments if "=" in word):
-        section, key = setting.partition("=")[0].split(".")
-        if key not in params.get(section, {}):
-            return f"no such parameter: {section}.{key}"
+        values: Any = params
+        for key in setting.partition("=")[0].split("."):
+            if not isinstance(values, dict) or key not in values:
+                return f"no such parameter: {setting}"
+            values = values[key]
     return None
 
 
@@ -77,7 +80,7 @@ def test_every_path_exists(document: str) -> None:
         "make ripro",
         "espalier sumary",
         "espalier ui --prt 1",
-        "dvc exp run -S prune.targt=0.3",
+        "dvc exp run -S prune.target.mac=0.3",
         "dvc destroy",
         "python infra/none.py",
         "rm x",

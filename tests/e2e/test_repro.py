@@ -17,7 +17,6 @@ VARIANTS = ("dense", "pruned", "finetuned", "quantized")
 TIMED = {f"reports/{variant}/latency.json" for variant in VARIANTS}
 """The only outs that differ between two runs before `register`: they hold measured times."""
 AFTER_PRUNE = [
-    "prune",
     "finetune",
     "quantize",
     "evaluate@pruned",
@@ -104,15 +103,15 @@ def test_an_edit_under_compress_reruns_what_imports_it_and_not_the_training(copy
     """DVC goes on to what follows only where the stage's outs then differ, which a comment does not bring about."""
     source = copy.root / "pipeline/compress/search.py"
     source.write_text(source.read_text() + "# edited\n")
-    assert would_run(copy) == ["prune"]
+    assert would_run(copy) == ["profile", "prune"]
     source = copy.root / "pipeline/compress/export.py"
     source.write_text(source.read_text() + "# edited\n")
-    assert set(would_run(copy)) == {"prune", "quantize", *(f"evaluate@{variant}" for variant in VARIANTS)}
+    assert set(would_run(copy)) == {"profile", "prune", "quantize", *(f"evaluate@{variant}" for variant in VARIANTS)}
 
 
 def test_a_change_of_prune_reruns_prune_and_what_follows(copy: Project) -> None:
-    copy.change_params({"prune": {"target": 0.7}})
-    assert sorted(running_stages(copy.run("dvc", "repro").expect_success().out)) == sorted(AFTER_PRUNE)
+    copy.change_params({"prune": {"target": {"macs": 0.7}}})
+    assert sorted(running_stages(copy.run("dvc", "repro").expect_success().out)) == sorted(["profile", "prune", *AFTER_PRUNE])
 
 
 def test_after_a_failure_the_last_good_outs_come_back(copy: Project) -> None:

@@ -17,7 +17,7 @@ from pipeline.tasks.params import TaskParams
 from pipeline.train import loop
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
-from tests.unit.compress_samples import prune_params
+from tests.unit.compress_samples import fixed_profile, prune_params
 from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
 
 PARTS = 2
@@ -50,7 +50,7 @@ def dense_job(folder: Path) -> Job:
 def run(folder: Path, place: Path) -> list[PruneReport]:
     tuning = Tuning(lambda job: fit(job, "cpu", 1), dense_job(folder).params, place / "run", checkpoint_s=0.0)
     dense = folder / "dense" / "result" / "model"
-    return prune_in_parts(dense, folder / "prepared", place / "pruned", PARAMS, TASK, tuning)
+    return prune_in_parts(dense, folder / "prepared", place / "pruned", PARAMS, fixed_profile(2), TASK, tuning)
 
 
 def killed_at(point: int, work: Callable[[], object]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.compress.latency_table import Profile
 from pipeline.compress.params import PruneParams, QuantizeParams
 from pipeline.data.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.reader import Split, normalise
@@ -25,7 +26,7 @@ TASK = make_task(TaskParams(name="classification", label_smoothing=0.0, class_we
 
 def prune_params(**changes: Any) -> PruneParams:
     values: dict[str, Any] = {
-        "target": 0.5,
+        "target": {"macs": 0.5},
         "scope": "global",
         "importance": "l2",
         "round_to": 1,
@@ -38,6 +39,11 @@ def prune_params(**changes: Any) -> PruneParams:
         "student": None,
     }
     return PruneParams.model_validate(values | changes)
+
+
+def fixed_profile(round_to: int = 1) -> Profile:
+    """What the stage `profile` says of a fixed rounding and a target of MACs or parameters."""
+    return Profile(round_to=round_to, roundings=[], latency=None)
 
 
 def quantize_params(**changes: Any) -> QuantizeParams:

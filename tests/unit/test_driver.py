@@ -88,6 +88,6 @@ def test_a_driver_ends_with_the_stage_that_started_it() -> None:
 
 def test_neither_the_stage_nor_the_driver_waits_for_torch() -> None:
     """Each would take a second or two before the first step."""
-    for module in ("stages.train", "stages.finetune", "pipeline.driver"):
+    for module in ("stages.train", "stages.finetune", "stages.profile", "pipeline.driver"):
         words = [sys.executable, "-c", f"import {module}, sys; sys.exit('torch' in sys.modules)"]
         assert subprocess.run(words, check=False).returncode == 0, module

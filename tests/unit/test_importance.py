@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from benchmarks.ranks import on_ranks
 from pipeline import dist
+from pipeline.compress.channels import Aim, make_plan
 from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import Importance
-from pipeline.compress.prune import make_plan
 from pipeline.data.reader import Split
 from pipeline.files import sha256_json
 from pipeline.models.groups import Member, position_sums, trace_groups
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task
-from tests.unit.compress_samples import TASK, network, prepared_data, prune_params, spec_of
+from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, spec_of
 
 CONV, NORM, HEAD = [3.0, -1.0], [0.5, 2.0], [[1.0, -4.0], [2.0, 0.5]]
 """By channel; the head's rows are classes."""
@@ -128,7 +128,9 @@ def _same_plans(data: Path) -> None:
     for importance in get_args(Importance):
         dense = network(spec)
         torch.manual_seed(dist.rank())
-        plan, _ = make_plan(dense, spec, train, prune_params(importance=importance, gradient_batches=1), TASK)
+        plan, _ = make_plan(
+            dense, spec, train, prune_params(importance=importance, gradient_batches=1), TASK, Aim(fixed_profile())
+        )
         digest = sha256_json({name: kept.model_dump() for name, kept in plan.items()})
         numbers = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.int64)
         assert dist.all_sum(numbers.clone()).equal(2 * numbers), importance

@@ -10,11 +10,13 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from pipeline.compress.cost import count_macs, module_macs
+from pipeline.compress.channels import Aim, example, make_plan, verify
+from pipeline.compress.cost import count_macs, count_params
 from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import Importance
-from pipeline.compress.prune import example, make_plan, prune, verify
-from pipeline.compress.search import Layer, Limits, layers_of, remaining_macs, select
+from pipeline.compress.prune import prune
+from pipeline.compress.search import Limits, select
+from pipeline.compress.widths import Layer, Measure, Narrowing, layers_of, macs_measure
 from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.files import sha256_file
@@ -24,7 +26,7 @@ from pipeline.models.groups import ChannelGroup, Member, to_plan, trace_groups, 
 from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model
-from tests.unit.compress_samples import TASK, network, prepared_data, prune_params, saved, spec_of, trained
+from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, saved, spec_of, trained
 
 NETWORKS = ["airbench", "resnet20", "vgg11", "mobilenetv2", "mlp"]
 
@@ -42,7 +44,9 @@ def train(data: Path) -> Split:
 def plan_of(name: str, train: Split, width: int = 8, **changes: object) -> tuple[ModelSpec, nn.Module, dict[str, KeptChannels]]:
     spec = spec_of(name, width)
     dense = network(spec)
-    return spec, dense, make_plan(dense, spec, train, prune_params(**changes), TASK)[0]
+    params = prune_params(**changes)
+    assert isinstance(params.round_to, int)
+    return spec, dense, make_plan(dense, spec, train, params, TASK, Aim(fixed_profile(params.round_to)))[0]
 
 
 def fraction(dense: nn.Module, plan: dict[str, KeptChannels]) -> float:
@@ -61,17 +65,16 @@ def test_the_target_is_met_and_not_missed_by_more_than_a_rounding_step(name: str
 
 def largest_rounding_step(dense: nn.Module, spec: ModelSpec, round_to: int) -> int:
     """MACs that the dearest group frees when it alone loses `round_to` channels of the dense model."""
-    shape = (3, 8, 8)
-    total = count_macs(dense, shape)
     groups = trace_groups(copy.deepcopy(dense), example(spec), [])
-    layers = layers_of(dense, module_macs(dense, shape))
-    first = torch.arange(round_to)
-    return max(total - remaining_macs([group], [first], layers, total) for group in groups)
+    layers = layers_of(dense, (3, 8, 8))
+    macs = macs_measure(dense, (3, 8, 8), layers)
+    losses = [Narrowing(layers, [group], [torch.arange(group.channels)]).widths([round_to]) for group in groups]
+    return max(int(macs.dense - macs.of(widths)) for widths in losses)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_plan_gives_the_same_bits_as_torch_pruning(name: str, train: Split) -> None:
-    spec, dense, plan = plan_of(name, train, target=0.6)
+    spec, dense, plan = plan_of(name, train, target={"macs": 0.6})
     theirs = copy.deepcopy(dense)
     graph = tp.DependencyGraph().build_dependency(theirs, (example(spec),), verbose=False)
     for name_, kept in plan.items():
@@ -113,7 +116,7 @@ def test_the_least_important_channels_go(train: Split) -> None:
     with torch.no_grad():
         first.weight[weak] *= 0.01
         second.weight[:, weak] *= 0.01
-    plan = make_plan(dense, spec, train, prune_params(target=0.65), TASK)[0]
+    plan = make_plan(dense, spec, train, prune_params(target={"macs": 0.65}), TASK, Aim(fixed_profile()))[0]
     name = next(name for name, module in dense.named_modules() if module is first)
     assert plan[name].out == [0, 2, 3, 5, 7]
 
@@ -130,7 +133,7 @@ def test_the_same_fraction_of_every_layer(train: Split) -> None:
 
 
 def test_kept_channels_are_multiples_and_no_layer_loses_more_than_allowed(train: Split) -> None:
-    _, dense, plan = plan_of("resnet20", train, width=16, target=0.4, round_to=4, max_ratio=0.5)
+    _, dense, plan = plan_of("resnet20", train, width=16, target={"macs": 0.4}, round_to=4, max_ratio=0.5)
     for name, kept in plan.items():
         module = dense.get_submodule(name)
         if isinstance(module, nn.Conv2d) and kept.out is not None:
@@ -139,21 +142,21 @@ def test_kept_channels_are_multiples_and_no_layer_loses_more_than_allowed(train:
 
 
 def test_outputs_and_image_channels_stay(train: Split) -> None:
-    _, dense, plan = plan_of("resnet20", train, target=0.2, max_ratio=0.95)
+    _, dense, plan = plan_of("resnet20", train, target={"macs": 0.2}, max_ratio=0.95)
     stem = next(name for name, module in dense.named_modules() if isinstance(module, nn.Conv2d))
     assert plan[stem].in_ is None
     assert plan["head"].out is None
 
 
 def test_an_ignored_module_keeps_its_outputs_and_all_that_depend_on_them(train: Split) -> None:
-    _, dense, plan = plan_of("resnet20", train, target=0.7, ignored=["stages.0.0.conv2"])
+    _, dense, plan = plan_of("resnet20", train, target={"macs": 0.7}, ignored=["stages.0.0.conv2"])
     assert apply_plan(copy.deepcopy(dense), plan).get_submodule("stages.0.0.conv2").out_channels == 8
     stem = next(name for name, module in dense.named_modules() if isinstance(module, nn.Conv2d))
     assert stem not in plan or plan[stem].out is None  # the residual sum ties it to the ignored one
 
 
 def test_a_target_of_all_removes_nothing(train: Split) -> None:
-    assert plan_of("resnet20", train, target=1.0)[2] == {}
+    assert plan_of("resnet20", train, target={"macs": 1.0})[2] == {}
 
 
 def test_the_plan_survives_json(train: Split) -> None:
@@ -166,14 +169,14 @@ def test_pruning_leaves_the_model_alone(train: Split) -> None:
     spec = spec_of("resnet20")
     dense = network(spec)
     before = {name: tensor.clone() for name, tensor in dense.state_dict().items()}
-    make_plan(dense, spec, train, prune_params(importance="taylor"), TASK)
+    make_plan(dense, spec, train, prune_params(importance="taylor"), TASK, Aim(fixed_profile()))
     assert all(torch.equal(before[name], tensor) for name, tensor in dense.state_dict().items())
     assert all(parameter.grad is None for parameter in dense.parameters())
 
 
 def test_an_unreachable_target_says_what_can_be_reached(train: Split) -> None:
     with pytest.raises(CompressionError, match=r"prune.target: 0\.010 .* out of reach; .* 0\.\d+ to 1.0 can be reached"):
-        plan_of("resnet20", train, target=0.01, max_ratio=0.5)
+        plan_of("resnet20", train, target={"macs": 0.01}, max_ratio=0.5)
 
 
 def test_an_unknown_ignored_module_names_the_nearest(train: Split) -> None:
@@ -278,8 +281,8 @@ def test_heads_go_by_their_worth_and_round_as_wide_as_they_are(train: Split) -> 
     with torch.no_grad():
         dense.attention.qkv.weight.view(3, 4, 5, 6)[:, 2] *= 0.01
         dense.attention.proj.weight.view(6, 4, 5)[:, 2] *= 0.01
-    params = prune_params(target=0.9, round_to=5, ignored=["embed"])
-    plan, whole = make_plan(dense, spec_of("mlp"), train, params, TASK)
+    params = prune_params(target={"macs": 0.9}, ignored=["embed"])
+    plan, whole = make_plan(dense, spec_of("mlp"), train, params, TASK, Aim(fixed_profile(5)))
     assert (plan["attention"].out, whole) == ([0, 1, 3], {})
 
 
@@ -329,7 +332,8 @@ class Branches(nn.Module):
 def test_concatenated_and_grouped_convolutions(train: Split) -> None:
     torch.manual_seed(0)
     dense = Branches().eval()
-    plan = make_plan(dense, spec_of("mlp"), train, prune_params(target=0.5, scope="layer"), TASK)[0]
+    params = prune_params(target={"macs": 0.5}, scope="layer")
+    plan, _ = make_plan(dense, spec_of("mlp"), train, params, TASK, Aim(fixed_profile()))
     pruned = apply_plan(copy.deepcopy(dense), plan)
     assert fraction(dense, plan) <= 0.5
     assert pruned.get_submodule("grouped").groups == 2
@@ -343,26 +347,60 @@ def hand_made_group(root: str, then: str, channels: int) -> ChannelGroup:
     return ChannelGroup(root, channels, 1, (Member(root, "out", every, every), Member(then, "in", every, every)), None)
 
 
-def test_search_removes_the_lowest_scores_until_the_budget_holds() -> None:
-    layers = {"a": Layer(30, 10, 3, False), "b": Layer(200, 20, 10, False), "c": Layer(60, 3, 20, False)}
+def hand_made_layers(**macs: int) -> dict[str, Layer]:
+    sides = {"a": (10, 3), "b": (20, 10), "c": (3, 20)}
+    return {name: Layer(number, 0, 0, *sides[name], one_sided=False) for name, number in macs.items()}
+
+
+def macs_of(layers: dict[str, Layer]) -> Measure:
+    total = sum(layer.macs for layer in layers.values())
+    return Measure("MACs", total, lambda widths: sum(layers[name].scaled(layers[name].macs, *widths[name]) for name in layers))
+
+
+def test_search_removes_the_lowest_scores_until_the_target_is_met() -> None:
+    layers = hand_made_layers(a=30, b=200, c=60)
     groups = [hand_made_group("a", "b", 10), hand_made_group("b", "c", 20)]
     scores = [torch.arange(10.0), torch.full((20,), 100.0)]
-    removed = select(groups, scores, layers, 290, Limits(budget=210, scope="global", round_to=1, max_ratio=0.5))
+    removed = select(groups, scores, layers, macs_of(layers), Limits(210 / 290, scope="global", round_to=1, max_ratio=0.5))
     # Each channel of a costs 3 in a and 20 in b: four of them free 92, three only 69.
     assert [channels.tolist() for channels in removed] == [[0, 1, 2, 3], []]
-    assert remaining_macs(groups, removed, layers, 290) == 198
 
 
 def test_search_gives_equal_scores_in_the_order_of_channels() -> None:
-    layers = {"a": Layer(30, 10, 3, False), "b": Layer(200, 20, 10, False)}
-    removed = select([hand_made_group("a", "b", 10)], [torch.ones(10)], layers, 230, Limits(161, "global", 1, 0.9))
+    layers = hand_made_layers(a=30, b=200)
+    limits = Limits(161 / 230, "global", 1, 0.9)
+    removed = select([hand_made_group("a", "b", 10)], [torch.ones(10)], layers, macs_of(layers), limits)
     assert removed[0].tolist() == [0, 1, 2]
+
+
+def test_search_takes_the_first_that_fits_where_fewer_channels_can_cost_more() -> None:
+    layers = hand_made_layers(a=30, b=200)
+    times = {10: 10.0, 9: 14.0, 8: 8.0, 7: 13.0, 6: 7.0, 5: 12.0}
+    slow_when_odd = Measure("latency", times[10], lambda widths: times[widths["a"][0]])
+
+    def removed(fraction: float) -> list[int]:
+        groups, limits = [hand_made_group("a", "b", 10)], Limits(fraction, "global", 1, 0.5)
+        return select(groups, [torch.arange(10.0)], layers, slow_when_odd, limits)[0].tolist()
+
+    assert removed(0.8) == [0, 1]
+    assert removed(0.7) == [0, 1, 2, 3]
+    with pytest.raises(CompressionError, match=r"0\.600 of the dense latency is out of reach; .* 0\.700 to 1\.0"):
+        removed(0.6)
 
 
 def test_depthwise_macs_follow_their_channels_once() -> None:
     every = torch.arange(8)
-    group = ChannelGroup("d", 8, 1, (Member("d", "out", every, every),), None)
-    assert remaining_macs([group], [torch.arange(2)], {"d": Layer(80, 8, 8, True)}, 100) == 80
+    group = ChannelGroup("d", 8, 1, (Member("d", "out", every, every), Member("d", "in", every, every)), None)
+    layer = Layer(80, 72, 8, 8, 8, one_sided=True)
+    assert Narrowing({"d": layer}, [group], [every]).widths([2]) == {"d": (6, 6)}
+    assert layer.scaled(layer.macs, 6, 6) == 60
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_target_of_parameters_is_met_by_those_of_the_network(name: str, train: Split) -> None:
+    _, dense, plan = plan_of(name, train, target={"params": 0.4})
+    kept = count_params(apply_plan(copy.deepcopy(dense), plan)) / count_params(dense)
+    assert 0.36 < kept <= 0.4
 
 
 def test_a_wrong_plan_does_not_pass_the_check(train: Split) -> None:
@@ -391,7 +429,7 @@ def test_a_group_whose_weights_are_all_zero_goes_first(train: Split) -> None:
 def test_prune_saves_an_artifact_and_reports_both_models(data: Path, tmp_path: Path) -> None:
     spec = spec_of("resnet20")
     dense = saved(tmp_path / "dense", spec, trained(spec, data))
-    report = prune(tmp_path / "dense", data, tmp_path / "pruned", prune_params(target=0.6), TASK)
+    report = prune(tmp_path / "dense", data, tmp_path / "pruned", prune_params(target={"macs": 0.6}), fixed_profile(), TASK)
     pruned, model = load_model(tmp_path / "pruned")
     assert pruned.ancestors == {"data": "a" * 64, "dense": dense.digest}
     assert pruned.provenance == dense.provenance
@@ -407,7 +445,7 @@ def test_two_runs_give_the_same_bytes(data: Path, tmp_path: Path) -> None:
     spec = spec_of("resnet20")
     saved(tmp_path / "dense", spec, network(spec))
     for name in ("one", "two"):
-        prune(tmp_path / "dense", data, tmp_path / name, prune_params(importance="taylor"), TASK)
+        prune(tmp_path / "dense", data, tmp_path / name, prune_params(importance="taylor"), fixed_profile(), TASK)
     for file in ("model.json", "weights.safetensors"):
         assert sha256_file(tmp_path / "one" / file) == sha256_file(tmp_path / "two" / file)
 
@@ -415,8 +453,8 @@ def test_two_runs_give_the_same_bytes(data: Path, tmp_path: Path) -> None:
 def test_a_pruned_model_is_not_pruned_again(data: Path, tmp_path: Path) -> None:
     spec = spec_of("mlp")
     saved(tmp_path / "dense", spec, network(spec))
-    prune(tmp_path / "dense", data, tmp_path / "pruned", prune_params(), TASK)
+    prune(tmp_path / "dense", data, tmp_path / "pruned", prune_params(), fixed_profile(), TASK)
     assert read_spec(tmp_path / "pruned").plan
     with pytest.raises(CompressionError, match="is already pruned"):
-        prune(tmp_path / "pruned", data, tmp_path / "again", prune_params(), TASK)
+        prune(tmp_path / "pruned", data, tmp_path / "again", prune_params(), fixed_profile(), TASK)
     assert not (tmp_path / "again").exists()

@@ -52,6 +52,17 @@ def test_templates_are_filled_as_dvc_does(root: Path) -> None:
     assert stage.params("evaluate", Evaluate).repeats == 3
 
 
+def test_of_a_section_only_the_declared_keys_are_handed_out(root: Path) -> None:
+    (root / "dvc.yaml").write_text(DVC.replace("params: [evaluate]", "params: [evaluate.repeats]"))
+    before = Stage("evaluate@dense", root).key
+    (root / "params.yaml").write_text(PARAMS.replace("repeats: 3", "repeats: 3, other: 1"))
+    after = Stage("evaluate@dense", root)
+    assert after.params("evaluate", Evaluate).repeats == 3
+    assert after.key == before
+    (root / "params.yaml").write_text(PARAMS.replace("repeats: 3", "repeats: 4"))
+    assert Stage("evaluate@dense", root).key != before
+
+
 def test_undeclared_access_is_refused_with_the_nearest_name(root: Path) -> None:
     stage = Stage("evaluate@dense", root)
     with pytest.raises(

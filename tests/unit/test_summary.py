@@ -1,5 +1,6 @@
 """The final table says what was measured, also that a variant is slower."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from pipeline.errors import ArtifactError
 from pipeline.registry.register import RegisteredVersion
 from pipeline.summary import lost_table, summary, table, versions_text
-from tests.figures_samples import evaluated_project, figures
+from tests.figures_samples import evaluate, evaluated_project, figures
+from tests.tracked_project import write
 
 
 def test_the_table_has_a_row_per_variant_and_names_the_device() -> None:
@@ -66,6 +68,15 @@ def test_before_register_passed_the_table_is_shown_all_the_same(tmp_path: Path) 
     text = summary(evaluated_project(tmp_path))
     assert "quantized" in text
     assert "Nothing is registered" in text
+
+
+@pytest.mark.parametrize(("speedup64", "said"), [(2.0, "measured 0.50"), (0.8, "measured 1.25 (slower)")])
+def test_what_a_target_of_latency_promised_stands_beside_what_was_measured(tmp_path: Path, speedup64: float, said: str) -> None:
+    root = evaluated_project(tmp_path)
+    evaluate(root, "pruned", seed=1, speedup64=speedup64)
+    predicted = {"predicted_latency_fraction": 0.4872, "predicted_latency_error": 0.01, "predicted_latency_batch": 64}
+    write(root, "reports/prune.json", json.dumps(predicted))
+    assert f"pruned to a latency at batch 64: predicted 0.49 of dense's, {said}\n" in summary(root)
 
 
 def test_a_missing_report_is_named(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
-from pipeline.compress.prune import make_plan
+from pipeline.compress.channels import Aim, make_plan
 from pipeline.data.reader import Split
 from pipeline.models.cut import apply_plan
 from pipeline.models.widen import widen
-from tests.unit.compress_samples import SIZE, TASK, network, prepared_data, prune_params, spec_of
+from tests.unit.compress_samples import SIZE, TASK, fixed_profile, network, prepared_data, prune_params, spec_of
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 def test_it_computes_the_same_and_cuts_to_the_same(name: str, split: Split) -> None:
     spec = spec_of(name, 16)
     dense = network(spec)
-    plan, _ = make_plan(dense, spec, split, prune_params(), TASK)
+    plan, _ = make_plan(dense, spec, split, prune_params(), TASK, Aim(fixed_profile()))
     assert plan
     narrow = apply_plan(copy.deepcopy(dense), plan)
     for parameter in narrow.parameters():

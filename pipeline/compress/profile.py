@@ -1,0 +1,19 @@
+"""The stage `profile`: what pruning must know of this machine, found before hours of training."""
+
+from pipeline.compress.latency_table import Profile
+from pipeline.compress.params import ShapeParams
+from pipeline.models.spec import ModelSpec
+
+
+def make_profile(spec: ModelSpec, params: ShapeParams) -> Profile:
+    """Measure what the section asks for: with a fixed rounding and a target of MACs or parameters, nothing.
+
+    Raises CompressionError where the network cannot be traced or exported, the target is out of reach, or this machine lacks
+    the device.
+    """
+    if params.target.kind != "latency" and params.round_to != "auto":
+        return Profile(round_to=params.round_to, roundings=[], latency=None)
+    from pipeline.compress.measure import measure  # torch and onnxruntime: seconds
+    from pipeline.compress.timing import open_device
+
+    return measure(spec, params, open_device(params.target))
