@@ -25,8 +25,9 @@ from pipeline.models.spec import ModelSpec
 ROUNDINGS = (1, 4, 8, 16, 32)
 CLEARLY_FASTER = 0.97
 """A coarser rounding, which leaves less choice, must be faster by this."""
-ROUNDS = 9
-PASSES = 2
+ROUNDS = 21
+"""In which all networks have a turn."""
+PASSES = 5
 """Over all layers of the table, so that a busy second of the machine meets a layer in one of them at most."""
 MOST_WIDTHS = 64
 """Of one side of a layer that are timed; what lies between is interpolated."""
@@ -76,6 +77,12 @@ class Subject:
         return [torch.rand(group.channels, generator=generator) + torch.rand(1, generator=generator) for group in self.groups]
 
 
+def check(spec: ModelSpec, params: ShapeParams, round_to: int) -> None:
+    """Raises CompressionError where the network cannot be traced, or cut to a target of MACs or parameters."""
+    subject = Subject.of(spec, params)
+    subject.cut(_counted(subject), params.target.fraction, round_to, seed=0)
+
+
 def measure(spec: ModelSpec, params: ShapeParams, device: Device) -> Profile:
     """As make_profile()."""
     subject = Subject.of(spec, params)
@@ -91,8 +98,7 @@ def measure(spec: ModelSpec, params: ShapeParams, device: Device) -> Profile:
 
 def try_roundings(subject: Subject, device: Device) -> list[RoundingTrial]:
     """A network of the target's cost (for a target of latency, of as many MACs) for each rounding that can reach it."""
-    target = subject.params.target
-    cost = params_measure(subject.dense, subject.layers) if target.kind == "params" else _macs(subject)
+    target, cost = subject.params.target, _counted(subject)
     cuts: dict[int, nn.Module] = {}
     for round_to in ROUNDINGS:
         try:
@@ -175,7 +181,10 @@ def fit(terms: Sequence[Terms], measured: Sequence[float]) -> Terms:
     return Terms(*(prior + change).tolist())
 
 
-def _macs(subject: Subject) -> Measure:
+def _counted(subject: Subject) -> Measure:
+    """What can be counted of the target's cost: parameters, or else MACs."""
+    if subject.params.target.kind == "params":
+        return params_measure(subject.dense, subject.layers)
     return macs_measure(subject.dense, input_shape(subject.spec), subject.layers)
 
 

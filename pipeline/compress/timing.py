@@ -21,9 +21,8 @@ from pipeline.compress.runtime import OnnxModel, device_name
 from pipeline.errors import CompressionError
 from pipeline.models.spec import ONNX_NAME, WEIGHTS_NAME, ModelSpec, WeightsFile
 
-TURN_S = 0.005
-RUNS = 3
-"""A turn is at least RUNS runs and TURN_S long. Its fastest run counts: whatever else a machine does only makes one slower."""
+TURN_S = 0.01
+"""A turn is at least one run and as long as this. Its fastest run counts: what else a machine does only makes one slower."""
 UNSAVED = WeightsFile(kind="torch", file=WEIGHTS_NAME, sha256="0" * 64, size_bytes=1)
 """Stands in the metadata of an export that is timed and forgotten."""
 OPSET = 18
@@ -142,8 +141,8 @@ class CudaDevice:
 
 def turn_s(device: Device, run: Run) -> float:
     """Seconds of the fastest run of a turn."""
-    times: list[float] = []
-    while len(times) < RUNS or sum(times) < TURN_S:
+    times = [device.seconds(run)]
+    while sum(times) < TURN_S:
         times.append(device.seconds(run))
     return min(times)
 

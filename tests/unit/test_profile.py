@@ -141,6 +141,15 @@ def test_nothing_is_measured_for_a_fixed_rounding_and_a_target_of_macs() -> None
     }
 
 
+def test_what_a_user_names_is_tried_before_any_training() -> None:
+    counted = {"target": {"macs": 0.5}, "round_to": 8}
+    assert make_profile(spec_of("resnet20"), shape_params(**counted, ignored=["stages.0.0.conv1"])).round_to == 8
+    with pytest.raises(CompressionError, match=r"prune.ignored: the model has no module 'stages.0.0.conv3'; did you mean"):
+        make_profile(spec_of("resnet20"), shape_params(**counted, ignored=["stages.0.0.conv3"]))
+    with pytest.raises(CompressionError, match=r"0\.010 of the dense MACs is out of reach"):
+        make_profile(spec_of("resnet20"), shape_params(**counted | {"target": {"macs": 0.01}}, ignored=["stages.0.0.conv1"]))
+
+
 def test_a_profile_survives_json_and_damage_is_named(simulated: Profile, tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
     path.write_text(simulated.to_json())
