@@ -1,12 +1,12 @@
-"""`python -m benchmarks training` and `python -m benchmarks start`: ratios, measured side by side in one run."""
+"""`python -m benchmarks <table>`: ratios, measured side by side in one run."""
 
 import argparse
 import os
 
-from benchmarks import start, training
+from benchmarks import latency_target, start, training
 from pipeline.cluster import WORKER_SETTINGS
 
-TABLES = {"training": training.main, "start": start.main}
+TABLES = {"training": training.main, "start": start.main, "latency_target": latency_target.main}
 
 
 def main() -> None:
@@ -14,8 +14,9 @@ def main() -> None:
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--rounds", type=int, default=3, help="repeats of every measurement, in turns")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--models", nargs="+", default=["resnet20", "resnet18"], help="of the table `training`")
+    parser.add_argument("--models", nargs="+", default=["resnet20", "resnet18"], help="of `training` and `latency_target`")
     parser.add_argument("--batches", type=int, nargs="+", default=[128, 512], help="of the table `training`")
+    parser.add_argument("--threads", type=int, default=1, help="of the table `latency_target`")
     arguments = parser.parse_args()
     os.environ.update(WORKER_SETTINGS)  # the loops by hand get the memory settings that the pipeline gives its workers
     TABLES[arguments.table](arguments)
