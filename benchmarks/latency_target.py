@@ -12,10 +12,10 @@ from pathlib import Path
 import onnxruntime
 
 from benchmarks.training import WIDTHS, make_data
+from pipeline.compress.channels import Aim, make_plan
 from pipeline.compress.cost import count_macs, input_shape
 from pipeline.compress.params import PruneParams
 from pipeline.compress.profile import make_profile
-from pipeline.compress.prune import make_plan
 from pipeline.compress.runtime import device_name
 from pipeline.compress.timing import fractions, open_device
 from pipeline.compress.widths import layers_of, widths_of
@@ -56,7 +56,7 @@ def row(model: str, batch: int, data: Path, preset: dict[str, dict[str, object]]
     seconds = time.monotonic() - start
     dense = rebuild(spec).eval()
     task = make_task(TaskParams.model_validate(preset["task"]))
-    plan = make_plan(dense, spec, Split.open(data, "train"), params, profile, task)
+    plan, _ = make_plan(dense, spec, Split.open(data, "train"), params, task, Aim(profile))
     pruned = apply_plan(rebuild(spec).eval(), plan)
     table, device = profile.latency, open_device(params.target)
     assert table is not None, "a target of latency has a table"

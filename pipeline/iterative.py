@@ -16,16 +16,20 @@ from pipeline.models.artifact import read_spec
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 from pipeline.train.collect import trained_model
-from pipeline.train.job import Job, tuned_spec
+from pipeline.train.job import Job, taught, tuned_spec
 from pipeline.train.params import FitParams
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """The training between two cuts. fit: runs a job to its end. run_dir: of the stage, where trainings keep their state."""
+    """The training between two cuts. fit: runs a job to its end. run_dir: of the stage, where trainings keep their state.
+
+    brought: folder of a teacher other than dense, where params say so.
+    """
 
     fit: Callable[[Job], object]
     params: FitParams
+    brought: Path
     run_dir: Path
     checkpoint_s: float
 
@@ -59,11 +63,12 @@ def _job(number: int, cut: Path, dense: Path, data: Path, params: PruneParams, t
     assert params.schedule is not None, "one cut alone needs no training in between"
     run_dir = tuning.run_dir / f"{tuning.run_dir.name}-tuning-{number}"  # a storage knows a run by the last name alone
     changes = {"epochs": params.schedule.epochs, "seed": tuning.params.seed + number, "quantization_aware": None}
+    spec, teacher = taught(tuned_spec(read_spec(cut), "pruned"), tuning.params.distil, dense, tuning.brought)
     return Job(
-        spec=tuned_spec(read_spec(cut), "pruned"),
+        spec=spec,
         initial=cut.absolute(),
         init=None,
-        teacher=dense.absolute(),
+        teacher=teacher.absolute() if teacher else None,
         params=tuning.params.model_copy(update=changes),
         task=task,
         data=data.absolute(),

@@ -10,7 +10,7 @@ from pipeline.report import Reporter
 from pipeline.resources import Resources
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
-from pipeline.train.job import run_directory
+from pipeline.train.job import TEACHER_FOLDER, run_directory
 from pipeline.train.params import FitParams
 
 
@@ -27,6 +27,7 @@ def main(stage: Stage, report: Reporter) -> None:
             Tuning(
                 fit=lambda job: launch(job, resources, stage.name),
                 params=stage.params("finetune", FitParams),
+                brought=stage.dep(TEACHER_FOLDER),
                 run_dir=run_dir,
                 checkpoint_s=resources.checkpoint_s,
             ),

@@ -28,6 +28,8 @@ from pipeline.tasks.task import Task
 
 EXAMPLE_IMAGES = 2
 """Images in the batch that traces and verifies."""
+SHOWN = 3
+"""Reasons that an error message lists at most."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ def make_plan(
     scratch = copy.deepcopy(dense).eval().requires_grad_(True)
     example_BCHW = example(spec)
     structure = trace_structure(scratch, example_BCHW, params.ignored)
+    if not structure.groups:
+        raise CompressionError(_nothing_to_prune(structure.whole))
     worths = weigh(scratch, spec, train, params, task)
     groups, scores = score_groups(scratch, structure.groups, worths, params.importance, params.seed)
     scores = [score.index_fill(0, channels_gone(group, aim.gone), GONE) for group, score in zip(groups, scores, strict=True)]
@@ -62,6 +66,12 @@ def make_plan(
     _prune_by_library(scratch, groups, removed)
     verify(apply_plan(copy.deepcopy(dense), plan), scratch, example_BCHW)
     return plan, structure.whole
+
+
+def _nothing_to_prune(whole: dict[str, str]) -> str:
+    reasons = [f"{modules}: {reason}" for modules, reason in whole.items()]
+    more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
+    return f"no layer of this network can be pruned ({'; '.join([*reasons[:SHOWN], *more]) or 'prune.ignored names them all'})"
 
 
 def _measure(dense: nn.Module, spec: ModelSpec, layers: Mapping[str, Layer], params: PruneParams, profile: Profile) -> Measure:

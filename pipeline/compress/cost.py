@@ -1,5 +1,6 @@
 """What a model costs: multiply-accumulates of one image, parameters, bytes of its file."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +48,11 @@ def module_macs(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, 
 
 
 def _count(model: nn.Module, shape_CHW: tuple[int, int, int]) -> tuple[int, dict[str, int]]:
-    training = model.training
-    model.eval()  # batch norms would refuse, or learn from, a single image
-    first = next(model.parameters())
+    copied = copy.deepcopy(model).eval().requires_grad_(False)  # batch norms would refuse, or learn from, a single image
+    first = next(copied.parameters())
     # Attention by matrix products: no kernel of its own for a CPU is known to the counter (torch 2.14).
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, *shape_CHW, dtype=first.dtype, device=first.device))
-    model.train(training)
+        copied(torch.zeros(1, *shape_CHW, dtype=first.dtype, device=first.device))
     macs = {name: sum(ops.values()) // FLOPS_PER_MAC for name, ops in counter.get_flop_counts().items()}
     root = type(model).__name__
     own = {}

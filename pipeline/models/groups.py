@@ -282,11 +282,12 @@ def _tried(model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]) -
 
 
 def _why_not(model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]) -> str | None:
-    """Why the model does not run without the first channel of each group; None where it does."""
-    cut = apply_plan(copy.deepcopy(model), to_plan(model, groups, [torch.tensor([0])] * len(groups)))
+    """Why the model cannot be cut by the first channel of each group, or does not run then; None where it does."""
+    cut = copy.deepcopy(model)
     with torch.no_grad(), LastModule(cut) as current:
         try:
-            cut(example_BCHW)
+            apply_plan(cut, to_plan(model, groups, [torch.tensor([0])] * len(groups)))(example_BCHW)
         except Exception as error:  # a forward pass of another library can fail in any way
-            return f"without one of them the network does not run: module {current.name!r}: {' '.join(str(error).split())}"
+            where = f"module {current.name!r}: " if current.name else ""
+            return f"without one of them the network does not run: {where}{' '.join(str(error).split())}"
     return None

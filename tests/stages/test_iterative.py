@@ -48,7 +48,9 @@ def dense_job(folder: Path) -> Job:
 
 
 def run(folder: Path, place: Path) -> list[PruneReport]:
-    tuning = Tuning(lambda job: fit(job, "cpu", 1), dense_job(folder).params, place / "run", checkpoint_s=0.0)
+    tuning = Tuning(
+        lambda job: fit(job, "cpu", 1), dense_job(folder).params, folder / "no-teacher", place / "run", checkpoint_s=0.0
+    )
     dense = folder / "dense" / "result" / "model"
     return prune_in_parts(dense, folder / "prepared", place / "pruned", PARAMS, fixed_profile(2), TASK, tuning)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.compress.runtime import device_name
 from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.compare import Compared, Evaluated, Outs, compare
-from pipeline.compress.runtime import device_name
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.records import STEPS, VARIANTS
 from pipeline.params import parse_section

@@ -1,11 +1,14 @@
 """A pruning plan cuts as slicing by hand does."""
 
+import copy
+
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
+from pipeline.models.attention import SelfAttention
 from pipeline.models.cut import apply_plan
 from pipeline.models.plan import KeptChannels
 
@@ -132,6 +135,30 @@ def test_plan_that_does_not_fit_names_the_module(plan: dict[str, KeptChannels], 
     with pytest.raises(ArtifactError) as caught:
         apply_plan(tiny(), plan)
     assert message in str(caught.value)
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.arange(4.0)[None, :, None])
+        self.places = nn.Parameter(torch.zeros(3, 4))
+
+
+def test_a_parameter_outside_any_layer_is_cut_where_one_dimension_can_hold_channels() -> None:
+    cut = apply_plan(Scaled(), {"scale": KeptChannels(out=[1, 3])})
+    assert cut.get_parameter("scale").tolist() == [[[1.0], [3.0]]]
+    with pytest.raises(ArtifactError, match=r"'places' has the shape \(3, 4\); only one dimension may hold channels"):
+        apply_plan(Scaled(), {"places": KeptChannels(out=[1, 3])})
+
+
+def test_heads_that_the_layers_inside_do_not_have_are_refused() -> None:
+    model = nn.Sequential(SelfAttention(nn.MultiheadAttention(8, 4, batch_first=True)))
+    rows = [row for row in range(24) if row // 2 % 4 in (0, 2)]
+    plan = {"0": KeptChannels(out=[0, 2]), "0.proj": KeptChannels(in_=rows[:4]), "0.qkv": KeptChannels(out=rows)}
+    images = torch.randn(2, 3, 8)
+    assert apply_plan(copy.deepcopy(model), plan)[0](images, images, images)[0].shape == (2, 3, 8)  # type: ignore[index]
+    with pytest.raises(ArtifactError, match="'0' keeps other heads than the layers inside it"):
+        apply_plan(model, plan | {"0": KeptChannels(out=[0, 1, 2])})
 
 
 def test_layer_norm_over_space_cannot_be_cut() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -286,6 +287,13 @@ def test_heads_go_by_their_worth_and_round_as_wide_as_they_are(train: Split) -> 
     assert (plan["attention"].out, whole) == ([0, 1, 3], {})
 
 
+def test_a_network_of_which_nothing_can_go_says_why(train: Split) -> None:
+    with pytest.raises(
+        CompressionError, match=r"no layer of this network can be pruned \(embed: 'places' is .*; last: without"
+    ):
+        make_plan(Placed(), spec_of("mlp"), train, prune_params(ignored=["hidden"]), TASK, Aim(fixed_profile()))
+
+
 def test_patterns_and_the_modules_around_layers_are_ignored_too(train: Split) -> None:
     spec = spec_of("vgg11")
     dense = network(spec)
@@ -439,6 +447,29 @@ def test_prune_saves_an_artifact_and_reports_both_models(data: Path, tmp_path: P
     assert values["macs_fraction"] == round(values["macs"] / values["dense_macs"], 6)
     assert values["size_bytes"] == (tmp_path / "pruned" / "weights.safetensors").stat().st_size < values["dense_size_bytes"]
     assert 0 <= values["val_top1"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("timm/vit_tiny_patch16_224", {"patch_embed.proj and 24 others": r"'pos_embed' is a parameter .* \(1, 5, 192\)"}),
+        ("timm/convnext_atto", {}),
+        ("timm/mobilenetv3_small_050", {}),
+        ("torchvision/resnet18", {}),
+    ],
+)
+def test_networks_of_other_libraries_prune_and_rebuild(name: str, whole: dict[str, str], train: Split, tmp_path: Path) -> None:
+    spec = spec_of(name, width=None, size=32)
+    dense = network(spec)
+    plan, kept_whole = make_plan(dense, spec, train, prune_params(target=0.5, round_to=8), TASK, Aim(fixed_profile()))
+    assert kept_whole.keys() == whole.keys()
+    assert all(re.match(whole[modules], reason) for modules, reason in kept_whole.items())
+    pruned = apply_plan(copy.deepcopy(dense), plan)
+    assert count_macs(pruned, (3, 32, 32)) <= 0.5 * count_macs(dense, (3, 32, 32))
+    saved(tmp_path / "pruned", spec.model_copy(update={"plan": plan}), pruned)
+    _, again = load_model(tmp_path / "pruned")
+    with torch.no_grad():
+        assert torch.equal(again(example(spec)), pruned(example(spec)))
 
 
 def test_two_runs_give_the_same_bytes(data: Path, tmp_path: Path) -> None:
