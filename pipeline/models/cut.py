@@ -18,7 +18,7 @@ from pipeline.params import nearest
 def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     """Cut a dense model to its plan, in place: weights, biases, buffers and size attributes.
 
-    Works on Conv2d (grouped and depthwise too), Linear, BatchNorm2d, LayerNorm over channels, and their
+    Works on Conv2d (grouped and depthwise too), Linear, BatchNorm1d and 2d, LayerNorm over channels, and their
     subclasses, on the heads of attention and on parameters outside any layer. Raises ArtifactError that names the
     module where the plan does not fit the model.
     """
@@ -94,7 +94,7 @@ def _slice_linear(name: str, linear: nn.Linear, kept: KeptChannels) -> None:
     linear.out_features, linear.in_features = len(out), len(in_)
 
 
-def _slice_batch_norm(name: str, norm: nn.BatchNorm2d, kept: KeptChannels) -> None:
+def _slice_batch_norm(name: str, norm: nn.BatchNorm1d | nn.BatchNorm2d, kept: KeptChannels) -> None:
     channels = torch.tensor(_one_side(name, kept, norm.num_features))
     _slice_vectors(norm, channels)
     for buffer in ("running_mean", "running_var"):
@@ -130,7 +130,7 @@ def _slice_parameter(name: str, model: nn.Module, kept: KeptChannels) -> None:
     setattr(model.get_submodule(owner), attribute, _like(old, _select(old, dim, channels)))
 
 
-def _slice_vectors(norm: nn.BatchNorm2d | nn.LayerNorm, channels: Tensor) -> None:
+def _slice_vectors(norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm, channels: Tensor) -> None:
     for parameter in ("weight", "bias"):
         old = getattr(norm, parameter)
         if old is not None:
@@ -170,6 +170,7 @@ def _like(old: Tensor, values: Tensor) -> nn.Parameter:
 _SLICERS: dict[type[nn.Module], Callable[[str, Any, KeptChannels], None]] = {
     nn.Conv2d: _slice_conv,
     nn.Linear: _slice_linear,
+    nn.BatchNorm1d: _slice_batch_norm,
     nn.BatchNorm2d: _slice_batch_norm,
     nn.LayerNorm: _slice_layer_norm,
 }

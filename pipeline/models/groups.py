@@ -24,7 +24,7 @@ from pipeline.params import nearest
 
 Side = Literal["out", "in"]
 
-SUPPORTED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.LayerNorm)
+SUPPORTED = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 """Modules that a pruning plan can slice (models/cut.py)."""
 Names = Mapping[nn.Module, str]
 
@@ -134,7 +134,7 @@ def _size(owner: nn.Module | nn.Parameter, side: Side) -> int:
         return owner.out_channels if side == "out" else owner.in_channels
     if isinstance(owner, nn.Linear):
         return owner.out_features if side == "out" else owner.in_features
-    if isinstance(owner, nn.BatchNorm2d):
+    if isinstance(owner, nn.BatchNorm1d | nn.BatchNorm2d):
         return owner.num_features
     if isinstance(owner, nn.LayerNorm):
         return owner.normalized_shape[-1]
@@ -158,16 +158,20 @@ def _ignored_names(ignored: list[str], names: list[str]) -> set[str]:
 def _trace(model: nn.Module, example_BCHW: Tensor) -> tuple[Any, list[Any]]:
     """torch-pruning's dependency graph and its groups of all channels."""
     with LastModule(model) as current:
+        # With a forward_fn of ours: its own way is to unpack the example, swallow the error and try again.
+        def forward(network: nn.Module, images: Tensor) -> Any:
+            outputs = network(images)
+            current.name = ""
+            return outputs
+
         try:
-            # With a forward_fn of ours: its own way is to unpack the example, swallow the error and try again.
-            graph = tp.DependencyGraph().build_dependency(
-                model, example_BCHW, forward_fn=lambda network, images: network(images), verbose=False
-            )
+            graph = tp.DependencyGraph().build_dependency(model, example_BCHW, forward_fn=forward, verbose=False)
             return graph, list(graph.get_all_groups())
         except Exception as error:  # a network that torch-pruning does not understand can make it fail in any way
+            where = f"in module {current.name!r}" if current.name else "from what its forward pass did"
             raise CompressionError(
-                f"the network cannot be traced for pruning ({type(error).__name__}: {' '.join(str(error).split())}; "
-                f"the last module entered was {current.name!r}); prune another architecture"
+                f"the network cannot be traced for pruning ({type(error).__name__} {where}: {' '.join(str(error).split())}); "
+                "prune another architecture"
             ) from error
 
 

@@ -128,7 +128,7 @@ def test_frozen_parameters_stay_frozen_and_norms_without_weights_work() -> None:
         ({"norm": KeptChannels(in_=[0], out=[1])}, "'norm' maps each channel to itself, but keeps other inputs than outputs"),
         ({"grouped": KeptChannels(in_=[0, 1, 4])}, "'grouped' has 2 groups, which keep unequal numbers of channels"),
         ({"grouped": KeptChannels(in_=[0, 1])}, "'grouped' has 2 groups, which keep unequal numbers of channels"),
-        ({"": KeptChannels(out=[0])}, "'' is a Tiny, and only Conv2d, Linear, BatchNorm2d, LayerNorm can be cut"),
+        ({"": KeptChannels(out=[0])}, "'' is a Tiny, and only Conv2d, Linear, BatchNorm1d, BatchNorm2d, LayerNorm can be cut"),
     ],
 )
 def test_plan_that_does_not_fit_names_the_module(plan: dict[str, KeptChannels], message: str) -> None:
