@@ -52,6 +52,7 @@ bench: $(READY) ## side-by-side benchmarks, as ratios
 	@python -m benchmarks training
 	@python -m benchmarks start
 	@python -m benchmarks latency_target
+	@python -m benchmarks compression
 
 clean: ## remove outs, runs, tracking and caches; keeps .venv, data/raw and DVC's cache
 	@rm -rf artifacts exported reports data/prepared .espalier .pytest_cache .mypy_cache .ruff_cache .hypothesis

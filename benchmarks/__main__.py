@@ -3,10 +3,15 @@
 import argparse
 import os
 
-from benchmarks import latency_target, start, training
+from benchmarks import compression, latency_target, start, training
 from pipeline.cluster import WORKER_SETTINGS
 
-TABLES = {"training": training.main, "start": start.main, "latency_target": latency_target.main}
+TABLES = {
+    "training": training.main,
+    "start": start.main,
+    "latency_target": latency_target.main,
+    "compression": compression.main,
+}
 
 
 def main() -> None:
@@ -14,7 +19,7 @@ def main() -> None:
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--rounds", type=int, default=3, help="repeats of every measurement, in turns")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--models", nargs="+", default=["resnet20", "resnet18"], help="of `training` and `latency_target`")
+    parser.add_argument("--models", nargs="+", help="of every table but `start`, instead of all")
     parser.add_argument("--batches", type=int, nargs="+", default=[128, 512], help="of the table `training`")
     parser.add_argument("--threads", type=int, default=1, help="of the table `latency_target`")
     arguments = parser.parse_args()

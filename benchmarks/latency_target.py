@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
     preset = read_yaml(Path("presets/cifar10.yaml"))
     with tempfile.TemporaryDirectory(prefix="e-") as name:
         data = make_data(Path(name) / "noise", ROWS)
-        for model in arguments.models:
+        for model in arguments.models or WIDTHS:
             for batch in BATCHES:
                 print(row(model, batch, data, preset, arguments), flush=True)
 

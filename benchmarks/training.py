@@ -55,15 +55,17 @@ def main(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         data = make_data(Path(name) / "noise", ROWS)
         for workers in arguments.workers:
-            on_ranks(workers, measure, data, arguments.models, arguments.batches, arguments.rounds)
+            on_ranks(workers, measure, data, arguments.models or list(WIDTHS), arguments.batches, arguments.rounds)
 
 
-def make_data(folder: Path, rows: int) -> Path:
+def make_data(folder: Path, rows: int, size: int = 32) -> Path:
+    """Prepared noise of ten classes, `size` pixels high and wide."""
     generator = np.random.default_rng(0)
-    images = [row.tobytes() for row in generator.integers(0, 256, (rows, 32 * 32 * 3), dtype=np.uint8)]
+    images = [row.tobytes() for row in generator.integers(0, 256, (rows, size * size * 3), dtype=np.uint8)]
     folder.mkdir()
     pq.write_table(pa.table({"image": images, "label": generator.integers(0, 10, rows)}), folder / "noise.parquet")
-    params = DataParams.model_validate({**read_yaml(Path("presets/cifar10.yaml"))["data"], "raw_shape": [32, 32, 3]})
+    shape = {"raw_shape": [size, size, 3], "height": size, "width": size}
+    params = DataParams.model_validate({**read_yaml(Path("presets/cifar10.yaml"))["data"], **shape})
     prepare(params, folder / "noise.parquet", folder / "prepared", folder / "card")
     return folder / "prepared"
 
@@ -96,7 +98,7 @@ def measure_row(job: Job, batch: int, rounds: int, threads: int) -> None:
             fractions.append(ours * flops / float(peak))
     if dist.get_rank() == 0:
         name, world = job.spec.architecture.name, dist.get_world_size()
-        shown = [_spread(b, 3), _spread(c, 1), _spread(e, 2), _spread(fractions, 2)]
+        shown = [spread(b, 3), spread(c, 1), spread(e, 2), spread(fractions, 2)]
         print(f"{name:<9} {batch:>5} {world:>7}   {statistics.median(speeds):>10,.0f}   {'  '.join(shown)}", flush=True)
 
 
@@ -140,5 +142,5 @@ def make_job(data: Path, model: str, batch: int) -> Job:
     )
 
 
-def _spread(values: list[float], digits: int) -> str:
+def spread(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"

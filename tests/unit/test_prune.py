@@ -461,7 +461,7 @@ def test_prune_saves_an_artifact_and_reports_both_models(data: Path, tmp_path: P
 def test_networks_of_other_libraries_prune_and_rebuild(name: str, whole: dict[str, str], train: Split, tmp_path: Path) -> None:
     spec = spec_of(name, width=None, size=32)
     dense = network(spec)
-    plan, kept_whole = make_plan(dense, spec, train, prune_params(target=0.5, round_to=8), TASK, Aim(fixed_profile()))
+    plan, kept_whole = make_plan(dense, spec, train, prune_params(), TASK, Aim(fixed_profile(8)))
     assert kept_whole.keys() == whole.keys()
     assert all(re.match(whole[modules], reason) for modules, reason in kept_whole.items())
     pruned = apply_plan(copy.deepcopy(dense), plan)

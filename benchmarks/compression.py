@@ -1,0 +1,132 @@
+"""What half of the multiply-accumulates is worth: each network pruned to 50 % of them, rebuilt, exported and timed.
+
+The networks are untrained: which channels go changes with training, how many and what they cost does not.
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import onnxruntime
+import torch
+from torch import nn
+
+from benchmarks.training import make_data, spread
+from pipeline.compress.channels import example
+from pipeline.compress.export import export_onnx
+from pipeline.compress.latency_table import Profile
+from pipeline.compress.params import PruneParams
+from pipeline.compress.prune import prune
+from pipeline.compress.runtime import OnnxModel, device_name, onnx_logits, parity, torch_logits
+from pipeline.data.reader import Split
+from pipeline.evaluate.latency import measure_latency
+from pipeline.evaluate.params import LatencyParams
+from pipeline.models.build import build
+from pipeline.models.cut import apply_plan
+from pipeline.models.params import ModelParams
+from pipeline.models.weights import load_model, save_model
+from pipeline.params import read_yaml
+from pipeline.tasks.params import TaskParams
+from pipeline.tasks.task import make_task
+from pipeline.train.job import dense_spec
+
+BUILT_IN = {
+    "airbench": 64,
+    "mlp": 512,
+    "mobilenetv2": 32,
+    "resnet18": 64,
+    "resnet20": 16,
+    "resnet32": 16,
+    "resnet44": 16,
+    "resnet56": 16,
+    "resnet110": 16,
+    "vgg11": 64,
+    "vgg16": 64,
+}
+"""Widths as in the papers; at 32 px."""
+ADAPTED = (
+    "timm/resnet18",
+    "timm/mobilenetv3_small_100",
+    "timm/mobilenetv3_large_100",
+    "timm/convnext_atto",
+    "timm/vit_tiny_patch16_224",
+    "torchvision/resnet50",
+    "torchvision/vit_b_32",
+)
+"""At 64 px."""
+SIZES = {True: 64, False: 32}
+ROWS = 240
+TARGET, ROUND_TO = 0.5, 8
+LATENCY = LatencyParams(batches=[1, 64], warmup=10, repeats=200, threads=2)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    print(
+        f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, "
+        f"{LATENCY.threads} threads, n = {arguments.rounds} x {LATENCY.repeats} runs in turns, medians (spread)"
+    )
+    print("macs, params: of the dense network's; same bits: logits in a fresh process that has model.json and weights alone;")
+    print("diff: largest of a logit between torch and ONNX; faster: dense over pruned time of the ONNX files")
+    print(f"{'model':<28} {'macs':>5} {'params':>6} {'same bits':>9} {'diff':>8}   faster at batch 1{'':<4} at batch 64")
+    torch.set_num_threads(LATENCY.threads)
+    with tempfile.TemporaryDirectory() as name:
+        folders = {size: make_data(Path(name) / str(size), ROWS, size) for size in SIZES.values()}
+        for model in arguments.models or (*BUILT_IN, *ADAPTED):
+            measure_row(model, folders[SIZES["/" in model]], Path(name) / "models" / model, arguments.rounds)
+
+
+def measure_row(name: str, data: Path, folder: Path, rounds: int) -> None:
+    network = ModelParams(name=name, width=BUILT_IN.get(name), dropout=0.0, stochastic_depth=0.0, init="random")
+    torch.manual_seed(0)
+    spec = dense_spec(network, data)
+    dense = build(spec.architecture).eval()
+    saved = save_model(folder / "dense", spec, dense)
+    params = PruneParams.model_validate(
+        {**read_yaml(Path("params.yaml"))["prune"], "target": {"macs": TARGET}, "round_to": ROUND_TO, "ignored": []}
+    )
+    task = make_task(TaskParams.model_validate(read_yaml(Path("params.yaml"))["task"]))
+    values = prune(
+        folder / "dense", data, folder / "pruned", params, Profile(round_to=ROUND_TO, roundings=[], latency=None), task
+    ).metrics()
+    pruned_spec, again = load_model(folder / "pruned")
+    files = {"dense": folder / "dense.onnx", "pruned": folder / "pruned.onnx"}
+    export_onnx(saved, dense, files["dense"])
+    export_onnx(pruned_spec, again, files["pruned"])
+    here = logits_digest(apply_plan(dense, pruned_spec.plan).eval(), example(spec))
+    diff = largest_difference(folder / "pruned", files["pruned"], data)
+    shape = (spec.architecture.channels, spec.architecture.image_height, spec.architecture.image_width)
+    times = [measure_latency(files, shape, LATENCY)["pruned"].batches for _ in range(rounds)]
+    one, many = (spread([time[size].speedup["dense"] for time in times], 2) for size in LATENCY.batches)
+    same = str(here == elsewhere(folder / "pruned")).lower()
+    fractions = f"{values['macs_fraction']:>5.3f} {values['params_fraction']:>6.3f}"
+    print(f"{name:<28} {fractions} {same:>9} {diff:>8.1e}   {one:<21} {many}", flush=True)
+
+
+def largest_difference(folder: Path, file: Path, data: Path) -> float:
+    """Of a logit on the validation images, between the rebuilt network and its ONNX file."""
+    spec, model = load_model(folder)
+    val = Split.open(data, "val")
+    rows = torch.arange(len(val))
+    session = OnnxModel(file, LATENCY.threads)
+    return parity(torch_logits(model, spec, val, rows, len(val)), onnx_logits(session, val, rows, len(val))).max_diff
+
+
+def elsewhere(folder: Path) -> str:
+    """What logits_digest() gives in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.compression", str(folder)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def logits_digest(model: nn.Module, images_BCHW: torch.Tensor) -> str:
+    with torch.no_grad():
+        return hashlib.sha256(model(images_BCHW).numpy().tobytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(LATENCY.threads)
+    spec, model = load_model(Path(sys.argv[1]))
+    print(logits_digest(model, example(spec)))
