@@ -4,7 +4,6 @@ The networks are untrained: which channels go changes with training, how many an
 """
 
 import argparse
-import hashlib
 import os
 import subprocess
 import sys
@@ -13,10 +12,9 @@ from pathlib import Path
 
 import onnxruntime
 import torch
-from torch import nn
 
+from benchmarks.rebuilt import logits_digest
 from benchmarks.training import make_data, spread
-from pipeline.compress.channels import example
 from pipeline.compress.export import export_onnx
 from pipeline.compress.latency_table import Profile
 from pipeline.compress.params import PruneParams
@@ -61,13 +59,13 @@ ADAPTED = (
 SIZES = {True: 64, False: 32}
 ROWS = 240
 TARGET, ROUND_TO = 0.5, 8
-LATENCY = LatencyParams(batches=[1, 64], warmup=10, repeats=200, threads=2)
+LATENCY = LatencyParams(batches=[1, 64], warmup=5, repeats=100, threads=1)
 
 
 def main(arguments: argparse.Namespace) -> None:
     print(
         f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, "
-        f"{LATENCY.threads} threads, n = {arguments.rounds} x {LATENCY.repeats} runs in turns, medians (spread)"
+        f"{LATENCY.threads} thread, n = {arguments.rounds} x {LATENCY.repeats} runs in turns, medians (spread)"
     )
     print("macs, params: of the dense network's; same bits: logits in a fresh process that has model.json and weights alone;")
     print("diff: largest of a logit between torch and ONNX; faster: dense over pruned time of the ONNX files")
@@ -85,18 +83,16 @@ def measure_row(name: str, data: Path, folder: Path, rounds: int) -> None:
     spec = dense_spec(network, data)
     dense = build(spec.architecture).eval()
     saved = save_model(folder / "dense", spec, dense)
-    params = PruneParams.model_validate(
-        {**read_yaml(Path("params.yaml"))["prune"], "target": {"macs": TARGET}, "round_to": ROUND_TO, "ignored": []}
-    )
-    task = make_task(TaskParams.model_validate(read_yaml(Path("params.yaml"))["task"]))
-    values = prune(
-        folder / "dense", data, folder / "pruned", params, Profile(round_to=ROUND_TO, roundings=[], latency=None), task
-    ).metrics()
+    sections = read_yaml(Path("params.yaml"))
+    params = PruneParams.model_validate({**sections["prune"], "target": {"macs": TARGET}, "round_to": ROUND_TO, "ignored": []})
+    profile = Profile(round_to=ROUND_TO, roundings=[], latency=None)
+    task = make_task(TaskParams.model_validate(sections["task"]))
+    values = prune(folder / "dense", data, folder / "pruned", params, profile, task).metrics()
     pruned_spec, again = load_model(folder / "pruned")
     files = {"dense": folder / "dense.onnx", "pruned": folder / "pruned.onnx"}
     export_onnx(saved, dense, files["dense"])
     export_onnx(pruned_spec, again, files["pruned"])
-    here = logits_digest(apply_plan(dense, pruned_spec.plan).eval(), example(spec))
+    here = logits_digest(apply_plan(dense, pruned_spec.plan).eval(), spec)
     diff = largest_difference(folder / "pruned", files["pruned"], data)
     shape = (spec.architecture.channels, spec.architecture.image_height, spec.architecture.image_width)
     times = [measure_latency(files, shape, LATENCY)["pruned"].batches for _ in range(rounds)]
@@ -117,16 +113,5 @@ def largest_difference(folder: Path, file: Path, data: Path) -> float:
 
 def elsewhere(folder: Path) -> str:
     """What logits_digest() gives in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.compression", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.rebuilt", str(folder), str(LATENCY.threads)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def logits_digest(model: nn.Module, images_BCHW: torch.Tensor) -> str:
-    with torch.no_grad():
-        return hashlib.sha256(model(images_BCHW).numpy().tobytes()).hexdigest()
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(LATENCY.threads)
-    spec, model = load_model(Path(sys.argv[1]))
-    print(logits_digest(model, example(spec)))
