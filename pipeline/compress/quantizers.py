@@ -4,8 +4,11 @@ static: format QDQ, signed weights with unsigned activations: signed activations
 x86. Ranges of activations are those that training learned (train/fake_quant.py), else found on calibration images.
 dynamic: int8 weights, and activations whose range each input sets: linear layers alone, since onnxruntime's dynamic
 convolutions are slower than its float ones. weight_only: 4-bit weights in blocks of 32 that share a scale.
+ViT-tiny at 64 px on one busy thread of an AMD EPYC, in turns, against fp32 (n = 45 at batch 1, 15 at 16): dynamic 2.4 and 1.6
+times as fast in 0.28 of the bytes, static 1.5 and 1.2 in 0.26, weight_only 1.15 and 0.97 in 0.19.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,6 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.calibrate import TensorData, save_tensors_data
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -166,6 +168,9 @@ def _dynamic(quantizer: Quantizer, out: Path, floats: list[str]) -> None:
 
 
 def _weight_only(quantizer: Quantizer, out: Path, floats: list[str]) -> None:
+    logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)  # two lines for every node
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer  # sets up logging for all when imported
+
     model: Any = onnx.load(quantizer.prepared)
     found = MatMulNBitsQuantizer(model, WEIGHT_ONLY_BITS, WEIGHT_ONLY_BLOCK, nodes_to_exclude=floats)
     found.process()
