@@ -23,6 +23,8 @@ from pipeline.models.spec import ModelSpec
 
 THREADS = 2
 """Of onnxruntime while validating; fixed, because a sum's order may follow it."""
+ROUNDING = 1e-9
+"""0.8 - 0.1 is 0.7000000000000001."""
 MOSTLY_FLOAT = 0.5
 """Share of the MACs in float beyond which the report says that quantization is little use here."""
 
@@ -119,7 +121,7 @@ class Trial:
 
         Layers are ranked on the calibration images: the validation split judges the file, and does not rank layers as well.
         """
-        worst = _top1(self.floats(val), val.labels) - self.params.max_drop
+        worst = _top1(self.floats(val), val.labels) - self.params.max_drop - ROUNDING
 
         def holds(left: Sequence[Layer]) -> bool:
             return _top1(self.ints(val, left), val.labels) >= worst

@@ -30,7 +30,7 @@ TINY: dict[str, Any] = {
     "model": {"width": 8},
     "train": {"epochs": 30},
     "finetune": {"epochs": 2},
-    "quantize": {"calibration_images": 64},
+    "quantize": {"calibration_images": 64, "max_drop": 1.0},
     "evaluate": {"parity_images": 64, "latency": {"warmup": 1, "repeats": 5, "threads": 1}},
     "register": {
         "min_top1": 0.3,
