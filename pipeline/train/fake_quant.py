@@ -161,7 +161,9 @@ def _watch(model: nn.Module, example_BCHW: Tensor) -> tuple[dict[str, nn.Module]
     """
     passes: list[Pass] = []
 
-    def note(name: str, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if not inputs or not isinstance(output, Tensor):
+            return output  # of a recurrent module or the like, beside which nothing is rounded
         passes.append(Pass(name, module, inputs[0], made := output.detach()))
         return made  # a tensor of its own, also behind modules that work in place
 
