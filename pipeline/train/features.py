@@ -45,6 +45,16 @@ class Tapped(nn.Module):
         self._maps[name] = output
 
 
+class Adapter(nn.Linear):
+    """A 1x1 convolution whose weight is a matrix: muon fixes a convolution's norm, which nothing here makes up for."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, bias=False)
+
+    def forward(self, maps_BCHW: Tensor) -> Tensor:
+        return F.conv2d(maps_BCHW, self.weight[:, :, None, None])
+
+
 class Renormalised(nn.Module):
     """A network of other data, which takes images as this run normalises them."""
 
@@ -77,7 +87,7 @@ def tap(student: nn.Module, teacher: nn.Module, params: FeatureParams, example_B
         _check_comparable(name, own[name], other, taught[other])
         sizes = own[name].shape[1], taught[other].shape[1]
         adapts = params.kind == "features" and sizes[0] != sizes[1]
-        adapters.append(nn.Conv2d(*sizes, 1, bias=False) if adapts else nn.Identity())
+        adapters.append(Adapter(*sizes) if adapts else nn.Identity())
     return Tapped(student, layers, adapters), Tapped(teacher, layers.values(), (nn.Identity() for _ in layers))
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.errors import TrainingError
 from pipeline.models.weights import load_model
 from pipeline.train.checkpoint import Store
-from pipeline.train.features import Tapped, tap, transfer
+from pipeline.train.features import Adapter, Tapped, tap, transfer
 from pipeline.train.loop import fit
 from pipeline.train.params import FeatureParams
 from tests.unit.compress_samples import network, spec_of
@@ -26,7 +26,7 @@ def features(kind: str = "features", layers: dict[str, str] | None = None) -> Fe
 
 def channels(tapped: Tapped) -> list[tuple[int, int] | None]:
     """Of each adapter, None for one that changes nothing."""
-    return [(a.in_channels, a.out_channels) if isinstance(a, nn.Conv2d) else None for a in tapped.adapters]
+    return [(a.in_features, a.out_features) if isinstance(a, Adapter) else None for a in tapped.adapters]
 
 
 def test_features_are_compared_as_they_are() -> None:
@@ -51,6 +51,12 @@ def test_the_last_stages_of_each_size_are_compared_with_an_adapter_where_channel
     assert logits.equal(student(PIXELS))
     assert [found.shape for found in maps] == [found.shape for found in taught(PIXELS)[1]]
     assert channels(tap(student, teacher, features("attention"), PIXELS)[0]) == [None, None, None]
+
+
+def test_an_adapter_is_a_convolution_of_single_pixels() -> None:
+    adapter, convolution = Adapter(3, 5), torch.nn.Conv2d(3, 5, 1, bias=False)
+    convolution.weight.data = adapter.weight.data[:, :, None, None]
+    torch.testing.assert_close(adapter(PIXELS + 1.0), convolution(PIXELS + 1.0))
 
 
 def test_a_teachers_module_may_teach_several() -> None:
@@ -95,7 +101,7 @@ def test_a_student_comes_nearer_to_its_teachers_maps(tmp_path: Path) -> None:
         fit(the_job.model_copy(update={"teacher": teacher}), "cpu", 1)
         distances.append(distance(the_job.run_dir, teacher))
         adapter = checkpointed(the_job.run_dir)["adapters.0.weight"]
-        assert adapter.shape == (8, 4, 1, 1)
+        assert adapter.shape == (8, 4)
         written = safetensors.torch.load_file(the_job.run_dir / "result/model/weights.safetensors")
         assert not [name for name in written if "adapter" in name]
     assert distances[1] < 0.5 * distances[0]
