@@ -31,7 +31,8 @@ def weigh(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, 
 
     train: where the images for taylor and hessian come from.
     """
-    weights = _weights(model, nn.BatchNorm2d if params.importance == "bn_scale" else nn.Module)
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d) if params.importance == "bn_scale" else (nn.Module,)
+    weights = _weights(model, kinds)
     match params.importance:
         case "taylor":
             first = _summed(_gradients(weights, _losses(model, spec, train, params, task, params.batch_size)))
@@ -95,8 +96,8 @@ def _lamp(scores: Tensor) -> Tensor:
     return torch.zeros_like(scores).scatter_(0, order, falling / larger)
 
 
-def _weights(model: nn.Module, kind: type[nn.Module]) -> dict[str, nn.Parameter]:
-    modules = {name: module for name, module in model.named_modules() if isinstance(module, kind)}
+def _weights(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, nn.Parameter]:
+    modules = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
     return {
         name: weight for name, module in modules.items() if isinstance(weight := getattr(module, "weight", None), nn.Parameter)
     }

@@ -43,7 +43,7 @@ class BnL1:
     """weight x the sum of |scale| over all batch norms (network slimming: Liu et al. 2017, arXiv 1708.06519)."""
 
     def __init__(self, model: nn.Module, weight: float) -> None:
-        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d) and module.affine]
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine]
         self._scales = [norm.weight for norm in norms if norm.weight.requires_grad]
         self._weight = weight
         if not self._scales:
@@ -99,10 +99,10 @@ class _Side(NamedTuple):
 
 
 def _sides(model: nn.Module, groups: Sequence[ChannelGroup]) -> list[_Side]:
-    """Every side that takes part in a group, once."""
+    """Every side that takes part in a group, once; what has no weight, as an attention has none of its own, is left out."""
     names = dict.fromkeys((member.module, member.side) for group in groups for member in group.members)
-    modules = {name: model.get_submodule(name) for name, _ in names}
-    weights = {name: getattr(module, "weight", None) for name, module in modules.items()}
+    modules = dict(model.named_modules())
+    weights = {name: getattr(modules.get(name), "weight", None) for name, _ in names}
     return [_Side(name, side, modules[name], w) for name, side in names if isinstance(w := weights[name], nn.Parameter)]
 
 
