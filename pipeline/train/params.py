@@ -39,7 +39,7 @@ class FeatureParams(Section):
         description="features: the maps themselves, through a 1x1 convolution where channels differ (Romero et al. 2015); "
         "attention: where their energy lies (Zagoruyko & Komodakis 2017)"
     )
-    weight: float = Field(gt=0.0, le=1e6, description="factor of this loss, which is added; the attention paper takes 1000")
+    weight: float = Field(gt=0.0, le=1e6, description="factor of this loss, which is added to the others")
     layers: dict[str, str] | None = Field(
         min_length=1,
         description='modules of the student, and for each that of the teacher, for example {"stages.2": "stages.2"}; null for '
