@@ -20,7 +20,8 @@ from pipeline.compress.export import export_onnx
 from pipeline.compress.latency_table import Profile
 from pipeline.compress.params import PruneParams
 from pipeline.compress.prune import prune
-from pipeline.compress.runtime import OnnxModel, device_name, onnx_logits, parity, torch_logits
+from pipeline.compress.runtime import onnx_logits, parity, torch_logits
+from pipeline.compress.session import OnnxModel, device_name
 from pipeline.data.reader import Split
 from pipeline.evaluate.latency import measure_latency
 from pipeline.evaluate.params import LatencyParams

@@ -16,7 +16,7 @@ from pipeline.compress.channels import Aim, make_plan
 from pipeline.compress.cost import count_macs, input_shape
 from pipeline.compress.params import PruneParams
 from pipeline.compress.profile import make_profile
-from pipeline.compress.runtime import device_name
+from pipeline.compress.session import device_name
 from pipeline.compress.timing import fractions, open_device
 from pipeline.compress.widths import layers_of, widths_of
 from pipeline.data.reader import Split

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from benchmarks.training import make_data
-from pipeline.compress.runtime import device_name
+from pipeline.compress.session import device_name
 from pipeline.params import read_yaml
 
 RAY = """

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from benchmarks.loops import PlainLoop, peak_flops, typical_speed
 from benchmarks.ranks import on_ranks
 from pipeline.compress.cost import count_macs, input_shape
-from pipeline.compress.runtime import device_name
+from pipeline.compress.session import device_name
 from pipeline.data.params import DataParams
 from pipeline.data.prepare import prepare
 from pipeline.models.build import rebuild

@@ -19,14 +19,13 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from pipeline.compress.session import INPUT_NAME, OUTPUT_NAME
 from pipeline.data.reader import LARGEST_PIXEL
 from pipeline.errors import CompressionError
 from pipeline.files import write_atomic
 from pipeline.models.probe import LastModule
 from pipeline.models.spec import ModelSpec
 
-INPUT_NAME = "pixels"
-OUTPUT_NAME = "logits"
 PRODUCER = "espalier"
 FORMAT = "1"
 BF16_OPSET = 22

@@ -12,9 +12,10 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
-from pipeline.compress.export import INPUT_NAME, export_onnx, export_torch
+from pipeline.compress.export import export_onnx, export_torch
 from pipeline.compress.params import Format
-from pipeline.compress.runtime import Logits, OnnxModel, Parity, Pixels, batches, parity, torch_logits
+from pipeline.compress.runtime import Parity, batches, parity, torch_logits
+from pipeline.compress.session import INPUT_NAME, Logits, OnnxModel, Pixels
 from pipeline.data.reader import Split
 from pipeline.models.spec import ModelSpec
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from pipeline.compress.instructions import check_int8
 from pipeline.compress.params import QuantizeParams
 from pipeline.compress.quantizers import Quantizer, open_quantizer
-from pipeline.compress.runtime import Logits, OnnxModel, Parity, batches, onnx_logits, parity
+from pipeline.compress.runtime import Parity, batches, onnx_logits, parity
 from pipeline.compress.sensitivity import Effect, Layer, fewest, scan
+from pipeline.compress.session import Logits, OnnxModel
 from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.artifact import read_spec, save_onnx

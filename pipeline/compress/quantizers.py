@@ -30,9 +30,10 @@ from onnxruntime.quantization.calibrate import TensorData, save_tensors_data
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from pipeline.compress.export import INPUT_NAME, write_onnx
+from pipeline.compress.export import write_onnx
 from pipeline.compress.params import QuantizeParams
 from pipeline.compress.sensitivity import Layer, layers_of
+from pipeline.compress.session import INPUT_NAME
 from pipeline.errors import CompressionError
 from pipeline.models.spec import ModelSpec
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.compress.runtime import Logits
+from pipeline.compress.session import Logits
 from pipeline.data.reader import Split
 from pipeline.evaluate.metrics import (
     Floats,

@@ -11,7 +11,8 @@ from pipeline.compress.cost import count_macs, count_params, input_shape
 from pipeline.compress.export import export_onnx
 from pipeline.compress.formats import FILES, RUN_BY, export_as
 from pipeline.compress.params import Format
-from pipeline.compress.runtime import OnnxModel, Parity, onnx_logits, parity, torch_logits
+from pipeline.compress.runtime import Parity, onnx_logits, parity, torch_logits
+from pipeline.compress.session import OnnxModel
 from pipeline.data.manifest import read_manifest
 from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from pipeline.compress.runtime import OnnxModel, device_name
+from pipeline.compress.session import OnnxModel, device_name
 from pipeline.evaluate.params import LatencyParams
 from pipeline.evaluate.records import Latency, Timing, references
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.compress.runtime import Pixels
+from pipeline.compress.session import Pixels
 from pipeline.evaluate.params import Tta
 
 

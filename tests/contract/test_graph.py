@@ -11,7 +11,7 @@ import yaml
 from pipeline.errors import UndeclaredError
 from pipeline.params import Section
 from pipeline.stage import Stage
-from tests.contract.imports import closure
+from tests.contract.imports import closure, imported_names
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["prepare", "profile", "train", "prune", "finetune", "quantize", "evaluate", "compare", "register"]
@@ -75,6 +75,11 @@ def test_training_never_depends_on_compression_code() -> None:
     deps = declared(ROOT, "train")["deps"]
     assert not [dep for dep in deps if dep.startswith(("pipeline/compress", "pipeline/evaluate"))]
     assert "resources" not in {section for stage in STAGES for section in declared(ROOT, stage)["params"]}
+
+
+def test_comparing_does_not_wait_for_torch() -> None:
+    files = closure(ROOT, "stages/compare.py")
+    assert [path for path in files if "torch" in {name.split(".")[0] for name in imported_names(ROOT / path)}] == []
 
 
 def test_a_missing_dep_is_found(copy: Path) -> None:

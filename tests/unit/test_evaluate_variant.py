@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss
 from pipeline.compress.cost import count_macs, count_params
 from pipeline.compress.params import Format
 from pipeline.compress.quantize import quantize
-from pipeline.compress.runtime import OnnxModel
+from pipeline.compress.session import OnnxModel
 from pipeline.data.manifest import read_manifest, write_manifest
 from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError, EspalierError

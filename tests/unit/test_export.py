@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compress.export import export_onnx
-from pipeline.compress.runtime import OnnxModel, Parity, onnx_logits, parity, torch_logits
+from pipeline.compress.runtime import Parity, onnx_logits, parity, torch_logits
+from pipeline.compress.session import OnnxModel
 from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError, CompressionError
 from pipeline.models.spec import ModelSpec
