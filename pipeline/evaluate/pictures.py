@@ -14,6 +14,8 @@ DPI = 100
 LABELLED_CLASSES = 20
 """Above this many classes a matrix shows no names and no numbers: they would overlap."""
 COLUMNS, MIN_COLUMNS = 8, 3
+TITLE, CAPTION, SIDE, CELL = 0.5, 0.35, 1.35, (1.5, 1.8)
+"""Inches of a grid of images: heights of title and caption, longer side of an image, width and height of its cell."""
 MIDDLE = 0.5
 """Of the colour scale: darker cells get white numbers."""
 
@@ -22,7 +24,7 @@ def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
     """Rows of the confusion matrix, each divided by its sum; counts are written into the cells."""
     support = confusion_KK.sum(axis=1, keepdims=True)
     shares = confusion_KK / np.maximum(support, 1)
-    figure = Figure(figsize=(7, 6))
+    figure = Figure(figsize=(7, 6), layout="tight")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="actual", title="Confusion")
@@ -39,7 +41,7 @@ def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
 def draw_reliability(bins: Reliability) -> bytes:
     """Accuracy against confidence, with the diagonal of a calibrated model, and how many answers fall in each bin."""
     width = 1 / len(bins.lower)
-    figure = Figure(figsize=(6, 6))
+    figure = Figure(figsize=(6, 6), layout="tight")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     above.bar(bins.lower, bins.accuracy, width=width, align="edge", edgecolor="black", label="accuracy")
     above.plot([0, 1], [0, 1], linestyle="--", color="grey", label="calibrated")
@@ -51,17 +53,23 @@ def draw_reliability(bins: Reliability) -> bytes:
 
 
 def draw_images(title: str, images_NCHW: npt.NDArray[np.uint8], captions: list[str]) -> bytes:
-    """A grid of images with a caption each, under a title."""
+    """A grid of images with a caption each, under a title; in one plot, because 25 plots took seven times as long."""
     columns = min(COLUMNS, max(MIN_COLUMNS, len(captions)))
-    rows = max(1, math.ceil(len(captions) / columns))
-    figure = Figure(figsize=(columns * 1.5, rows * 1.9 + 0.5))
-    figure.suptitle(title, fontsize=10)
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.set_axis_off()
-    for axes, image_CHW, caption in zip(figure.axes, images_NCHW, captions, strict=False):
+    width, height = columns * CELL[0], max(1, math.ceil(len(captions) / columns)) * CELL[1] + TITLE
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.text(width / 2, TITLE / 2, title, ha="center", va="center", fontsize=10)
+    for number, (image_CHW, caption) in enumerate(zip(images_NCHW, captions, strict=True)):
+        row, column = divmod(number, columns)
+        middle, top = (column + 0.5) * CELL[0], TITLE + row * CELL[1] + CAPTION
         grey = image_CHW.shape[0] == 1
-        axes.imshow(image_CHW[0] if grey else image_CHW.transpose(1, 2, 0), cmap="gray" if grey else None, vmin=0, vmax=255)
-        axes.set_title(_plain([caption])[0], fontsize=7)
+        shown = image_CHW[0] if grey else image_CHW.transpose(1, 2, 0)
+        x, y = (SIDE * side / max(shown.shape[:2]) for side in (shown.shape[1], shown.shape[0]))
+        extent = (middle - x / 2, middle + x / 2, top + y, top)
+        axes.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255, extent=extent)
+        axes.text(middle, top - 0.03, _plain([caption])[0], ha="center", va="bottom", fontsize=7)
+    axes.set(xlim=(0, width), ylim=(height, 0))
     return _png(figure)
 
 
@@ -71,7 +79,6 @@ def _plain(texts: list[str]) -> list[str]:
 
 
 def _png(figure: Figure) -> bytes:
-    figure.set_layout_engine("tight")
     FigureCanvasAgg(figure)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
