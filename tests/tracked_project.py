@@ -110,9 +110,10 @@ def free_port() -> int:
 
 @contextmanager
 def mlflow_server(folder: Path, port: int) -> Iterator[str]:
-    """A real server with its own database and artifacts below `folder`; its address."""
+    """A real server with its own database and artifacts below `folder`, which a later one goes on with; its address."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(_template(), folder / "server.db")
+    if not (folder / "server.db").exists():
+        shutil.copy(_template(), folder / "server.db")
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
     command += ["--artifacts-destination", str(folder / "store"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

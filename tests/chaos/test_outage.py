@@ -1,0 +1,49 @@
+"""MLflow is down at the start, comes, goes in the middle of a delivery, and comes again: every point is there once."""
+
+import sqlite3
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from pipeline.report import Reporter
+from pipeline.stage import Stage
+from pipeline.tracking import courier, delivery
+from pipeline.tracking.delivery import tracked
+from pipeline.tracking.records import read_record
+from tests.couriers import ThreadCourier
+from tests.e2e.project import until
+from tests.tracked_project import free_port, make_project, mlflow_server
+
+METRICS = [f"metric-{number}" for number in range(10)]
+STEPS = 1_000
+DELIVERED_S = 60.0
+
+
+def report_steps(report: Reporter, steps: range) -> None:
+    for step in steps:
+        report.metrics({name: step + number / 10 for number, name in enumerate(METRICS)}, step=step)
+
+
+def points(folder: Path) -> tuple[int, int]:
+    """All that the server holds, and how many of them differ in metric or step."""
+    with sqlite3.connect(f"file:{folder / 'server.db'}?mode=ro", uri=True) as database:
+        found: tuple[int, int] = database.execute("select count(*), count(distinct key || ' ' || step) from metrics").fetchone()
+        return found
+
+
+def test_ten_thousand_points_are_there_once_after_two_outages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, server, port = Stage("train", make_project(tmp_path / "project")), tmp_path / "server", free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(delivery, "start_courier", ThreadCourier)
+    monkeypatch.setattr(courier, "RETRY_S", 0.2)
+    with ExitStack() as back, tracked(stage) as report:
+        report_steps(report, range(STEPS // 2))
+        with mlflow_server(server, port):
+            until(lambda: points(server)[0] > 0, "the delivery has begun", DELIVERED_S)
+        sent = points(server)[0]
+        report_steps(report, range(STEPS // 2, STEPS))
+        assert sent < STEPS * len(METRICS) / 2, "the server went too late to cut off a delivery"
+        back.enter_context(mlflow_server(server, port))
+    assert points(server) == (STEPS * len(METRICS), STEPS * len(METRICS))
+    assert read_record(stage.journal).delivered
