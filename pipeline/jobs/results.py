@@ -38,8 +38,8 @@ def fetch_results(job: str, storage: str, root: Path) -> bool:
         folder = place.fetch_tree(digest.decode(), Path(name))
         if (folder / LOCK).exists():
             write_atomic(root / LOCK, (folder / LOCK).read_bytes())
-        for journal in sorted(folder.glob("journals/*.jsonl")):
-            write_atomic(root / JOURNALS / journal.name, journal.read_bytes())
+        for path in sorted(folder.glob("journals/*.json*")):  # journals, and the records without which none is sent
+            write_atomic(root / JOURNALS / path.name, path.read_bytes())
     return True
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from pipeline.errors import SubmitError
 from pipeline.files import to_json
-from pipeline.jobs.results import fetch_results
+from pipeline.jobs.results import fetch_results, leave_results
 from pipeline.jobs.start import check_node
 from pipeline.submission import SUBMISSION_NAME, Submission
 from tests.e2e.project import sessions, until
@@ -96,3 +96,17 @@ def test_a_job_that_is_stopped_leaves_its_results(tmp_path: Path) -> None:
 
 def _commands(leader: int) -> str:
     return " ".join(" ".join(process.cmdline()) for process in sessions({leader}))
+
+
+def test_journals_come_back_with_their_records(tmp_path: Path) -> None:
+    """Without which `espalier sync` here could not send what the head could not."""
+    (tmp_path / "storage").mkdir()
+    submission = Submission(job="job-1", targets=[], storage=str(tmp_path / "storage"), git_commit="0", git_dirty=False)
+    journals = tmp_path / "head" / ".espalier" / "journals"
+    journals.mkdir(parents=True)
+    for name in ("train-1.jsonl", "train-1.run.json", "train-1.lock"):
+        (journals / name).write_text(name)
+    leave_results(submission, tmp_path / "head")
+    assert fetch_results("job-1", submission.storage, tmp_path / "client")
+    found = {path.name: path.read_text() for path in (tmp_path / "client" / ".espalier" / "journals").iterdir()}
+    assert found == {"train-1.jsonl": "train-1.jsonl", "train-1.run.json": "train-1.run.json"}
