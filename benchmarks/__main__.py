@@ -3,12 +3,14 @@
 import argparse
 import os
 
-from benchmarks import compression, latency_target, start, training
+from benchmarks import compression, latency_target, outage, scaling, start, training
 from pipeline.cluster import WORKER_SETTINGS
 
 TABLES = {
     "training": training.main,
     "start": start.main,
+    "outage": outage.main,
+    "scaling": scaling.main,
     "latency_target": latency_target.main,
     "compression": compression.main,
 }
@@ -19,9 +21,10 @@ def main() -> None:
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--rounds", type=int, default=3, help="repeats of every measurement, in turns")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--models", nargs="+", help="of every table but `start`, instead of all")
+    parser.add_argument("--models", nargs="+", help="of every table that has several, instead of all")
     parser.add_argument("--batches", type=int, nargs="+", default=[128, 512], help="of the table `training`")
     parser.add_argument("--threads", type=int, default=1, help="of the table `latency_target`")
+    parser.add_argument("--mbit", type=int, help="of each cable of the table `scaling`, Mbit/s")
     arguments = parser.parse_args()
     os.environ.update(WORKER_SETTINGS)  # the loops by hand get the memory settings that the pipeline gives its workers
     TABLES[arguments.table](arguments)

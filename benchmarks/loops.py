@@ -35,6 +35,7 @@ class PlainLoop:
         train = Split.open(job.data, "train")
         self._images_NCHW, self._labels_N = train.images(torch.arange(len(train))), train.labels
         self._net = _distributed(rebuild(job.spec).to(memory_format=torch.channels_last))
+        self.num_parameters = sum(parameter.numel() for parameter in self._net.parameters())
         parameters = self._net.parameters()
         self._optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
         batches = -(-len(train) // batch)

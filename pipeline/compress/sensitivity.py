@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compress.runtime import Logits
+from pipeline.compress.session import Logits
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 ACTIVATIONS = ("Relu", "Clip")

@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from pipeline.compress.cost import input_shape
-from pipeline.compress.export import INPUT_NAME, OUTPUT_NAME, FromPixels, export_onnx
+from pipeline.compress.export import FromPixels, export_onnx
 from pipeline.compress.params import PruneTarget
-from pipeline.compress.runtime import OnnxModel, device_name
+from pipeline.compress.session import INPUT_NAME, OUTPUT_NAME, OnnxModel, device_name
 from pipeline.errors import CompressionError
 from pipeline.models.spec import ONNX_NAME, WEIGHTS_NAME, ModelSpec, WeightsFile
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.compress.runtime import device_name
+from pipeline.compress.session import device_name
 from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.compare import Compared, Evaluated, Outs, compare
