@@ -13,9 +13,11 @@ from pathlib import Path
 import onnxruntime
 import torch
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from benchmarks.rebuilt import logits_digest
 from benchmarks.training import make_data, spread
+from pipeline.compress.channels import example
 from pipeline.compress.export import export_onnx
 from pipeline.compress.latency_table import Profile
 from pipeline.compress.params import PruneParams
@@ -83,7 +85,7 @@ def measure_row(name: str, data: Path, folder: Path, rounds: int) -> None:
     network = ModelParams(name=name, width=BUILT_IN.get(name), dropout=0.0, stochastic_depth=0.0, init="random")
     torch.manual_seed(0)
     spec = dense_spec(network, data)
-    dense = awake(build(spec.architecture)).eval()
+    dense = awake(build(spec.architecture), example(spec)).eval()
     saved = save_model(folder / "dense", spec, dense)
     sections = read_yaml(Path("params.yaml"))
     params = PruneParams.model_validate({**sections["prune"], "target": {"macs": TARGET}, "round_to": ROUND_TO, "ignored": []})
@@ -104,11 +106,12 @@ def measure_row(name: str, data: Path, folder: Path, rounds: int) -> None:
     print(f"{name:<28} {fractions} {same:>9} {diff:>8.1e}   {one:<21} {many}", flush=True)
 
 
-def awake(model: nn.Module) -> nn.Module:
-    """The model with random numbers in layers that start at zero, as torchvision's ViT's head: all logits would agree."""
+def awake(model: nn.Module, images_BCHW: torch.Tensor) -> nn.Module:
+    """The model with logits that differ: untrained, some are zero (the head of torchvision's ViT) or vanish (MobileNet)."""
     for module in model.modules():
         if isinstance(module, nn.Linear) and not module.weight.any():
             module.reset_parameters()
+    update_bn([images_BCHW], model)
     return model
 
 

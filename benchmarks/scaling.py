@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.training import make_data
+from benchmarks.training import WIDTHS, make_data
 from pipeline.cluster import WORKER_SETTINGS
 from pipeline.compress.session import device_name
 from tests.cluster.network import Network
