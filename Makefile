@@ -30,7 +30,10 @@ test: $(READY) check ## everything that CI checks
 chaos: $(READY) ## kill and corrupt a training at random, again and again (an hour)
 	@python -m pytest --timeout 3600 tests/chaos
 
-test-cluster: $(READY) ## clusters of several hosts, and the files in infra/ that make them (as root; half an hour)
+test-faults: $(READY) ## every fault on a cluster of several hosts, again and again (as root; two hours)
+	@ESPALIER_FAULTS=all python -m pytest --timeout 1800 tests/cluster/test_faults.py
+
+cluster: $(READY) ## clusters of several hosts, and the files in infra/ that make them (as root; half an hour)
 	@python -m pytest --timeout 1800 tests/infra tests/cluster
 
 cluster: $(READY) ## a Ray cluster of three nodes on this machine, until Ctrl-C
@@ -57,4 +60,4 @@ bench: $(READY) ## side-by-side benchmarks, as ratios
 clean: ## remove outs, runs, tracking and caches; keeps .venv, data/raw and DVC's cache
 	@rm -rf artifacts exported reports data/prepared .espalier .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup repro test test-cluster cluster chaos gpu check ui bench clean
+.PHONY: help setup repro test test-cluster faults cluster chaos gpu check ui bench clean
