@@ -13,6 +13,8 @@ GCS_PORT = 6379
 DASHBOARD_PORT = 8265
 OBJECT_STORE_BYTES = 100_000_000
 TOKEN_PATH = Path("/run/ray-token")
+MEMORY_OF_OTHERS = {"RAY_memory_monitor_refresh_ms": "0"}
+"""Hosts share this machine's memory, and Ray would kill jobs here for what others on it use."""
 STARTED = "Ray runtime started."
 """What `ray start` prints when its node has joined the cluster."""
 
@@ -25,7 +27,7 @@ class RayNode(Service):
             *("ray", "start", "--block", "--disable-usage-stats", *role),
             *(f"--node-ip-address={host.ip}", f"--num-cpus={cpus}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
         ]
-        super().__init__(host, command, HEALTH_CHECKS)
+        super().__init__(host, command, {**HEALTH_CHECKS, **MEMORY_OF_OTHERS})
 
     def answers(self) -> bool:
         return STARTED in self.running().log.read_text(errors="replace")
