@@ -67,7 +67,10 @@ def launch(job: Job, resources: Resources, name: str) -> None:
 
 
 def _job_server(resources: Resources) -> JobServer | None:
-    """Of the cluster, where this machine is no node of it. Raises TrainingError where no storage joins the two."""
+    """Of the cluster, where this machine is no node of it.
+
+    Raises TrainingError where no storage joins the two, UnreachableError and SubmitError where it takes no job.
+    """
     address = cluster_address(resources)
     if address is None or not is_job_server(address):
         return None
@@ -76,7 +79,9 @@ def _job_server(resources: Resources) -> JobServer | None:
             "the cluster is named by its job server, so its nodes share no disk with this machine; set resources.storage to "
             "s3://bucket/prefix, or to a folder that all of them mount"
         )
-    return JobServer(address)
+    server = JobServer(address)
+    server.check()  # before data are sent
+    return server
 
 
 def _attempt(order: Order) -> int:
