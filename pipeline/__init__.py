@@ -34,5 +34,6 @@ layer 8  driver.py     training as a child process, started again where it dies
 layer 9  entry.py      how every stage starts and ends
          jobs/         the same dvc repro, submitted to a cluster
 layer 10 doctor/       what is wrong with an installation, and how to mend it
-layer 11 cli.py        the command line
+layer 11 frontier/     sweeps as DVC experiments: accuracy against measured speed
+layer 12 cli.py        the command line
 """

@@ -1,4 +1,4 @@
-"""The command line: `espalier preset | init | schema | summary | sync | submit | attach | logs | stop | ui | doctor`."""
+"""The command line: `espalier preset | init | schema | summary | sync | submit ... stop | frontier | ui | doctor`."""
 
 import argparse
 import filecmp
@@ -11,12 +11,14 @@ from pipeline.errors import EspalierError, ParamsError
 from pipeline.files import to_json, write_atomic
 from pipeline.params import nearest
 from pipeline.schema import check_params, json_schema
+from pipeline.stage import STATE_FOLDER
 from pipeline.summary import summary
 from pipeline.tracking.store import sync, ui_command
 
 PARAMS = Path("params.yaml")
 SCHEMA = Path("params.schema.json")
 PRESETS = Path("presets")
+FRONTIER = Path(STATE_FOLDER) / "frontier.png"
 JOB_SERVER = "http://127.0.0.1:8265"
 """Of a cluster whose head is here, or at the other end of a tunnel."""
 
@@ -56,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     send.set_defaults(command=lambda _: print(sync(Path())))
 
     _add_job_commands(commands)
+    _add_frontier_commands(commands)
     ui = commands.add_parser("ui", help="MLflow UI on loopback")
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(command=_ui)
@@ -80,6 +83,30 @@ def _add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPar
         command.set_defaults(command=does)
     for command in (send, attach, logs, stop):
         command.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", JOB_SERVER), help="job server")
+
+
+def _add_frontier_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "compare many shapes: a sweep over ratios and modes as DVC experiments"
+    verbs = commands.add_parser("frontier", help=about).add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    run = verbs.add_parser("run", help="make an experiment of each point that is none yet; killed, it goes on when run again")
+    run.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        required=True,
+        metavar="KEY=VALUE,VALUE",
+        help="values of a parameter, for example prune.target=0.7,0.5; with several --set the product of all",
+    )
+    run.add_argument("--jobs", type=int, default=1, help="points at a time; each training takes what `resources` says")
+    run.set_defaults(command=_frontier_run)
+
+    show = verbs.add_parser("show", help="table and picture of all points, and the smallest and fastest that keep an accuracy")
+    show.add_argument("--keep", type=float, default=0.99, help="fraction of dense's validation top-1 to keep (%(default)s)")
+    show.add_argument("--max-latency-ms", type=float, help="longest time of one image")
+    show.add_argument("--variants", default="finetuned,quantized", help="which, with commas between (%(default)s)")
+    show.add_argument("--out", type=Path, default=FRONTIER, help="where the picture goes (%(default)s)")
+    show.set_defaults(command=_frontier_show)
 
 
 def _submit(arguments: argparse.Namespace) -> None:
@@ -108,6 +135,19 @@ def _stop(arguments: argparse.Namespace) -> None:
     from pipeline.jobs.verbs import stop
 
     print(stop(Path(), JobServer(arguments.address), arguments.job))
+
+
+def _frontier_run(arguments: argparse.Namespace) -> None:
+    from pipeline.frontier.sweep import sweep
+
+    sweep(Path(), arguments.settings, arguments.jobs)
+
+
+def _frontier_show(arguments: argparse.Namespace) -> None:
+    from pipeline.frontier.show import show
+
+    variants = [name for name in arguments.variants.split(",") if name]
+    print(show(Path(), keep=arguments.keep, max_ms=arguments.max_latency_ms, variants=variants, picture=arguments.out))
 
 
 def _presets() -> list[str]:

@@ -91,9 +91,10 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path, *, wait_s: float, what: str) -> Iterator[None]:
+def locked(path: Path, *, wait_s: float, what: str) -> Iterator[int]:
     """Hold an exclusive lock on a file among processes and threads; the kernel frees it when its holder dies.
 
+    Yields the file's descriptor: a child that inherits it holds the lock too, for as long as it lives.
     Raises LockedError, saying `what` is in use, where another still holds it after `wait_s` seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +104,7 @@ def locked(path: Path, *, wait_s: float, what: str) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 raise LockedError(f"{path}: {what} is in use by another process; wait for it to end, or stop it")
             time.sleep(LOCK_POLL_S)
-        yield
+        yield file.fileno()
 
 
 def _try_lock(handle: int) -> bool:

@@ -35,18 +35,20 @@ SECTIONS: dict[str, type[Section]] = {
 
 def check_params(path: Path) -> None:
     """Check each section of a params file. Raises ParamsError with every problem found, one per line."""
-    values = read_yaml(path)
-    problems = [
-        f"{path.name}: unknown section {name!r}{nearest(name, list(SECTIONS))}" for name in values if name not in SECTIONS
-    ]
-    problems += [f"{path.name}: section {name!r} is missing; add it" for name in SECTIONS if name not in values]
+    check_values(read_yaml(path), path.name)
+
+
+def check_values(values: dict[str, Any], file: str) -> None:
+    """The same for what a params file holds, or would hold."""
+    problems = [f"{file}: unknown section {name!r}{nearest(name, list(SECTIONS))}" for name in values if name not in SECTIONS]
+    problems += [f"{file}: section {name!r} is missing; add it" for name in SECTIONS if name not in values]
     for name, model in SECTIONS.items():
         if name in values:
-            problems += _problems(name, values[name], model, path.name)
+            problems += _problems(name, values[name], model, file)
     if not problems and values["train"]["distil"] is not None:
-        problems = [f"{path.name}: train.distil must be null: the dense model has no teacher (finetune.distil has one)"]
+        problems = [f"{file}: train.distil must be null: the dense model has no teacher (finetune.distil has one)"]
     if not problems and values["register"]["speed_batch"] not in values["evaluate"]["latency"]["batches"]:
-        problems = [f"{path.name}: register.speed_batch must be one of evaluate.latency.batches, which are timed; add it there"]
+        problems = [f"{file}: register.speed_batch must be one of evaluate.latency.batches, which are timed; add it there"]
     if problems:
         raise ParamsError("\n".join(problems))
 

@@ -35,7 +35,7 @@ def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
             colour = "white" if shares[actual, predicted] > MIDDLE else "black"
             count = str(confusion_KK[actual, predicted])
             axes.text(predicted, actual, count, ha="center", va="center", color=colour, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def draw_reliability(bins: Reliability) -> bytes:
@@ -49,7 +49,7 @@ def draw_reliability(bins: Reliability) -> bytes:
     above.legend(loc="upper left")
     below.bar(bins.lower, bins.count, width=width, align="edge", edgecolor="black")
     below.set(xlabel="confidence", ylabel="images")
-    return _png(figure)
+    return png(figure)
 
 
 def draw_images(title: str, images_NCHW: npt.NDArray[np.uint8], captions: list[str]) -> bytes:
@@ -70,7 +70,7 @@ def draw_images(title: str, images_NCHW: npt.NDArray[np.uint8], captions: list[s
         axes.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255, extent=extent)
         axes.text(middle, top - 0.03, _plain([caption])[0], ha="center", va="bottom", fontsize=7)
     axes.set(xlim=(0, width), ylim=(height, 0))
-    return _png(figure)
+    return png(figure)
 
 
 def _plain(texts: list[str]) -> list[str]:
@@ -78,7 +78,8 @@ def _plain(texts: list[str]) -> list[str]:
     return [text.replace("$", r"\$") for text in texts]
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a file, without the name of the program that drew it, which would change with its version."""
     FigureCanvasAgg(figure)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})

@@ -133,16 +133,22 @@ def upstream(stage: Stage) -> dict[str, str]:
 
     It reads the content of all their deps, so it belongs in a thread beside the stage's work.
     """
-    others = {name: Stage(name, stage.root) for name in stage_names(stage.root) if name != stage.name}
-    found: dict[str, str] = {}
+    there = [other for other in ancestors(stage) if all((stage.root / dep).exists() for dep in other.deps)]
+    return {other.name: run_key(other.name, other.key) for other in sorted(there, key=lambda other: other.name)}
+
+
+def ancestors(stage: Stage) -> list[Stage]:
+    """Every stage that this one's inputs come from, directly or not, without reading any of them."""
+    others = [Stage(name, stage.root) for name in stage_names(stage.root) if name != stage.name]
+    found: dict[str, Stage] = {}
     waiting = [stage]
     while waiting:
         current = waiting.pop()
-        for name, other in others.items():
-            if name not in found and _feeds(other, current) and all((stage.root / dep).exists() for dep in other.deps):
-                found[name] = run_key(name, other.key)
+        for other in others:
+            if other.name not in found and _feeds(other, current):
+                found[other.name] = other
                 waiting.append(other)
-    return dict(sorted(found.items()))
+    return list(found.values())
 
 
 def stage_names(root: Path) -> list[str]:

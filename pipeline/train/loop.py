@@ -235,7 +235,7 @@ def _shown_loss(run: Run) -> float:
     return float(run.state.loss_sum) * ranks / run.state.progress.seen
 
 
-def _only_writer(job: Job) -> AbstractContextManager[None]:
+def _only_writer(job: Job) -> AbstractContextManager[int | None]:
     """Rank 0 writes checkpoints; a late rank 0 of an attempt before must be dead before a new one starts."""
     if dist.rank() != 0:
         return nullcontext()

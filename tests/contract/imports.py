@@ -50,7 +50,8 @@ LAYERS = {
     "jobs": 9,
     "entry": 9,
     "doctor": 10,
-    "cli": 11,
+    "frontier": 11,
+    "cli": 12,
 }
 """Modules and packages directly under pipeline/. A module imports its own package or a lower layer."""
 

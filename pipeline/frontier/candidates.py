@@ -1,0 +1,173 @@
+"""What a sweep has measured: a candidate is one variant of one point. And which of them are worth having."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import Field, ValidationError
+
+from pipeline.errors import ArtifactError
+from pipeline.frontier.experiments import Experiment
+from pipeline.frontier.points import Project
+from pipeline.registry.figures import FileT, JsonFile, Latency, Quality, problems
+from pipeline.tracking.records import flatten
+
+VARIANTS = ("finetuned", "quantized")
+BATCHES = (1, 64)
+
+
+class _Pruned(JsonFile):
+    """reports/prune.json"""
+
+    dense_val_top1: float = Field(ge=0, le=1)
+
+
+class _Quantized(JsonFile):
+    """reports/quantize.json: of the int8 file and of the fine-tuned model that it was made from."""
+
+    val_top1: float = Field(ge=0, le=1)
+    float_val_top1: float = Field(ge=0, le=1)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """At one batch size. speedup: the dense model's time over this one's, both timed in turns in one process."""
+
+    ms: float
+    speedup: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """label: the values in which its point differs from the others, empty for the dense model.
+
+    top1, val_top1: on the test and on the validation split. Choose by the second: who chooses by the test split has no
+    test left. speeds: by batch size, ms on the device that `measured_on` names.
+    """
+
+    experiment: str
+    variant: str
+    label: str
+    top1: float
+    val_top1: float
+    macs: int
+    size_bytes: int
+    measured_on: str
+    speeds: dict[int, Speed]
+
+    def ms(self, batch: int, dense: "Candidate") -> float:
+        """Comparable among processes: the dense model's time, of which this one took the measured part."""
+        return dense.speeds[batch].ms / self.speeds[batch].speedup
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """keys: the parameters whose values make the labels. left_out: experiments of other code, data or another dense model."""
+
+    dense: Candidate
+    candidates: list[Candidate]
+    keys: list[str]
+    left_out: int
+
+    def pareto(self, batch: int) -> list[Candidate]:
+        """Those, slowest first, than which none is better in speed or test top-1 and no worse in the other."""
+
+        def goods(each: Candidate) -> tuple[float, float]:
+            return each.speeds[batch].speedup, each.top1
+
+        def beaten(each: Candidate) -> bool:
+            rivals = [goods(other) for other in everyone if goods(other) != goods(each)]
+            return any(speedup >= goods(each)[0] and top1 >= goods(each)[1] for speedup, top1 in rivals)
+
+        everyone = [self.dense, *self.candidates]
+        return sorted((each for each in everyone if not beaten(each)), key=goods)
+
+    def eligible(self, keep: float, max_ms: float | None) -> list[Candidate]:
+        """Those that keep a fraction of dense's validation top-1 and, at batch 1, take no longer than max_ms."""
+        floor = keep * self.dense.val_top1
+        return [
+            each
+            for each in self.candidates
+            if each.val_top1 >= floor and (max_ms is None or each.ms(BATCHES[0], self.dense) <= max_ms)
+        ]
+
+
+def smallest(candidates: Sequence[Candidate]) -> Candidate:
+    return min(candidates, key=lambda each: (each.size_bytes, -each.val_top1, each.experiment))
+
+
+def fastest(candidates: Sequence[Candidate]) -> Candidate:
+    return max(candidates, key=lambda each: (each.speeds[BATCHES[0]].speedup, each.val_top1, each.experiment))
+
+
+def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequence[str]) -> Frontier:
+    """Of the experiments with this code, these data and this dense model.
+
+    Raises ArtifactError where there is none, or one lacks a figure.
+    """
+    mine = [each for each in experiments if _comparable(project, each)]
+    if not mine:
+        others = f" ({len(experiments)} are of other code, data or a dense model of other params)" if experiments else ""
+        raise ArtifactError(f"no experiments on this commit to show{others}; make some: `espalier frontier run --set ...`")
+    keys = _varying(project, mine)
+    dense = _candidate(mine[0], "dense", [])
+    found: dict[tuple[str, str], Candidate] = {}
+    for variant in variants:
+        sections = project.deciding(f"evaluate@{variant}")
+        for experiment in mine:
+            each = _candidate(experiment, variant, [key for key in keys if key.split(".")[0] in sections])
+            if each.measured_on == dense.measured_on:
+                found.setdefault((variant, each.label), each)  # the same model in each point that shares it
+    if not found:
+        raise ArtifactError(f"no candidate was measured on the dense model's device ({dense.measured_on}); sweep again")
+    return Frontier(dense, list(found.values()), keys, len(experiments) - len(mine))
+
+
+def _comparable(project: Project, experiment: Experiment) -> bool:
+    needed = project.fixed | project.free
+    if not needed <= experiment.params.keys():
+        return False
+    same_dense = all(experiment.params[section] == project.values[section] for section in project.fixed)
+    return same_dense and project.point({}, experiment.params).name == experiment.name
+
+
+def _varying(project: Project, experiments: Sequence[Experiment]) -> list[str]:
+    """Free parameters that are not the same in all experiments."""
+    flat = [flatten(each.params) for each in experiments]
+    names = sorted({name for values in flat for name in values if name.split(".")[0] in project.free})
+    return [name for name in names if len({values.get(name) for values in flat}) > 1]
+
+
+def _candidate(experiment: Experiment, variant: str, keys: Sequence[str]) -> Candidate:
+    values = flatten(experiment.params)
+    quality = _read(experiment, f"reports/{variant}/metrics.json", Quality)
+    latency = _read(experiment, f"reports/{variant}/latency.json", Latency)
+    pruned = _read(experiment, "reports/prune.json", _Pruned)
+    quantized = _read(experiment, "reports/quantize.json", _Quantized)
+    val_top1 = {"dense": pruned.dense_val_top1, "finetuned": quantized.float_val_top1, "quantized": quantized.val_top1}
+    return Candidate(
+        experiment=experiment.name,
+        variant=variant,
+        label=" ".join(values[key] for key in keys if key in values),
+        top1=quality.top1,
+        val_top1=val_top1[variant],
+        macs=quality.macs,
+        size_bytes=quality.size_bytes,
+        measured_on=latency.measured_on,
+        speeds=_speeds(latency),
+    )
+
+
+def _read(experiment: Experiment, path: str, model: type[FileT]) -> FileT:
+    try:
+        return model.model_validate(experiment.metrics.get(path, {}))
+    except ValidationError as error:
+        cure = f"`dvc exp remove {experiment.name}`, then run the sweep again"
+        raise ArtifactError(f"{path} of experiment {experiment.name}: {problems(error)}; {cure}") from error
+
+
+def _speeds(latency: Latency) -> dict[int, Speed]:
+    one, many = BATCHES
+    return {
+        one: Speed(latency.batch1_median_ms, latency.speedup),
+        many: Speed(many / latency.batch64_images_per_s * 1e3, latency.speedup64),
+    }

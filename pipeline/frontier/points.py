@@ -1,0 +1,175 @@
+"""Which points a sweep has: the product of the values asked for, each checked as a stage would, named by what decides it."""
+
+import copy
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import ParamsError
+from pipeline.files import sha256_json, sha256_tree
+from pipeline.params import nearest, read_yaml
+from pipeline.schema import check_values
+from pipeline.stage import Stage
+from pipeline.tracking.records import ancestors
+
+DENSE = "evaluate@dense"
+TARGETS = ("evaluate@finetuned", "evaluate@quantized")
+"""What a point runs, with all before it: no stage `register`, because only a choice belongs into the registry."""
+TRAINING = "finetune"
+"""The costly stage of a point."""
+PREFIX = "frontier-"
+DIGITS = 10
+
+
+@dataclass(frozen=True)
+class Point:
+    """One experiment.
+
+    name: `frontier-` and a digest of all that decides its results, so that equal inputs have one name, whatever the commit.
+    overrides: what is asked for, by dotted key. values: params.yaml with it.
+    training: digest of what decides its fine-tuned model; points that share it train it once.
+    """
+
+    name: str
+    overrides: dict[str, Any]
+    values: dict[str, Any]
+    training: str
+
+    @property
+    def label(self) -> str:
+        return " ".join(f"{key}={short(value)}" for key, value in self.overrides.items())
+
+
+class Project:
+    """What all points of a project share: its stages, and the files that none of them makes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.values = read_yaml(root / "params.yaml")
+
+    @cached_property
+    def fixed(self) -> set[str]:
+        """Sections that decide the dense model or how it is measured, against which every point is stated."""
+        return self.deciding(DENSE)
+
+    @cached_property
+    def free(self) -> set[str]:
+        return _sections(self._stages) - self.fixed
+
+    def deciding(self, target: str) -> set[str]:
+        """Sections on which what a stage makes depends."""
+        return _sections(_line(self.root, [target]))
+
+    def point(self, overrides: Mapping[str, Any], values: dict[str, Any]) -> Point:
+        training = {section: values[section] for section in sorted(self.deciding(TRAINING))}
+        deciding = {section: values[section] for section in sorted(_sections(self._stages))}
+        digest = sha256_json({"params": deciding, "files": self._sources})
+        return Point(PREFIX + digest[:DIGITS], dict(overrides), values, sha256_json(training))
+
+    @cached_property
+    def _stages(self) -> list[Stage]:
+        return _line(self.root, TARGETS)
+
+    @cached_property
+    def _sources(self) -> dict[str, str]:
+        """Digest of every dep that no stage makes: raw data and code."""
+        return {path: sha256_tree(self.root / path) for path in self.sources}
+
+    @cached_property
+    def sources(self) -> list[str]:
+        made = [Path(out) for stage in self._stages for out in stage.outs]
+        deps = {dep for stage in self._stages for dep in stage.deps}
+        return sorted(dep for dep in deps if not any(Path(dep).is_relative_to(out) for out in made))
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, list[Any]]:
+    """["prune.target=0.5,0.3"] -> {"prune.target": [0.5, 0.3]}. Values are YAML; commas within brackets do not part them.
+
+    Raises ParamsError.
+    """
+    axes: dict[str, list[Any]] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not (key and equals and text):
+            raise ParamsError(f"--set {setting}: write it as section.key=value,value")
+        if key in axes:
+            raise ParamsError(f"--set {key} is given twice; give all its values at once, with commas between them")
+        axes[key] = _values(setting, text)
+    return axes
+
+
+def points(project: Project, axes: Mapping[str, Sequence[Any]]) -> list[Point]:
+    """The product of all axes. Raises ParamsError with every problem of every point."""
+    _check_axes(project, axes)
+    found: dict[str, Point] = {}
+    problems: dict[str, None] = {}
+    for chosen in itertools.product(*axes.values()):
+        overrides = dict(zip(axes, chosen, strict=True))
+        values = _changed(project.values, overrides)
+        try:
+            check_values(values, "params.yaml")
+        except ParamsError as error:
+            problems |= dict.fromkeys(str(error).splitlines())
+            continue
+        point = project.point(overrides, values)
+        found.setdefault(point.name, point)
+    if problems:
+        raise ParamsError("with what --set asks for, params.yaml would be wrong:\n" + "\n".join(problems))
+    return list(found.values())
+
+
+def short(value: Any) -> str:
+    """A value as --set takes it, without spaces."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _check_axes(project: Project, axes: Mapping[str, Sequence[Any]]) -> None:
+    problems = []
+    for key in axes:
+        section = key.split(".")[0]
+        if section in project.fixed:
+            problems.append(
+                f"--set {key}: this changes the dense model or how it is measured, against which every point is stated; "
+                f"change params.yaml, then sweep again. Free: {', '.join(sorted(project.free))}"
+            )
+        elif section not in project.free:
+            problems.append(f"--set {key}: no stage of a point reads {section!r}{nearest(section, sorted(project.free))}")
+    if problems:
+        raise ParamsError("\n".join(problems))
+
+
+def _changed(values: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    changed = copy.deepcopy(values)
+    for key, value in overrides.items():
+        *parents, last = key.split(".")
+        place: Any = changed
+        for depth, parent in enumerate(parents, start=1):
+            place = place.get(parent)
+            if not isinstance(place, dict):
+                raise ParamsError(f"--set {key}: {'.'.join(parents[:depth])} is {short(place)} and has no keys; set it whole")
+        place[last] = value
+    return changed
+
+
+def _values(setting: str, text: str) -> list[Any]:
+    try:
+        values = yaml.safe_load(f"[{text}]")
+    except yaml.YAMLError as error:
+        raise ParamsError(f"--set {setting}: not YAML: {' '.join(str(error).split())}") from error
+    return list(values)
+
+
+def _line(root: Path, targets: Sequence[str]) -> list[Stage]:
+    """The targets and every stage before them."""
+    ends = [Stage(target, root) for target in targets]
+    return list({stage.name: stage for end in ends for stage in [end, *ancestors(end)]}.values())
+
+
+def _sections(stages: Sequence[Stage]) -> set[str]:
+    return {section for stage in stages for section in stage.sections}

@@ -1,0 +1,94 @@
+"""`espalier frontier show`: the table of all candidates, the choice by constraint, and the picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import ParamsError
+from pipeline.files import write_atomic
+from pipeline.frontier.candidates import BATCHES, VARIANTS, Candidate, Frontier, fastest, frontier, smallest
+from pipeline.frontier.experiments import read
+from pipeline.frontier.picture import draw
+from pipeline.frontier.points import Project
+from pipeline.params import nearest
+
+
+def show(root: Path, *, keep: float, max_ms: float | None, variants: Sequence[str], picture: Path) -> str:
+    """Draws the picture; the table and the choice as text. Raises ParamsError, and ArtifactError where nothing was swept."""
+    if not 0 < keep <= 2:
+        raise ParamsError(f"--keep {keep:g}: a fraction of the dense model's accuracy, for example 0.995")
+    for variant in variants:
+        if variant not in VARIANTS:
+            raise ParamsError(f"--variants: {variant!r} is not swept{nearest(variant, list(VARIANTS))}")
+    found = frontier(Project(root), read(root), variants)
+    write_atomic(picture, draw(found))
+    return "\n".join([table(found), "", choice(found, keep, max_ms), "", f"Drawn: {picture}"])
+
+
+def table(found: Frontier) -> str:
+    """Candidates as rows, the slowest first; a star where none is both faster and more accurate."""
+    best = {batch: found.pareto(batch) for batch in BATCHES}
+    ordered = sorted(found.candidates, key=lambda each: (each.speeds[BATCHES[0]].speedup, each.experiment))
+    head = [" ".join(found.keys), "variant", "val top-1", "test top-1", "", "MACs", "size", "ms"]
+    head += [f"speed at {batch}" for batch in BATCHES]
+    rows = [head, *(_row(each, found.dense, best) for each in [found.dense, *ordered])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    aligned = ["  ".join([*_left(row[:2], widths), *_right(row[2:], widths[2:])]).rstrip() for row in rows]
+    whole = _ms(found.dense, found.dense)
+    notes = [
+        "*: none is faster and no less accurate on the test split. Speed: dense's time / the candidate's, timed in turns in",
+        f"one process on {found.dense.measured_on}. ms: at batch {BATCHES[0]}, dense's {whole} / speed",
+    ]
+    if found.left_out:
+        notes.append(f"{found.left_out} experiments of other code, data or dense model are left out")
+    return "\n".join([aligned[0], "-" * max(map(len, aligned)), *aligned[1:], *notes])
+
+
+def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
+    """By validation accuracy; what the test split says stands beside it."""
+    within = "" if max_ms is None else f" within {max_ms:g} ms"
+    floor = f"{keep:.4g} of dense's validation top-1 ({keep * found.dense.val_top1:.4f} of {found.dense.val_top1:.4f}){within}"
+    eligible = found.eligible(keep, max_ms)
+    if not eligible:
+        best = max(found.candidates, key=lambda each: each.val_top1)
+        return f"None keeps {floor}; the most accurate has {best.val_top1:.4f}: {_said(best, found)}"
+    chosen = [("Smallest", smallest(eligible)), ("Fastest", fastest(eligible))]
+    lines = [f"{what} that keeps {floor}:\n  {_said(each, found)}" for what, each in chosen]
+    applied = dict.fromkeys(each.experiment for _, each in chosen)
+    return "\n".join([*lines, *(f"`dvc exp apply {name}` brings it here; `dvc repro` then registers it" for name in applied)])
+
+
+def _said(each: Candidate, found: Frontier) -> str:
+    speed = each.speeds[BATCHES[0]].speedup
+    tested = f"validation {each.val_top1:.4f}, test {each.top1:.4f} ({each.top1 - found.dense.top1:+.4f})"
+    timed = f"{_ms(each, found.dense)} ({speed:.2f}x{', slower' if speed < 1 else ''})"
+    return f"{each.variant} {each.label}: {tested}, {_size(each)}, {timed}  [{each.experiment}]"
+
+
+def _row(each: Candidate, dense: Candidate, best: dict[int, list[Candidate]]) -> list[str]:
+    return [
+        each.label,
+        each.variant,
+        f"{each.val_top1:.4f}",
+        f"{each.top1:.4f}",
+        "" if each is dense else f"{each.top1 - dense.top1:+.4f}",
+        f"{each.macs / dense.macs:.0%}",
+        _size(each),
+        _ms(each, dense),
+        *(f"{each.speeds[batch].speedup:.2f}x{'*' if each in best[batch] else ' '}" for batch in BATCHES),
+    ]
+
+
+def _size(each: Candidate) -> str:
+    return f"{each.size_bytes / 1e3:,.1f} kB"
+
+
+def _ms(each: Candidate, dense: Candidate) -> str:
+    return f"{each.ms(BATCHES[0], dense):.3f} ms"
+
+
+def _left(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+
+
+def _right(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [cell.rjust(width) for cell, width in zip(cells, widths, strict=False)]

@@ -1,0 +1,114 @@
+"""`espalier frontier run`: every point that is not an experiment yet becomes one; killed anywhere, run again."""
+
+import math
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.doctor.folders import dvc_cache
+from pipeline.errors import EspalierError, ParamsError, TrainingError
+from pipeline.files import locked
+from pipeline.frontier.experiments import head, names, save
+from pipeline.frontier.points import DENSE, TARGETS, Point, Project, parse_settings, points
+from pipeline.frontier.workshop import Bench
+from pipeline.params import parse_section
+from pipeline.resources import Resources
+from pipeline.tracking.store import connect
+
+
+def sweep(root: Path, settings: Sequence[str], jobs: int) -> None:
+    """Make experiments of all points, `jobs` at a time.
+
+    Raises ParamsError before anything runs, and EspalierError at the end where points failed.
+    """
+    project = Project(root)
+    wanted = points(project, parse_settings(settings))
+    _check_room(project, jobs)
+    commit = head(root)
+    missing = [point for point in wanted if point.name not in names(root, commit)]
+    _say(f"{len(wanted)} points, {len(wanted) - len(missing)} of them experiments already")
+    if missing:
+        _Sweep(project, commit, dvc_cache(root), jobs).run(missing)
+    _say("`espalier frontier show` draws them, `dvc exp show` lists them")
+
+
+class _Sweep:
+    def __init__(self, project: Project, commit: str, cache: Path, jobs: int) -> None:
+        self._project, self._commit, self._cache, self._jobs = project, commit, cache, jobs
+        self._failed: list[str] = []
+        self._interrupted = threading.Event()
+
+    def run(self, missing: Sequence[Point]) -> None:
+        with suppress(EspalierError):  # a server that is down leaves all in the journals
+            connect(self._project.root)
+        if self._jobs > 1:
+            self._make(missing[0], [DENSE])  # or each of them would train it
+            self._report()
+        with ThreadPoolExecutor(self._jobs) as pool:
+            try:
+                list(pool.map(self._one_by_one, in_turns(missing)))
+            except KeyboardInterrupt:
+                self._interrupted.set()  # dvc and its stages got the same signal
+                pool.shutdown(cancel_futures=True)
+                sys.exit("\ninterrupted; what is complete is kept, and the same command goes on from there")
+        self._report()
+
+    def _report(self) -> None:
+        if self._failed:
+            raise EspalierError(f"{len(self._failed)} points failed, see above; the same command tries them again")
+
+    def _one_by_one(self, group: Sequence[Point]) -> None:
+        for point in group:
+            if not self._interrupted.is_set():
+                self._make(point, TARGETS)
+
+    def _make(self, point: Point, targets: Sequence[str]) -> None:
+        bench = Bench(self._project, point, self._cache)
+        try:
+            with locked(bench.lock, wait_s=math.inf, what="a point") as lock:
+                if point.name in names(self._project.root, self._commit):
+                    return  # by another sweep, for which this one waited
+                _say(f"{point.name}  {point.label}: starts, see {os.path.relpath(bench.log)}")
+                bench.lay_out()
+                bench.repro(targets, lock)
+                if targets == TARGETS:
+                    save(self._project.root, bench.folder, self._commit, point.name, f"espalier frontier: {point.label}")
+                    bench.clear()
+                    _say(f"{point.name}  {point.label}: done")
+        except EspalierError as error:
+            if not self._interrupted.is_set():
+                self._failed.append(point.name)
+                _say(f"{point.name}  {point.label}: failed: {error}")
+
+
+def in_turns(missing: Sequence[Point]) -> list[list[Point]]:
+    """Groups that may run at the same time; the points of one share a fine-tuned model, which the first makes for all."""
+    groups: dict[str, list[Point]] = {}
+    for point in missing:
+        groups.setdefault(point.training, []).append(point)
+    return list(groups.values())
+
+
+def _check_room(project: Project, jobs: int) -> None:
+    """On a cluster Ray lets wait what has no room; trainings on this machine would only take its CPUs from each other."""
+    if jobs < 1:
+        raise ParamsError("--jobs is a number of points at a time; give 1 or more")
+    resources = parse_section("resources", project.values.get("resources"), Resources)
+    if jobs == 1 or os.environ.get("RAY_ADDRESS") or resources.address:
+        return
+    cpus, workers, threads = len(os.sched_getaffinity(0)), resources.workers, resources.threads_per_worker
+    each = workers * threads if isinstance(workers, int) and isinstance(threads, int) else cpus
+    if jobs * each > cpus:
+        raise TrainingError(
+            f"--jobs {jobs}: {jobs} trainings of {each} CPUs each do not fit into the {cpus} of this machine; lower --jobs or "
+            "resources.workers, or name a cluster (RAY_ADDRESS), where Ray starts them as room gets free"
+        )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
