@@ -7,12 +7,9 @@ from pydantic import Field, ValidationError
 
 from pipeline.errors import ArtifactError
 from pipeline.frontier.experiments import Experiment
-from pipeline.frontier.points import Project
+from pipeline.frontier.points import PRUNED, QUANTIZED, Project
 from pipeline.registry.figures import FileT, JsonFile, Latency, Quality, problems
 from pipeline.tracking.records import flatten
-
-VARIANTS = ("finetuned", "quantized")
-BATCHES = (1, 64)
 
 
 class _Pruned(JsonFile):
@@ -54,10 +51,6 @@ class Candidate:
     measured_on: str
     speeds: dict[int, Speed]
 
-    def ms(self, batch: int, dense: "Candidate") -> float:
-        """Comparable among processes: the dense model's time, of which this one took the measured part."""
-        return dense.speeds[batch].ms / self.speeds[batch].speedup
-
 
 @dataclass(frozen=True)
 class Frontier:
@@ -67,6 +60,19 @@ class Frontier:
     candidates: list[Candidate]
     keys: list[str]
     left_out: int
+
+    @property
+    def batches(self) -> list[int]:
+        """The sizes that were timed. The first, of which latencies are stated, is the smallest."""
+        return sorted(self.dense.speeds)
+
+    def speedup(self, each: Candidate) -> float:
+        return each.speeds[self.batches[0]].speedup
+
+    def ms(self, each: Candidate, batch: int | None = None) -> float:
+        """Comparable among processes: the dense model's time, of which the candidate took the measured part."""
+        size = batch or self.batches[0]
+        return self.dense.speeds[size].ms / each.speeds[size].speedup
 
     def pareto(self, batch: int) -> list[Candidate]:
         """Those, slowest first, than which none is better in speed or test top-1 and no worse in the other."""
@@ -82,21 +88,15 @@ class Frontier:
         return sorted((each for each in everyone if not beaten(each)), key=goods)
 
     def eligible(self, keep: float, max_ms: float | None) -> list[Candidate]:
-        """Those that keep a fraction of dense's validation top-1 and, at batch 1, take no longer than max_ms."""
+        """Those that keep a fraction of dense's validation top-1 and take no longer than max_ms at the smallest batch."""
         floor = keep * self.dense.val_top1
-        return [
-            each
-            for each in self.candidates
-            if each.val_top1 >= floor and (max_ms is None or each.ms(BATCHES[0], self.dense) <= max_ms)
-        ]
+        return [each for each in self.candidates if each.val_top1 >= floor and (max_ms is None or self.ms(each) <= max_ms)]
 
+    def smallest(self, some: Sequence[Candidate]) -> Candidate:
+        return min(some, key=lambda each: (each.size_bytes, -each.val_top1, each.experiment))
 
-def smallest(candidates: Sequence[Candidate]) -> Candidate:
-    return min(candidates, key=lambda each: (each.size_bytes, -each.val_top1, each.experiment))
-
-
-def fastest(candidates: Sequence[Candidate]) -> Candidate:
-    return max(candidates, key=lambda each: (each.speeds[BATCHES[0]].speedup, each.val_top1, each.experiment))
+    def fastest(self, some: Sequence[Candidate]) -> Candidate:
+        return max(some, key=lambda each: (self.speedup(each), each.val_top1, each.experiment))
 
 
 def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequence[str]) -> Frontier:
@@ -112,7 +112,7 @@ def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequ
     dense = _candidate(mine[0], "dense", [])
     found: dict[tuple[str, str], Candidate] = {}
     for variant in variants:
-        sections = project.deciding(f"evaluate@{variant}")
+        sections = project.deciding(f"reports/{variant}/metrics.json")
         for experiment in mine:
             each = _candidate(experiment, variant, [key for key in keys if key.split(".")[0] in sections])
             if each.measured_on == dense.measured_on:
@@ -141,8 +141,8 @@ def _candidate(experiment: Experiment, variant: str, keys: Sequence[str]) -> Can
     values = flatten(experiment.params)
     quality = _read(experiment, f"reports/{variant}/metrics.json", Quality)
     latency = _read(experiment, f"reports/{variant}/latency.json", Latency)
-    pruned = _read(experiment, "reports/prune.json", _Pruned)
-    quantized = _read(experiment, "reports/quantize.json", _Quantized)
+    pruned = _read(experiment, PRUNED, _Pruned)
+    quantized = _read(experiment, QUANTIZED, _Quantized)
     val_top1 = {"dense": pruned.dense_val_top1, "finetuned": quantized.float_val_top1, "quantized": quantized.val_top1}
     return Candidate(
         experiment=experiment.name,
@@ -166,8 +166,7 @@ def _read(experiment: Experiment, path: str, model: type[FileT]) -> FileT:
 
 
 def _speeds(latency: Latency) -> dict[int, Speed]:
-    one, many = BATCHES
     return {
-        one: Speed(latency.batch1_median_ms, latency.speedup),
-        many: Speed(many / latency.batch64_images_per_s * 1e3, latency.speedup64),
+        1: Speed(latency.batch1_median_ms, latency.speedup),
+        64: Speed(64 / latency.batch64_images_per_s * 1e3, latency.speedup64),
     }

@@ -1,21 +1,27 @@
 """Accuracy against measured latency as PNG bytes, equal for equal numbers."""
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.evaluate.pictures import png
-from pipeline.frontier.candidates import BATCHES, VARIANTS, Candidate, Frontier
+from pipeline.frontier.candidates import Candidate, Frontier
+from pipeline.frontier.points import VARIANTS
 
 MARKS = {"dense": ("black", "D"), **dict(zip(VARIANTS, (("tab:blue", "o"), ("tab:orange", "s")), strict=True))}
 
 
 def draw(found: Frontier) -> bytes:
-    """A panel for each batch size: latency to the right, top-1 on the test split upwards, and the line of the Pareto set."""
-    figure = Figure(figsize=(7 * len(BATCHES), 5.5))
-    for axes, batch in zip(figure.subplots(1, len(BATCHES), sharey=True, squeeze=False).flat, BATCHES, strict=True):
+    """A panel for each batch size: latency to the right, top-1 on the test split upwards, and the steps of the Pareto set."""
+    figure = Figure(figsize=(7 * len(found.batches), 6))
+    panels = figure.subplots(1, len(found.batches), sharey=True, squeeze=False).flat
+    for axes, batch in zip(panels, found.batches, strict=True):
         _panel(axes, found, batch)
     figure.axes[0].set_ylabel("top-1 on the test split")
-    figure.suptitle(f"Points: {', '.join(found.keys)}" if found.keys else "One point")
+    figure.suptitle(f"Labels: {', '.join(found.keys)}" if found.keys else "One point")
+    for axes in figure.axes:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)  # below: it would hide points
     return png(figure)
 
 
@@ -25,18 +31,24 @@ def _panel(axes: Axes, found: Frontier, batch: int) -> None:
         some = [each for each in everyone if each.variant == variant]
         if some:
             axes.scatter(*_places(some, found, batch), color=colour, marker=mark, s=45, label=variant, zorder=3)
-    best = found.pareto(batch)
-    axes.plot(*_places(best, found, batch), color="grey", linestyle="--", label="Pareto set", zorder=1)
+    best = found.pareto(batch)[::-1]
+    axes.plot(*_places(best, found, batch), drawstyle="steps-post", color="grey", linestyle="--", label="Pareto set", zorder=1)
     axes.scatter(*_places(best, found, batch), s=150, facecolors="none", edgecolors="grey", zorder=2)
-    for each in everyone:
-        place = (each.ms(batch, found.dense), each.top1)
-        axes.annotate(each.label or "dense", place, xytext=(5, 5), textcoords="offset points", fontsize=8)
+    for place, text in _labels(everyone, found, batch).items():
+        axes.annotate(text, place, xytext=(7, 5), textcoords="offset points", fontsize=8, parse_math=False)
     device = found.dense.measured_on
     axes.set(xlabel=f"ms at batch {batch}: dense's time / speed-up measured in turns with it\n{device}", title=f"batch {batch}")
-    axes.margins(0.12)
+    axes.margins(0.15)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
 
 
-def _places(some: list[Candidate], found: Frontier, batch: int) -> tuple[list[float], list[float]]:
-    return [each.ms(batch, found.dense) for each in some], [each.top1 for each in some]
+def _places(some: Sequence[Candidate], found: Frontier, batch: int) -> tuple[list[float], list[float]]:
+    return [found.ms(each, batch) for each in some], [each.top1 for each in some]
+
+
+def _labels(everyone: Sequence[Candidate], found: Frontier, batch: int) -> dict[tuple[float, float], str]:
+    """By place; those of equal models stand below each other."""
+    texts: dict[tuple[float, float], list[str]] = {}
+    for each in everyone:
+        texts.setdefault((found.ms(each, batch), each.top1), []).append(each.label or each.variant)
+    return {place: "\n".join(labels) for place, labels in texts.items()}

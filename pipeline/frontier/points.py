@@ -16,13 +16,20 @@ from pipeline.files import sha256_json, sha256_tree
 from pipeline.params import nearest, read_yaml
 from pipeline.schema import check_values
 from pipeline.stage import Stage
-from pipeline.tracking.records import ancestors
+from pipeline.tracking.records import ancestors, stage_names
 
-DENSE = "evaluate@dense"
-TARGETS = ("evaluate@finetuned", "evaluate@quantized")
-"""What a point runs, with all before it: no stage `register`, because only a choice belongs into the registry."""
-TRAINING = "finetune"
-"""The costly stage of a point."""
+VARIANTS = ("finetuned", "quantized")
+DENSE = "reports/dense/metrics.json"
+PRUNED, QUANTIZED = "reports/prune.json", "reports/quantize.json"
+MEASURED = (
+    *(f"reports/{variant}/{what}.json" for variant in ("dense", *VARIANTS) for what in ("metrics", "latency")),
+    PRUNED,
+    QUANTIZED,
+)
+"""What is compared. A point runs the stages that make these files and all before them: not `register`, because only what was
+chosen belongs into the registry."""
+TRAINED = "artifacts/finetuned"
+"""The costly out of a point."""
 PREFIX = "frontier-"
 DIGITS = 10
 
@@ -53,6 +60,14 @@ class Project:
         self.root = root
         self.values = read_yaml(root / "params.yaml")
 
+    def makers(self, paths: Sequence[str]) -> list[str]:
+        """Names of the stages that make these files."""
+        return [name for name, stage in self._stages.items() if set(paths) & set(stage.outs)]
+
+    def deciding(self, path: str) -> set[str]:
+        """Sections of params.yaml on which what is in a file depends."""
+        return _sections(self._line([path]))
+
     @cached_property
     def fixed(self) -> set[str]:
         """Sections that decide the dense model or how it is measured, against which every point is stated."""
@@ -60,32 +75,33 @@ class Project:
 
     @cached_property
     def free(self) -> set[str]:
-        return _sections(self._stages) - self.fixed
+        return _sections(self._line(MEASURED)) - self.fixed
 
-    def deciding(self, target: str) -> set[str]:
-        """Sections on which what a stage makes depends."""
-        return _sections(_line(self.root, [target]))
+    @cached_property
+    def sources(self) -> list[str]:
+        """Deps that no stage makes: raw data and code."""
+        line = self._line(MEASURED)
+        made = [Path(out) for stage in line for out in stage.outs]
+        return sorted({dep for stage in line for dep in stage.deps if not any(Path(dep).is_relative_to(out) for out in made)})
 
     def point(self, overrides: Mapping[str, Any], values: dict[str, Any]) -> Point:
-        training = {section: values[section] for section in sorted(self.deciding(TRAINING))}
-        deciding = {section: values[section] for section in sorted(_sections(self._stages))}
+        training = {section: values[section] for section in sorted(self.deciding(TRAINED))}
+        deciding = {section: values[section] for section in sorted(self.fixed | self.free)}
         digest = sha256_json({"params": deciding, "files": self._sources})
         return Point(PREFIX + digest[:DIGITS], dict(overrides), values, sha256_json(training))
 
     @cached_property
-    def _stages(self) -> list[Stage]:
-        return _line(self.root, TARGETS)
+    def _stages(self) -> dict[str, Stage]:
+        return {name: Stage(name, self.root) for name in stage_names(self.root)}
+
+    def _line(self, paths: Sequence[str]) -> list[Stage]:
+        """The makers of some files, and every stage before them."""
+        ends = [self._stages[name] for name in self.makers(paths)]
+        return list({stage.name: stage for end in ends for stage in [end, *ancestors(end, self._stages.values())]}.values())
 
     @cached_property
     def _sources(self) -> dict[str, str]:
-        """Digest of every dep that no stage makes: raw data and code."""
         return {path: sha256_tree(self.root / path) for path in self.sources}
-
-    @cached_property
-    def sources(self) -> list[str]:
-        made = [Path(out) for stage in self._stages for out in stage.outs]
-        deps = {dep for stage in self._stages for dep in stage.deps}
-        return sorted(dep for dep in deps if not any(Path(dep).is_relative_to(out) for out in made))
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, list[Any]]:
@@ -163,12 +179,6 @@ def _values(setting: str, text: str) -> list[Any]:
     except yaml.YAMLError as error:
         raise ParamsError(f"--set {setting}: not YAML: {' '.join(str(error).split())}") from error
     return list(values)
-
-
-def _line(root: Path, targets: Sequence[str]) -> list[Stage]:
-    """The targets and every stage before them."""
-    ends = [Stage(target, root) for target in targets]
-    return list({stage.name: stage for end in ends for stage in [end, *ancestors(end)]}.values())
 
 
 def _sections(stages: Sequence[Stage]) -> set[str]:

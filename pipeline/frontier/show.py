@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pipeline.errors import ParamsError
 from pipeline.files import write_atomic
-from pipeline.frontier.candidates import BATCHES, VARIANTS, Candidate, Frontier, fastest, frontier, smallest
+from pipeline.frontier.candidates import Candidate, Frontier, frontier
 from pipeline.frontier.experiments import read
 from pipeline.frontier.picture import draw
-from pipeline.frontier.points import Project
+from pipeline.frontier.points import VARIANTS, Project
 from pipeline.params import nearest
 
 
@@ -26,17 +26,17 @@ def show(root: Path, *, keep: float, max_ms: float | None, variants: Sequence[st
 
 def table(found: Frontier) -> str:
     """Candidates as rows, the slowest first; a star where none is both faster and more accurate."""
-    best = {batch: found.pareto(batch) for batch in BATCHES}
-    ordered = sorted(found.candidates, key=lambda each: (each.speeds[BATCHES[0]].speedup, each.experiment))
+    best = {batch: found.pareto(batch) for batch in found.batches}
+    ordered = sorted(found.candidates, key=lambda each: (found.speedup(each), each.experiment))
     head = [" ".join(found.keys), "variant", "val top-1", "test top-1", "", "MACs", "size", "ms"]
-    head += [f"speed at {batch}" for batch in BATCHES]
-    rows = [head, *(_row(each, found.dense, best) for each in [found.dense, *ordered])]
+    head += [f"speed at {batch}" for batch in found.batches]
+    rows = [head, *(_row(each, found, best) for each in [found.dense, *ordered])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     aligned = ["  ".join([*_left(row[:2], widths), *_right(row[2:], widths[2:])]).rstrip() for row in rows]
-    whole = _ms(found.dense, found.dense)
+    whole = f"{found.ms(found.dense):.3f} ms"
     notes = [
         "*: none is faster and no less accurate on the test split. Speed: dense's time / the candidate's, timed in turns in",
-        f"one process on {found.dense.measured_on}. ms: at batch {BATCHES[0]}, dense's {whole} / speed",
+        f"one process on {found.dense.measured_on}. ms: at batch {found.batches[0]}, dense's {whole} / speed",
     ]
     if found.left_out:
         notes.append(f"{found.left_out} experiments of other code, data or dense model are left out")
@@ -51,39 +51,35 @@ def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
     if not eligible:
         best = max(found.candidates, key=lambda each: each.val_top1)
         return f"None keeps {floor}; the most accurate has {best.val_top1:.4f}: {_said(best, found)}"
-    chosen = [("Smallest", smallest(eligible)), ("Fastest", fastest(eligible))]
+    chosen = [("Smallest", found.smallest(eligible)), ("Fastest", found.fastest(eligible))]
     lines = [f"{what} that keeps {floor}:\n  {_said(each, found)}" for what, each in chosen]
     applied = dict.fromkeys(each.experiment for _, each in chosen)
     return "\n".join([*lines, *(f"`dvc exp apply {name}` brings it here; `dvc repro` then registers it" for name in applied)])
 
 
 def _said(each: Candidate, found: Frontier) -> str:
-    speed = each.speeds[BATCHES[0]].speedup
+    speed = found.speedup(each)
     tested = f"validation {each.val_top1:.4f}, test {each.top1:.4f} ({each.top1 - found.dense.top1:+.4f})"
-    timed = f"{_ms(each, found.dense)} ({speed:.2f}x{', slower' if speed < 1 else ''})"
+    timed = f"{found.ms(each):.3f} ms ({speed:.2f}x{', slower' if speed < 1 else ''})"
     return f"{each.variant} {each.label}: {tested}, {_size(each)}, {timed}  [{each.experiment}]"
 
 
-def _row(each: Candidate, dense: Candidate, best: dict[int, list[Candidate]]) -> list[str]:
+def _row(each: Candidate, found: Frontier, best: dict[int, list[Candidate]]) -> list[str]:
     return [
         each.label,
         each.variant,
         f"{each.val_top1:.4f}",
         f"{each.top1:.4f}",
-        "" if each is dense else f"{each.top1 - dense.top1:+.4f}",
-        f"{each.macs / dense.macs:.0%}",
+        "" if each is found.dense else f"{each.top1 - found.dense.top1:+.4f}",
+        f"{each.macs / found.dense.macs:.0%}",
         _size(each),
-        _ms(each, dense),
-        *(f"{each.speeds[batch].speedup:.2f}x{'*' if each in best[batch] else ' '}" for batch in BATCHES),
+        f"{found.ms(each):.3f}",
+        *(f"{each.speeds[batch].speedup:.2f}x{'*' if each in best[batch] else ' '}" for batch in found.batches),
     ]
 
 
 def _size(each: Candidate) -> str:
     return f"{each.size_bytes / 1e3:,.1f} kB"
-
-
-def _ms(each: Candidate, dense: Candidate) -> str:
-    return f"{each.ms(BATCHES[0], dense):.3f} ms"
 
 
 def _left(cells: Sequence[str], widths: Sequence[int]) -> list[str]:

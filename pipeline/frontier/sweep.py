@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.doctor.folders import dvc_cache
+from pipeline.doctor.leftovers import is_held
 from pipeline.errors import EspalierError, ParamsError, TrainingError
 from pipeline.files import locked
 from pipeline.frontier.experiments import head, names, save
-from pipeline.frontier.points import DENSE, TARGETS, Point, Project, parse_settings, points
+from pipeline.frontier.points import DENSE, MEASURED, Point, Project, parse_settings, points
 from pipeline.frontier.workshop import Bench
 from pipeline.params import parse_section
 from pipeline.resources import Resources
@@ -64,18 +65,20 @@ class _Sweep:
     def _one_by_one(self, group: Sequence[Point]) -> None:
         for point in group:
             if not self._interrupted.is_set():
-                self._make(point, TARGETS)
+                self._make(point, MEASURED)
 
-    def _make(self, point: Point, targets: Sequence[str]) -> None:
+    def _make(self, point: Point, files: Sequence[str]) -> None:
         bench = Bench(self._project, point, self._cache)
+        if is_held(bench.lock):
+            _say(f"{point.name}  {point.label}: waits for an earlier sweep that is still at it")
         try:
             with locked(bench.lock, wait_s=math.inf, what="a point") as lock:
                 if point.name in names(self._project.root, self._commit):
                     return  # by another sweep, for which this one waited
                 _say(f"{point.name}  {point.label}: starts, see {os.path.relpath(bench.log)}")
                 bench.lay_out()
-                bench.repro(targets, lock)
-                if targets == TARGETS:
+                bench.repro(self._project.makers(files), lock)
+                if files == MEASURED:
                     save(self._project.root, bench.folder, self._commit, point.name, f"espalier frontier: {point.label}")
                     bench.clear()
                     _say(f"{point.name}  {point.label}: done")

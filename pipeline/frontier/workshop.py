@@ -59,9 +59,7 @@ class Bench:
 
         Raises EspalierError where the tree is no longer the one that the sweep started with.
         """
-        for path in self.folder.iterdir() if self.folder.exists() else []:
-            if path.name != STATE_FOLDER:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        self.strip()
         self.folder.mkdir(parents=True, exist_ok=True)
         copy_tree(self.project.root, self.folder)
         for source in self.project.sources:
@@ -71,6 +69,12 @@ class Bench:
         copied = Project(self.folder)
         if copied.point(self.point.overrides, copied.values).name != self.point.name:
             raise EspalierError("code, data or params.yaml changed while the sweep ran; run it again")
+
+    def strip(self) -> None:
+        """Leave nothing in the folder but checkpoints, from which the next attempt goes on; the rest is in DVC's cache."""
+        for path in self.folder.iterdir() if self.folder.exists() else []:
+            if path.name != STATE_FOLDER:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def repro(self, targets: Sequence[str], lock: int) -> None:
         """Raises EspalierError, with the reason, where a stage failed."""
@@ -89,6 +93,7 @@ class Bench:
                 pass_fds=[lock],
             )
         if done.returncode:
+            self.strip()
             raise EspalierError(_reason(self.log.read_bytes()[start:].decode(errors="replace")) + f"; {self.log} has all of it")
 
     def clear(self) -> None:

@@ -6,7 +6,7 @@ own, because a resumed run rewrites its journal.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,13 +133,14 @@ def upstream(stage: Stage) -> dict[str, str]:
 
     It reads the content of all their deps, so it belongs in a thread beside the stage's work.
     """
-    there = [other for other in ancestors(stage) if all((stage.root / dep).exists() for dep in other.deps)]
+    stages = [Stage(name, stage.root) for name in stage_names(stage.root)]
+    there = [other for other in ancestors(stage, stages) if all((stage.root / dep).exists() for dep in other.deps)]
     return {other.name: run_key(other.name, other.key) for other in sorted(there, key=lambda other: other.name)}
 
 
-def ancestors(stage: Stage) -> list[Stage]:
-    """Every stage that this one's inputs come from, directly or not, without reading any of them."""
-    others = [Stage(name, stage.root) for name in stage_names(stage.root) if name != stage.name]
+def ancestors(stage: Stage, stages: Iterable[Stage]) -> list[Stage]:
+    """Those of all stages that this one's inputs come from, directly or not; none of the inputs is read."""
+    others = [other for other in stages if other.name != stage.name]
     found: dict[str, Stage] = {}
     waiting = [stage]
     while waiting:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ArtifactError, EspalierError, ParamsError, TrainingError
-from pipeline.frontier.candidates import Candidate, Frontier, Speed, fastest, frontier, smallest
+from pipeline.frontier.candidates import Candidate, Frontier, Speed, frontier
 from pipeline.frontier.experiments import Experiment, head, names, save
 from pipeline.frontier.picture import draw
 from pipeline.frontier.points import Project, parse_settings, points
@@ -194,8 +194,8 @@ def test_the_choice_is_by_validation_and_names_the_experiment() -> None:
     found = sample()
     eligible = found.eligible(keep=0.995, max_ms=None)
     assert [(each.variant, each.label) for each in eligible] == [("quantized", "0.7")], "0.975 < 0.995 x 0.98"
-    assert smallest(found.eligible(0.9, None)).size_bytes == 150
-    assert fastest(found.eligible(0.9, None)).speeds[1].speedup == 4.0
+    assert found.smallest(found.eligible(0.9, None)).size_bytes == 150
+    assert found.fastest(found.eligible(0.9, None)).speeds[1].speedup == 4.0
     assert [each.label for each in found.eligible(0.9, max_ms=0.6)] == ["0.5"], "2 ms / 4"
     said = choice(found, 0.995, None)
     assert "quantized 0.7: validation 0.9790, test 0.9700 (-0.0100), 0.2 kB, 0.667 ms (3.00x)  [frontier-0.7]" in said
