@@ -109,14 +109,15 @@ def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequ
         others = f" ({len(experiments)} are of other code, data or a dense model of other params)" if experiments else ""
         raise ArtifactError(f"no experiments on this commit to show{others}; make some: `espalier frontier run --set ...`")
     keys = _varying(project, mine)
-    dense = _candidate(mine[0], "dense", [])
+    dense = _candidate(mine[0], "dense", "")
     found: dict[tuple[str, str], Candidate] = {}
     for variant in variants:
         sections = project.deciding(f"reports/{variant}/metrics.json")
-        for experiment in mine:
-            each = _candidate(experiment, variant, [key for key in keys if key.split(".")[0] in sections])
+        own = [key for key in keys if key.split(".")[0] in sections]
+        for experiment, label in zip(mine, _labels(mine, own), strict=True):
+            each = _candidate(experiment, variant, label)
             if each.measured_on == dense.measured_on:
-                found.setdefault((variant, each.label), each)  # the same model in each point that shares it
+                found.setdefault((variant, label), each)  # the same model in each point that shares it
     if not found:
         raise ArtifactError(f"no candidate was measured on the dense model's device ({dense.measured_on}); sweep again")
     return Frontier(dense, list(found.values()), keys, len(experiments) - len(mine))
@@ -137,8 +138,18 @@ def _varying(project: Project, experiments: Sequence[Experiment]) -> list[str]:
     return [name for name in names if len({values.get(name) for values in flat}) > 1]
 
 
-def _candidate(experiment: Experiment, variant: str, keys: Sequence[str]) -> Candidate:
-    values = flatten(experiment.params)
+def _labels(experiments: Sequence[Experiment], keys: Sequence[str]) -> list[str]:
+    """The values of these keys; with its name where a key is not in all, as of prune.target={macs: 0.5} and {params: 0.5}."""
+    flat = [flatten(each.params) for each in experiments]
+    shared = {key for key in keys if all(key in values for values in flat)}
+
+    def said(key: str, value: str) -> str:
+        return value if key in shared else f"{key.rpartition('.')[2]}={value}"
+
+    return [" ".join(said(key, values[key]) for key in keys if key in values) for values in flat]
+
+
+def _candidate(experiment: Experiment, variant: str, label: str) -> Candidate:
     quality = _read(experiment, f"reports/{variant}/metrics.json", Quality)
     latency = _read(experiment, f"reports/{variant}/latency.json", Latency)
     pruned = _read(experiment, PRUNED, _Pruned)
@@ -147,7 +158,7 @@ def _candidate(experiment: Experiment, variant: str, keys: Sequence[str]) -> Can
     return Candidate(
         experiment=experiment.name,
         variant=variant,
-        label=" ".join(values[key] for key in keys if key in values),
+        label=label,
         top1=quality.top1,
         val_top1=val_top1[variant],
         macs=quality.macs,

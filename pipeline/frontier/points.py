@@ -75,17 +75,17 @@ class Project:
 
     @cached_property
     def free(self) -> set[str]:
-        return _sections(self._line(MEASURED)) - self.fixed
+        return _sections(self._all) - self.fixed
 
     @cached_property
     def sources(self) -> list[str]:
         """Deps that no stage makes: raw data and code."""
-        line = self._line(MEASURED)
-        made = [Path(out) for stage in line for out in stage.outs]
-        return sorted({dep for stage in line for dep in stage.deps if not any(Path(dep).is_relative_to(out) for out in made)})
+        made = [Path(out) for stage in self._all for out in stage.outs]
+        deps = {dep for stage in self._all for dep in stage.deps}
+        return sorted(dep for dep in deps if not any(Path(dep).is_relative_to(out) for out in made))
 
     def point(self, overrides: Mapping[str, Any], values: dict[str, Any]) -> Point:
-        training = {section: values[section] for section in sorted(self.deciding(TRAINED))}
+        training = {section: values[section] for section in sorted(self._training)}
         deciding = {section: values[section] for section in sorted(self.fixed | self.free)}
         digest = sha256_json({"params": deciding, "files": self._sources})
         return Point(PREFIX + digest[:DIGITS], dict(overrides), values, sha256_json(training))
@@ -93,6 +93,14 @@ class Project:
     @cached_property
     def _stages(self) -> dict[str, Stage]:
         return {name: Stage(name, self.root) for name in stage_names(self.root)}
+
+    @cached_property
+    def _all(self) -> list[Stage]:
+        return self._line(MEASURED)
+
+    @cached_property
+    def _training(self) -> set[str]:
+        return self.deciding(TRAINED)
 
     def _line(self, paths: Sequence[str]) -> list[Stage]:
         """The makers of some files, and every stage before them."""

@@ -60,7 +60,8 @@ class _Sweep:
 
     def _report(self) -> None:
         if self._failed:
-            raise EspalierError(f"{len(self._failed)} points failed, see above; the same command tries them again")
+            names = ", ".join(self._failed)
+            raise EspalierError(f"failed: {names}, see above; the same command tries again what is not complete")
 
     def _one_by_one(self, group: Sequence[Point]) -> None:
         for point in group:

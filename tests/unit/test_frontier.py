@@ -142,13 +142,12 @@ def test_a_folder_gets_the_tree_as_it_is_and_keeps_its_checkpoints(copy: Path) -
     (copy / "pipeline/new.py").write_text("x = 1\n")
     project = Project(copy)
     bench = Bench(project, points(project, {"prune.max_ratio": [0.5]})[0], copy / ".dvc/cache")
-    for _ in range(2):
-        bench.lay_out()
-        (bench.folder / ".espalier/runs").mkdir(parents=True, exist_ok=True)
-        (bench.folder / "left.txt").write_text("by a killed stage")
+    for name in (".espalier/runs/finetune-1/newest", "artifacts/pruned/left.txt"):
+        (bench.folder / name).parent.mkdir(parents=True)
+        (bench.folder / name).write_text("by a killed stage")
     bench.lay_out()
-    assert (bench.folder / ".espalier/runs").is_dir()
-    assert not (bench.folder / "left.txt").exists()
+    assert (bench.folder / ".espalier/runs/finetune-1/newest").exists()
+    assert not (bench.folder / "artifacts").exists()
     assert (bench.folder / "data/raw/table.parquet").read_text() == "ignored by git"
     assert (bench.folder / "pipeline/new.py").exists()
     assert read_yaml(bench.folder / "params.yaml")["prune"]["max_ratio"] == 0.5
@@ -240,6 +239,17 @@ def test_a_model_that_points_share_is_one_candidate(project: Project) -> None:
         ("quantized", "128", 0.96),
     ]
     assert found.keys == ["quantize.calibration_images"]
+
+
+def test_models_that_differ_in_the_key_and_not_in_the_value_are_two(project: Project) -> None:
+    made = [experiment(project, {"prune.max_ratio": ratio}) for ratio in (0.5, 0.6)]
+    targets = [{"macs": 0.5}, {"params": 0.5}]
+    params = [
+        {**each.params, "prune": {**each.params["prune"], "max_ratio": 0.5, "target": target}}
+        for each, target in zip(made, targets, strict=True)
+    ]
+    mixed = [Experiment(project.point({}, values).name, values, made[0].metrics) for values in params]
+    assert [each.label for each in frontier(project, mixed, ["finetuned"]).candidates] == ["macs=0.5", "params=0.5"]
 
 
 def test_experiments_of_another_state_are_left_out(project: Project) -> None:
