@@ -4,9 +4,9 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.doctor.folders import dvc_cache
@@ -30,10 +30,12 @@ def sweep(root: Path, settings: Sequence[str], jobs: int) -> None:
     wanted = points(project, parse_settings(settings))
     _check_room(project, jobs)
     commit = head(root)
-    missing = [point for point in wanted if point.name not in names(root, commit)]
-    _say(f"{len(wanted)} points, {len(wanted) - len(missing)} of them experiments already")
-    if missing:
-        _Sweep(project, commit, dvc_cache(root), jobs).run(missing)
+    there, cache = names(root, commit), dvc_cache(root)
+    _say(f"{len(wanted)} points, {sum(point.name in there for point in wanted)} of them experiments already")
+    # Where a folder is left, the sweep was killed at its point, perhaps after the experiment was made.
+    open_points = [point for point in wanted if point.name not in there or Bench(project, point, cache).folder.exists()]
+    if open_points:
+        _Sweep(project, commit, cache, jobs).run(open_points)
     _say("`espalier frontier show` draws them, `dvc exp show` lists them")
 
 
@@ -43,15 +45,15 @@ class _Sweep:
         self._failed: list[str] = []
         self._interrupted = threading.Event()
 
-    def run(self, missing: Sequence[Point]) -> None:
+    def run(self, open_points: Sequence[Point]) -> None:
         with suppress(EspalierError):  # a server that is down leaves all in the journals
             connect(self._project.root)
         if self._jobs > 1:
-            self._make(missing[0], [DENSE])  # or each of them would train it
+            self._make_dense(open_points[0])
             self._report()
         with ThreadPoolExecutor(self._jobs) as pool:
             try:
-                list(pool.map(self._one_by_one, in_turns(missing)))
+                list(pool.map(self._one_by_one, in_turns(open_points)))
             except KeyboardInterrupt:
                 self._interrupted.set()  # dvc and its stages got the same signal
                 pool.shutdown(cancel_futures=True)
@@ -66,33 +68,45 @@ class _Sweep:
     def _one_by_one(self, group: Sequence[Point]) -> None:
         for point in group:
             if not self._interrupted.is_set():
-                self._make(point, MEASURED)
+                self._make(point)
 
-    def _make(self, point: Point, files: Sequence[str]) -> None:
+    def _make_dense(self, point: Point) -> None:
+        """In the folder of the first point, before several would train it at the same time."""
+        with self._at(point) as (bench, lock):
+            self._repro(bench, lock, [DENSE])
+
+    def _make(self, point: Point) -> None:
+        with self._at(point) as (bench, lock):
+            if point.name not in names(self._project.root, self._commit):  # else another sweep made it meanwhile
+                self._repro(bench, lock, MEASURED)
+                save(self._project.root, bench.folder, self._commit, point.name, f"espalier frontier: {point.label}")
+                _say(f"{point.name}  {point.label}: done")
+            bench.clear()
+
+    def _repro(self, bench: Bench, lock: int, files: Sequence[str]) -> None:
+        _say(f"{bench.point.name}  {bench.point.label}: starts, see {os.path.relpath(bench.log)}")
+        bench.lay_out()
+        bench.repro(self._project.makers(files), lock)
+
+    @contextmanager
+    def _at(self, point: Point) -> Iterator[tuple[Bench, int]]:
+        """Where no other sweep is at work on this point, with the lock that says so; its failure does not stop the others."""
         bench = Bench(self._project, point, self._cache)
         if is_held(bench.lock):
             _say(f"{point.name}  {point.label}: waits for an earlier sweep that is still at it")
         try:
             with locked(bench.lock, wait_s=math.inf, what="a point") as lock:
-                if point.name in names(self._project.root, self._commit):
-                    return  # by another sweep, for which this one waited
-                _say(f"{point.name}  {point.label}: starts, see {os.path.relpath(bench.log)}")
-                bench.lay_out()
-                bench.repro(self._project.makers(files), lock)
-                if files == MEASURED:
-                    save(self._project.root, bench.folder, self._commit, point.name, f"espalier frontier: {point.label}")
-                    bench.clear()
-                    _say(f"{point.name}  {point.label}: done")
-        except EspalierError as error:
+                yield bench, lock
+        except (EspalierError, OSError) as error:
             if not self._interrupted.is_set():
                 self._failed.append(point.name)
                 _say(f"{point.name}  {point.label}: failed: {error}")
 
 
-def in_turns(missing: Sequence[Point]) -> list[list[Point]]:
+def in_turns(open_points: Sequence[Point]) -> list[list[Point]]:
     """Groups that may run at the same time; the points of one share a fine-tuned model, which the first makes for all."""
     groups: dict[str, list[Point]] = {}
-    for point in missing:
+    for point in open_points:
         groups.setdefault(point.training, []).append(point)
     return list(groups.values())
 

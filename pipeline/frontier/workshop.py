@@ -27,7 +27,7 @@ from pipeline.tracking.records import journal_lock, record_path
 from pipeline.tracking.store import tracking_uri
 
 FOLDER = f"{STATE_FOLDER}/frontier"
-COURIER_S = 60.0
+COURIER_S = 300.0
 """How long the last stages may take to tell MLflow what is in their journals."""
 NULL = "tag:yaml.org,2002:null"
 ENDS = ("espalier ", "ERROR:")
@@ -97,13 +97,13 @@ class Bench:
             raise EspalierError(_reason(self.log.read_bytes()[start:].decode(errors="replace")) + f"; {self.log} has all of it")
 
     def clear(self) -> None:
-        """Bring the journals to the project's, from which `espalier sync` sends them, and remove the folder."""
+        """Bring the journals to the project's, from which `espalier sync` sends them, and remove what is left of the point."""
         for journal in sorted((self.folder / JOURNALS).glob("*.jsonl")):
             with locked(journal_lock(journal), wait_s=COURIER_S, what="the journal of a stage that has ended"):
                 for path in (journal, record_path(journal)):
                     write_atomic(self.project.root / JOURNALS / path.name, path.read_bytes())
-        shutil.rmtree(self.folder)
-        self.log.unlink()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.log.unlink(missing_ok=True)
 
 
 def override(path: Path, overrides: Mapping[str, Any]) -> None:

@@ -157,6 +157,18 @@ def test_a_folder_gets_the_tree_as_it_is_and_keeps_its_checkpoints(copy: Path) -
         bench.lay_out()
 
 
+def test_what_is_left_of_a_point_goes_and_its_journals_come(copy: Path) -> None:
+    project = Project(copy)
+    bench = Bench(project, points(project, {"prune.max_ratio": [0.5]})[0], copy / ".dvc/cache")
+    for name in ("finetune-1.jsonl", "finetune-1.run.json"):
+        (bench.folder / ".espalier/journals" / name).parent.mkdir(parents=True, exist_ok=True)
+        (bench.folder / ".espalier/journals" / name).write_text("{}\n")
+    for _ in range(2):  # also where a kill came after half of it
+        bench.clear()
+        assert {path.name for path in (copy / ".espalier/journals").iterdir()} == {"finetune-1.jsonl", "finetune-1.run.json"}
+        assert not bench.folder.exists()
+
+
 def test_an_experiment_holds_the_folder_and_leaves_the_index_alone(copy: Path) -> None:
     folder = copy / ".espalier/frontier/frontier-1"
     shutil.copytree(copy, folder, ignore=shutil.ignore_patterns(".git", ".espalier"))
