@@ -11,12 +11,12 @@ from pipeline.errors import ArtifactError, EspalierError, ParamsError, TrainingE
 from pipeline.frontier.candidates import Candidate, Frontier, Speed, frontier
 from pipeline.frontier.experiments import Experiment, head, names, save
 from pipeline.frontier.picture import draw
-from pipeline.frontier.points import Project, parse_settings, points
+from pipeline.frontier.points import VARIANTS, Project, parse_settings, points
 from pipeline.frontier.show import choice, table
 from pipeline.frontier.sweep import in_turns, sweep
 from pipeline.frontier.workshop import Bench, override
 from pipeline.params import read_yaml
-from tests.figures_samples import LATENCY, QUALITY
+from tests.figures_samples import figures
 
 ROOT = Path(__file__).parents[2]
 AXES = ["prune.max_ratio=0.5,0.7", "quantize.calibration_images=64,128"]
@@ -235,8 +235,8 @@ def test_the_picture_is_the_same_for_the_same_numbers() -> None:
 
 def experiment(project: Project, changes: dict[str, Any], **metrics: dict[str, Any]) -> Experiment:
     point = points(project, {key: [value] for key, value in changes.items()})[0]
-    measured = {f"reports/{variant}/metrics.json": QUALITY for variant in ("dense", "finetuned", "quantized")}
-    measured |= {f"reports/{variant}/latency.json": LATENCY for variant in ("dense", "finetuned", "quantized")}
+    parts = {"metrics": figures().quality.model_dump(), "latency": figures().latency.model_dump()}
+    measured = {f"reports/{each}/{name}.json": part for each in ("dense", *VARIANTS) for name, part in parts.items()}
     measured |= {"reports/prune.json": {"dense_val_top1": 0.98}}
     measured |= {"reports/quantize.json": {"val_top1": 0.96, "float_val_top1": 0.97}}
     return Experiment(point.name, point.values, measured | metrics)
