@@ -7,6 +7,7 @@ leaves its experiment running for ever. The cache is the project's, so what one 
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,8 +31,6 @@ FOLDER = f"{STATE_FOLDER}/frontier"
 COURIER_S = 300.0
 """How long the last stages may take to tell MLflow what is in their journals."""
 NULL = "tag:yaml.org,2002:null"
-ENDS = ("espalier ", "ERROR:")
-"""How the lines start that tell why a stage failed: ours, and DVC's."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Bench:
             )
         if done.returncode:
             self.strip()
-            raise EspalierError(_reason(self.log.read_bytes()[start:].decode(errors="replace")) + f"; {self.log} has all of it")
+            raise EspalierError(reason(self.log.read_bytes()[start:].decode(errors="replace")) + f"; {self.log} has all of it")
 
     def clear(self) -> None:
         """Bring the journals to the project's, from which `espalier sync` sends them, and remove what is left of the point."""
@@ -145,7 +144,9 @@ def _configure(source: Path, target: Path, cache: Path) -> None:
         config.write(file)
 
 
-def _reason(log: str) -> str:
-    """The lines that tell why, of which a stage's own comes before DVC's."""
-    lines = [line for line in log.splitlines() if line.startswith(ENDS)]
-    return next((line for line in lines if line.startswith(ENDS[0])), lines[-1] if lines else "dvc repro failed")
+def reason(log: str) -> str:
+    """What the stage that failed said last, of all that `dvc repro` has printed; else what DVC says."""
+    failed = re.findall(r"failed to reproduce '([^']+)'", log)
+    lines = [line for line in log.splitlines() if line.startswith("ERROR:")]
+    lines += [line for line in log.splitlines() if failed and line.startswith(f"espalier {failed[-1]}: ")]
+    return lines[-1] if lines else "`dvc repro` failed"

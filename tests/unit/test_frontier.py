@@ -14,7 +14,7 @@ from pipeline.frontier.picture import draw
 from pipeline.frontier.points import VARIANTS, Project, parse_settings, points
 from pipeline.frontier.show import choice, table
 from pipeline.frontier.sweep import in_turns, sweep
-from pipeline.frontier.workshop import Bench, override
+from pipeline.frontier.workshop import Bench, override, reason
 from pipeline.params import read_yaml
 from tests.figures_samples import figures
 
@@ -167,6 +167,22 @@ def test_what_is_left_of_a_point_goes_and_its_journals_come(copy: Path) -> None:
         bench.clear()
         assert {path.name for path in (copy / ".espalier/journals").iterdir()} == {"finetune-1.jsonl", "finetune-1.run.json"}
         assert not bench.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("log", "says"),
+    [
+        (
+            "espalier prune: 3 events wait\nespalier finetune: 3 more attempts\nespalier finetune: gave up\n"
+            "ERROR: failed to reproduce 'finetune': exited with 1\nespalier prune: 2 events wait\n",
+            "espalier finetune: gave up",
+        ),
+        ("ERROR: failed to reproduce 'prune': killed\n", "ERROR: failed to reproduce 'prune': killed"),
+        ("", "`dvc repro` failed"),
+    ],
+)
+def test_the_reason_is_what_the_failed_stage_said_last(log: str, says: str) -> None:
+    assert reason(log) == says
 
 
 def test_an_experiment_holds_the_folder_and_leaves_the_index_alone(copy: Path) -> None:
