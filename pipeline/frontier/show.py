@@ -51,7 +51,8 @@ def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
     if not eligible:
         best = max(found.candidates, key=lambda each: each.val_top1)
         return f"None keeps {floor}; the most accurate has {best.val_top1:.4f}: {_said(best, found)}"
-    chosen = [("Smallest", found.smallest(eligible)), ("Fastest", found.fastest(eligible))]
+    small, fast = found.smallest(eligible), found.fastest(eligible)
+    chosen = [("Smallest and fastest", small)] if small is fast else [("Smallest", small), ("Fastest", fast)]
     lines = [f"{what} that keeps {floor}:\n  {_said(each, found)}" for what, each in chosen]
     applied = dict.fromkeys(each.experiment for _, each in chosen)
     return "\n".join([*lines, *(f"`dvc exp apply {name}` brings it here; `dvc repro` then registers it" for name in applied)])

@@ -60,6 +60,9 @@ def candidate(variant: str, label: str, speedup: float, top1: float, **changes: 
 DENSE = candidate("dense", "", 1.0, 0.98, speeds={1: Speed(2.0, 1.0), 64: Speed(64.0, 1.0)})
 
 
+TINY = candidate("quantized", "0.3", 1.5, 0.9, size_bytes=10)
+
+
 def sample() -> Frontier:
     found = [
         candidate("finetuned", "0.5", 2.0, 0.97, size_bytes=500),
@@ -225,6 +228,8 @@ def test_the_choice_is_by_validation_and_names_the_experiment() -> None:
     assert found.fastest(found.eligible(0.9, None)).speeds[1].speedup == 4.0
     assert [each.label for each in found.eligible(0.9, max_ms=0.6)] == ["0.5"], "2 ms / 4"
     said = choice(found, 0.995, None)
+    assert said.startswith("Smallest and fastest that keeps 0.995 of dense's validation top-1")
+    assert "\nFastest that keeps 0.9 " in choice(Frontier(DENSE, [*found.candidates, TINY], [], 0), 0.9, None)
     assert "quantized 0.7: validation 0.9790, test 0.9700 (-0.0100), 0.2 kB, 0.667 ms (3.00x)  [frontier-0.7]" in said
     assert "`dvc exp apply frontier-0.7`" in said
     assert choice(found, 0.999, 0.1).startswith("None keeps 0.999 of dense's validation top-1 (0.9790 of 0.9800) within 0.1 ms")
