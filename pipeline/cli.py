@@ -96,7 +96,7 @@ def _add_frontier_commands(commands: "argparse._SubParsersAction[argparse.Argume
         action="append",
         required=True,
         metavar="KEY=VALUE,VALUE",
-        help="values of a parameter, for example prune.target=0.7,0.5; with several --set the product of all",
+        help="values of a parameter, for example prune.target.macs=0.7,0.5; with several --set the product of all",
     )
     run.add_argument("--jobs", type=int, default=1, help="points at a time; each training takes what `resources` says")
     run.set_defaults(command=_frontier_run)

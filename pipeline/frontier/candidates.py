@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pydantic import Field, ValidationError
 
 from pipeline.errors import ArtifactError
+from pipeline.evaluate.records import Latency, Quality
 from pipeline.frontier.experiments import Experiment
 from pipeline.frontier.points import PRUNED, QUANTIZED, Project
-from pipeline.registry.figures import FileT, JsonFile, Latency, Quality, problems
+from pipeline.jsonfile import FileT, JsonFile, problems
 from pipeline.tracking.records import flatten
 
 
@@ -177,7 +178,4 @@ def _read(experiment: Experiment, path: str, model: type[FileT]) -> FileT:
 
 
 def _speeds(latency: Latency) -> dict[int, Speed]:
-    return {
-        1: Speed(latency.batch1_median_ms, latency.speedup),
-        64: Speed(64 / latency.batch64_images_per_s * 1e3, latency.speedup64),
-    }
+    return {size: Speed(each.median_ms, each.speedup["dense"]) for size, each in latency.batches.items()}

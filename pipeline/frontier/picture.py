@@ -14,7 +14,7 @@ MARKS = {"dense": ("black", "D"), **dict(zip(VARIANTS, (("tab:blue", "o"), ("tab
 
 def draw(found: Frontier) -> bytes:
     """A panel for each batch size: latency to the right, top-1 on the test split upwards, and the steps of the Pareto set."""
-    figure = Figure(figsize=(7 * len(found.batches), 6))
+    figure = Figure(figsize=(7 * len(found.batches), 6), layout="tight")
     panels = figure.subplots(1, len(found.batches), sharey=True, squeeze=False).flat
     for axes, batch in zip(panels, found.batches, strict=True):
         _panel(axes, found, batch)

@@ -113,9 +113,9 @@ class Project:
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, list[Any]]:
-    """["prune.target=0.5,0.3"] -> {"prune.target": [0.5, 0.3]}. Values are YAML; commas within brackets do not part them.
+    """["prune.target.macs=0.5,0.3"] -> {"prune.target.macs": [0.5, 0.3]}.
 
-    Raises ParamsError.
+    Values are YAML; commas within brackets do not part them. Raises ParamsError.
     """
     axes: dict[str, list[Any]] = {}
     for setting in settings:
@@ -190,4 +190,5 @@ def _values(setting: str, text: str) -> list[Any]:
 
 
 def _sections(stages: Sequence[Stage]) -> set[str]:
-    return {section for stage in stages for section in stage.sections}
+    """Also those of which a stage declares some keys alone."""
+    return {name.partition(".")[0] for stage in stages for name in stage.sections}

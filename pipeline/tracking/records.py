@@ -52,6 +52,11 @@ def run_key(stage: str, key: str) -> str:
     return f"{stage}-{key}"
 
 
+def _reads(stage: Stage, name: str) -> bool:
+    """Whether a stage declares this parameter, or a section or key that holds it."""
+    return any(f"{name}.".startswith(f"{declared}.") for declared in stage.sections)
+
+
 def new_record(stage: Stage, started: float) -> RunRecord:
     """The record of a stage that starts now. Its pipeline key is unknown while the prepared data are yet to be made."""
     values = deciding_params(stage.root)
@@ -59,7 +64,7 @@ def new_record(stage: Stage, started: float) -> RunRecord:
         stage=stage.name,
         key=stage.key,
         pipeline_key=None if PREPARED_DATA in stage.outs else pipeline_key(stage),
-        params={name: value for name, value in values.items() if name.split(".")[0] in stage.sections},
+        params={name: value for name, value in values.items() if _reads(stage, name)},
         pipeline_params=values,
         upstream={},
         started=started,

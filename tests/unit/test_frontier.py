@@ -30,7 +30,7 @@ def project() -> Project:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """What decides a point, in a git repository."""
-    for name in ("pipeline", "stages", "data/raw", "data/init"):
+    for name in ("pipeline", "stages", "data/raw", "data/init", "data/teacher"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "cifar*"))
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvc/.gitignore", ".dvc/config"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
