@@ -30,10 +30,10 @@ test: $(READY) check ## everything that CI checks
 chaos: $(READY) ## kill and corrupt a training at random, again and again (an hour)
 	@python -m pytest --timeout 3600 tests/chaos
 
-test-faults: $(READY) ## every fault on a cluster of several hosts, again and again (as root; two hours)
+faults: $(READY) ## every fault on a cluster of several hosts, again and again (as root; two hours)
 	@ESPALIER_FAULTS=all python -m pytest --timeout 1800 tests/cluster/test_faults.py
 
-cluster: $(READY) ## clusters of several hosts, and the files in infra/ that make them (as root; half an hour)
+test-cluster: $(READY) ## clusters of several hosts, and the files in infra/ that make them (as root; half an hour)
 	@python -m pytest --timeout 1800 tests/infra tests/cluster
 
 cluster: $(READY) ## a Ray cluster of three nodes on this machine, until Ctrl-C
