@@ -70,6 +70,16 @@ def score_groups(
     return scored, [scale(_channel_sums(model, group, worths, importance)) for group in scored]
 
 
+def score_weights(worths: Mapping[str, Tensor], importance: Importance, seed: int) -> dict[str, Tensor]:
+    """One score per weight, comparable between layers; arguments as of score_groups(), without bn_scale."""
+    if importance == "random":
+        generator = torch.Generator().manual_seed(seed)
+        return {name: torch.rand(worth.shape, generator=generator) for name, worth in worths.items()}
+    if importance == "lamp":
+        return {name: _lamp(worth.flatten()).view(worth.shape) for name, worth in worths.items()}
+    return dict(worths)
+
+
 def _channel_sums(model: nn.Module, group: ChannelGroup, worths: Mapping[str, Tensor], importance: Importance) -> Tensor:
     total = torch.zeros(group.channels)
     for member in group.members:

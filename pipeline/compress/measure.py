@@ -14,6 +14,7 @@ from pipeline.compress.cost import input_shape
 from pipeline.compress.latency_table import LatencyTable, LayerTimes, Profile, RoundingTrial, SideTimes, Terms, Trial, Widths
 from pipeline.compress.params import ShapeParams
 from pipeline.compress.search import Limits, removable, select
+from pipeline.compress.sparsify import prunable_weights
 from pipeline.compress.timing import Device, LayerShape, fractions, turn_s
 from pipeline.compress.widths import Layer, Measure, latency_measure, layers_of, macs_measure, params_measure, widths_of
 from pipeline.errors import CompressionError
@@ -92,6 +93,11 @@ def check(spec: ModelSpec, params: ShapeParams, round_to: int) -> None:
     """Raises CompressionError where the network cannot be traced, or cut to a target of MACs or parameters."""
     subject = Subject.of(spec, params)
     subject.cut(_counted(subject), params.target.fraction, round_to, seed=0)
+
+
+def check_names(spec: ModelSpec, ignored: list[str]) -> None:
+    """Raises CompressionError where weights of an unknown module, or all weights, are to be ignored."""
+    prunable_weights(rebuild(spec), ignored)
 
 
 def measure(spec: ModelSpec, params: ShapeParams, device: Device) -> Profile:

@@ -9,8 +9,11 @@ from pipeline.params import Section
 
 Importance = Literal["l1", "l2", "bn_scale", "taylor", "hessian", "lamp", "random"]
 Format = Literal["fp16", "bf16", "pt2"]
-Kind = Literal["macs", "params", "latency"]
-KINDS: tuple[Kind, ...] = ("macs", "params", "latency")
+Kind = Literal["macs", "params", "latency", "weights"]
+KINDS: tuple[Kind, ...] = ("macs", "params", "latency", "weights")
+DETAILS: dict[str, Kind] = {"device": "latency", "batch": "latency", "threads": "latency", "pattern": "weights"}
+"""Keys that only one kind of target has."""
+PATTERN_SHARE = 0.5
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 EXAMPLE = "{latency: 0.5, device: cpu, batch: 1}"
 
@@ -21,7 +24,7 @@ class PartsParams(Section):
 
 
 class PruneTarget(Section):
-    """What the pruned network may cost at most, as a fraction of the dense one: by exactly one of three measures."""
+    """What the pruned network may cost at most, as a fraction of the dense one: by exactly one of four measures."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]})
 
@@ -38,6 +41,15 @@ class PruneTarget(Section):
         default=None, ge=1, description="of latency on a cpu: threads of onnxruntime; 1 where not given"
     )
 
+    weights: Fraction | None = Field(
+        default=None,
+        description="single weights of convolutions and linear layers that stay; the others become zeros, which make the file "
+        "smaller and nothing faster, and what rounds or protects channels counts for nothing",
+    )
+    pattern: Literal["2_of_4"] | None = Field(
+        default=None, description="of weights: two of every four along a layer's inputs stay, for tensor cores that know them"
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _says_what_of(cls, value: Any) -> Any:
@@ -52,9 +64,11 @@ class PruneTarget(Section):
             raise ValueError(
                 f"has {' and '.join(given) or 'none'} of {', '.join(KINDS)}, but one is the target, as in {EXAMPLE}"
             )
-        details = [name for name in ("device", "batch", "threads") if getattr(self, name) is not None]
-        if self.kind != "latency" and details:
-            raise ValueError(f"{details[0]} belongs to latency, but the target is {self.kind}; remove it")
+        for name, kind in DETAILS.items():
+            if getattr(self, name) is not None and self.kind != kind:
+                raise ValueError(f"{name} belongs to {kind}, but the target is {self.kind}; remove it")
+        if self.pattern and self.weights != PATTERN_SHARE:
+            raise ValueError(f"pattern 2_of_4 keeps {PATTERN_SHARE} of the weights, not {self.weights}; write that")
         if self.kind == "latency" and (self.device is None or self.batch is None):
             raise ValueError(f"latency needs a device and a batch, for example {EXAMPLE}")
         if self.device == "cuda" and self.threads is not None:
@@ -113,6 +127,14 @@ class PruneParams(ShapeParams):
             raise ValueError("ignored names modules of the dense model, of which a student has none; set ignored to []")
         if self.student and self.schedule:
             raise ValueError("a student is not cut, in parts or at all; set schedule to null")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_single_weights(self) -> "PruneParams":
+        if self.target.kind == "weights" and self.importance == "bn_scale":
+            raise ValueError("importance bn_scale judges channels, but the target is weights; take another")
+        if self.target.pattern and self.schedule:
+            raise ValueError("a pattern is there at once or not at all; set schedule to null")
         return self
 
 

@@ -13,6 +13,12 @@ def make_profile(spec: ModelSpec, params: ShapeParams) -> Profile:
     Raises CompressionError where the network cannot be traced or exported, the target is out of reach, or this machine lacks
     the device.
     """
+    if params.target.kind == "weights":
+        if params.ignored:
+            from pipeline.compress.measure import check_names
+
+            check_names(spec, params.ignored)
+        return Profile(round_to=1, roundings=[], latency=None)
     if params.target.kind != "latency" and params.round_to != "auto":
         if params.ignored or "/" in spec.architecture.name:
             from pipeline.compress.measure import check

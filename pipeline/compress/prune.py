@@ -1,5 +1,6 @@
 """A smaller network in the dense one's place: without some of its channels, without some of its weights, or another one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pipeline.compress.channels import Aim, make_plan, predicted
 from pipeline.compress.cost import Cost, count_macs, input_shape, measure_cost
 from pipeline.compress.latency_table import Profile
 from pipeline.compress.params import PruneParams
+from pipeline.compress.sparsify import kept_share, sparsify
 from pipeline.compress.student import new_student
 from pipeline.compress.validate import validate
 from pipeline.data.reader import Split
@@ -81,7 +83,7 @@ def prune(
     smaller; ArtifactError and DataError where an input is unusable.
     """
     spec, dense = load_model(dense_folder)
-    if spec.plan:
+    if spec.plan or spec.sparse:
         raise CompressionError(f"{dense_folder}: is already pruned; prune the dense model that it was made from")
     train, val = Split.open(data, "train"), Split.open(data, "val")
 
@@ -95,8 +97,7 @@ def prune(
         tuned_spec, tuned = load_model(part.tuned)
         before_top1, gone = top1(tuned), tuned_spec.plan
         dense = widen(dense, gone, tuned)
-    make = _student if params.student else _without_channels
-    smaller = make(dense, spec, train, params, task, Aim(profile, part.share, gone))
+    smaller = _way(params)(dense, spec, train, params, task, Aim(profile, part.share, gone))
     saved = save_model(out, smaller.spec, smaller.model)
     return PruneReport(
         dense=dense_cost,
@@ -107,6 +108,19 @@ def prune(
         notes=smaller.notes,
         whole=smaller.whole,
     )
+
+
+def _way(params: PruneParams) -> Callable[[nn.Module, ModelSpec, Split, PruneParams, Task, Aim], Smaller]:
+    """How a smaller network is made: from the dense one (or what became of it), in place, its spec, and where to go."""
+    if params.student:
+        return _student
+    return _without_weights if params.target.kind == "weights" else _without_channels
+
+
+def _without_weights(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim) -> Smaller:
+    sparse = sparsify(dense, spec, train, params, task, aim.share)
+    notes = {"weights_fraction": round(kept_share(dense, params.ignored), 6)}
+    return Smaller(_child(spec, sparse=sparse), dense, notes, whole={})
 
 
 def _without_channels(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim) -> Smaller:

@@ -93,7 +93,7 @@ def trace_structure(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) 
     order = {name: index for index, name in enumerate(names.values())}
     if not any(isinstance(module, nn.Conv2d | nn.Linear) for module in names):
         raise CompressionError("the network has no convolution (Conv2d) and no linear layer (Linear), so no channels to prune")
-    kept = _ignored_names(ignored, list(names.values()))
+    kept = ignored_names(ignored, list(names.values()))
     untraced = copy.deepcopy(model)  # a forward pass may cache tensors of the traced graph, which cannot be copied
     graph, found = _trace(model, example_BCHW)
     groups, whole = [], {}
@@ -142,7 +142,7 @@ def _size(owner: nn.Module | nn.Parameter, side: Side) -> int:
     return int(owner.num_heads)  # type: ignore[arg-type]
 
 
-def _ignored_names(ignored: list[str], names: list[str]) -> set[str]:
+def ignored_names(ignored: list[str], names: list[str]) -> set[str]:
     """All modules that the names and patterns of prune.ignored stand for."""
     found = set()
     for pattern in ignored:

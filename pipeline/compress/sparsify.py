@@ -1,0 +1,120 @@
+"""Pruning weight by weight: the least important ones become zeros that stay zeros.
+
+Nothing runs such a model faster without kernels made for it: CPUs and GPUs multiply by zero as fast as by one, but for
+NVIDIA's tensor cores and the pattern of 2 in 4. The file gets smaller (models/sparse.py).
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.compress.importance import score_weights, weigh
+from pipeline.compress.params import PruneParams
+from pipeline.data.reader import Split
+from pipeline.errors import CompressionError
+from pipeline.models.groups import ignored_names
+from pipeline.models.spec import ModelSpec
+from pipeline.tasks.task import Task
+
+GROUP, KEPT = 4, 2
+"""Of the pattern 2_of_4: of four neighbours along a layer's inputs two stay (Mishra et al. 2021, arXiv 2104.08378)."""
+
+
+def sparsify(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, share: float) -> list[str]:
+    """Set weights of a model to zero, in place, until the target of `params` is met, or the part `share` of the way to it.
+
+    Zeros of an earlier part are worth nothing and go first. Returns the names of the pruned parameters. Raises CompressionError
+    as drop_least() and the others.
+    """
+    weights = prunable_weights(model, params.ignored)
+    worths = weigh(copy.deepcopy(model).eval().requires_grad_(True), spec, train, params, task)
+    scores = score_weights({name: worths[name].detach() for name in weights}, params.importance, params.seed)
+    sparsity = (1.0 - params.target.fraction) * share
+    pruned = list(weights)
+    if params.target.pattern:
+        pruned = drop_two_of_four(weights, scores)
+    elif params.scope == "global":
+        drop_least(weights, scores, sparsity, params.max_ratio)
+    else:
+        drop_share(weights, scores, sparsity)
+    return [f"{name}.weight" for name in pruned]
+
+
+def kept_share(model: nn.Module, ignored: list[str]) -> float:
+    """Of the weights that could be pruned, the fraction that is not zero."""
+    weights = prunable_weights(model, ignored).values()
+    return sum(int(weight.count_nonzero()) for weight in weights) / sum(weight.numel() for weight in weights)
+
+
+def prunable_weights(model: nn.Module, ignored: list[str]) -> dict[str, Tensor]:
+    """The weights of convolutions and linear layers by the name of their module, without those of ignored modules.
+
+    Raises CompressionError for an unknown name, and where no weight is left.
+    """
+    modules = dict(model.named_modules())
+    left_out = ignored_names(ignored, list(modules))
+    layers = {name: module for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)}
+    found = {name: module.weight for name, module in layers.items() if name not in left_out}
+    if not found:
+        raise CompressionError("the network has no convolution or linear layer to prune; ignore fewer layers")
+    return found
+
+
+def drop_least(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sparsity: float, max_ratio: float) -> None:
+    """Set the fraction `sparsity` of all weights to zero, in place, lowest score first, over all layers together.
+
+    max_ratio: largest fraction of one layer's weights that may go. Equal scores go in the order of layers and positions.
+    Raises CompressionError where max_ratio leaves too few candidates.
+    """
+    total = sum(weight.numel() for weight in weights.values())
+    wanted = round(sparsity * total)
+    orders = {name: torch.argsort(score.flatten(), stable=True) for name, score in scores.items()}
+    candidates = {name: order[: math.floor(max_ratio * len(order))] for name, order in orders.items()}
+    most = sum(len(positions) for positions in candidates.values())
+    if wanted > most:
+        raise CompressionError(
+            f"prune.target: {1 - sparsity:.3f} of the weights is out of reach; with max_ratio {max_ratio}, "
+            f"{1 - most / total:.3f} to 1.0 can be reached; raise prune.max_ratio"
+        )
+    names = list(weights)
+    ranks = torch.cat([scores[name].flatten()[candidates[name]].double() for name in names])
+    owners = torch.cat([torch.full((len(candidates[name]),), number) for number, name in enumerate(names)])
+    going = torch.bincount(owners[torch.argsort(ranks, stable=True)[:wanted]], minlength=len(names)).tolist()
+    for name, count in zip(names, going, strict=True):
+        _zero(weights[name], candidates[name][:count])
+
+
+def drop_share(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sparsity: float) -> None:
+    """Set the fraction `sparsity` of each layer's weights to zero, in place, lowest score first."""
+    for name, weight in weights.items():
+        order = torch.argsort(scores[name].flatten(), stable=True)
+        _zero(weight, order[: round(sparsity * len(order))])
+
+
+def drop_two_of_four(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> list[str]:
+    """Of every four weights in a row along a layer's inputs, set the two lowest in score to zero, in place.
+
+    Rows are outputs by kernel positions. Returns the names of the modules that were pruned: those whose inputs come in fours.
+    Raises CompressionError where there are none.
+    """
+    fitting = [name for name, weight in weights.items() if weight.shape[1] % GROUP == 0]
+    if not fitting:
+        raise CompressionError("prune.target: no layer has inputs in fours, as 2_of_4 needs; leave the pattern out")
+    for name in fitting:
+        rows = scores[name].movedim(1, -1).reshape(-1, GROUP)
+        lowest = torch.argsort(rows, dim=1, stable=True)[:, : GROUP - KEPT]
+        going = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, lowest, value=True)
+        moved = weights[name].movedim(1, -1)
+        with torch.no_grad():
+            moved.masked_fill_(going.view(moved.shape), 0.0)
+    return fitting
+
+
+def _zero(weight: Tensor, positions: Tensor) -> None:
+    going = torch.zeros(weight.numel(), dtype=torch.bool)
+    going[positions] = True
+    with torch.no_grad():
+        weight.masked_fill_(going.view(weight.shape), 0.0)

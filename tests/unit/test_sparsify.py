@@ -1,0 +1,147 @@
+"""Weights go one by one: as torch's own pruning chooses them, within a layer's limit, or two of every four."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.nn.utils import prune as reference
+
+from pipeline.compress.prune import Part, prune
+from pipeline.compress.sparsify import drop_least, drop_share, drop_two_of_four, prunable_weights
+from pipeline.errors import CompressionError
+from pipeline.files import sha256_tree
+from pipeline.models.weights import load_model
+from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, saved, spec_of
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return network(spec_of("resnet20", 4))
+
+
+def magnitudes(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    weights = prunable_weights(model, [])
+    return weights, {name: weight.detach().abs() for name, weight in weights.items()}
+
+
+def test_over_all_layers_the_same_go_as_by_torch(model: nn.Module) -> None:
+    theirs = copy.deepcopy(model)
+    weights, scores = magnitudes(model)
+    drop_least(weights, scores, 0.7, max_ratio=1.0)
+    layers = [(theirs.get_submodule(name), "weight") for name in weights]
+    reference.global_unstructured(layers, pruning_method=reference.L1Unstructured, amount=0.7)
+    for name, weight in weights.items():
+        assert torch.equal(weight, theirs.get_parameter(f"{name}.weight_orig") * theirs.get_buffer(f"{name}.weight_mask")), name
+
+
+def test_of_each_layer_the_same_go_as_by_torch(model: nn.Module) -> None:
+    theirs = copy.deepcopy(model)
+    weights, scores = magnitudes(model)
+    drop_share(weights, scores, 0.7)
+    for name, weight in weights.items():
+        reference.L1Unstructured.apply(theirs.get_submodule(name), "weight", 0.7)  # type: ignore[no-untyped-call]
+        assert torch.equal(weight == 0, theirs.get_buffer(f"{name}.weight_mask") == 0), name
+
+
+def test_no_layer_loses_more_than_its_limit(model: nn.Module) -> None:
+    weights, scores = magnitudes(model)
+    with torch.no_grad():
+        scores["head"] *= 0.0  # would go whole
+    drop_least(weights, scores, 0.5, max_ratio=0.75)
+    assert int((weights["head"] == 0).sum()) == int(0.75 * weights["head"].numel())
+    assert sum(int((weight == 0).sum()) for weight in weights.values()) == round(
+        0.5 * sum(weight.numel() for weight in weights.values())
+    )
+
+
+def test_more_than_the_limit_allows_is_out_of_reach(model: nn.Module) -> None:
+    with pytest.raises(
+        CompressionError, match=r"0.100 of the weights is out of reach; with max_ratio 0.8, 0.2\d+ to 1.0 can be"
+    ):
+        drop_least(*magnitudes(model), 0.9, max_ratio=0.8)
+
+
+def test_two_of_every_four_inputs_stay(model: nn.Module) -> None:
+    weights, scores = magnitudes(model)
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    pruned = drop_two_of_four(weights, scores)
+    assert "stem.conv" not in pruned  # three channels
+    assert torch.equal(weights["stem.conv"], before["stem.conv"])
+    for name in pruned:
+        kept, old = (values.movedim(1, -1).reshape(-1, 4) for values in (weights[name].detach(), before[name]))
+        assert (kept.count_nonzero(dim=1) == 2).all()
+        assert (kept.abs().sum(dim=1) == old.abs().sort(dim=1).values[:, 2:].sum(dim=1)).all()
+
+
+def test_without_inputs_in_fours_the_pattern_is_refused() -> None:
+    layer = nn.Sequential(nn.Linear(6, 3))
+    with pytest.raises(CompressionError, match="no layer has inputs in fours"):
+        drop_two_of_four(*magnitudes(layer))
+
+
+def test_a_network_without_layers_is_refused() -> None:
+    with pytest.raises(CompressionError, match="no convolution or linear layer"):
+        prunable_weights(nn.Sequential(nn.ReLU()), [])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.parametrize(
+    ("target", "importance"),
+    [
+        ({"weights": 0.25}, "l1"),
+        ({"weights": 0.25}, "lamp"),
+        ({"weights": 0.25}, "taylor"),
+        ({"weights": 0.25}, "random"),
+        ({"weights": 0.5, "pattern": "2_of_4"}, "l2"),
+    ],
+)
+def test_an_artifact_loses_weights_to_a_target(data: Path, tmp_path: Path, target: dict[str, Any], importance: str) -> None:
+    spec = spec_of("resnet20", 16)
+    saved(tmp_path / "dense", spec, network(spec))
+    params = prune_params(target=target, importance=importance, ignored=["stem"], max_ratio=0.99)
+    report = prune(tmp_path / "dense", data, tmp_path / "pruned", params, fixed_profile(), TASK)
+    assert report.notes["weights_fraction"] == pytest.approx(target["weights"], abs=1e-3)
+    assert report.pruned.macs == report.dense.macs  # zeros are multiplied like any other number
+    assert report.pruned.size_bytes < (target["weights"] + 0.08) * report.dense.size_bytes
+    pruned_spec, pruned = load_model(tmp_path / "pruned")
+    assert "stem.conv.weight" not in pruned_spec.sparse
+    assert pruned.get_parameter("stem.conv.weight").all()
+    again = prune(tmp_path / "dense", data, tmp_path / "again", params, fixed_profile(), TASK)
+    assert again == report
+    assert sha256_tree(tmp_path / "again") == sha256_tree(tmp_path / "pruned")
+
+
+def test_a_later_part_takes_more_and_gives_nothing_back(data: Path, tmp_path: Path) -> None:
+    spec = spec_of("resnet20", 8)
+    saved(tmp_path / "dense", spec, network(spec))
+    params = prune_params(target={"weights": 0.2}, importance="l1", max_ratio=0.99)
+    first = prune(tmp_path / "dense", data, tmp_path / "first", params, fixed_profile(), TASK, Part(0.5))
+    assert first.notes["weights_fraction"] == pytest.approx(0.6, abs=1e-3)
+    second = prune(tmp_path / "dense", data, tmp_path / "second", params, fixed_profile(), TASK, Part(1.0, tmp_path / "first"))
+    assert second.notes["weights_fraction"] == pytest.approx(0.2, abs=1e-3)
+    before, after = (load_model(tmp_path / name)[1].state_dict() for name in ("first", "second"))
+    for name in load_model(tmp_path / "second")[0].sparse:
+        assert not after[name][before[name] == 0].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"importance": "bn_scale"}, "importance bn_scale judges channels, but the target is weights; take another"),
+        (
+            {"target": {"weights": 0.5, "pattern": "2_of_4"}, "schedule": {"parts": 2, "epochs": 1}},
+            "a pattern is there at once or not at all; set schedule to null",
+        ),
+    ],
+)
+def test_what_does_not_go_with_single_weights_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        prune_params(**{"target": {"weights": 0.5}, **changes})
