@@ -17,7 +17,7 @@ from torch.optim.swa_utils import update_bn
 
 from benchmarks.rebuilt import logits_digest
 from benchmarks.training import make_data, spread
-from pipeline.compress.channels import example
+from pipeline.compress.cost import example
 from pipeline.compress.export import export_onnx
 from pipeline.compress.latency_table import Profile
 from pipeline.compress.params import PruneParams

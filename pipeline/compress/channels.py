@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.cost import input_shape
+from pipeline.compress.cost import example, input_shape
 from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.latency_table import LatencyTable, Profile
 from pipeline.compress.params import PruneParams
@@ -26,8 +26,6 @@ from pipeline.models.probe import LastModule
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task
 
-EXAMPLE_IMAGES = 2
-"""Images in the batch that traces and verifies."""
 SHOWN = 3
 """Reasons that an error message lists at most."""
 
@@ -103,12 +101,6 @@ def channels_gone(group: ChannelGroup, plan: Plan) -> Tensor:
         return torch.tensor([], dtype=torch.int64)
     lost = ~torch.isin(member.positions, torch.tensor(kept_here))
     return member.channels[lost].sort().values.unique_consecutive()  # type: ignore[no-any-return,no-untyped-call]
-
-
-def example(spec: ModelSpec) -> Tensor:
-    """A small batch of noise, the same at every call."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(EXAMPLE_IMAGES, *input_shape(spec), generator=generator)
 
 
 def _prune_by_library(scratch: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[Tensor]) -> None:

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.models.spec import ModelSpec
 
 FLOPS_PER_MAC = 2
+EXAMPLE_IMAGES = 2
+"""Images in the batch that traces and verifies."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Cost:
 def input_shape(spec: ModelSpec) -> tuple[int, int, int]:
     """(C, H, W) of an image."""
     return spec.architecture.channels, spec.architecture.image_height, spec.architecture.image_width
+
+
+def example(spec: ModelSpec) -> Tensor:
+    """A small batch of noise, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(EXAMPLE_IMAGES, *input_shape(spec), generator=generator)
 
 
 def measure_cost(model: nn.Module, shape_CHW: tuple[int, int, int], file: Path) -> Cost:

@@ -9,18 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.channels import example
-from pipeline.compress.cost import input_shape
+from pipeline.compress.cost import example, input_shape
 from pipeline.compress.latency_table import LatencyTable, LayerTimes, Profile, RoundingTrial, SideTimes, Terms, Trial, Widths
 from pipeline.compress.params import ShapeParams
 from pipeline.compress.search import Limits, removable, select
-from pipeline.compress.sparsify import prunable_weights
 from pipeline.compress.timing import Device, LayerShape, fractions, turn_s
 from pipeline.compress.widths import Layer, Measure, latency_measure, layers_of, macs_measure, params_measure, widths_of
 from pipeline.errors import CompressionError
 from pipeline.models.build import rebuild
 from pipeline.models.cut import apply_plan
-from pipeline.models.groups import ChannelGroup, to_plan, trace_groups
+from pipeline.models.groups import ChannelGroup, prunable_weights, to_plan, trace_groups
 from pipeline.models.spec import ModelSpec
 
 ROUNDINGS = (1, 4, 8, 16, 32)

@@ -15,7 +15,7 @@ from pipeline.compress.importance import score_weights, weigh
 from pipeline.compress.params import PruneParams
 from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
-from pipeline.models.groups import ignored_names
+from pipeline.models.groups import prunable_weights
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task
 
@@ -47,20 +47,6 @@ def kept_share(model: nn.Module, ignored: list[str]) -> float:
     """Of the weights that could be pruned, the fraction that is not zero."""
     weights = prunable_weights(model, ignored).values()
     return sum(int(weight.count_nonzero()) for weight in weights) / sum(weight.numel() for weight in weights)
-
-
-def prunable_weights(model: nn.Module, ignored: list[str]) -> dict[str, Tensor]:
-    """The weights of convolutions and linear layers by the name of their module, without those of ignored modules.
-
-    Raises CompressionError for an unknown name, and where no weight is left.
-    """
-    modules = dict(model.named_modules())
-    left_out = ignored_names(ignored, list(modules))
-    layers = {name: module for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)}
-    found = {name: module.weight for name, module in layers.items() if name not in left_out}
-    if not found:
-        raise CompressionError("the network has no convolution or linear layer to prune; ignore fewer layers")
-    return found
 
 
 def drop_least(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sparsity: float, max_ratio: float) -> None:

@@ -93,7 +93,7 @@ def trace_structure(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) 
     order = {name: index for index, name in enumerate(names.values())}
     if not any(isinstance(module, nn.Conv2d | nn.Linear) for module in names):
         raise CompressionError("the network has no convolution (Conv2d) and no linear layer (Linear), so no channels to prune")
-    kept = ignored_names(ignored, list(names.values()))
+    kept = _ignored_names(ignored, list(names.values()))
     untraced = copy.deepcopy(model)  # a forward pass may cache tensors of the traced graph, which cannot be copied
     graph, found = _trace(model, example_BCHW)
     groups, whole = [], {}
@@ -142,7 +142,21 @@ def _size(owner: nn.Module | nn.Parameter, side: Side) -> int:
     return int(owner.num_heads)  # type: ignore[arg-type]
 
 
-def ignored_names(ignored: list[str], names: list[str]) -> set[str]:
+def prunable_weights(model: nn.Module, ignored: list[str]) -> dict[str, Tensor]:
+    """The weights of convolutions and linear layers by the name of their module, without those of ignored modules.
+
+    Raises CompressionError for an unknown name, and where no weight is left.
+    """
+    modules = dict(model.named_modules())
+    left_out = _ignored_names(ignored, list(modules))
+    layers = {name: module for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)}
+    found = {name: module.weight for name, module in layers.items() if name not in left_out}
+    if not found:
+        raise CompressionError("the network has no convolution or linear layer to prune; ignore fewer layers")
+    return found
+
+
+def _ignored_names(ignored: list[str], names: list[str]) -> set[str]:
     """All modules that the names and patterns of prune.ignored stand for."""
     found = set()
     for pattern in ignored:

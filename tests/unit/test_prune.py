@@ -11,8 +11,8 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from pipeline.compress.channels import Aim, example, make_plan, verify
-from pipeline.compress.cost import count_macs, count_params
+from pipeline.compress.channels import Aim, make_plan, verify
+from pipeline.compress.cost import count_macs, count_params, example
 from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import Importance
 from pipeline.compress.prune import prune

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as reference
 
 from pipeline.compress.prune import Part, prune
-from pipeline.compress.sparsify import drop_least, drop_share, drop_two_of_four, prunable_weights
+from pipeline.compress.sparsify import drop_least, drop_share, drop_two_of_four
 from pipeline.errors import CompressionError
 from pipeline.files import sha256_tree
+from pipeline.models.groups import prunable_weights
 from pipeline.models.weights import load_model
 from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, saved, spec_of
 
