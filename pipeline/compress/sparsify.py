@@ -26,8 +26,8 @@ GROUP, KEPT = 4, 2
 def sparsify(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, share: float) -> list[str]:
     """Set weights of a model to zero, in place, until the target of `params` is met, or the part `share` of the way to it.
 
-    Zeros of an earlier part are worth nothing and go first. Returns the names of the pruned parameters. Raises CompressionError
-    as drop_least() and the others.
+    Zeros of an earlier part go first: they are worth nothing, or the seed gives the same random order again.
+    Returns the names of the pruned parameters. Raises CompressionError as drop_least() and the others.
     """
     weights = prunable_weights(model, params.ignored)
     worths = weigh(copy.deepcopy(model).eval().requires_grad_(True), spec, train, params, task)

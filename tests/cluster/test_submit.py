@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.tracking.records import stage_names
 from tests.cluster.services import RUNS_DATABASE
 from tests.cluster.topology import Topology
 from tests.cluster.work import REPRO_TIMEOUT_S, STORAGE, Work
@@ -37,6 +38,7 @@ def test_the_terminal_shows_the_stages_their_progress_and_the_table(submitted: W
     assert "was submitted at http://10.77.0.1:8265; Ctrl-C leaves it running" in submitted.shown
     stages = running_stages(submitted.shown)
     assert (stages[0], stages[-1]) == ("prepare", "register")
+    assert sorted(stages) == sorted(stage_names(submitted.path(".")))
     assert "train  epoch 30/30" in submitted.shown
     assert "lost by" in submitted.shown.rpartition("Running stage 'register'")[2]
 

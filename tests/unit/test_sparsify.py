@@ -120,10 +120,11 @@ def test_an_artifact_loses_weights_to_a_target(data: Path, tmp_path: Path, targe
     assert sha256_tree(tmp_path / "again") == sha256_tree(tmp_path / "pruned")
 
 
-def test_a_later_part_takes_more_and_gives_nothing_back(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("importance", ["l1", "random"])
+def test_a_later_part_takes_more_and_gives_nothing_back(data: Path, tmp_path: Path, importance: str) -> None:
     spec = spec_of("resnet20", 8)
     saved(tmp_path / "dense", spec, network(spec))
-    params = prune_params(target={"weights": 0.2}, importance="l1", max_ratio=0.99)
+    params = prune_params(target={"weights": 0.2}, importance=importance, max_ratio=0.99)
     first = prune(tmp_path / "dense", data, tmp_path / "first", params, fixed_profile(), TASK, Part(0.5))
     assert first.notes["weights_fraction"] == pytest.approx(0.6, abs=1e-3)
     second = prune(tmp_path / "dense", data, tmp_path / "second", params, fixed_profile(), TASK, Part(1.0, tmp_path / "first"))
