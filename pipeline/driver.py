@@ -47,21 +47,26 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     if resources.storage:
         job = send(job, resources.storage)
     order = Order(job=job, resources=resources)
-    with shown(job.run_dir, name), received(job):
-        for attempt in range(resources.max_failures + 1):
-            status = attached.attempt(order, server) if server else _attempt(order)
-            if fault := read_fault(job):
-                raise TrainingError(fault)
-            if status == 0:
-                collect(job)
-                forget(job)
-                return
-            if status == OUR_FAULT:
-                raise EspalierError("an error in this program ended the training, see above; complete checkpoints are kept")
-            left = resources.max_failures - attempt
-            sys.stderr.write(f"espalier {name}: {_death(status)}; {left} more attempts from the last checkpoint\n")
+    with shown(job.run_dir, name, sys.stderr):
+        with received(job):
+            _attempts(order, server, name)
+        collect(job)
+        forget(job)  # not before the last of what the workers sent was received
+
+
+def _attempts(order: Order, server: JobServer | None, name: str) -> None:
+    """Drive Ray until the training is done. Raises as launch does."""
+    for left in reversed(range(order.resources.max_failures + 1)):
+        status = attached.attempt(order, server) if server else _attempt(order)
+        if fault := read_fault(order.job):
+            raise TrainingError(fault)
+        if status == 0:
+            return
+        if status == OUR_FAULT:
+            raise EspalierError("an error in this program ended the training, see above; complete checkpoints are kept")
+        sys.stderr.write(f"espalier {name}: {_death(status)}; {left} more attempts from the last checkpoint\n")
     raise TrainingError(
-        f"the process that drives Ray died {resources.max_failures + 1} times; show_ray_logs may tell why. "
+        f"the process that drives Ray died {order.resources.max_failures + 1} times; show_ray_logs may tell why. "
         "Checkpoints are kept: run the stage again to go on from the last one"
     )
 

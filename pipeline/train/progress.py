@@ -4,7 +4,6 @@ It shows results and makes none: no stage depends on this file.
 """
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ class ProgressWriter:
 
 
 @contextmanager
-def shown(run_dir: Path, name: str, out: TextIO = sys.stderr) -> Iterator[None]:
+def shown(run_dir: Path, name: str, out: TextIO) -> Iterator[None]:
     """Show the run's live line while the block runs: in place in a terminal, every ten seconds in a log."""
     (run_dir / "progress.json").unlink(missing_ok=True)  # an attempt before this one may have left its line
     stop = threading.Event()

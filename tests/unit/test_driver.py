@@ -12,7 +12,8 @@ from pipeline.cluster import Order
 from pipeline.driver import OUR_FAULT, launch
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.train.job import Job
-from pipeline.train.travel import fault_path
+from pipeline.train.loop import fit
+from pipeline.train.travel import PROGRESS, fault_path, run_storage
 from tests.unit.fit_samples import job, prepared_digits
 from tests.unit.test_cluster import resources
 
@@ -69,6 +70,24 @@ def test_a_users_error_is_told_as_it_is(the_job: Job, monkeypatch: pytest.Monkey
     monkeypatch.setattr(driver, "_attempt", attempt)
     with pytest.raises(TrainingError, match="amp is fp16, which needs a CUDA device"):
         launch(the_job, resources(), "train")
+
+
+def test_what_workers_sent_last_is_shown(
+    the_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their live line may reach the storage just before they end, after the driver's last look at it."""
+
+    def attempt(order: Order) -> int:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "node"))
+        fit(order.job, "cpu", 1)
+        last = run_storage(order.job)
+        last.write(PROGRESS, (last.read(PROGRESS) or b"").replace(b'"epoch": 3', b'"epoch": 4'))
+        return 0
+
+    (tmp_path / "bucket").mkdir()
+    monkeypatch.setattr(driver, "_attempt", attempt)
+    launch(the_job, resources(storage=str(tmp_path / "bucket")), "train")
+    assert "train  epoch 4/3" in capsys.readouterr().err
 
 
 def test_a_driver_ends_with_the_stage_that_started_it() -> None:
