@@ -37,6 +37,8 @@ from pipeline.train.params import FitParams
 WIDTHS = {"resnet20": 16, "resnet18": 64}
 ROWS = 12_000
 """Of noise: at batch 512 some twenty steps."""
+WARM_ROWS = 3_000
+"""For the round before those that count, which warms caches and kernels up."""
 TYPICAL_STEPS = 4
 FIRST_STEPS = 1
 """Of a run, which are not counted: DDP builds its buckets in them."""
@@ -53,9 +55,9 @@ def main(arguments: argparse.Namespace) -> None:
     print("peak: of bf16 3x3 convolutions on these threads")
     print(f"{'model':<9} {'batch':>5} {'workers':>7}   a images/s   a/b{'':<18} a/c{'':<14} e/a{'':<14} a of peak")
     with tempfile.TemporaryDirectory() as name:
-        data = make_data(Path(name) / "noise", ROWS)
+        data, few = make_data(Path(name) / "noise", ROWS), make_data(Path(name) / "few", WARM_ROWS)
         for workers in arguments.workers:
-            on_ranks(workers, measure, data, arguments.models or list(WIDTHS), arguments.batches, arguments.rounds)
+            on_ranks(workers, measure, data, few, arguments.models or list(WIDTHS), arguments.batches, arguments.rounds)
 
 
 def make_data(folder: Path, rows: int, size: int = 32) -> Path:
@@ -70,36 +72,43 @@ def make_data(folder: Path, rows: int, size: int = 32) -> Path:
     return folder / "prepared"
 
 
-def measure(data: Path, models: list[str], batches: list[int], rounds: int) -> None:
-    """On every rank; rank 0 prints."""
+def measure(data: Path, few: Path, models: list[str], batches: list[int], rounds: int) -> None:
+    """On every rank; rank 0 prints. few: a smaller sample of the same data."""
     threads = max(1, (os.cpu_count() or 1) // dist.get_world_size())
     torch.set_num_threads(threads)
     for model in models:
         for batch in batches:
-            measure_row(make_job(data, model, batch), batch, rounds, threads)
+            measure_row(make_job(data, model, batch), few, rounds, threads)
 
 
-def measure_row(job: Job, batch: int, rounds: int, threads: int) -> None:
+def measure_row(job: Job, few: Path, rounds: int, threads: int) -> None:
     speeds, b, c, e, fractions = [], [], [], [], []
-    exact = job.model_copy(update={"params": job.params.model_copy(update={"exact_elastic": True})})
+    batch = job.params.global_batch_size
     flops = 2 * MACS_OF_A_STEP * count_macs(rebuild(job.spec), input_shape(job.spec))
     plain = PlainLoop(job, batch)
     for number in range(rounds + 1):
-        ours, to_plain = in_turns(job, plain, threads, f"{batch}-{number}")
-        _, elastic_to_plain = in_turns(exact, plain, threads, f"{batch}-{number}-exact")
-        typical = typical_speed(job, batch, TYPICAL_STEPS)
+        is_warm_up = number == 0
+        each = job.model_copy(update={"data": few}) if is_warm_up else job
+        ours, to_plain = in_turns(each, plain, threads, f"{batch}-{number}")
+        _, elastic_to_plain = in_turns(_exact(each), plain, threads, f"{batch}-{number}-exact")
+        typical = typical_speed(each, batch, TYPICAL_STEPS)
         peak = torch.tensor(peak_flops())
         dist.all_reduce(peak)
-        if number:  # the first round warms caches and kernels up
-            speeds.append(ours)
-            b.append(to_plain)
-            c.append(ours / typical)
-            e.append(elastic_to_plain / to_plain)
-            fractions.append(ours * flops / float(peak))
+        if is_warm_up:
+            continue
+        speeds.append(ours)
+        b.append(to_plain)
+        c.append(ours / typical)
+        e.append(elastic_to_plain / to_plain)
+        fractions.append(ours * flops / float(peak))
     if dist.get_rank() == 0:
         name, world = job.spec.architecture.name, dist.get_world_size()
         shown = [spread(b, 3), spread(c, 1), spread(e, 2), spread(fractions, 2)]
         print(f"{name:<9} {batch:>5} {world:>7}   {statistics.median(speeds):>10,.0f}   {'  '.join(shown)}", flush=True)
+
+
+def _exact(job: Job) -> Job:
+    return job.model_copy(update={"params": job.params.model_copy(update={"exact_elastic": True})})
 
 
 def in_turns(job: Job, plain: PlainLoop, threads: int, name: str) -> tuple[float, float]:
