@@ -91,8 +91,9 @@ def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: Quant
     with tempfile.TemporaryDirectory(prefix="espalier-quantize-") as name:
         quantizer = open_quantizer(floats, Path(name), spec, batches(train, chosen, params.batch_size), params)
         trial = Trial(quantizer, float_model, Path(name) / "int8.onnx", params)
-        effects, left = trial.fewest_floats(train, chosen, val)
-        float_logits, int8_logits = trial.floats(val), trial.ints(val, left)
+        float_logits = trial.floats(val)
+        effects, left = trial.fewest_floats(train, chosen, val, _top1(float_logits, val.labels))
+        int8_logits = trial.ints(val, left)
         report = QuantizeReport(
             int8=parity(float_logits, int8_logits),
             float_top1=_top1(float_logits, val.labels),
@@ -117,12 +118,12 @@ class Trial:
     file: Path
     params: QuantizeParams
 
-    def fewest_floats(self, train: Split, chosen: Tensor, val: Split) -> tuple[list[Effect], list[Layer]]:
+    def fewest_floats(self, train: Split, chosen: Tensor, val: Split, float_top1: float) -> tuple[list[Effect], list[Layer]]:
         """The effects of all layers, and those to leave in float; both empty where no more than max_drop is lost anyway.
 
         Layers are ranked on the calibration images: the validation split judges the file, and does not rank layers as well.
         """
-        worst = _top1(self.floats(val), val.labels) - self.params.max_drop - ROUNDING
+        worst = float_top1 - self.params.max_drop - ROUNDING
 
         def holds(left: Sequence[Layer]) -> bool:
             return _top1(self.ints(val, left), val.labels) >= worst
