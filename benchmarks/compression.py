@@ -27,8 +27,8 @@ from pipeline.compress.session import OnnxModel, device_name
 from pipeline.data.reader import Split
 from pipeline.evaluate.latency import measure_latency
 from pipeline.evaluate.params import LatencyParams
-from pipeline.models.build import build
-from pipeline.models.cut import apply_plan
+from pipeline.models.nets.build import build
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.params import ModelParams
 from pipeline.models.weights import load_model, save_model
 from pipeline.params import read_yaml

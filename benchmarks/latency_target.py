@@ -20,8 +20,8 @@ from pipeline.compress.session import device_name
 from pipeline.compress.timing import fractions, open_device
 from pipeline.compress.widths import layers_of, widths_of
 from pipeline.data.reader import Split
-from pipeline.models.build import rebuild
-from pipeline.models.cut import apply_plan
+from pipeline.models.nets.build import rebuild
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.params import ModelParams
 from pipeline.params import read_yaml
 from pipeline.tasks.params import TaskParams

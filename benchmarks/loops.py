@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import transforms
 
 from pipeline.data.reader import Split
-from pipeline.models.build import rebuild
+from pipeline.models.nets.build import rebuild
 from pipeline.train.job import Job
 
 PADDING = 4

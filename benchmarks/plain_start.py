@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.ranks import on_ranks
-from pipeline.models.build import build
+from pipeline.models.nets.build import build
 from pipeline.models.spec import Architecture
 
 

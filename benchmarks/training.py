@@ -25,7 +25,7 @@ from pipeline.compress.cost import count_macs, input_shape
 from pipeline.compress.session import device_name
 from pipeline.data.params import DataParams
 from pipeline.data.prepare import prepare
-from pipeline.models.build import rebuild
+from pipeline.models.nets.build import rebuild
 from pipeline.models.params import ModelParams
 from pipeline.params import read_yaml
 from pipeline.tasks.params import TaskParams

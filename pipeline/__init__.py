@@ -11,6 +11,7 @@ layer 1  files.py      atomic writes, locks and content digests
          dist.py       rank, world size, sums over ranks
 layer 2  stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
          report.py     where results go: reporters and the journal
+         progress.py   the live line
          resources.py  the section that says where to run
          storage.py    files that every node reaches without a shared disk
          submission.py what a submitted tree says of itself

@@ -24,10 +24,10 @@ from pipeline.cluster import Order, drive
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.files import write_atomic
 from pipeline.job_server import JobServer
+from pipeline.progress import shown
 from pipeline.resources import Resources, cluster_address, is_job_server
 from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
-from pipeline.train.progress import shown
 from pipeline.train.travel import await_silence, collect, fault_path, forget, leave_fault, read_fault, received, send
 
 OUR_FAULT = 70

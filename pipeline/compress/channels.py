@@ -19,8 +19,8 @@ from pipeline.compress.search import GONE, Limits, select
 from pipeline.compress.widths import Layer, Measure, latency_measure, layers_of, macs_measure, params_measure, widths_of
 from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
-from pipeline.models.cut import apply_plan
 from pipeline.models.groups import ChannelGroup, to_plan, trace_structure
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.plan import KeptChannels, Plan
 from pipeline.models.probe import LastModule
 from pipeline.models.spec import ModelSpec

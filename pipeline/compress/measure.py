@@ -16,9 +16,9 @@ from pipeline.compress.search import Limits, removable, select
 from pipeline.compress.timing import Device, LayerShape, fractions, turn_s
 from pipeline.compress.widths import Layer, Measure, latency_measure, layers_of, macs_measure, params_measure, widths_of
 from pipeline.errors import CompressionError
-from pipeline.models.build import rebuild
-from pipeline.models.cut import apply_plan
 from pipeline.models.groups import ChannelGroup, prunable_weights, to_plan, trace_groups
+from pipeline.models.nets.build import rebuild
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.spec import ModelSpec
 
 ROUNDINGS = (1, 4, 8, 16, 32)

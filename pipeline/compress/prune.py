@@ -16,7 +16,7 @@ from pipeline.compress.student import new_student
 from pipeline.compress.validate import validate
 from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
-from pipeline.models.cut import apply_plan
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model, save_model
 from pipeline.models.widen import widen

@@ -4,10 +4,10 @@ import torch
 from torch import nn
 
 from pipeline.data.reader import Split, normalise
-from pipeline.models.build import build
+from pipeline.models.nets.build import build
+from pipeline.models.nets.whitening import WHITENED_IMAGES, fit_whitening
 from pipeline.models.params import NetworkParams
 from pipeline.models.spec import Architecture, ModelSpec
-from pipeline.models.whitening import WHITENED_IMAGES, fit_whitening
 
 
 def new_student(dense: ModelSpec, network: NetworkParams, train: Split, seed: int) -> tuple[ModelSpec, nn.Module]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from pipeline.compress.cost import count_macs, count_params, module_macs
 from pipeline.compress.latency_table import LatencyTable, Widths
 from pipeline.errors import ArtifactError
-from pipeline.models.attention import has_heads
 from pipeline.models.groups import ChannelGroup, Side
+from pipeline.models.nets.attention import has_heads
 
 
 @dataclass(frozen=True)

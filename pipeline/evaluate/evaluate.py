@@ -21,7 +21,7 @@ from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.views import views
 from pipeline.files import atomic_dir, to_json, write_atomic
 from pipeline.models.artifact import onnx_path, read_spec
-from pipeline.models.build import rebuild
+from pipeline.models.nets.build import rebuild
 from pipeline.models.spec import ONNX_NAME, ModelSpec
 from pipeline.models.weights import load_model
 from pipeline.tasks.task import Task

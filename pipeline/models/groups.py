@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import CompressionError
-from pipeline.models.attention import has_heads
-from pipeline.models.cut import apply_plan, channel_dim
+from pipeline.models.nets.attention import has_heads
+from pipeline.models.nets.cut import apply_plan, channel_dim
 from pipeline.models.plan import KeptChannels
 from pipeline.models.probe import LastModule
 from pipeline.models.pruning_library import torch_pruning as tp
@@ -25,7 +25,7 @@ from pipeline.params import nearest
 Side = Literal["out", "in"]
 
 SUPPORTED = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
-"""Modules that a pruning plan can slice (models/cut.py)."""
+"""Modules that a pruning plan can slice (models/nets/cut.py)."""
 Names = Mapping[nn.Module, str]
 
 

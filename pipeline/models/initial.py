@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
-from pipeline.models.attention import unpacked_names
+from pipeline.models.nets.attention import unpacked_names
 
 SHOWN = 3
 """Names that an error message lists at most."""

@@ -19,7 +19,7 @@ BUILT_IN = (
     "vgg11",
     "vgg16",
 )
-"""Names that build.py knows without a prefix."""
+"""Names that nets/build.py knows without a prefix."""
 ADAPTED = ("timm", "torchvision")
 """Libraries whose own networks are reached as <library>/<name>."""
 

@@ -1,7 +1,7 @@
 """A pruning plan as data: which channels of each dense module are kept.
 
 The prune stage records it; it is consistent over modules because the dependency graph that made it is
-(Fang et al., "DepGraph: Towards Any Structural Pruning", arXiv 2301.12900). cut.py applies it.
+(Fang et al., "DepGraph: Towards Any Structural Pruning", arXiv 2301.12900). nets/cut.py applies it.
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pipeline.errors import ArtifactError
 from pipeline.files import atomic_dir
 from pipeline.models.artifact import SPEC_NAME, checked_bytes, read_spec, weights_file, write_spec
-from pipeline.models.build import rebuild
+from pipeline.models.nets.build import rebuild
 from pipeline.models.sparse import compact, expand
 from pipeline.models.spec import WEIGHTS_NAME, ModelSpec, WeightsFile
 

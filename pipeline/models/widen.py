@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from pipeline.models.cut import apply_plan
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.plan import Plan
 
 

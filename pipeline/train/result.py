@@ -6,7 +6,7 @@ import io
 import torch
 
 from pipeline.files import atomic_dir, to_json
-from pipeline.models.build import rebuild
+from pipeline.models.nets.build import rebuild
 from pipeline.models.weights import save_model
 from pipeline.train.collect import HISTORY_NAME, MODEL_NAME, SUMMARY_NAME, result_folder
 from pipeline.train.fake_quant import split

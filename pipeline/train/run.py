@@ -16,11 +16,11 @@ from pipeline import dist
 from pipeline.data.reader import ResidentSplit, Split, normalise
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_json
-from pipeline.models.build import rebuild
 from pipeline.models.initial import fill, read_tensors
+from pipeline.models.nets.build import rebuild
+from pipeline.models.nets.whitening import WHITENED_IMAGES, fit_whitening
 from pipeline.models.sparse import hold_zeros
 from pipeline.models.weights import load_model
-from pipeline.models.whitening import WHITENED_IMAGES, fit_whitening
 from pipeline.params import nearest
 from pipeline.report import Journal, NullReporter, Reporter
 from pipeline.resources import Device

@@ -11,7 +11,7 @@ import yaml
 from pipeline.errors import UndeclaredError
 from pipeline.params import Section
 from pipeline.stage import Stage
-from tests.contract.imports import closure, imported_names
+from tests.contract.imports import closure, folded, imported_names
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["prepare", "profile", "train", "prune", "finetune", "quantize", "evaluate", "compare", "register"]
@@ -27,9 +27,12 @@ def declared(root: Path, stage: str) -> dict[str, Any]:
 
 
 def code_faults(root: Path, stage: str) -> dict[str, list[str]]:
-    """Library files that a stage imports but does not declare (stale results), and the reverse (needless runs)."""
-    needs = closure(root, f"stages/{stage}.py")
-    has = {dep for dep in declared(root, stage)["deps"] if dep.endswith(".py")}
+    """Library files that a stage imports but does not declare (stale results), and the reverse (needless runs).
+
+    A folder that the stage imports whole stands for its files, and nothing else does.
+    """
+    needs = folded(root, closure(root, f"stages/{stage}.py"))
+    has = {dep for dep in declared(root, stage)["deps"] if dep.startswith(("pipeline", "stages"))}
     return {"missing": sorted(needs - has), "needless": sorted(has - needs)}
 
 
@@ -84,8 +87,8 @@ def test_comparing_does_not_wait_for_torch() -> None:
 
 def test_a_missing_dep_is_found(copy: Path) -> None:
     text = (copy / "dvc.yaml").read_text()
-    (copy / "dvc.yaml").write_text(text.replace("      - pipeline/train/step.py\n", "", 1))
-    assert code_faults(copy, "train") == {"missing": ["pipeline/train/step.py"], "needless": []}
+    (copy / "dvc.yaml").write_text(text.replace("      - pipeline/storage.py\n", "", 1))
+    assert code_faults(copy, "train") == {"missing": ["pipeline/storage.py"], "needless": []}
 
 
 def test_a_needless_dep_is_found(copy: Path) -> None:
@@ -94,6 +97,28 @@ def test_a_needless_dep_is_found(copy: Path) -> None:
     assert "pipeline/compress/cost.py" in code_faults(copy, "train")["missing"]
     (copy / "stages/quantize.py").write_text('"""Imports nothing."""\n')
     assert "pipeline/compress/quantize.py" in code_faults(copy, "quantize")["needless"]
+
+
+def test_a_folder_stands_for_a_stage_that_needs_it_whole(copy: Path) -> None:
+    text = (copy / "dvc.yaml").read_text()
+    (copy / "dvc.yaml").write_text(text.replace("- pipeline/tasks\n", "- pipeline/tasks/task.py\n", 1))
+    assert code_faults(copy, "train") == {"missing": ["pipeline/tasks"], "needless": ["pipeline/tasks/task.py"]}
+    (copy / "dvc.yaml").write_text(text.replace("- pipeline/tasks/params.py\n", "- pipeline/tasks\n", 1))
+    assert code_faults(copy, "profile") == {"missing": ["pipeline/tasks/params.py"], "needless": ["pipeline/tasks"]}
+
+
+@pytest.mark.parametrize("name", ["segmentation.py", "labels.json"])
+def test_a_folder_with_a_file_that_no_stage_imports_is_none_of_their_deps(copy: Path, name: str) -> None:
+    (copy / "pipeline/tasks" / name).touch()
+    files = [f"pipeline/tasks/{module}.py" for module in ("classification", "params", "task")]
+    assert code_faults(copy, "train") == {"missing": files, "needless": ["pipeline/tasks"]}
+
+
+def test_a_network_is_a_file_that_needs_no_line_in_dvc_yaml(copy: Path) -> None:
+    (copy / "pipeline/models/nets/lenet.py").touch()
+    build = copy / "pipeline/models/nets/build.py"
+    build.write_text(build.read_text().replace("import adapters, ", "import adapters, lenet, "))
+    assert [code_faults(copy, stage) for stage in STAGES] == [{"missing": [], "needless": []}] * len(STAGES)
 
 
 def test_an_undeclared_section_is_found_in_the_source_and_refused_at_run_time(copy: Path) -> None:

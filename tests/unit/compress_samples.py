@@ -12,7 +12,7 @@ from pipeline.compress.params import PruneParams, QuantizeParams
 from pipeline.data.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.reader import Split, normalise
 from pipeline.data.shards import Table, write_shards
-from pipeline.models.build import build
+from pipeline.models.nets.build import build
 from pipeline.models.spec import Architecture, ModelSpec
 from pipeline.models.weights import save_model
 from pipeline.tasks.params import TaskParams

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.cluster import _cause
 from pipeline.errors import TrainingError
+from pipeline.progress import ProgressWriter, render, shown
 from pipeline.resources import Resources, place
-from pipeline.train.progress import ProgressWriter, render, shown
 
 
 def resources(**changes: object) -> Resources:

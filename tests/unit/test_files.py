@@ -71,6 +71,8 @@ def test_tree_digest_follows_names_and_content_only(tmp_path: Path) -> None:
     for folder in ("x", "y"):
         (tmp_path / folder / "sub").mkdir(parents=True)
         (tmp_path / folder / "sub" / "f").write_text("1")
+    (tmp_path / "y" / "sub" / "__pycache__").mkdir()
+    (tmp_path / "y" / "sub" / "__pycache__" / "f.pyc").touch()
     assert sha256_tree(tmp_path / "x") == sha256_tree(tmp_path / "y")
     (tmp_path / "y" / "sub" / "f").rename(tmp_path / "y" / "sub" / "g")
     assert sha256_tree(tmp_path / "x") != sha256_tree(tmp_path / "y")

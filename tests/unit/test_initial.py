@@ -12,8 +12,8 @@ from torch import nn
 
 from pipeline.errors import ArtifactError, ParamsError, UnreachableError
 from pipeline.files import sha256_file
-from pipeline.models.build import build
 from pipeline.models.initial import fill
+from pipeline.models.nets.build import build
 from pipeline.models.spec import Architecture
 from pipeline.models.weights import load_model
 from pipeline.pretrained import bring

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from pipeline.errors import ParamsError
-from pipeline.models.build import build
-from pipeline.models.cut import apply_plan
+from pipeline.models.nets.build import build
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import Architecture
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from pipeline.errors import ArtifactError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import onnx_path, read_spec, save_onnx
-from pipeline.models.build import build, rebuild
-from pipeline.models.cut import apply_plan
+from pipeline.models.nets.build import build, rebuild
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import Architecture, ModelSpec
 from pipeline.models.weights import load_model, save_model

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from pipeline.errors import ParamsError
-from pipeline.models.build import ADAPTERS, BUILDERS, build
-from pipeline.models.layers import StochasticDepth, num_pools
+from pipeline.models.nets.build import ADAPTERS, BUILDERS, build
+from pipeline.models.nets.layers import StochasticDepth, num_pools
 from pipeline.models.params import ADAPTED, BUILT_IN, ModelParams
 from pipeline.models.spec import Architecture
 from pipeline.params import parse_section

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
-from pipeline.models.attention import SelfAttention
-from pipeline.models.cut import apply_plan
+from pipeline.models.nets.attention import SelfAttention
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.plan import KeptChannels
 
 

@@ -18,7 +18,7 @@ from pipeline.compress.timing import CpuDevice, CudaDevice, LayerShape, Run, tur
 from pipeline.compress.widths import layers_of
 from pipeline.data.reader import Split
 from pipeline.errors import ArtifactError, CompressionError, ParamsError
-from pipeline.models.cut import apply_plan
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.spec import ModelSpec
 from pipeline.params import parse_section
 from tests.unit.compress_samples import TASK, network, prepared_data, prune_params, spec_of

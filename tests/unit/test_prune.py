@@ -22,8 +22,8 @@ from pipeline.data.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import read_spec
-from pipeline.models.cut import apply_plan
 from pipeline.models.groups import ChannelGroup, Member, to_plan, trace_groups, trace_structure
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model

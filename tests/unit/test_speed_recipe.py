@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pipeline.errors import TrainingError
-from pipeline.models.whitening import KERNEL, Whitening
+from pipeline.models.nets.whitening import KERNEL, Whitening
 from pipeline.train.muon import Muon, orthogonalised
 from pipeline.train.optim import make_optimizer, set_lr
 from pipeline.train.params import OptimizerParams

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.compress.channels import Aim, make_plan
 from pipeline.data.reader import Split
-from pipeline.models.cut import apply_plan
+from pipeline.models.nets.cut import apply_plan
 from pipeline.models.widen import widen
 from tests.unit.compress_samples import SIZE, TASK, fixed_profile, network, prepared_data, prune_params, spec_of
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from pipeline.models.layers import conv_norm, dropout, initialise, stochastic_depth
+from pipeline.models.nets.layers import conv_norm, dropout, initialise, stochastic_depth
 from pipeline.models.spec import Architecture
 
 PAPER_WIDTH = 16

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from pipeline.errors import ParamsError
-from pipeline.models.attention import unpack_attention
+from pipeline.models.nets.attention import unpack_attention
 from pipeline.models.spec import Architecture
 from pipeline.params import nearest
 

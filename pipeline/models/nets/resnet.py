@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from pipeline.models.layers import conv_norm, dropout, initialise, stochastic_depth
+from pipeline.models.nets.layers import conv_norm, dropout, initialise, stochastic_depth
 from pipeline.models.spec import Architecture
 
 

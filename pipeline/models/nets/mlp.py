@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from pipeline.models.layers import dropout
+from pipeline.models.nets.layers import dropout
 from pipeline.models.spec import Architecture
 
 HIDDEN_LAYERS = 2

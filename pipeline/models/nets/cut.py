@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
-from pipeline.models.attention import has_heads
+from pipeline.models.nets.attention import has_heads
 from pipeline.models.plan import KeptChannels, Plan
 from pipeline.params import nearest
 
