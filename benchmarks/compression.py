@@ -17,6 +17,7 @@ from torch.optim.swa_utils import update_bn
 
 from benchmarks.rebuilt import logits_digest
 from benchmarks.training import make_data, spread
+from pipeline.compare.latency import measure_latency
 from pipeline.compress.cost import example
 from pipeline.compress.export import export_onnx
 from pipeline.compress.latency_table import Profile
@@ -24,8 +25,7 @@ from pipeline.compress.params import PruneParams
 from pipeline.compress.prune import prune
 from pipeline.compress.runtime import onnx_logits, parity, torch_logits
 from pipeline.compress.session import OnnxModel, device_name
-from pipeline.data.reader import Split
-from pipeline.evaluate.latency import measure_latency
+from pipeline.data.prepared.reader import Split
 from pipeline.evaluate.params import LatencyParams
 from pipeline.models.nets.build import build
 from pipeline.models.nets.cut import apply_plan

@@ -19,7 +19,7 @@ from pipeline.compress.profile import make_profile
 from pipeline.compress.session import device_name
 from pipeline.compress.timing import fractions, open_device
 from pipeline.compress.widths import layers_of, widths_of
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.models.nets.build import rebuild
 from pipeline.models.nets.cut import apply_plan
 from pipeline.models.params import ModelParams

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import transforms
 
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.models.nets.build import rebuild
 from pipeline.train.job import Job
 

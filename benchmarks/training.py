@@ -23,8 +23,8 @@ from benchmarks.loops import PlainLoop, peak_flops, typical_speed
 from benchmarks.ranks import on_ranks
 from pipeline.compress.cost import count_macs, input_shape
 from pipeline.compress.session import device_name
+from pipeline.data.intake.prepare import prepare
 from pipeline.data.params import DataParams
-from pipeline.data.prepare import prepare
 from pipeline.models.nets.build import rebuild
 from pipeline.models.params import ModelParams
 from pipeline.params import read_yaml

@@ -21,9 +21,10 @@ layer 3  data/         sources, validation, shards, splits, augmentation
 layer 4  train/        optimizer, schedule, step, checkpoint, loop: one fit()
          compress/     cost, prune, export, quantize
 layer 5  worker.py     what Ray runs on each worker of a training
-         evaluate/     metrics, calibration, pictures; all variants compared: latency, what was lost
+         evaluate/     metrics, calibration, pictures of one variant
          iterative.py  pruning in parts with training in between
-layer 6  cluster.py    the door to Ray
+layer 6  compare/      all variants: latency, what each step lost
+         cluster.py    the door to Ray
          job_server.py the door to its job server
          tracking/     the journal's way to MLflow
 layer 7  attached.py   training on a cluster of which this machine is no node

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from pipeline.compare.records import STEPS, VARIANTS, Change
 from pipeline.errors import EspalierError
-from pipeline.evaluate.records import STEPS, VARIANTS, Change
 from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.register import RegisteredVersion, registered_versions
 

@@ -1,9 +1,9 @@
 """Time every variant, and say what each step of compression lost."""
 
+from pipeline.compare.compare import Evaluated, Outs, compare
+from pipeline.compare.records import STEPS, VARIANTS
 from pipeline.entry import run
-from pipeline.evaluate.compare import Evaluated, Outs, compare
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.evaluate.records import STEPS, VARIANTS
 from pipeline.models.spec import ONNX_NAME
 from pipeline.report import Reporter
 from pipeline.stage import Stage

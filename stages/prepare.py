@@ -1,7 +1,7 @@
 """Bring the source's images to one size, check every row, cut them into splits, and describe the result."""
 
+from pipeline.data.intake.prepare import prepare
 from pipeline.data.params import DataParams
-from pipeline.data.prepare import prepare
 from pipeline.entry import run
 from pipeline.report import Reporter
 from pipeline.stage import Stage

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper, save_model
 
-from pipeline.evaluate.records import STEPS, VARIANTS, Change, Comparison, Latency, Loss, NamedChange, Quality, Timing
+from pipeline.compare.records import STEPS, VARIANTS, Change, Comparison, Latency, Loss, NamedChange, Quality, Timing
 from pipeline.files import sha256_file
 from pipeline.registry.figures import Figures
 from pipeline.registry.params import RegisterParams

@@ -17,7 +17,7 @@ from pipeline.compress.latency_table import LatencyTable, Profile
 from pipeline.compress.params import PruneParams
 from pipeline.compress.search import GONE, Limits, select
 from pipeline.compress.widths import Layer, Measure, latency_measure, layers_of, macs_measure, params_measure, widths_of
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.groups import ChannelGroup, to_plan, trace_structure
 from pipeline.models.nets.cut import apply_plan

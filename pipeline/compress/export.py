@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compress.session import INPUT_NAME, OUTPUT_NAME
-from pipeline.data.reader import LARGEST_PIXEL
+from pipeline.data.prepared.reader import LARGEST_PIXEL
 from pipeline.errors import CompressionError
 from pipeline.files import write_atomic
 from pipeline.models.probe import LastModule
@@ -35,7 +35,7 @@ EXAMPLE_IMAGES = 2
 
 
 class FromPixels(nn.Module):
-    """A model behind its normalisation, which is the same arithmetic as data/reader.py's, and in float32 like it.
+    """A model behind its normalisation, which is the same arithmetic as data/prepared/reader.py's, and in float32 like it.
 
     dtype: of the model's weights and activations.
     """

@@ -16,7 +16,7 @@ from pipeline.compress.export import export_onnx, export_torch
 from pipeline.compress.params import Format
 from pipeline.compress.runtime import Parity, batches, parity, torch_logits
 from pipeline.compress.session import INPUT_NAME, Logits, OnnxModel, Pixels
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.models.spec import ModelSpec
 
 FILES: dict[Format, str] = {"fp16": "model.fp16.onnx", "bf16": "model.bf16.onnx", "pt2": "model.pt2"}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compress.params import Importance, PruneParams
-from pipeline.data.reader import Split, normalise
+from pipeline.data.prepared.reader import Split, normalise
 from pipeline.errors import CompressionError
 from pipeline.models.groups import ChannelGroup, position_sums
 from pipeline.models.spec import ModelSpec

@@ -14,7 +14,7 @@ from pipeline.compress.params import PruneParams
 from pipeline.compress.sparsify import kept_share, sparsify
 from pipeline.compress.student import new_student
 from pipeline.compress.validate import validate
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.nets.cut import apply_plan
 from pipeline.models.spec import ModelSpec

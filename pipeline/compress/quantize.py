@@ -17,7 +17,7 @@ from pipeline.compress.quantizers import Quantizer, open_quantizer
 from pipeline.compress.runtime import Parity, batches, onnx_logits, parity
 from pipeline.compress.sensitivity import Effect, Layer, fewest, scan
 from pipeline.compress.session import Logits, OnnxModel
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.artifact import read_spec, save_onnx
 from pipeline.models.spec import ModelSpec

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compress.session import Logits, OnnxModel, Pixels
-from pipeline.data.reader import Split, normalise
+from pipeline.data.prepared.reader import Split, normalise
 from pipeline.models.spec import ModelSpec
 
 

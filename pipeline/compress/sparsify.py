@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.compress.importance import score_weights, weigh
 from pipeline.compress.params import PruneParams
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.groups import prunable_weights
 from pipeline.models.spec import ModelSpec

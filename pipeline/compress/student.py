@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from pipeline.data.reader import Split, normalise
+from pipeline.data.prepared.reader import Split, normalise
 from pipeline.models.nets.build import build
 from pipeline.models.nets.whitening import WHITENED_IMAGES, fit_whitening
 from pipeline.models.params import NetworkParams

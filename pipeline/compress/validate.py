@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from pipeline.data.reader import Split, normalise
+from pipeline.data.prepared.reader import Split, normalise
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task
 

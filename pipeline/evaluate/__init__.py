@@ -1,1 +1,1 @@
-"""What a model is worth: accuracy, calibration, cost and latency, measured."""
+"""What a model is worth: accuracy, calibration and cost, measured on the test split."""

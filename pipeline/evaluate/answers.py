@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.compress.session import Logits
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.evaluate.metrics import (
     Floats,
     Ints,

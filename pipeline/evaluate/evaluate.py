@@ -13,8 +13,8 @@ from pipeline.compress.formats import FILES, RUN_BY, export_as
 from pipeline.compress.params import Format
 from pipeline.compress.runtime import Parity, onnx_logits, parity, torch_logits
 from pipeline.compress.session import OnnxModel
-from pipeline.data.manifest import read_manifest
-from pipeline.data.reader import Split
+from pipeline.data.prepared.manifest import read_manifest
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.answers import Answers
 from pipeline.evaluate.params import EvaluateParams

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
+from pipeline.compare.records import Latency, Quality
 from pipeline.errors import ArtifactError
-from pipeline.evaluate.records import Latency, Quality
 from pipeline.frontier.experiments import Experiment
 from pipeline.frontier.points import PRUNED, QUANTIZED, Project
 from pipeline.jsonfile import FileT, JsonFile, problems

@@ -4,7 +4,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.evaluate.records import VARIANTS
+from pipeline.compare.records import VARIANTS
 from pipeline.files import sha256_file, sha256_json
 from pipeline.jsonfile import JsonFile, read_json
 from pipeline.params import read_yaml

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.evaluate.records import Change
+from pipeline.compare.records import Change
 from pipeline.registry.figures import Figures, Parity
 
 SHOWN_CLASSES = 20

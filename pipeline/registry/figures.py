@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.evaluate.records import LOSS_NAME, STEPS, Latency, Loss, Quality
+from pipeline.compare.records import LOSS_NAME, STEPS, Latency, Loss, Quality
 from pipeline.jsonfile import JsonFile, read_json
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.compare.records import Change
 from pipeline.errors import GateError
-from pipeline.evaluate.records import Change
 from pipeline.registry.figures import Figures, Parity
 from pipeline.registry.params import RegisterParams
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.data.manifest import read_manifest
+from pipeline.data.prepared.manifest import read_manifest
 from pipeline.errors import ArtifactError
 from pipeline.files import locked, sha256_file
 from pipeline.models.artifact import SPEC_NAME, read_spec

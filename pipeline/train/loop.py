@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from pipeline import dist
-from pipeline.data.augment import augment, draw
-from pipeline.data.mix import draw_mix, mixed
-from pipeline.data.reader import normalise
-from pipeline.data.streams import stream_seed
-from pipeline.data.trivial import draw_trivial, trivial
+from pipeline.data.augmentation.augment import augment, draw
+from pipeline.data.augmentation.mix import draw_mix, mixed
+from pipeline.data.augmentation.streams import stream_seed
+from pipeline.data.augmentation.trivial import draw_trivial, trivial
+from pipeline.data.prepared.reader import normalise
 from pipeline.errors import StorageError, TrainingError
 from pipeline.files import locked
 from pipeline.progress import ProgressWriter

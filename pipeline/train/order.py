@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pipeline.data.streams import stream_seed
+from pipeline.data.augmentation.streams import stream_seed
 from pipeline.errors import TrainingError
 from pipeline.train.params import Sampling
 

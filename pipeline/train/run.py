@@ -13,7 +13,7 @@ from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import dist
-from pipeline.data.reader import ResidentSplit, Split, normalise
+from pipeline.data.prepared.reader import ResidentSplit, Split, normalise
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_json
 from pipeline.models.initial import fill, read_tensors

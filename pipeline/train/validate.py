@@ -3,7 +3,7 @@
 import torch
 
 from pipeline import dist
-from pipeline.data.reader import normalise
+from pipeline.data.prepared.reader import normalise
 from pipeline.train.run import Run
 
 BATCH_SIZE = 128

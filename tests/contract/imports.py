@@ -37,6 +37,7 @@ LAYERS = {
     "train": 4,
     "compress": 4,
     "evaluate": 5,
+    "compare": 6,
     "worker": 5,
     "cluster": 6,
     "job_server": 6,

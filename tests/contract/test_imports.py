@@ -47,15 +47,15 @@ def test_package_markers_hold_no_code(package: str) -> None:
 
 
 def test_an_injected_upward_import_is_found(copy: Path) -> None:
-    with (copy / "pipeline/data/shards.py").open("a") as file:
+    with (copy / "pipeline/data/prepared/shards.py").open("a") as file:
         file.write("\n\ndef _late() -> None:\n    from pipeline.train.loop import fit\n")
-    assert layer_faults(copy) == ["pipeline/data/shards.py (layer 3) imports pipeline/train/loop.py (layer 4)"]
+    assert layer_faults(copy) == ["pipeline/data/prepared/shards.py (layer 3) imports pipeline/train/loop.py (layer 4)"]
 
 
 def test_an_injected_sibling_import_is_found(copy: Path) -> None:
     with (copy / "pipeline/models/plan.py").open("a") as file:
-        file.write("\nimport pipeline.data.shards\n")
-    assert layer_faults(copy) == ["pipeline/models/plan.py (layer 3) imports pipeline/data/shards.py (layer 3)"]
+        file.write("\nimport pipeline.data.prepared.shards\n")
+    assert layer_faults(copy) == ["pipeline/models/plan.py (layer 3) imports pipeline/data/prepared/shards.py (layer 3)"]
 
 
 def test_an_injected_door_break_is_found(copy: Path) -> None:

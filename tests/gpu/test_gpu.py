@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.data.reader import ResidentSplit, Split
+from pipeline.data.prepared.reader import ResidentSplit, Split
 from pipeline.train.loop import fit, stays
 from pipeline.train.run import open_run, prepare_torch
 from tests.e2e.project import fresh_project

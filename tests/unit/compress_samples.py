@@ -9,9 +9,9 @@ from torch import nn
 
 from pipeline.compress.latency_table import Profile
 from pipeline.compress.params import PruneParams, QuantizeParams
-from pipeline.data.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
-from pipeline.data.reader import Split, normalise
-from pipeline.data.shards import Table, write_shards
+from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
+from pipeline.data.prepared.reader import Split, normalise
+from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.models.nets.build import build
 from pipeline.models.spec import Architecture, ModelSpec
 from pipeline.models.weights import save_model

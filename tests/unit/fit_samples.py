@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.intake.prepare import prepare
 from pipeline.data.params import DataParams
-from pipeline.data.prepare import prepare
 from pipeline.models.params import ModelParams
 from pipeline.params import parse_section, read_yaml
 from pipeline.tasks.params import TaskParams

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.data.manifest import Manifest, read_manifest
-from pipeline.data.prepare import prepare
-from pipeline.data.reader import Split
-from pipeline.data.shards import read_slices
+from pipeline.data.intake.prepare import prepare
+from pipeline.data.prepared.manifest import Manifest, read_manifest
+from pipeline.data.prepared.reader import Split
+from pipeline.data.prepared.shards import read_slices
 from pipeline.errors import DataError, EspalierError
 from tests.unit.data_samples import REAL_DATA, data_params, good_table, pixels, png, write_table
 

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.manifest import MANIFEST, Manifest, SourceInfo, SplitInfo, read_manifest, write_manifest
-from pipeline.data.reader import ResidentSplit, Split, normalise
-from pipeline.data.shards import Table, write_shards
-from pipeline.data.statistics import channel_statistics
+from pipeline.data.intake.statistics import channel_statistics
+from pipeline.data.prepared.manifest import MANIFEST, Manifest, SourceInfo, SplitInfo, read_manifest, write_manifest
+from pipeline.data.prepared.reader import ResidentSplit, Split, normalise
+from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.errors import DataError
 
 HEIGHT, WIDTH, CHANNELS = 2, 3, 3

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.data.digits import open_digits
-from pipeline.data.parquet import open_parquet
-from pipeline.data.source import BATCH_ROWS, Label, Source
+from pipeline.data.intake.digits import open_digits
+from pipeline.data.intake.parquet import open_parquet
+from pipeline.data.intake.source import BATCH_ROWS, Label, Source
 from pipeline.errors import DataError
 from tests.unit.data_samples import data_params, good_table, png, write_table
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.ingest import Row
-from pipeline.data.source import Label
-from pipeline.data.splits import Indices, assign_splits, count_duplicates, number_classes
+from pipeline.data.intake.ingest import Row
+from pipeline.data.intake.source import Label
+from pipeline.data.intake.splits import Indices, assign_splits, count_duplicates, number_classes
 from pipeline.errors import DataError
 from tests.unit.data_samples import data_params
 

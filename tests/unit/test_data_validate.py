@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.data.validate import MAX_PIXELS, Defect, RowCheck, doubts_are_defects
+from pipeline.data.intake.validate import MAX_PIXELS, Defect, RowCheck, doubts_are_defects
 from tests.unit.data_samples import encoded, pixels, png
 
 CHECK = RowCheck(height=4, width=4, channels=3, raw_shape=None, classes=None)

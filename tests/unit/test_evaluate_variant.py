@@ -16,8 +16,8 @@ from pipeline.compress.cost import count_macs, count_params
 from pipeline.compress.params import Format
 from pipeline.compress.quantize import quantize
 from pipeline.compress.session import OnnxModel
-from pipeline.data.manifest import read_manifest, write_manifest
-from pipeline.data.reader import Split
+from pipeline.data.prepared.manifest import read_manifest, write_manifest
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, EspalierError
 from pipeline.evaluate.evaluate import Outs, evaluate
 from pipeline.evaluate.metrics import softmax

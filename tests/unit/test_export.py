@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pipeline.compress.export import export_onnx
 from pipeline.compress.runtime import Parity, onnx_logits, parity, torch_logits
 from pipeline.compress.session import OnnxModel
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError
 from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model

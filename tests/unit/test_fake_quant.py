@@ -13,7 +13,7 @@ from torch import nn
 from pipeline.compress.export import FromPixels, export_onnx
 from pipeline.compress.quantize import quantize
 from pipeline.compress.session import OnnxModel
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import TrainingError
 from pipeline.models.artifact import onnx_path, read_spec
 from pipeline.models.weights import load_model

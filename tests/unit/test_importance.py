@@ -12,7 +12,7 @@ from pipeline import dist
 from pipeline.compress.channels import Aim, make_plan
 from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import Importance
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.files import sha256_json
 from pipeline.models.groups import Member, position_sums, trace_groups
 from pipeline.models.spec import ModelSpec

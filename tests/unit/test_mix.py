@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.data.mix import Mix, draw_mix, mixed
+from pipeline.data.augmentation.mix import Mix, draw_mix, mixed
 from pipeline.data.params import AugmentParams
 
 

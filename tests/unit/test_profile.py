@@ -16,7 +16,7 @@ from pipeline.compress.params import ShapeParams
 from pipeline.compress.profile import make_profile
 from pipeline.compress.timing import CpuDevice, CudaDevice, LayerShape, Run, turn_s
 from pipeline.compress.widths import layers_of
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError, ParamsError
 from pipeline.models.nets.cut import apply_plan
 from pipeline.models.spec import ModelSpec

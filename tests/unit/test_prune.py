@@ -18,7 +18,7 @@ from pipeline.compress.params import Importance
 from pipeline.compress.prune import prune
 from pipeline.compress.search import Limits, select
 from pipeline.compress.widths import Layer, Measure, Narrowing, layers_of, macs_measure
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import read_spec

@@ -13,7 +13,7 @@ from pipeline.compress.export import export_onnx
 from pipeline.compress.instructions import check_int8
 from pipeline.compress.quantize import QuantizeReport, calibration_indices, quantize
 from pipeline.compress.session import OnnxModel
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import onnx_path, read_spec

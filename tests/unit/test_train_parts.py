@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from pipeline.data.streams import stream_seed
+from pipeline.data.augmentation.streams import stream_seed
 from pipeline.errors import LockedError, TrainingError
 from pipeline.files import locked
 from pipeline.tasks.classification import Classification

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
-from pipeline.data import trivial as ours
-from pipeline.data.trivial import LEVELS, OPERATIONS, Choice, draw_trivial, trivial
+from pipeline.data.augmentation import trivial as ours
+from pipeline.data.augmentation.trivial import LEVELS, OPERATIONS, Choice, draw_trivial, trivial
 
 Reference = Callable[[Tensor, float], Tensor]
 """An image and its signed level."""

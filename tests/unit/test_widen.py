@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.compress.channels import Aim, make_plan
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.models.nets.cut import apply_plan
 from pipeline.models.widen import widen
 from tests.unit.compress_samples import SIZE, TASK, fixed_profile, network, prepared_data, prune_params, spec_of

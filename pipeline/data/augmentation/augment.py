@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.data.augmentation.streams import stream_seed, uniform
 from pipeline.data.params import AugmentParams
-from pipeline.data.streams import stream_seed, uniform
 
 
 class Draws(NamedTuple):

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.card import write_card
-from pipeline.data.digits import open_digits
-from pipeline.data.ingest import Checked, Row, ingest
-from pipeline.data.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
+from pipeline.data.intake.card import write_card
+from pipeline.data.intake.digits import open_digits
+from pipeline.data.intake.ingest import Checked, Row, ingest
+from pipeline.data.intake.parquet import open_parquet
+from pipeline.data.intake.source import Source
+from pipeline.data.intake.splits import assign_splits, count_duplicates, number_classes
+from pipeline.data.intake.statistics import channel_statistics
+from pipeline.data.intake.validate import RowCheck
 from pipeline.data.params import DataParams
-from pipeline.data.parquet import open_parquet
-from pipeline.data.shards import Pixels, Table, write_shards
-from pipeline.data.source import Source
-from pipeline.data.splits import assign_splits, count_duplicates, number_classes
-from pipeline.data.statistics import channel_statistics
-from pipeline.data.validate import RowCheck
+from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
+from pipeline.data.prepared.shards import Pixels, Table, write_shards
 from pipeline.errors import DataError
 from pipeline.files import atomic_dir
 

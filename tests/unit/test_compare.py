@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from pipeline.compare.compare import Compared, Evaluated, Outs, compare
+from pipeline.compare.records import STEPS, VARIANTS
 from pipeline.compress.session import device_name
-from pipeline.data.reader import Split
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError
-from pipeline.evaluate.compare import Compared, Evaluated, Outs, compare
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.evaluate.records import STEPS, VARIANTS
 from pipeline.params import parse_section
 from tests.figures_samples import QUALITY, linear_onnx
 from tests.unit.compress_samples import CLASSES, SIZE, prepared_data

@@ -9,15 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.manifest import Manifest, read_manifest
-from pipeline.data.shards import Pixels, gather, map_shards, read_slices
-from pipeline.errors import ArtifactError
-from pipeline.evaluate.change import Bools, Pair, by_class
-from pipeline.evaluate.latency import measure_latency
-from pipeline.evaluate.metrics import Floats, Ints
-from pipeline.evaluate.params import EvaluateParams
-from pipeline.evaluate.pictures import draw_images
-from pipeline.evaluate.records import (
+from pipeline.compare.change import Bools, Pair, by_class
+from pipeline.compare.latency import measure_latency
+from pipeline.compare.records import (
     LOSS_NAME,
     STEPS,
     VARIANTS,
@@ -29,7 +23,13 @@ from pipeline.evaluate.records import (
     Quality,
     references,
 )
-from pipeline.evaluate.slices import quarters, values
+from pipeline.compare.slices import quarters, values
+from pipeline.data.prepared.manifest import Manifest, read_manifest
+from pipeline.data.prepared.shards import Pixels, gather, map_shards, read_slices
+from pipeline.errors import ArtifactError
+from pipeline.evaluate.metrics import Floats, Ints
+from pipeline.evaluate.params import EvaluateParams
+from pipeline.evaluate.pictures import draw_images
 from pipeline.evaluate.tables import csv_text
 from pipeline.files import atomic_dir, to_json, write_atomic
 from pipeline.jsonfile import read_json

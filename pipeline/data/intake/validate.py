@@ -12,7 +12,7 @@ from warnings import catch_warnings, filterwarnings
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from pipeline.data.source import Label
+from pipeline.data.intake.source import Label
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """No format that starts other programs (EPS) or holds many pictures by design (ICO, PSD)."""

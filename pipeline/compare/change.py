@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.compare.records import Change, NamedChange
 from pipeline.evaluate.metrics import Ints
-from pipeline.evaluate.records import Change, NamedChange
 from pipeline.evaluate.tables import DIGITS
 
 Bools = npt.NDArray[np.bool_]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.data.streams import stream_seed, uniform
+from pipeline.data.augmentation.streams import stream_seed, uniform
 
 LEVELS = 31
 OPERATION, LEVEL, SIGN = 12, 13, 14

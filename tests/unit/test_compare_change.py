@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import multinomial
 
-from pipeline.evaluate.change import Pair, by_class, paired_interval
-from pipeline.evaluate.slices import quarters, values
+from pipeline.compare.change import Pair, by_class, paired_interval
+from pipeline.compare.slices import quarters, values
 
 PAIR = Pair(
     actual=np.array([0, 0, 0, 1, 1, 2]),

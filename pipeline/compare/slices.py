@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.data.shards import Pixels
-from pipeline.evaluate.change import Bools
+from pipeline.compare.change import Bools
+from pipeline.data.prepared.shards import Pixels
 from pipeline.evaluate.metrics import Floats
 from pipeline.evaluate.params import Slicing
 

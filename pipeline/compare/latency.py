@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from pipeline.compare.records import Latency, Timing, references
 from pipeline.compress.session import OnnxModel, device_name
 from pipeline.evaluate.params import LatencyParams
-from pipeline.evaluate.records import Latency, Timing, references
 
 ROUNDS = 20
 """Files and batch sizes take turns this often, so that a busy moment of the machine falls on all of them."""

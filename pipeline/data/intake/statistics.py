@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from pipeline.data.shards import Indices, Pixels
+from pipeline.data.prepared.shards import Indices, Pixels
 
 CHUNK_ROWS = 1024
 PIXEL_VALUES = 256

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple
 
-from pipeline.data.source import Batch, Label, Source
-from pipeline.data.validate import Defect, RowCheck, doubts_are_defects
+from pipeline.data.intake.source import Batch, Label, Source
+from pipeline.data.intake.validate import Defect, RowCheck, doubts_are_defects
 from pipeline.errors import DataError
 
 DECODE_THREADS = 4

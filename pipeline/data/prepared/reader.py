@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.data.manifest import read_manifest
-from pipeline.data.shards import Pixels, gather, map_shards
+from pipeline.data.prepared.manifest import read_manifest
+from pipeline.data.prepared.shards import Pixels, gather, map_shards
 
 LARGEST_PIXEL = 255
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.augmentation.streams import stream_seed, uniform
 from pipeline.data.params import AugmentParams
-from pipeline.data.streams import stream_seed, uniform
 
 PARTNER, SHARE, TOP, LEFT = 5, 6, 7, 8
 """Streams of random numbers; augment.draw has those before."""

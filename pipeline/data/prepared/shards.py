@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.data.manifest import ShardInfo, read_manifest
+from pipeline.data.prepared.manifest import ShardInfo, read_manifest
 from pipeline.errors import DataError
 from pipeline.files import sha256_file
 from pipeline.params import nearest

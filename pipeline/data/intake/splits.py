@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.ingest import Row
+from pipeline.data.intake.ingest import Row
+from pipeline.data.intake.source import Label
 from pipeline.data.params import DataParams
-from pipeline.data.source import Label
 from pipeline.errors import DataError
 
 SPLITS = ("train", "val", "test")

@@ -10,9 +10,9 @@ import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.data.ingest import BadRow
-from pipeline.data.manifest import Manifest
-from pipeline.data.shards import Indices, Pixels, gather, map_shards
+from pipeline.data.intake.ingest import BadRow
+from pipeline.data.prepared.manifest import Manifest
+from pipeline.data.prepared.shards import Indices, Pixels, gather, map_shards
 
 SAMPLES_PER_CLASS = 12
 MOST_CLASSES_SHOWN = 20

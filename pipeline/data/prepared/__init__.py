@@ -1,0 +1,1 @@
+"""Prepared data on disk: Arrow shards, their manifest, and batches read from them."""
