@@ -2,7 +2,7 @@
 
 A module may import its own package or a lower layer, never a higher or a sibling one
 (tests/contract/test_imports.py). `ray` is imported in cluster.py, worker.py and job_server.py, `mlflow` in
-tracking/store.py and registry/, `dvc` in jobs/remote.py, `pyarrow` under data/.
+tracking/store.py and registry/, `dvc` in jobs/remote.py and repro/dag.py, `pyarrow` under data/.
 
 layer 0  errors.py     the exception tree
 layer 1  files.py      atomic writes, locks and content digests
@@ -33,6 +33,7 @@ layer 8  driver.py     training as a child process, started again where it dies
          summary.py    the table at the end of the line
          schema.py     every section of params.yaml at once
          pretrained.py weights to start from and teachers, brought to data/
+         repro/        dvc repro with independent stages side by side
 layer 9  entry.py      how every stage starts and ends
          jobs/         the same dvc repro, submitted to a cluster
 layer 10 doctor/       what is wrong with an installation, and how to mend it

@@ -1,4 +1,4 @@
-"""The command line: `espalier preset | init | schema | summary | sync | submit ... stop | frontier | ui | doctor`."""
+"""The command line: `espalier preset | init | schema | repro | summary | sync | submit ... stop | frontier | ui | doctor`."""
 
 import argparse
 import filecmp
@@ -50,6 +50,13 @@ def parser() -> argparse.ArgumentParser:
     )
     init.add_argument("--teacher", action="store_true", help="a whole model to distil from: models:/... or a model folder")
     init.set_defaults(command=_init)
+
+    again = commands.add_parser("repro", help="`dvc repro`, with stages that do not need each other at the same time")
+    again.add_argument(
+        "targets", nargs="*", metavar="STAGE", help="stages to bring up to date, as for dvc repro; all without one"
+    )
+    again.add_argument("--jobs", type=int, default=2, help="stages at a time (%(default)s); one that times runs alone")
+    again.set_defaults(command=_repro)
 
     show = commands.add_parser("summary", help="the table of all variants and the registered versions")
     show.set_defaults(command=lambda _: print(summary(Path())))
@@ -107,6 +114,12 @@ def _add_frontier_commands(commands: "argparse._SubParsersAction[argparse.Argume
     show.add_argument("--variants", default="finetuned,quantized", help="which, with commas between (%(default)s)")
     show.add_argument("--out", type=Path, default=FRONTIER, help="where the picture goes (%(default)s)")
     show.set_defaults(command=_frontier_show)
+
+
+def _repro(arguments: argparse.Namespace) -> None:
+    from pipeline.repro.side_by_side import repro
+
+    repro(Path(), arguments.targets, arguments.jobs)
 
 
 def _submit(arguments: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ import psutil
 
 from pipeline.errors import EspalierError
 from pipeline.report import Reporter
+from pipeline.repro.side_by_side import STARTER
 from pipeline.schema import check_params
 from pipeline.stage import Stage
 from pipeline.tracking.delivery import tracked
@@ -41,28 +42,32 @@ def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
 
 
 def die_with_dvc() -> None:
-    """End this process and its children when the `dvc` that started it is gone.
+    """End this process and its children when the `dvc` that started it is gone, or the `espalier repro` that started that.
 
     DVC does not pass its own death on: after SIGKILL of `dvc repro` the stage would run on, and the
     next repro would race it.
     """
-    dvc = _dvc_ancestor()
-    if dvc is not None:
-        threading.Thread(target=_watch, args=(dvc,), daemon=True, name="die-with-dvc").start()
+    starters = _starters()
+    if starters:
+        threading.Thread(target=_watch, args=(starters,), daemon=True, name="die-with-dvc").start()
 
 
-def _dvc_ancestor() -> psutil.Process | None:
-    """The process that runs `dvc repro`: DVC sets DVC_STAGE, and its shell may stand between."""
+def _starters() -> list[psutil.Process]:
+    """The process that runs `dvc repro`: DVC sets DVC_STAGE, and its shell may stand between. Before it `espalier repro`."""
     if "DVC_STAGE" not in os.environ:
-        return None
-    for parent in psutil.Process().parents():
-        if any(Path(word).name.startswith("dvc") for word in parent.cmdline()[:3]):
-            return parent
-    return None
+        return []
+    parents = psutil.Process().parents()
+    found = [parent for parent in parents if any(Path(word).name.startswith("dvc") for word in parent.cmdline()[:3])][:1]
+    if STARTER in os.environ:
+        before = [parent for parent in parents if str(parent.pid) == os.environ[STARTER]]
+        if not before:  # it was killed while `dvc` waited for its turn
+            os.kill(os.getpid(), signal.SIGKILL)
+        found += before
+    return found
 
 
-def _watch(parent: psutil.Process) -> None:
-    while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
+def _watch(starters: list[psutil.Process]) -> None:
+    while all(_lives(starter) for starter in starters):
         time.sleep(PARENT_POLL_S)
     for child in psutil.Process().children(recursive=True):
         try:
@@ -70,3 +75,10 @@ def _watch(parent: psutil.Process) -> None:
         except psutil.NoSuchProcess:
             continue
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

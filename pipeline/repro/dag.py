@@ -1,0 +1,85 @@
+"""DVC's own plan of a repro: which stages it would look at, in which order, and which of them have changed.
+
+The plan, the lock and the words for what is wrong are DVC's, so that nothing here can differ from `dvc repro`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import EspalierError
+from pipeline.files import write_atomic
+
+LOCK = "dvc.lock"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage of dvc.yaml, or a file that `dvc add` tracks.
+
+    before: names of the steps that make what it reads. changed: DVC would run it as things are now.
+    alone: it times, so that nothing may run beside it. known: dvc.lock has it.
+    """
+
+    name: str
+    before: frozenset[str]
+    changed: bool
+    alone: bool
+    known: bool
+
+
+def plan(root: Path, targets: Sequence[str]) -> list[Step]:
+    """What `dvc repro` would look at, in its order. Raises EspalierError with DVC's reason where it cannot tell."""
+    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+    with _locked(root) as repo:
+        graph = get_active_graph(repo.index.graph)
+        stages = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))
+        known = _read(root).get("stages", {})
+        return [
+            Step(
+                name=stage.addressing,
+                before=frozenset(other.addressing for other in graph.successors(stage)),
+                changed=stage.changed(),
+                alone=(stage.meta or {}).get("machine") == "alone",
+                known=stage.addressing in known,
+            )
+            for stage in stages
+        ]
+
+
+def settle(root: Path, steps: Sequence[Step]) -> None:
+    """Bring what is new in dvc.lock into the order in which `dvc repro` adds it; else the file would tell who was quicker."""
+    from dvc.utils.serialize import dumps_yaml
+
+    with _locked(root):
+        lock = _read(root)
+        stages = lock.get("stages", {})
+        new = [step.name for step in steps if step.name in stages and not step.known]
+        if new and list(stages)[-len(new) :] != new:
+            for name in new:
+                stages[name] = stages.pop(name)
+            write_atomic(root / LOCK, dumps_yaml(lock))
+
+
+def _read(root: Path) -> dict[str, Any]:
+    from dvc.utils.serialize import parse_yaml_for_update
+
+    path = root / LOCK
+    read: dict[str, Any] = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
+    return read
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[Any]:
+    """DVC's view of the project, which no other `dvc` changes meanwhile. Raises EspalierError for DVC's errors."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
+            yield repo
+    except DvcException as error:
+        raise EspalierError(" ".join(str(error).split())) from error

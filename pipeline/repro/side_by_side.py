@@ -1,0 +1,148 @@
+"""Runs the steps of a plan, several at a time: each is a `dvc repro --single-item` of its own, so the locks are DVC's.
+
+DVC holds the project's lock but for the time of a stage's command, notes in .dvc/tmp/rwlock what that reads and writes, and
+takes the lock again to write dvc.lock. So commands overlap and nothing else does. `--wait-for-lock`, because a dvc that
+finds the lock taken for 3 s at the end of a command throws its results away; `--single-item`, because looking at what is
+upstream locks that for writing, which fails while a neighbour reads it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import EspalierError, ParamsError
+from pipeline.repro.dag import Step, plan, settle
+
+STARTER = "ESPALIER_REPRO"
+"""Variable that tells stages the pid of the process without which they must not go on."""
+POLL_S = 0.05
+LAST_WORDS_S = 10.0
+"""How long what stages leave behind, such as the courier of the last, may go on to print."""
+HINTS = (
+    "To track the changes with git",
+    "\tgit add ",
+    "To enable auto staging",
+    "\tdvc config core.autostage",
+    "Use `dvc push`",
+)
+"""What DVC says after each stage, and does not after a whole repro."""
+
+
+def repro(root: Path, targets: Sequence[str], jobs: int) -> None:
+    """Bring the targets up to date, all without one, with up to `jobs` stages at the same time.
+
+    Raises ParamsError before anything runs, EspalierError where a stage failed: those beside it were let end.
+    """
+    if jobs < 1:
+        raise ParamsError("--jobs is a number of stages at a time; give 1 or more")
+    steps = plan(root, targets)
+    try:
+        _Run(root, steps, jobs).run()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted; what is complete is kept, and the same command goes on from there")
+    finally:
+        settle(root, steps)
+
+
+class _Run:
+    def __init__(self, root: Path, steps: Sequence[Step], jobs: int) -> None:
+        self._root, self._jobs = root, jobs
+        self._waiting = list(steps)
+        self._running: dict[Step, subprocess.Popen[str]] = {}
+        self._done: set[str] = set()
+        self._started: set[str] = set()
+        self._failed: list[str] = []
+        self._relays: list[threading.Thread] = []
+        self._width = max((len(step.name) for step in steps), default=0)
+
+    def run(self) -> None:
+        try:
+            self._start_ready()
+            while self._running:
+                time.sleep(POLL_S)
+                self._collect()
+                self._start_ready()
+        except BaseException:  # Ctrl-C, or the end of a job
+            self._interrupt()
+            raise
+        finally:
+            self._hear_out()
+        if self._failed:
+            left = ", ".join(step.name for step in self._waiting)
+            raise EspalierError(f"failed: {', '.join(self._failed)}, see above" + (f"; not run: {left}" if left else ""))
+
+    def _start_ready(self) -> None:
+        while step := self._next():
+            self._waiting.remove(step)
+            if self._must_run(step):
+                self._start(step)
+            else:
+                self._say(step.name, "didn't change, skipping")
+                self._done.add(step.name)
+
+    def _next(self) -> Step | None:
+        """What may start now. What is to run alone comes first, so that no long stage delays it."""
+        if self._failed or len(self._running) >= self._jobs or any(step.alone for step in self._running):
+            return None
+        ready = [step for step in self._waiting if step.before <= self._done]
+        alone = [step for step in ready if step.alone and self._must_run(step)]
+        if alone and self._running:
+            return None
+        return next(iter(alone or ready), None)
+
+    def _must_run(self, step: Step) -> bool:
+        """Whether DVC has to look at it again: it has changed, or what it reads may have."""
+        return step.changed or bool(step.before & self._started)
+
+    def _start(self, step: Step) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", step.name],
+            cwd=self._root,
+            env={**os.environ, STARTER: str(os.getpid())},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            process_group=0,  # Ctrl-C reaches it through this process, once
+        )
+        assert process.stdout is not None
+        self._running[step] = process
+        self._started.add(step.name)
+        self._relays.append(threading.Thread(target=self._relay, args=(step.name, process.stdout), daemon=True))
+        self._relays[-1].start()
+
+    def _collect(self) -> None:
+        for step, process in list(self._running.items()):
+            if process.poll() is not None:
+                del self._running[step]
+                (self._failed.append if process.returncode else self._done.add)(step.name)
+
+    def _interrupt(self) -> None:
+        """Tell each stage and its dvc, as a terminal would, and wait until they have cleaned up."""
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+        for process in self._running.values():
+            process.wait()
+
+    def _hear_out(self) -> None:
+        deadline = time.monotonic() + LAST_WORDS_S
+        for relay in self._relays:
+            relay.join(max(0.0, deadline - time.monotonic()))
+
+    def _relay(self, name: str, said: IO[str]) -> None:
+        for line in said:
+            if line.strip() and not line.startswith(HINTS):
+                self._say(name, line.rstrip())
+
+    def _say(self, name: str, text: str) -> None:
+        sys.stdout.write(f"{name:<{self._width}} | {text}\n")
+        sys.stdout.flush()
