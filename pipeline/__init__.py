@@ -15,7 +15,8 @@ layer 2  stage.py      what dvc.yaml declares of a stage: sections, deps, outs, 
          resources.py  the section that says where to run
          storage.py    files that every node reaches without a shared disk
          submission.py what a submitted tree says of itself
-layer 3  data/         sources, validation, shards, splits, augmentation
+layer 3  machine.py    who computes here: a stage that times has the machine alone
+         data/         sources, validation, shards, splits, augmentation
          models/       networks, adapters, pruning plans, the model on disk
          tasks/        loss and metrics of a kind of problem
 layer 4  train/        optimizer, schedule, step, checkpoint, loop: one fit()

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from pipeline.errors import EspalierError
+from pipeline.machine import place
 from pipeline.report import Reporter
 from pipeline.repro.side_by_side import STARTER
 from pipeline.schema import check_params
@@ -30,7 +31,7 @@ def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
     try:
         check_params(Path("params.yaml"))
         stage = Stage(name)
-        with tracked(stage) as report:
+        with place(stage), tracked(stage) as report:
             main(stage, report)
     except EspalierError as error:
         sys.stderr.write(f"espalier {name}: {error}\n")

@@ -18,6 +18,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline import machine
 from pipeline.errors import EspalierError
 from pipeline.files import locked, write_atomic
 from pipeline.frontier.points import Point, Project
@@ -60,6 +61,7 @@ class Bench:
         """
         self.strip()
         self.folder.mkdir(parents=True, exist_ok=True)
+        _share(self.project.root / machine.FOLDER, self.folder / machine.FOLDER)
         copy_tree(self.project.root, self.folder)
         for source in self.project.sources:
             _supply(self.project.root / source, self.folder / source)
@@ -119,6 +121,14 @@ def override(path: Path, overrides: Mapping[str, Any]) -> None:
             place = place[parent]
         place[last] = value
     yaml.dump(values, path)
+
+
+def _share(folder: Path, link: Path) -> None:
+    """One set of locks for all points, so that none is timed while another computes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    link.parent.mkdir(exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(folder.absolute())
 
 
 def _supply(source: Path, target: Path) -> None:

@@ -31,6 +31,7 @@ LAYERS = {
     "resources": 2,
     "storage": 2,
     "submission": 2,
+    "machine": 3,
     "data": 3,
     "models": 3,
     "tasks": 3,

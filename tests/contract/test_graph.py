@@ -80,6 +80,16 @@ def test_training_never_depends_on_compression_code() -> None:
     assert "resources" not in {section for stage in STAGES for section in declared(ROOT, stage)["params"]}
 
 
+def test_what_times_has_the_machine_alone() -> None:
+    """Known by the clock that its code reads; another's work beside it would be measured too."""
+    clocks = {
+        stage for stage in STAGES for path in closure(ROOT, f"stages/{stage}.py") if "perf_counter" in (ROOT / path).read_text()
+    }
+    kinds = {stage: declared(ROOT, stage).get("meta", {}).get("machine") for stage in STAGES}
+    assert {stage for stage, kind in kinds.items() if kind == "alone"} == clocks == {"profile", "compare"}
+    assert {kind for stage, kind in kinds.items() if stage not in clocks} == {None, "workers"}
+
+
 def test_comparing_does_not_wait_for_torch() -> None:
     files = closure(ROOT, "stages/compare.py")
     assert [path for path in files if "torch" in {name.split(".")[0] for name in imported_names(ROOT / path)}] == []

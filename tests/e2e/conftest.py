@@ -1,6 +1,7 @@
 """Projects that several tests look at and none changes; made once, because a whole line takes a minute."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ LOOK_S = 0.5
 class Reproduced(NamedTuple):
     """Two folders with the same inputs.
 
-    complete: `dvc repro` with a local Ray. again: the stages in AGAIN and all before them, on a cluster of two nodes.
+    complete: `dvc repro` with a local Ray. again: `espalier repro` of the stages in AGAIN and all before them, some side by
+    side, on a cluster of two nodes.
     nodes: on how many nodes of that cluster a worker was seen training at the same moment.
     """
 
@@ -51,7 +53,8 @@ def reproduce(first: Path, second: Path) -> int:
         local_cluster(nodes=2, cpus_per_node=1) as client,
     ):
         port = client["RAY_ADDRESS"].rpartition(":")[2]
-        commands = [complete.start("dvc", "repro"), again.start("dvc", "repro", *AGAIN, **client)]
+        espalier = (sys.executable, "-m", "pipeline.cli", "repro", "--jobs", "3")
+        commands = [complete.start("dvc", "repro"), again.start(*espalier, *AGAIN, **client)]
         nodes = 0
         while any(command.process.poll() is None for command in commands):
             nodes = max(nodes, len(nodes_with_workers(port)))

@@ -66,8 +66,11 @@ def test_a_second_repro_runs_nothing(complete: Project) -> None:
     assert "up to date" in complete.run("dvc", "status").expect_success().out
 
 
-def test_another_folder_and_two_nodes_give_the_same_bytes(reproduced: Reproduced) -> None:
+def test_another_folder_two_nodes_and_stages_side_by_side_give_the_same_bytes(reproduced: Reproduced) -> None:
     assert reproduced.nodes == 2, "a worker trained on each of the two nodes"
+    assert "up to date" in reproduced.again.run("dvc", "status", "compare", "--with-deps").expect_success().out
+    known = reproduced.again.lock()
+    assert [name for name in reproduced.complete.lock() if name in known] == list(known)
     first, second = outs(reproduced.complete.lock()), outs(reproduced.again.lock())
     shared = set(first) & set(second)
     assert {
