@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.autoscaler import alive_nodes, await_nodes, limits
 from pipeline.errors import TrainingError, UnreachableError
 from pipeline.files import sha256_json
 from pipeline.resources import Placement, Resources, cluster_address, place
@@ -157,12 +158,23 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
                 )
             if not resources.show_ray_logs:
                 logging.getLogger("ray").setLevel(logging.ERROR)
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-            yield place(resources, nodes, job.params.global_batch_size, address or "this machine")
+            yield _placement(resources, job.params.global_batch_size, address)
         except ConnectionError as error:
             raise _unreachable(str(address)) from error
         finally:
             ray.shutdown()
+
+
+def _placement(resources: Resources, batch: int, address: str | None) -> Placement:
+    """Of the training, after its nodes are there. Raises TrainingError where they never can be, or do not come in time."""
+    reach = limits() if address and resources.await_nodes_s else None
+    if address is None or reach is None:
+        return place(resources, alive_nodes(), batch, address or "this machine")
+    # `auto` counts what may be started: what happens to be there would make the same run end in other bits.
+    where = f"{address}, with all nodes that its autoscaler may start,"
+    placement = place(resources, reach.nodes, batch, where, reach.most)
+    await_nodes(resources, placement, address)
+    return placement
 
 
 def _environment(job: Job) -> dict[str, Any]:

@@ -5,6 +5,7 @@ the number of threads that were used are recorded in the model's provenance.
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -14,6 +15,8 @@ from pipeline.errors import TrainingError
 from pipeline.params import Section
 
 Device = Literal["cpu", "cuda"]
+Node = Mapping[str, float]
+"""CPUs, GPUs and whatever else a node offers, in Ray's words."""
 ACCELERATOR = "accelerator_type:"
 """How Ray lists a node's kind of GPU among its resources."""
 SMALLEST_SHARE = 32
@@ -23,10 +26,11 @@ SMALLEST_SHARE = 32
 class Resources(Section):
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         description="training processes (ranks), on which the last bits of the weights depend; auto: one per GPU, or else "
-        "one per CPU while each has 32 images of a batch"
+        "one per CPU while each has 32 images of a batch, of all nodes that the cluster's autoscaler may start, there or not"
     )
     min_workers: int | None = Field(
-        ge=1, description="fewest workers to go on with after a node is lost; null: wait until all have a place again"
+        ge=1,
+        description="fewest workers to start with, and to go on with after a node is lost; null: wait until all have a place",
     )
     threads_per_worker: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         description="CPU threads of each training process, also the CPUs asked of Ray; auto: its share of its node"
@@ -45,6 +49,11 @@ class Resources(Section):
     storage: str | None = Field(
         description="where workers on other machines leave checkpoints and find their inputs: a folder that every node mounts, "
         "or s3://bucket/prefix (credentials by AWS_* variables); null: the project's own folder, which every node must see"
+    )
+    await_nodes_s: float = Field(
+        ge=0.0,
+        description="seconds to wait for nodes that the cluster's autoscaler starts; what it never can is refused at once; "
+        "0: only nodes that are there count, also for auto",
     )
     max_failures: int = Field(ge=0, description="restarts of the workers before training gives up")
     checkpoint_s: float = Field(ge=0.0, description="seconds between two checkpoints within an epoch; 0: one at every step")
@@ -79,10 +88,15 @@ class Placement(NamedTuple):
         """Of each worker, in Ray's words."""
         return {"CPU": self.threads} | ({"GPU": 1} if self.device == "cuda" else {})
 
+    def bundle(self, resources: Resources) -> dict[str, float]:
+        """What a worker is placed by: what it needs, and the kind of GPU, as Ray Train asks for it."""
+        return self.needs | ({ACCELERATOR + resources.accelerator: 0.001} if resources.accelerator else {})
 
-def place(resources: Resources, nodes: Sequence[Mapping[str, float]], batch: int, where: str) -> Placement:
+
+def place(resources: Resources, nodes: Sequence[Node], batch: int, where: str, most: int | None = None) -> Placement:
     """Workers and threads for a cluster whose nodes have these CPUs and GPUs, and for global batches of `batch` images.
 
+    most: of these nodes can be there at once, where an autoscaler starts them.
     On CPUs one thread each is the fastest split: a worker's threads wait for each other in every layer, workers once a step.
     Raises TrainingError where they have no room, for which Ray would wait for ever.
     """
@@ -93,18 +107,19 @@ def place(resources: Resources, nodes: Sequence[Mapping[str, float]], batch: int
         raise TrainingError(f"the cluster at {where} has no CPUs to train on; add nodes")
     if resources.accelerator:
         nodes = _with_accelerator(nodes, resources.accelerator, where)
+    gpus = sum(sorted(node.get("GPU", 0.0) for node in nodes)[-(most or 0) :])
+    device = resources.device if resources.device != "auto" else _device(resources.workers, gpus)
+    nodes = _largest(nodes, "GPU" if device == "cuda" else "CPU", most)
     total = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
-    cpus = int(min(node.get("CPU", 0.0) for node in nodes))
-    device = resources.device if resources.device != "auto" else _device(resources.workers, total["GPU"])
+    cpus = int(min(node["CPU"] for node in nodes))
     asked, fixed = resources.workers, resources.threads_per_worker
     room = total["GPU"] if device == "cuda" else total["CPU"] // (fixed if isinstance(fixed, int) else 1)
     workers = asked if isinstance(asked, int) else max(1, min(int(room), batch // SMALLEST_SHARE))
     threads = fixed if isinstance(fixed, int) else max(1, cpus // -(-workers // len(nodes)))
     placement = Placement(workers, threads, device)
-    room_for = sum(min(int(node.get(kind, 0.0) // need) for kind, need in placement.needs.items()) for node in nodes)
-    if room_for < workers:
+    if room_for(resources, placement, nodes) < workers:
         each = " and ".join(f"{need:g} {kind}s" for kind, need in placement.needs.items())
-        have = " and ".join(f"{'+'.join(f'{node.get(kind, 0.0):g}' for node in nodes)} {kind}s" for kind in placement.needs)
+        have = " and ".join(f"{_listed([node.get(kind, 0.0) for node in nodes])} {kind}s" for kind in placement.needs)
         raise TrainingError(
             f"{workers} workers of {each} each do not fit: the cluster at {where} has {have}; lower resources.workers or "
             "threads_per_worker, or add nodes"
@@ -112,7 +127,26 @@ def place(resources: Resources, nodes: Sequence[Mapping[str, float]], batch: int
     return placement
 
 
-def _with_accelerator(nodes: Sequence[Mapping[str, float]], kind: str, where: str) -> list[Mapping[str, float]]:
+def room_for(resources: Resources, placement: Placement, nodes: Sequence[Node]) -> int:
+    """How many workers of this placement these nodes can hold."""
+    kind = resources.accelerator
+    fitting = [node for node in nodes if kind is None or ACCELERATOR + kind in node]
+    return sum(min(int(node.get(kind, 0.0) // need) for kind, need in placement.needs.items()) for node in fitting)
+
+
+def _largest(nodes: Sequence[Node], kind: str, most: int | None) -> list[Node]:
+    """Those that have most of this kind; nodes without GPUs are left out where others have some."""
+    ordered = sorted(nodes, key=lambda node: node.get(kind, 0.0), reverse=True)[:most]
+    return [node for node in ordered if node.get(kind)] or ordered
+
+
+def _listed(values: Sequence[float]) -> str:
+    """For example 8x4+2."""
+    counted = Counter(f"{value:g}" for value in values)
+    return "+".join(value if count == 1 else f"{count}x{value}" for value, count in counted.items())
+
+
+def _with_accelerator(nodes: Sequence[Node], kind: str, where: str) -> list[Node]:
     found = [node for node in nodes if ACCELERATOR + kind in node]
     if not found:
         kinds = sorted({name.removeprefix(ACCELERATOR) for node in nodes for name in node if name.startswith(ACCELERATOR)})

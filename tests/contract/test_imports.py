@@ -61,5 +61,5 @@ def test_an_injected_sibling_import_is_found(copy: Path) -> None:
 def test_an_injected_door_break_is_found(copy: Path) -> None:
     with (copy / "pipeline/train/loop.py").open("a") as file:
         file.write("\nfrom ray import train\n")
-    doors = "pipeline/cluster.py, pipeline/job_server.py, pipeline/worker.py"
+    doors = "pipeline/autoscaler.py, pipeline/cluster.py, pipeline/job_server.py, pipeline/worker.py"
     assert door_faults(copy) == [f"pipeline/train/loop.py imports ray; only {doors} may"]
