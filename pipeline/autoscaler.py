@@ -120,13 +120,13 @@ def _read(path: Path) -> dict[str, Any] | None:
     return config
 
 
-def _of_kubernetes(name: str) -> dict[str, Any] | None:
+def _of_kubernetes(name: str, namespace: Path = NAMESPACE) -> dict[str, Any] | None:
     """The same of this RayCluster, with the rights of the head's pod, as the autoscaler beside it derives it."""
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
     from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
 
     try:
-        cluster = KubernetesHttpApiClient(NAMESPACE.read_text()).get(f"rayclusters/{name}")
+        cluster = KubernetesHttpApiClient(namespace.read_text()).get(f"rayclusters/{name}")
         if not cluster["spec"].get("enableInTreeAutoscaling"):
             return None
         config: dict[str, Any] = _derive_autoscaling_config_from_ray_cr(cluster)
@@ -138,5 +138,5 @@ def _of_kubernetes(name: str) -> dict[str, Any] | None:
 
 def _tell(error: Exception) -> None:
     sys.stderr.write(
-        f"espalier: the limits of the cluster's autoscaler cannot be read ({error}), so only nodes that are there count\n"
+        f"espalier: what the cluster's autoscaler may start cannot be read ({error}), so only nodes that are there count\n"
     )

@@ -36,7 +36,7 @@ class Resources(Section):
         description="CPU threads of each training process, also the CPUs asked of Ray; auto: its share of its node"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        description="where to train; auto takes CUDA where each worker can have a GPU"
+        description="where to train; auto takes CUDA where each worker can have a GPU, there or yet to be started"
     )
     accelerator: str | None = Field(description="kind of GPU to train on, in Ray's words (H100, A100-80G, ...); null: any")
     placement: Literal["spread", "pack"] = Field(

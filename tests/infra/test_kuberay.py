@@ -144,13 +144,12 @@ def test_no_secret_literal() -> None:
             assert not [literal for literal in literals if re.search("TOKEN|PASSWORD|SECRET|KEY", literal)], name
 
 
-def test_groups_scale_between_bounds() -> None:
+def test_groups_start_from_no_pods() -> None:
     cluster = spec("RayCluster")
     assert cluster["enableInTreeAutoscaling"] is True
     assert {group["groupName"] for group in cluster["workerGroupSpecs"]} == {"cpu", "gpu"}
     for group in cluster["workerGroupSpecs"]:
-        assert 0 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
-        assert group["maxReplicas"] > group["minReplicas"]
+        assert 0 == group["minReplicas"] == group["replicas"] < group["maxReplicas"]
 
 
 def test_only_the_gpu_group_asks_for_gpus() -> None:

@@ -100,6 +100,11 @@ def test_machines_are_those_of_nobody() -> None:
     assert all(address.startswith("192.0.2.") for address in [provider["head_ip"], *provider["worker_ips"]])
 
 
+def test_instances_start_when_they_are_needed() -> None:
+    kinds = config("aws")["available_node_types"]
+    assert {name: kind.get("min_workers", 0) for name, kind in kinds.items()} == {"head": 0, "cpu": 0, "gpu": 0}
+
+
 def test_metadata_of_instances_needs_a_session() -> None:
     for kind in config("aws")["available_node_types"].values():
         assert kind["node_config"]["MetadataOptions"] == {"HttpTokens": "required"}
