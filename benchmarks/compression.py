@@ -20,7 +20,7 @@ from benchmarks.training import make_data, spread
 from pipeline.compare.latency import measure_latency
 from pipeline.compress.cost import example
 from pipeline.compress.export import export_onnx
-from pipeline.compress.latency_table import Profile
+from pipeline.compress.findings import Profile
 from pipeline.compress.params import PruneParams
 from pipeline.compress.prune import prune
 from pipeline.compress.runtime import onnx_logits, parity, torch_logits
@@ -89,7 +89,7 @@ def measure_row(name: str, data: Path, folder: Path, rounds: int) -> None:
     saved = save_model(folder / "dense", spec, dense)
     sections = read_yaml(Path("params.yaml"))
     params = PruneParams.model_validate({**sections["prune"], "target": {"macs": TARGET}, "round_to": ROUND_TO, "ignored": []})
-    profile = Profile(round_to=ROUND_TO, roundings=[], latency=None)
+    profile = Profile(round_to=ROUND_TO, roundings=[], chosen=None)
     task = make_task(TaskParams.model_validate(sections["task"]))
     values = prune(folder / "dense", data, folder / "pruned", params, profile, task).metrics()
     pruned_spec, again = load_model(folder / "pruned")

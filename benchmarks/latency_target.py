@@ -1,6 +1,6 @@
-"""Pruning to a target of latency, by the table of the stage `profile`: what was predicted, and what the pruned file then takes.
+"""Pruning to a target of latency, by the stages `profile` and `prune`: what `profile` measured, and what `compare` then does.
 
-The importance is that of random weights: how long a network takes depends on its widths alone.
+The dense network has random weights: which widths are left depends on them, how long a network of these takes does not.
 """
 
 import argparse
@@ -12,17 +12,18 @@ from pathlib import Path
 import onnxruntime
 
 from benchmarks.training import WIDTHS, make_data
-from pipeline.compress.channels import Aim, make_plan
-from pipeline.compress.cost import count_macs, input_shape
+from pipeline.compare.latency import measure_latency
+from pipeline.compress.cost import input_shape
+from pipeline.compress.export import export_onnx
 from pipeline.compress.params import PruneParams
 from pipeline.compress.profile import make_profile
+from pipeline.compress.prune import prune
 from pipeline.compress.session import device_name
-from pipeline.compress.timing import fractions, open_device
-from pipeline.compress.widths import layers_of, widths_of
-from pipeline.data.prepared.reader import Split
+from pipeline.evaluate.params import LatencyParams
 from pipeline.models.nets.build import rebuild
-from pipeline.models.nets.cut import apply_plan
 from pipeline.models.params import ModelParams
+from pipeline.models.spec import ONNX_NAME
+from pipeline.models.weights import load_model, save_model
 from pipeline.params import read_yaml
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
@@ -30,43 +31,50 @@ from pipeline.train.job import dense_spec
 
 TARGET = 0.5
 BATCHES = (1, 64)
-ROUNDS = 15
 ROWS = 256
+WARMUP, REPEATS = 10, 500
 
 
 def main(arguments: argparse.Namespace) -> None:
     print(
         f"{device_name()}, {os.cpu_count()} CPUs, onnxruntime {onnxruntime.__version__}, 32x32x3, "
-        f"latency target {TARGET} of dense, {arguments.threads} threads; each repeat in turns with dense, median of {ROUNDS}"
+        f"latency target {TARGET} of dense, {arguments.threads} threads; repeats in turns with dense, as in `compare`"
     )
     preset = read_yaml(Path("presets/cifar10.yaml"))
     with tempfile.TemporaryDirectory(prefix="e-") as name:
         data = make_data(Path(name) / "noise", ROWS)
         for model in arguments.models or WIDTHS:
+            dense = Path(name) / model
+            spec = dense_spec(
+                ModelParams(name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0, init="random"), data
+            )
+            save_model(dense, spec, rebuild(spec))
             for batch in BATCHES:
-                print(row(model, batch, data, preset, arguments), flush=True)
+                print(f"{model} batch {batch}: {row(dense, data, batch, preset, arguments)}", flush=True)
 
 
-def row(model: str, batch: int, data: Path, preset: dict[str, dict[str, object]], arguments: argparse.Namespace) -> str:
-    spec = dense_spec(ModelParams(name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0, init="random"), data)
+def row(dense: Path, data: Path, batch: int, preset: dict[str, dict[str, object]], arguments: argparse.Namespace) -> str:
     target = {"latency": TARGET, "device": "cpu", "batch": batch, "threads": arguments.threads}
     params = PruneParams.model_validate(preset["prune"] | {"target": target, "round_to": "auto", "max_ratio": 0.9})
+    task = TaskParams.model_validate(preset["task"])
     start = time.monotonic()
-    profile = make_profile(spec, params)
+    profile = make_profile(dense, data, params, task)
     seconds = time.monotonic() - start
-    dense = rebuild(spec).eval()
-    task = make_task(TaskParams.model_validate(preset["task"]))
-    plan, _ = make_plan(dense, spec, Split.open(data, "train"), params, task, Aim(profile))
-    pruned = apply_plan(rebuild(spec).eval(), plan)
-    table, device = profile.latency, open_device(params.target)
-    assert table is not None, "a target of latency has a table"
-    runs = [device.network(spec, network) for network in (dense, pruned)]
-    measured = [fractions(device, runs, ROUNDS)[1] for _ in range(arguments.rounds)]
-    shape_CHW = input_shape(spec)
-    macs = count_macs(pruned, shape_CHW) / count_macs(dense, shape_CHW)
-    predicted = table.fraction(widths_of(layers_of(pruned, shape_CHW)))
+    pruned = dense.with_name(f"{dense.name}-{batch}")
+    values = prune(dense, data, pruned, params, profile, make_task(task)).metrics()
+    measured = [timed({"dense": dense, "pruned": pruned}, batch, arguments.threads) for _ in range(arguments.rounds)]
     return (
-        f"{model} batch {batch}: round_to {profile.round_to}, MACs {macs:.3f}, predicted {predicted:.3f} "
-        f"(error {table.error:.3f}), measured {', '.join(f'{fraction:.3f}' for fraction in measured)}; "
-        f"profile took {seconds:.0f} s"
+        f"round_to {profile.round_to}, MACs {values['macs_fraction']:.3f}, chosen at {values['latency_fraction']:.3f}, "
+        f"measured {', '.join(f'{fraction:.3f}' for fraction in measured)}; profile took {seconds:.0f} s"
     )
+
+
+def timed(folders: dict[str, Path], batch: int, threads: int) -> float:
+    """What the pruned network's file takes of the dense one's time, both exported anew."""
+    files = {name: folder / ONNX_NAME for name, folder in folders.items()}
+    for name, folder in folders.items():
+        spec, model = load_model(folder)
+        export_onnx(spec, model, files[name])
+    params = LatencyParams(batches=[batch], warmup=WARMUP, repeats=REPEATS, threads=threads)
+    found = measure_latency(files, input_shape(spec), params)["pruned"].batches[batch]
+    return 1.0 / found.speedup["dense"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.compress.latency_table import Profile
+from pipeline.compress.findings import Profile
 from pipeline.compress.params import PruneParams
 from pipeline.compress.prune import WHOLE, Part, PruneReport, prune
 from pipeline.models.artifact import read_spec

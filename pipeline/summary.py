@@ -17,8 +17,8 @@ NEXT = """Next: `make ui` shows runs and versions, reports/ holds pictures and t
 def summary(root: Path) -> str:
     """The table of every variant, what was lost, what the registry holds. Raises ArtifactError before the pipeline has run."""
     figures = {name: read_figures(name, lambda path: root / path) for name in VARIANTS}
-    prediction = _prediction(root / "reports" / "prune.json", figures["pruned"])
-    return "\n".join([table(figures), *prediction, "", lost_table(figures), "", _registered(root), NEXT])
+    chosen = _chosen(root / "reports" / "prune.json", figures["pruned"])
+    return "\n".join([table(figures), *chosen, "", lost_table(figures), "", _registered(root), NEXT])
 
 
 def table(figures: dict[str, Figures]) -> str:
@@ -57,17 +57,18 @@ def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
     return "\n".join([f"Registered as models:/{model_name} ({len(versions)} versions):", *lines])
 
 
-def _prediction(report: Path, pruned: Figures) -> list[str]:
-    """A line, where pruning was to a target of latency, with what it predicted beside what was measured."""
+def _chosen(report: Path, pruned: Figures) -> list[str]:
+    """A line, where pruning was to a target of latency, with what the stage `profile` measured beside what came out."""
     values = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-    if "predicted_latency_fraction" not in values:
+    if "latency_fraction" not in values:
         return []
-    batch = values["predicted_latency_batch"]
+    batch = values["latency_batch"]
     timing = pruned.latency.batches.get(batch)
     speedup = timing.speedup["dense"] if timing else None
-    measured = f"measured {1 / speedup:.2f}{' (slower)' if speedup < 1 else ''}" if speedup else "not measured at this batch"
-    predicted = f"predicted {values['predicted_latency_fraction']:.2f} of dense's"
-    return [f"pruned to a latency at batch {batch}: {predicted}, {measured}"]
+    measured = (
+        f"{1 / speedup:.2f} when compared{' (slower)' if speedup < 1 else ''}" if speedup else "not compared at this batch"
+    )
+    return [f"pruned to a latency at batch {batch}: {values['latency_fraction']:.2f} of dense's when chosen, {measured}"]
 
 
 def _aligned(rows: list[list[str]]) -> str:

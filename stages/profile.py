@@ -1,18 +1,21 @@
-"""Measure, before any training, what pruning needs to know of this machine: the rounding, and a table of latencies."""
+"""Measure what pruning needs to know of this machine: the rounding, and how wide a network of the target's latency may be."""
 
 from pipeline.compress.params import ShapeParams
 from pipeline.compress.profile import make_profile
 from pipeline.entry import run
 from pipeline.files import write_atomic
-from pipeline.models.params import ModelParams
 from pipeline.report import Reporter
 from pipeline.stage import Stage
-from pipeline.train.job import dense_spec
+from pipeline.tasks.params import TaskParams
 
 
 def main(stage: Stage, report: Reporter) -> None:
-    spec = dense_spec(stage.params("model", ModelParams), stage.dep("data/prepared"))
-    profile = make_profile(spec, stage.params("prune", ShapeParams))
+    profile = make_profile(
+        stage.dep("artifacts/dense"),
+        stage.dep("data/prepared"),
+        stage.params("prune", ShapeParams),
+        stage.params("task", TaskParams),
+    )
     write_atomic(stage.out("reports/profile.json"), profile.to_json())
     report.metrics({f"profile/{name}": value for name, value in profile.metrics().items()})
 

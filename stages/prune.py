@@ -1,6 +1,6 @@
 """Make a smaller network of the dense one: without what it can best do without, at once or in parts, or another one."""
 
-from pipeline.compress.latency_table import read_profile
+from pipeline.compress.findings import read_profile
 from pipeline.compress.params import PruneParams
 from pipeline.driver import launch
 from pipeline.entry import run

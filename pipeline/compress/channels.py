@@ -5,20 +5,20 @@ both must give the same network, bit for bit.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.compress.cost import example, input_shape
+from pipeline.compress.findings import Profile
 from pipeline.compress.importance import score_groups, weigh
-from pipeline.compress.latency_table import LatencyTable, Profile
-from pipeline.compress.params import PruneParams
-from pipeline.compress.search import GONE, Limits, select
-from pipeline.compress.widths import Layer, Measure, latency_measure, layers_of, macs_measure, params_measure, widths_of
+from pipeline.compress.params import ShapeParams
+from pipeline.compress.search import GONE, Limits, lowest, part, select
+from pipeline.compress.widths import Layer, Measure, counted_measure, layers_of
 from pipeline.data.prepared.reader import Split
-from pipeline.errors import CompressionError
+from pipeline.errors import ArtifactError, CompressionError
 from pipeline.models.groups import ChannelGroup, to_plan, trace_structure
 from pipeline.models.nets.cut import apply_plan
 from pipeline.models.plan import KeptChannels, Plan
@@ -39,57 +39,78 @@ class Aim:
     gone: Plan = field(default_factory=dict)
 
 
-def make_plan(
-    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim
-) -> tuple[dict[str, KeptChannels], dict[str, str]]:
-    """The channels to keep of each module that loses some, and why which others cannot; the model stays as it is.
+@dataclass(frozen=True)
+class Ranking:
+    """What of a network can go, and in which order.
 
-    train: where taylor and hessian take their gradients. Raises CompressionError where the network cannot be traced or cut, or
-    the target is out of reach.
+    scores: one per channel of each group, low goes first. cost: what can be counted of the target. whole: why which others
+    cannot go. traced: the copy of the network that the groups were found in.
+    """
+
+    groups: list[ChannelGroup]
+    scores: list[Tensor]
+    layers: dict[str, Layer]
+    cost: Measure
+    whole: dict[str, str]
+    traced: nn.Module
+
+
+def rank_channels(dense: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, gone: Plan) -> Ranking:
+    """What each channel of a network is worth; the model stays as it is.
+
+    train: where taylor and hessian take their gradients. gone: as in Aim. Raises CompressionError where the network cannot be
+    traced, or nothing of it can go.
     """
     scratch = copy.deepcopy(dense).eval().requires_grad_(True)
-    example_BCHW = example(spec)
-    structure = trace_structure(scratch, example_BCHW, params.ignored)
+    structure = trace_structure(scratch, example(spec), params.ignored)
     if not structure.groups:
         raise CompressionError(_nothing_to_prune(structure.whole))
     worths = weigh(scratch, spec, train, params, task)
     groups, scores = score_groups(scratch, structure.groups, worths, params.importance, params.seed)
-    scores = [score.index_fill(0, channels_gone(group, aim.gone), GONE) for group, score in zip(groups, scores, strict=True)]
+    scores = [score.index_fill(0, channels_gone(group, gone), GONE) for group, score in zip(groups, scores, strict=True)]
     layers = layers_of(dense, input_shape(spec))
-    measure = _measure(dense, spec, layers, params, aim.profile)
+    cost = counted_measure(params.target.kind, dense, input_shape(spec), layers)
+    return Ranking(groups, scores, layers, cost, structure.whole, scratch)
+
+
+def make_plan(
+    dense: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, aim: Aim
+) -> tuple[dict[str, KeptChannels], dict[str, str]]:
+    """The channels to keep of each module that loses some, and why which others cannot; the model stays as it is.
+
+    Raises CompressionError as rank_channels(), and where the network cannot be cut or the target is out of reach;
+    ArtifactError where the profile is of another network.
+    """
+    ranking = rank_channels(dense, spec, train, params, task, aim.gone)
+    removed = _removed(ranking, params, aim)
+    plan = to_plan(dense, ranking.groups, removed)
+    _prune_by_library(ranking.traced, ranking.groups, removed)
+    verify(apply_plan(copy.deepcopy(dense), plan), ranking.traced, example(spec))
+    return plan, ranking.whole
+
+
+def _removed(ranking: Ranking, params: ShapeParams, aim: Aim) -> list[Tensor]:
+    """The channels that go: for a target of latency as many of each group as made the network that was timed."""
     fraction = 1.0 - (1.0 - params.target.fraction) * aim.share
     limits = Limits(fraction, params.scope, aim.profile.round_to, params.max_ratio)
-    removed = select(groups, scores, layers, measure, limits)
-    plan = to_plan(dense, groups, removed)
-    _prune_by_library(scratch, groups, removed)
-    verify(apply_plan(copy.deepcopy(dense), plan), scratch, example_BCHW)
-    return plan, structure.whole
+    if params.target.kind == "latency":
+        counts = part(ranking.groups, _counts(ranking.groups, aim.profile), aim.share, limits)
+        return lowest(ranking.scores, counts)
+    return select(ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits)
+
+
+def _counts(groups: Sequence[ChannelGroup], profile: Profile) -> list[int]:
+    """How many channels of each group go, by the profile."""
+    kept = profile.chosen.channels if profile.chosen else {}
+    if kept.keys() != {group.root for group in groups} or any(kept[group.root] > group.channels for group in groups):
+        raise ArtifactError("reports/profile.json: is of another network or target; run `dvc repro --force profile`")
+    return [group.channels - kept[group.root] for group in groups]
 
 
 def _nothing_to_prune(whole: dict[str, str]) -> str:
     reasons = [f"{modules}: {reason}" for modules, reason in whole.items()]
     more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
     return f"no layer of this network can be pruned ({'; '.join([*reasons[:SHOWN], *more]) or 'prune.ignored names them all'})"
-
-
-def _measure(dense: nn.Module, spec: ModelSpec, layers: Mapping[str, Layer], params: PruneParams, profile: Profile) -> Measure:
-    """What the target limits."""
-    if params.target.kind == "macs":
-        return macs_measure(dense, input_shape(spec), layers)
-    if params.target.kind == "params":
-        return params_measure(dense, layers)
-    assert profile.latency is not None, "the stage `profile` of the same params measures what a target of latency needs"
-    return latency_measure(profile.latency, layers)
-
-
-def predicted(table: LatencyTable, pruned: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, float]:
-    """What the table says of a pruned network, as fractions of the dense one's time, for reports/prune.json."""
-    fraction = table.fraction(widths_of(layers_of(pruned, shape_CHW)))
-    return {
-        "predicted_latency_fraction": round(fraction, 4),
-        "predicted_latency_error": table.error,
-        "predicted_latency_batch": table.batch,
-    }
 
 
 def channels_gone(group: ChannelGroup, plan: Plan) -> Tensor:

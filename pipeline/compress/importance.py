@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.params import Importance, PruneParams
+from pipeline.compress.params import Importance, ShapeParams
 from pipeline.data.prepared.reader import Split, normalise
 from pipeline.errors import CompressionError
 from pipeline.models.groups import ChannelGroup, position_sums
@@ -26,7 +26,7 @@ from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task
 
 
-def weigh(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task) -> dict[str, Tensor]:
+def weigh(model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task) -> dict[str, Tensor]:
     """What each element of each weight is worth, by the name of its module. The model is left in eval mode.
 
     train: where the images for taylor and hessian come from.
@@ -113,7 +113,7 @@ def _weights(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, 
     }
 
 
-def _losses(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, size: int) -> Iterator[Tensor]:
+def _losses(model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, size: int) -> Iterator[Tensor]:
     """The summed loss of each batch of `size` images, from a few training images.
 
     Batch norms use their running statistics, so that nothing depends on the cut into batches.

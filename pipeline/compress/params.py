@@ -31,7 +31,7 @@ class PruneTarget(Section):
     macs: Fraction | None = Field(default=None, description="multiply-accumulates of one image")
     params: Fraction | None = Field(default=None, description="numbers that are trained")
     latency: Fraction | None = Field(
-        default=None, description="time of one batch, measured on this machine by the stage `profile`"
+        default=None, description="time of one batch, of whole networks that the stage `profile` times on this machine"
     )
     device: Literal["cpu", "cuda"] | None = Field(
         default=None, description="of latency: cpu is the exported file in onnxruntime, cuda the network in torch"
@@ -86,11 +86,16 @@ class PruneTarget(Section):
 
 
 class ShapeParams(Section):
-    """The part of `prune` on which the pruned network's shape depends, whatever the weights: what the stage `profile` reads."""
+    """The part of `prune` that decides the shape of the pruned network, with the dense one: what the stage `profile` reads."""
 
     target: PruneTarget
     scope: Literal["global", "layer"] = Field(
         description="global: rank the channels of all layers together; layer: the same fraction of each"
+    )
+    importance: Importance = Field(
+        description="a channel's worth: L1 or L2 norm of its weights, batch-norm scale (after train.sparsity), first-order "
+        "(taylor) or second-order (hessian) effect on the loss, lamp (l2 among the channels of its layer that are larger), or "
+        "random, the baseline"
     )
     round_to: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         description="kept channels are a multiple of this; auto: of 1, 4, 8, 16 or 32, whichever made the fastest network of "
@@ -100,17 +105,6 @@ class ShapeParams(Section):
     ignored: list[str] = Field(
         description='modules whose output channels all stay, and those inside: names or patterns, such as ["stem", "*.conv1"]'
     )
-
-
-class PruneParams(ShapeParams):
-    importance: Importance = Field(
-        description="a channel's worth: L1 or L2 norm of its weights, batch-norm scale (after train.sparsity), first-order "
-        "(taylor) or second-order (hessian) effect on the loss, lamp (l2 among the channels of its layer that are larger), or "
-        "random, the baseline"
-    )
-    schedule: PartsParams | None = Field(
-        description="cut in parts with training in between, less in each (Zhu & Gupta 2017); null for one cut"
-    )
     gradient_batches: int = Field(ge=1, description="training batches that give gradients for taylor and hessian")
     batch_size: int = Field(ge=1, description="images per batch, for gradients and validation")
     seed: int = Field(
@@ -119,6 +113,12 @@ class PruneParams(ShapeParams):
     student: NetworkParams | None = Field(
         description="another network in the place of a pruned one, with random weights, which finetune trains and distils "
         "into; the keys that choose channels then count for nothing; null to prune"
+    )
+
+
+class PruneParams(ShapeParams):
+    schedule: PartsParams | None = Field(
+        description="cut in parts with training in between, less in each (Zhu & Gupta 2017); null for one cut"
     )
 
     @model_validator(mode="after")

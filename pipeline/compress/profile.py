@@ -1,31 +1,24 @@
-"""The stage `profile`: what pruning must know of this machine, found before hours of training."""
+"""The stage `profile`: what pruning must know of this machine, so that pruning itself stays a pure function."""
 
-from pipeline.compress.latency_table import Profile
+from pathlib import Path
+
+from pipeline.compress.findings import Profile
 from pipeline.compress.params import ShapeParams
-from pipeline.models.spec import ModelSpec
+from pipeline.tasks.params import TaskParams
 
 
-def make_profile(spec: ModelSpec, params: ShapeParams) -> Profile:
-    """Measure what the section asks for: with a fixed rounding and a target of MACs or parameters, nothing.
+def make_profile(dense: Path, data: Path, params: ShapeParams, task: TaskParams) -> Profile:
+    """Measure what the section asks for, on the trained network: with a fixed rounding and a target that is counted, nothing.
 
-    Even then names of layers to ignore and networks of other libraries are tried, rather than after hours of training. For the
-    built-in networks, which can all be traced, this stage imports no torch, and takes no 3 s.
-    Raises CompressionError where the network cannot be traced or exported, the target is out of reach, or this machine lacks
-    the device.
+    Nor does it import torch then. Raises CompressionError where the network cannot be traced, cut or exported, the target is
+    out of reach, or this machine lacks the device; ArtifactError and DataError where an input is unusable.
     """
-    if params.target.kind == "weights":
-        if params.ignored:
-            from pipeline.compress.measure import check_names
-
-            check_names(spec, params.ignored)
-        return Profile(round_to=1, roundings=[], latency=None)
+    if params.student or params.target.kind == "weights":
+        return Profile(round_to=1, roundings=[], chosen=None)
     if params.target.kind != "latency" and params.round_to != "auto":
-        if params.ignored or "/" in spec.architecture.name:
-            from pipeline.compress.measure import check
-
-            check(spec, params, params.round_to)
-        return Profile(round_to=params.round_to, roundings=[], latency=None)
-    from pipeline.compress.measure import measure  # torch and onnxruntime: seconds
+        return Profile(round_to=params.round_to, roundings=[], chosen=None)
+    from pipeline.compress.measure import Subject, measure  # torch and onnxruntime: seconds
     from pipeline.compress.timing import open_device
 
-    return measure(spec, params, open_device(params.target))
+    device = open_device(params.target)
+    return measure(Subject.of(dense, data, params, task), device)

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.compress.channels import Aim, make_plan, predicted
+from pipeline.compress.channels import Aim, make_plan
 from pipeline.compress.cost import Cost, count_macs, input_shape, measure_cost
-from pipeline.compress.latency_table import Profile
+from pipeline.compress.findings import Profile
 from pipeline.compress.params import PruneParams
 from pipeline.compress.sparsify import kept_share, sparsify
 from pipeline.compress.student import new_student
@@ -127,8 +127,8 @@ def _without_channels(dense: nn.Module, spec: ModelSpec, train: Split, params: P
     plan, whole = make_plan(dense, spec, train, params, task, aim)
     pruned = apply_plan(dense, plan)
     notes: dict[str, float] = {"round_to": aim.profile.round_to}
-    if aim.profile.latency:
-        notes |= predicted(aim.profile.latency, pruned, input_shape(spec))
+    if aim.profile.chosen and aim.share == WHOLE.share:
+        notes |= {"latency_fraction": aim.profile.chosen.latency, "latency_batch": aim.profile.chosen.batch}
     return Smaller(_child(spec, plan=plan), pruned, notes, whole)
 
 

@@ -47,19 +47,38 @@ def select(
     def fraction_of(counts: Sequence[int]) -> float:
         return cost.of(narrowing.widths(counts)) / cost.dense
 
-    lowest = math.inf
+    least = math.inf
     rounding = [_step(group, limits) for group in groups]
     for steps, counts in _prefixes(order, groups, gone, limits):
-        lowest = min(lowest, fraction_of(counts))
-        if lowest <= limits.fraction:
+        least = min(least, fraction_of(counts))
+        if least <= limits.fraction:
             back = _give_back(counts, gone, order[:steps], rounding, lambda counts: fraction_of(counts) <= limits.fraction)
-            return [channels[:count].sort().values for channels, count in zip(by_score, back, strict=True)]
-    raise CompressionError(_out_of_reach(lowest, cost, limits))
+            return lowest(scores, back)
+    raise out_of_reach(least, cost.name, limits)
 
 
-def removable(groups: Sequence[ChannelGroup], limits: Limits) -> list[Tensor]:
-    """As many channels of each group as may go, whatever the target."""
-    return [torch.arange(_allowed(group.channels, group, limits)) for group in groups]
+def lowest(scores: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
+    """So many channels of each group, those of the lowest scores, rising."""
+    return [torch.argsort(score, stable=True)[:count].sort().values for score, count in zip(scores, counts, strict=True)]
+
+
+def most(groups: Sequence[ChannelGroup], limits: Limits) -> list[int]:
+    """How many channels of each group may go, whatever the target."""
+    return [_allowed(group.channels, group, limits) for group in groups]
+
+
+def part(groups: Sequence[ChannelGroup], counts: Sequence[int], share: float, limits: Limits) -> list[int]:
+    """A share of `counts` channels of each group, in whole rounding steps; all of them where the share is 1."""
+    return [_allowed(math.floor(share * count), group, limits) for group, count in zip(groups, counts, strict=True)]
+
+
+def out_of_reach(least: float, name: str, limits: Limits) -> CompressionError:
+    """What to say where the least that can be reached of the cost called `name` is above the target."""
+    return CompressionError(
+        f"prune.target: {limits.fraction:.3f} of the dense {name} is out of reach; with round_to {limits.round_to}, "
+        f"max_ratio {limits.max_ratio} and the ignored layers, {least:.3f} to 1.0 can be reached; "
+        f"raise the target or prune.max_ratio, lower prune.round_to, or ignore fewer layers"
+    )
 
 
 def _prefixes(
@@ -111,11 +130,3 @@ def _allowed(wanted: int, group: ChannelGroup, limits: Limits) -> int:
 def _step(group: ChannelGroup, limits: Limits) -> int:
     """Channels that must go together to keep a multiple of round_to outputs: a head counts for its width."""
     return limits.round_to // math.gcd(limits.round_to, group.width)
-
-
-def _out_of_reach(lowest: float, cost: Measure, limits: Limits) -> str:
-    return (
-        f"prune.target: {limits.fraction:.3f} of the dense {cost.name} is out of reach; with round_to {limits.round_to}, "
-        f"max_ratio {limits.max_ratio} and the ignored layers, {lowest:.3f} to 1.0 can be reached; "
-        f"raise the target or prune.max_ratio, lower prune.round_to, or ignore fewer layers"
-    )

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compress.cost import count_macs, count_params, module_macs
-from pipeline.compress.latency_table import LatencyTable, Widths
-from pipeline.errors import ArtifactError
+from pipeline.compress.params import Kind
 from pipeline.models.groups import ChannelGroup, Side
 from pipeline.models.nets.attention import has_heads
+
+Widths = Mapping[str, tuple[int, int]]
+"""Output and input channels of each layer, by module name."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ def layers_of(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, La
     return found
 
 
+def counted_measure(kind: Kind, model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapping[str, Layer]) -> Measure:
+    """What can be counted of a target: parameters, or else MACs, which order networks that are to be timed."""
+    return params_measure(model, layers) if kind == "params" else macs_measure(model, shape_CHW, layers)
+
+
 def macs_measure(model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapping[str, Layer]) -> Measure:
     """MACs of one image; work outside layers stays as it is."""
     total = count_macs(model, shape_CHW)
@@ -86,23 +93,6 @@ def params_measure(model: nn.Module, layers: Mapping[str, Layer]) -> Measure:
         return rest + sum(scaled)
 
     return Measure("parameters", total, of)
-
-
-def latency_measure(table: LatencyTable, layers: Mapping[str, Layer]) -> Measure:
-    """As a fraction of the dense network's, and so much more as predictions usually err, so that a target is met.
-
-    Raises ArtifactError where the table is of another network.
-    """
-    for name, index in table.modules.items():
-        times = table.times[index]
-        sides = (times.out.channels[-1], (times.in_ or times.out).channels[-1])
-        if name not in layers or sides != (layers[name].out, layers[name].in_):
-            raise ArtifactError(f"reports/profile.json: its layer {name!r} is not of this network; run `dvc repro profile`")
-    return Measure("latency", 1.0, lambda widths: table.fraction(widths) + table.error)
-
-
-def widths_of(layers: Mapping[str, Layer]) -> Widths:
-    return {name: (layer.out, layer.in_) for name, layer in layers.items()}
 
 
 class Narrowing:

@@ -14,7 +14,7 @@ from pipeline.stage import Stage
 from tests.contract.imports import closure, folded, imported_names
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["prepare", "profile", "train", "prune", "finetune", "quantize", "evaluate", "compare", "register"]
+STAGES = ["prepare", "train", "profile", "prune", "finetune", "quantize", "evaluate", "compare", "register"]
 
 
 class AnySection(Section, extra="allow"):
@@ -113,8 +113,9 @@ def test_a_folder_stands_for_a_stage_that_needs_it_whole(copy: Path) -> None:
     text = (copy / "dvc.yaml").read_text()
     (copy / "dvc.yaml").write_text(text.replace("- pipeline/tasks\n", "- pipeline/tasks/task.py\n", 1))
     assert code_faults(copy, "train") == {"missing": ["pipeline/tasks"], "needless": ["pipeline/tasks/task.py"]}
-    (copy / "dvc.yaml").write_text(text.replace("- pipeline/tasks/params.py\n", "- pipeline/tasks\n", 1))
-    assert code_faults(copy, "profile") == {"missing": ["pipeline/tasks/params.py"], "needless": ["pipeline/tasks"]}
+    files = ["pipeline/data/prepared/manifest.py", "pipeline/data/prepared/shards.py"]
+    (copy / "dvc.yaml").write_text(text.replace("\n      - ".join(files), "pipeline/data/prepared", 1))
+    assert code_faults(copy, "prepare") == {"missing": files, "needless": ["pipeline/data/prepared"]}
 
 
 @pytest.mark.parametrize("name", ["segmentation.py", "labels.json"])

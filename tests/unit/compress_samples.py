@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.compress.latency_table import Profile
+from pipeline.compress.findings import Profile
 from pipeline.compress.params import PruneParams, QuantizeParams
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.prepared.reader import Split, normalise
@@ -43,7 +43,7 @@ def prune_params(**changes: Any) -> PruneParams:
 
 def fixed_profile(round_to: int = 1) -> Profile:
     """What the stage `profile` says of a fixed rounding and a target of MACs or parameters."""
-    return Profile(round_to=round_to, roundings=[], latency=None)
+    return Profile(round_to=round_to, roundings=[], chosen=None)
 
 
 def quantize_params(**changes: Any) -> QuantizeParams:

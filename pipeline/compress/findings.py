@@ -1,0 +1,70 @@
+"""What the stage `profile` found, as JSON: the rounding, and how wide the network is that meets a target of latency."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import ArtifactError
+from pipeline.files import to_json
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class RoundingTrial(_Frozen):
+    """A network with its channels rounded: fractions of the dense network's cost and latency.
+
+    lowest: the latency without any channel that may go, for a target of latency.
+    """
+
+    round_to: int
+    cost: float
+    latency: float
+    lowest: float | None
+
+
+class Trial(_Frozen):
+    """A network that was timed in turns with the dense one, as fractions of it."""
+
+    macs: float
+    latency: float
+
+
+class Chosen(_Frozen):
+    """The widest network tried that meets the target of latency. channels: kept of each group, by its root module."""
+
+    device: str
+    runtime: str
+    batch: int
+    channels: dict[str, int]
+    macs: float
+    latency: float
+    trials: list[Trial]
+
+
+class Profile(_Frozen):
+    """reports/profile.json. chosen is None where the target is not one of latency."""
+
+    round_to: int
+    roundings: list[RoundingTrial]
+    chosen: Chosen | None
+
+    def to_json(self) -> str:
+        return to_json(self.model_dump())
+
+    def metrics(self) -> dict[str, float]:
+        """Flat numbers, for a reporter."""
+        values: dict[str, float] = {"round_to": self.round_to}
+        values |= {f"latency_rounded_to_{trial.round_to}": trial.latency for trial in self.roundings}
+        return values | ({"latency_fraction": self.chosen.latency} if self.chosen else {})
+
+
+def read_profile(path: Path) -> Profile:
+    """Raises ArtifactError where the file is not what the stage `profile` writes."""
+    try:
+        return Profile.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ArtifactError(
+            f"{path}: not a profile ({' '.join(str(error).split())}); run `dvc repro --force profile`"
+        ) from error
