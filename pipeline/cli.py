@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     send = commands.add_parser("submit", help="run `dvc repro` on a Ray cluster, and bring its results back")
     send.add_argument("targets", nargs="*", metavar="STAGE", help="stages to run, as for dvc repro; all without one")
+    send.add_argument("--jobs", type=int, default=1, help="stages at a time, as for espalier repro (%(default)s)")
     send.add_argument("--dirty", action="store_true", help="send changes that are not committed along, without asking")
     send.add_argument("--detach", action="store_true", help="do not follow the job")
     send.set_defaults(command=_submit)
@@ -126,7 +127,8 @@ def _submit(arguments: argparse.Namespace) -> None:
     from pipeline.job_server import JobServer
     from pipeline.jobs.verbs import submit
 
-    submit(Path(), JobServer(arguments.address), arguments.targets, dirty=arguments.dirty, follow=not arguments.detach)
+    server, follow = JobServer(arguments.address), not arguments.detach
+    submit(Path(), server, arguments.targets, jobs=arguments.jobs, dirty=arguments.dirty, follow=follow)
 
 
 def _attach(arguments: argparse.Namespace) -> None:

@@ -43,7 +43,7 @@ def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
 
 
 def die_with_dvc() -> None:
-    """End this process and its children when the `dvc` that started it is gone, or the `espalier repro` that started that.
+    """End this process and its children when what started it is gone, `dvc repro` or `espalier repro`.
 
     DVC does not pass its own death on: after SIGKILL of `dvc repro` the stage would run on, and the
     next repro would race it.
@@ -54,17 +54,16 @@ def die_with_dvc() -> None:
 
 
 def _starters() -> list[psutil.Process]:
-    """The process that runs `dvc repro`: DVC sets DVC_STAGE, and its shell may stand between. Before it `espalier repro`."""
+    """The process that runs `dvc repro`: DVC sets DVC_STAGE, and its shell may stand between. Or all up to `espalier repro`."""
     if "DVC_STAGE" not in os.environ:
         return []
-    parents = psutil.Process().parents()
-    found = [parent for parent in parents if any(Path(word).name.startswith("dvc") for word in parent.cmdline()[:3])][:1]
-    if STARTER in os.environ:
-        before = [parent for parent in parents if str(parent.pid) == os.environ[STARTER]]
-        if not before:  # it was killed while `dvc` waited for its turn
-            os.kill(os.getpid(), signal.SIGKILL)
-        found += before
-    return found
+    parents: list[psutil.Process] = psutil.Process().parents()
+    if STARTER not in os.environ:
+        return [parent for parent in parents if any(Path(word).name.startswith("dvc") for word in parent.cmdline()[:3])][:1]
+    pids = [str(parent.pid) for parent in parents]
+    if os.environ[STARTER] not in pids:  # it was killed while this stage waited for DVC's lock
+        os.kill(os.getpid(), signal.SIGKILL)
+    return parents[: pids.index(os.environ[STARTER]) + 1]
 
 
 def _watch(starters: list[psutil.Process]) -> None:

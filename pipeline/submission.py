@@ -17,6 +17,8 @@ class Submission(BaseModel):
     """As `espalier attach` takes it."""
     targets: list[str]
     """Stages, as for `dvc repro`; none means all."""
+    jobs: int
+    """Stages at a time."""
     storage: str
     git_commit: str
     git_dirty: bool

@@ -9,9 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.errors import SubmitError
+from pipeline.errors import EspalierError, SubmitError
 from pipeline.jobs.results import leave_results
-from pipeline.submission import read_submission
+from pipeline.repro.side_by_side import repro
+from pipeline.submission import Submission, read_submission
 
 
 def run(root: Path) -> int:
@@ -26,7 +27,7 @@ def run(root: Path) -> int:
     _dvc(root, "config", "--local", "core.no_scm", "true")
     status, pushed = 1, 1
     try:
-        status = _dvc(root, "repro", "--pull", "--allow-missing", *submission.targets)
+        status = _repro(root, submission)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut off what saves the outputs
         pushed = _dvc(root, "push", "--quiet")
@@ -34,6 +35,17 @@ def run(root: Path) -> int:
     if pushed:
         sys.stdout.write("espalier job: the outputs did not reach the DVC remote, see above; submit again to send them\n")
     return status or pushed
+
+
+def _repro(root: Path, submission: Submission) -> int:
+    if submission.jobs == 1:
+        return _dvc(root, "repro", "--pull", "--allow-missing", *submission.targets)
+    try:
+        repro(root, submission.targets, submission.jobs, pull=True)
+    except EspalierError as error:
+        sys.stdout.write(f"espalier job: {error}\n")
+        return 1
+    return 0
 
 
 def _dvc(root: Path, *words: str) -> int:

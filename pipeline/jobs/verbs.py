@@ -13,6 +13,7 @@ from pipeline.jobs.remote import check_remote
 from pipeline.jobs.results import fetch_results, forget_results
 from pipeline.jobs.tree import changes, commit, copy_tree
 from pipeline.params import nearest, parse_section, read_yaml
+from pipeline.repro.side_by_side import check_jobs
 from pipeline.resources import Resources
 from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
@@ -24,13 +25,14 @@ ID_DIGITS = 12
 ENTRYPOINT = "python -m pipeline.jobs.start"
 
 
-def submit(root: Path, server: Server, targets: list[str], *, dirty: bool, follow: bool) -> None:
+def submit(root: Path, server: Server, targets: list[str], *, jobs: int = 1, dirty: bool, follow: bool) -> None:
     """Send the tree, and follow the job until its results are here.
 
     The same tree and targets are the same job: while it runs, a second submission attaches to it.
     Raises SubmitError, UnreachableError, StorageError before anything is sent.
     """
     check_targets(root, targets)
+    check_jobs(jobs)
     storage = storage_url(root)
     head, changed = commit(root), changes(root)
     if changed and not dirty:
@@ -44,7 +46,9 @@ def submit(root: Path, server: Server, targets: list[str], *, dirty: bool, follo
             Storage(storage).check()
             _push(root)
             forget_results(job, storage)
-            submission = Submission(job=job, targets=targets, storage=storage, git_commit=head, git_dirty=bool(changed))
+            submission = Submission(
+                job=job, targets=targets, jobs=jobs, storage=storage, git_commit=head, git_dirty=bool(changed)
+            )
             write_atomic(tree / SUBMISSION_NAME, to_json(submission.model_dump()))
             try:
                 server.submit(tree, job, ENTRYPOINT, {"git_commit": head, "git_dirty": str(bool(changed)).lower()})

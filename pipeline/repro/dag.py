@@ -1,10 +1,10 @@
-"""DVC's own plan of a repro: which stages it would look at, in which order, and which of them have changed.
+"""DVC's own plan of a repro, and one stage of it: what it would look at, in which order, and what of that has changed.
 
-The plan, the lock and the words for what is wrong are DVC's, so that nothing here can differ from `dvc repro`.
+The plan, the locks and the words for what is wrong are DVC's, so that nothing here can differ from `dvc repro`.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,18 @@ class Step:
     known: bool
 
 
-def plan(root: Path, targets: Sequence[str]) -> list[Step]:
-    """What `dvc repro` would look at, in its order. Raises EspalierError with DVC's reason where it cannot tell."""
+def plan(root: Path, targets: Sequence[str], *, pull: bool) -> list[Step]:
+    """What `dvc repro` would look at, in its order. Raises EspalierError with DVC's reason where it cannot tell.
+
+    pull: as for --pull --allow-missing: files that are only in the remote count as present.
+    """
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+    from dvc.stage.cache import RunCacheNotSupported
 
     with _locked(root) as repo:
+        if pull:
+            with suppress(RunCacheNotSupported):  # of a remote that cannot be listed
+                repo.stage_cache.pull(None)
         graph = get_active_graph(repo.index.graph)
         stages = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))
         known = _read(root).get("stages", {})
@@ -42,12 +49,23 @@ def plan(root: Path, targets: Sequence[str]) -> list[Step]:
             Step(
                 name=stage.addressing,
                 before=frozenset(other.addressing for other in graph.successors(stage)),
-                changed=stage.changed(),
+                changed=stage.changed(allow_missing=pull, upstream=list(graph.successors(stage))),
                 alone=(stage.meta or {}).get("machine") == "alone",
                 known=stage.addressing in known,
             )
             for stage in stages
         ]
+
+
+def make(root: Path, name: str, *, pull: bool) -> None:
+    """What `dvc repro` does with one step when those before it are done. Raises EspalierError with DVC's reason."""
+    from dvc.repo.reproduce import collect_stages, get_active_graph
+
+    with _locked(root) as repo, repo.scm_context(quiet=True):
+        (stage,) = collect_stages(repo, [name])
+        upstream = list(get_active_graph(repo.index.graph).successors(stage))
+        if stage.reproduce(upstream=upstream, pull=pull, allow_missing=pull):
+            stage.dump(update_pipeline=False)
 
 
 def settle(root: Path, steps: Sequence[Step]) -> None:
@@ -74,12 +92,15 @@ def _read(root: Path) -> dict[str, Any]:
 
 @contextmanager
 def _locked(root: Path) -> Iterator[Any]:
-    """DVC's view of the project, which no other `dvc` changes meanwhile. Raises EspalierError for DVC's errors."""
+    """DVC's view of the project, which no other `dvc` changes meanwhile. Raises EspalierError for DVC's errors.
+
+    It waits for the lock: a dvc that finds it taken for 3 s when a command has ended throws the results away.
+    """
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+    from dvc.repo import Repo, lock_repo
 
     try:
-        with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
+        with Repo(str(root), _wait_for_lock=True) as repo, lock_repo(repo):
             yield repo
     except DvcException as error:
         raise EspalierError(" ".join(str(error).split())) from error

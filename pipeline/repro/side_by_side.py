@@ -1,9 +1,8 @@
-"""Runs the steps of a plan, several at a time: each is a `dvc repro --single-item` of its own, so the locks are DVC's.
+"""Runs the steps of a plan, several at a time, each in a process that does what `dvc repro` does with this one step.
 
 DVC holds the project's lock but for the time of a stage's command, notes in .dvc/tmp/rwlock what that reads and writes, and
-takes the lock again to write dvc.lock. So commands overlap and nothing else does. `--wait-for-lock`, because a dvc that
-finds the lock taken for 3 s at the end of a command throws its results away; `--single-item`, because looking at what is
-upstream locks that for writing, which fails while a neighbour reads it.
+takes the lock again to write dvc.lock. So commands overlap, and nothing else does. What is upstream of a step must be left
+alone meanwhile: `dvc repro <target>` looks at it with a write lock, and fails where a neighbour reads it.
 """
 
 import os
@@ -25,35 +24,33 @@ STARTER = "ESPALIER_REPRO"
 POLL_S = 0.05
 LAST_WORDS_S = 10.0
 """How long what stages leave behind, such as the courier of the last, may go on to print."""
-HINTS = (
-    "To track the changes with git",
-    "\tgit add ",
-    "To enable auto staging",
-    "\tdvc config core.autostage",
-    "Use `dvc push`",
-)
-"""What DVC says after each stage, and does not after a whole repro."""
 
 
-def repro(root: Path, targets: Sequence[str], jobs: int) -> None:
+def repro(root: Path, targets: Sequence[str], jobs: int, *, pull: bool = False) -> None:
     """Bring the targets up to date, all without one, with up to `jobs` stages at the same time.
 
+    pull: fetch what is missing from the remote where a stage needs it, as `dvc repro --pull --allow-missing`.
     Raises ParamsError before anything runs, EspalierError where a stage failed: those beside it were let end.
     """
-    if jobs < 1:
-        raise ParamsError("--jobs is a number of stages at a time; give 1 or more")
-    steps = plan(root, targets)
+    check_jobs(jobs)
+    steps = plan(root, targets, pull=pull)
     try:
-        _Run(root, steps, jobs).run()
+        _Run(root, steps, jobs, pull=pull).run()
     except KeyboardInterrupt:
         sys.exit("\ninterrupted; what is complete is kept, and the same command goes on from there")
     finally:
         settle(root, steps)
 
 
+def check_jobs(jobs: int) -> None:
+    if jobs < 1:
+        raise ParamsError("--jobs is a number of stages at a time; give 1 or more")
+
+
 class _Run:
-    def __init__(self, root: Path, steps: Sequence[Step], jobs: int) -> None:
+    def __init__(self, root: Path, steps: Sequence[Step], jobs: int, *, pull: bool) -> None:
         self._root, self._jobs = root, jobs
+        self._words = ["--pull"] if pull else []
         self._waiting = list(steps)
         self._running: dict[Step, subprocess.Popen[str]] = {}
         self._done: set[str] = set()
@@ -103,7 +100,7 @@ class _Run:
 
     def _start(self, step: Step) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", step.name],
+            [sys.executable, "-m", "pipeline.repro.one", *self._words, step.name],
             cwd=self._root,
             env={**os.environ, STARTER: str(os.getpid())},
             stdin=subprocess.DEVNULL,
@@ -126,7 +123,7 @@ class _Run:
                 (self._failed.append if process.returncode else self._done.add)(step.name)
 
     def _interrupt(self) -> None:
-        """Tell each stage and its dvc, as a terminal would, and wait until they have cleaned up."""
+        """Tell each stage and what runs it, as a terminal would, and wait until they have cleaned up."""
         for process in self._running.values():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
@@ -140,7 +137,7 @@ class _Run:
 
     def _relay(self, name: str, said: IO[str]) -> None:
         for line in said:
-            if line.strip() and not line.startswith(HINTS):
+            if line.strip():
                 self._say(name, line.rstrip())
 
     def _say(self, name: str, text: str) -> None:

@@ -71,7 +71,7 @@ def test_a_job_that_is_stopped_leaves_its_results(tmp_path: Path) -> None:
     """As Ray stops it: SIGTERM to the program and to all that it started, and another one later."""
     root, storage = project(tmp_path / "project", tmp_path / "storage", tmp_path / "remote"), tmp_path / "storage"
     (root / "dvc.yaml").write_text(SLEEPER)
-    order = Submission(job="job-1", targets=[], storage=str(storage), git_commit="0", git_dirty=False)
+    order = Submission(job="job-1", targets=[], jobs=2, storage=str(storage), git_commit="0", git_dirty=False)
     (root / SUBMISSION_NAME).write_text(to_json(order.model_dump()))
     head = subprocess.Popen(
         [sys.executable, "-m", "pipeline.jobs.start"], cwd=root, env=environment() | MLFLOW, start_new_session=True
@@ -101,7 +101,7 @@ def _commands(leader: int) -> str:
 def test_journals_come_back_with_their_records(tmp_path: Path) -> None:
     """Without which `espalier sync` here could not send what the head could not."""
     (tmp_path / "storage").mkdir()
-    submission = Submission(job="job-1", targets=[], storage=str(tmp_path / "storage"), git_commit="0", git_dirty=False)
+    submission = Submission(job="job-1", targets=[], jobs=2, storage=str(tmp_path / "storage"), git_commit="0", git_dirty=False)
     journals = tmp_path / "head" / ".espalier" / "journals"
     journals.mkdir(parents=True)
     for name in ("train-1.jsonl", "train-1.run.json", "train-1.lock"):

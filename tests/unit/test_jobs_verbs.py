@@ -93,15 +93,16 @@ def test_results_of_one_stage_come_back_without_those_that_did_not_run(root: Pat
 
 
 def test_results_come_back_after_a_failed_stage_too_and_the_lock_is_the_jobs(root: Path, cluster: Cluster) -> None:
+    """With stages side by side, of which the second job brings the first one's output from the remote."""
     (root / "broken").write_text("")
     commit(root)
     (root / "dvc.lock").write_text("schema: '2.0'\nstages:\n  each@b:\n    cmd: echo b\n")
-    with pytest.raises(SubmitError, match=r"-1 ended as FAILED: Job entrypoint command failed with exit code 255\. What was"):
-        submit(root, cluster, ["second"], dirty=False, follow=True)
+    with pytest.raises(SubmitError, match=r"-1 ended as FAILED: Job entrypoint command failed with exit code 1\. What was"):
+        submit(root, cluster, ["second"], jobs=2, dirty=False, follow=True)
     assert (root / "one").read_text() == "1"
     assert locked(root) == ["each@b", "first"]
     (root / "broken").unlink()
-    submit(root, cluster, ["second"], dirty=True, follow=True)
+    submit(root, cluster, ["second"], jobs=2, dirty=True, follow=True)
     assert locked(root) == ["each@b", "first", "second"]
 
 

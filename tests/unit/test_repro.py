@@ -1,16 +1,19 @@
 """Stages of a tiny DVC project, side by side: what overlaps, what DVC's files say afterwards, and how it ends."""
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from pipeline.errors import ParamsError
+from pipeline.repro.dag import plan
 from pipeline.repro.side_by_side import repro
 from tests.e2e.project import sessions, until
 from tests.unit.submit_samples import environment, repository
@@ -116,6 +119,26 @@ def test_stages_overlap_and_leave_the_lock_of_a_plain_repro(root: Path) -> None:
     (root / "dvc.lock").unlink()
     assert run(root, "dvc", "repro", "--force").returncode == 0
     assert (root / "dvc.lock").read_bytes() == lock
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep.value")  # of DVC's way to use it
+def test_what_is_only_in_the_remote_is_judged_by_its_digest(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a job starts: dvc.lock is there, and no output."""
+    digests = {"first": "1" * 32, "slow": "2" * 32, "quick": "3" * 32}
+    code = hashlib.md5(WORK.encode(), usedforsecurity=False).hexdigest()
+
+    def entry(name: str, dep: str, md5: str) -> dict[str, Any]:
+        return {"cmd": "python work.py", "deps": [{"path": dep, "md5": md5}], "outs": [{"path": name, "md5": digests[name]}]}
+
+    stages = {
+        "first": entry("first", "work.py", code),
+        "slow": entry("slow", "first", digests["first"]),
+        "quick": entry("quick", "first", "0" * 32),
+    }
+    (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    monkeypatch.chdir(root)
+    found = {step.name: step.changed for step in plan(Path(), ["slow", "quick", "timed"], pull=True)}
+    assert found == {"first": False, "slow": False, "quick": True, "timed": True}
 
 
 def test_a_failure_lets_the_others_end_and_starts_no_more(root: Path) -> None:

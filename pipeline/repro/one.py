@@ -1,0 +1,25 @@
+"""A process for one step of a repro, because DVC's locks are of processes: `python -m pipeline.repro.one <name>`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipeline.errors import EspalierError
+from pipeline.repro.dag import make
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--pull", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        make(Path(), arguments.name, pull=arguments.pull)
+    except EspalierError as error:
+        sys.exit(f"ERROR: failed to reproduce '{arguments.name}': {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+
+
+if __name__ == "__main__":
+    main()
