@@ -3,6 +3,7 @@
 The plan, the locks and the words for what is wrong are DVC's, so that nothing here can differ from `dvc repro`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pipeline.errors import EspalierError
 from pipeline.files import write_atomic
 
 LOCK = "dvc.lock"
+COLOUR = re.compile(r"\x1b\[\d+m")
 
 
 @dataclass(frozen=True)
@@ -103,4 +105,4 @@ def _locked(root: Path) -> Iterator[Any]:
         with Repo(str(root), _wait_for_lock=True) as repo, lock_repo(repo):
             yield repo
     except DvcException as error:
-        raise EspalierError(" ".join(str(error).split())) from error
+        raise EspalierError(" ".join(COLOUR.sub("", str(error)).split())) from error

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.errors import ParamsError
-from pipeline.repro.dag import plan
+from pipeline.errors import EspalierError, ParamsError
+from pipeline.repro.dag import make, plan
 from pipeline.repro.side_by_side import repro
 from tests.e2e.project import sessions, until
 from tests.unit.submit_samples import environment, repository
@@ -139,6 +139,9 @@ def test_what_is_only_in_the_remote_is_judged_by_its_digest(root: Path, monkeypa
     monkeypatch.chdir(root)
     found = {step.name: step.changed for step in plan(Path(), ["slow", "quick", "timed"], pull=True)}
     assert found == {"first": False, "slow": False, "quick": True, "timed": True}
+    make(Path(), "slow", pull=True)
+    with pytest.raises(EspalierError, match=r"Checkout failed for .*first"):  # there is no remote to bring it from
+        make(Path(), "quick", pull=True)
 
 
 def test_a_failure_lets_the_others_end_and_starts_no_more(root: Path) -> None:
