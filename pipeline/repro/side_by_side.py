@@ -33,13 +33,14 @@ def repro(root: Path, targets: Sequence[str], jobs: int, *, pull: bool = False) 
     Raises ParamsError before anything runs, EspalierError where a stage failed: those beside it were let end.
     """
     check_jobs(jobs)
-    steps = plan(root, targets, pull=pull)
     try:
-        _Run(root, steps, jobs, pull=pull).run()
+        steps = plan(root, targets, pull=pull)
+        try:
+            _Run(root, steps, jobs, pull=pull).run()
+        finally:
+            settle(root, steps)
     except KeyboardInterrupt:
         sys.exit("\ninterrupted; what is complete is kept, and the same command goes on from there")
-    finally:
-        settle(root, steps)
 
 
 def check_jobs(jobs: int) -> None:
