@@ -95,17 +95,6 @@ def test_metadata_name_classes_and_origin(exported: Exported) -> None:
     assert json.loads(metadata["espalier.ancestors"]) == exported.spec.ancestors
 
 
-def test_another_process_writes_the_same_bytes(exported: Exported, tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from pipeline.compress.export import export_onnx;"
-        "from pipeline.models.weights import load_model;"
-        "export_onnx(*load_model(Path(sys.argv[1])), Path(sys.argv[2]))"
-    )
-    again = tmp_path / "again.onnx"
-    subprocess.run([sys.executable, "-c", script, exported.folder, again], cwd=ROOT, check=True, env={"PYTHONHASHSEED": "7"})
-    assert again.read_bytes() == exported.file.read_bytes()
-
-
 def test_the_file_holds_no_path_and_no_trace(exported: Exported) -> None:
     content = exported.file.read_bytes()
     for trace in (b"site-packages", b"stack_trace", b".py", str(ROOT).encode(), b"pkg.torch"):

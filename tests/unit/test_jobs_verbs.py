@@ -38,12 +38,15 @@ def send(root: Path, cluster: Cluster, *targets: str) -> str:
 
 
 def test_the_job_knows_its_commit_its_stages_and_where_its_results_go(root: Path, cluster: Cluster, tmp_path: Path) -> None:
-    job = send(root, cluster, "first", "each@a")
+    targets = ["first", "each@a", "each"]
+    job = send(root, cluster, *targets)
     order = cluster.order(job)
     head = run(root, "git", "rev-parse", "HEAD").strip()
-    assert (order.job, order.targets, order.storage) == (job, ["first", "each@a"], str(tmp_path / "storage"))
+    assert (order.job, order.targets, order.storage) == (job, targets, str(tmp_path / "storage"))
     assert (order.git_commit, order.git_dirty) == (head, False)
     assert cluster.metadata[job] == {"git_commit": head, "git_dirty": "false"}
+    left = [path for place in ("storage", "remote") for path in (tmp_path / place).rglob("*") if path.is_file()]
+    assert left == [], "probes that were written before"
 
 
 def test_changes_are_sent_with_a_mark(root: Path, cluster: Cluster) -> None:
@@ -64,12 +67,12 @@ def test_the_same_tree_and_stages_are_the_job_that_runs_already(
     assert len(cluster.states) == 1
 
 
-@pytest.mark.parametrize("end", ["SUCCEEDED", "FAILED", "STOPPED"])
-def test_after_its_end_the_same_tree_is_a_new_job(root: Path, cluster: Cluster, end: str) -> None:
-    first = send(root, cluster)
-    cluster.states[first] = JobState(end, "")
-    assert first.endswith("-1")
-    assert send(root, cluster) == first.removesuffix("1") + "2"
+def test_after_its_end_the_same_tree_is_a_new_job(root: Path, cluster: Cluster) -> None:
+    jobs = [send(root, cluster)]
+    for end in ("SUCCEEDED", "FAILED", "STOPPED"):
+        cluster.states[jobs[-1]] = JobState(end, "")
+        jobs.append(send(root, cluster))
+    assert jobs == [jobs[0].removesuffix("1") + number for number in "1234"]
 
 
 def test_other_stages_or_another_file_are_another_job(root: Path, cluster: Cluster) -> None:
@@ -86,12 +89,6 @@ def test_the_results_come_back(root: Path, cluster: Cluster, tmp_path: Path) -> 
     assert run(root, "git", "status", "--short") == "?? dvc.lock\n"
 
 
-def test_results_of_one_stage_come_back_without_those_that_did_not_run(root: Path, cluster: Cluster) -> None:
-    submit(root, cluster, ["first"], dirty=False, follow=True)
-    assert (root / "one").read_text() == "1"
-    assert locked(root) == ["first"]
-
-
 def test_results_come_back_after_a_failed_stage_too_and_the_lock_is_the_jobs(root: Path, cluster: Cluster) -> None:
     """With stages side by side, of which the second job brings the first one's output from the remote."""
     (root / "broken").write_text("")
@@ -106,9 +103,13 @@ def test_results_come_back_after_a_failed_stage_too_and_the_lock_is_the_jobs(roo
     assert locked(root) == ["each@b", "first", "second"]
 
 
-def test_what_an_earlier_cluster_left_under_this_name_is_not_taken_for_the_jobs(root: Path, cluster: Cluster) -> None:
+def test_results_of_one_stage_come_back_alone_and_are_not_taken_for_those_of_a_later_cluster(
+    root: Path, cluster: Cluster
+) -> None:
     storage = str(root.parent / "storage")
     submit(root, cluster, ["first"], dirty=False, follow=True)
+    assert (root / "one").read_text() == "1"
+    assert locked(root) == ["first"]
     (root / "dvc.lock").unlink()
     cluster.states.clear()
     job = send(root, Cluster(root.parent / "cluster" / "new"), "first")
@@ -231,12 +232,6 @@ def test_a_null_storage_is_an_error_of_the_parameters(root: Path, cluster: Clust
         send(root, cluster)
 
 
-def test_the_probes_leave_nothing(root: Path, cluster: Cluster, tmp_path: Path) -> None:
-    send(root, cluster)
-    assert [path for path in (tmp_path / "storage").rglob("*") if path.is_file()] == []
-    assert [path for path in (tmp_path / "remote").rglob("*") if path.is_file()] == []
-
-
 @pytest.mark.parametrize(
     ("target", "said"),
     [
@@ -249,10 +244,6 @@ def test_an_unknown_stage_names_the_nearest(root: Path, cluster: Cluster, target
     with pytest.raises(SubmitError) as caught:
         send(root, cluster, target)
     assert str(caught.value) in (said, said.replace("each@b", "each@a"))
-
-
-def test_a_group_of_stages_may_be_named(root: Path, cluster: Cluster) -> None:
-    assert cluster.order(send(root, cluster, "each")).targets == ["each"]
 
 
 def test_changes_are_listed_and_refused_where_nobody_can_be_asked(
