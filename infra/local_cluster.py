@@ -39,7 +39,7 @@ HEALTH_CHECKS = {
 }
 """Of the head, which asks every node: one that is silent counts as lost after three checks in vain, about 20 s. Ray's defaults
 (3 s, 10 s, 5 times) take 65 s. A cable that is out for 8 s fails two checks at most, as TCP repeats itself after 12.6 s. A node
-that was given up ends itself: whoever runs it (Kubernetes, compose, the launcher's autoscaler) starts it again."""
+that was given up ends itself: whoever runs it (Kubernetes, compose, the launcher's autoscaler) starts it, and it joins."""
 
 
 @contextmanager

@@ -74,6 +74,13 @@ def test_compose_takes_it(tmp_path: Path) -> None:
     assert ends(*config) != 0
 
 
+def test_what_ended_is_started_again() -> None:
+    """A Ray node ends itself when the head gave it up; tests/cluster/test_rejoin.py does what Docker then does."""
+    restarted = {name for name, service in services().items() if service.get("restart") == "unless-stopped"}
+    assert restarted == services().keys() - one_shots()
+    assert all("--block" in services()[name]["command"] for name in ("ray-head", "ray-worker"))
+
+
 def test_only_loopback_is_published() -> None:
     published = [port for service in services().values() for port in service.get("ports", [])]
     assert published == ["127.0.0.1:5000:5000", "127.0.0.1:8265:8265"]
