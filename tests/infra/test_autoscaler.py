@@ -19,47 +19,52 @@ import pytest
 from pipeline.autoscaler import HEAD, reach
 from pipeline.errors import TrainingError
 from pipeline.resources import Resources, place
-from tests.e2e.project import ROOT, Done, Project, fresh_project, read_json
+from tests.e2e.project import ROOT, Command, Project, fresh_project, read_json, until
 from tests.infra.autoscaling import autoscaling_cluster
 from tests.infra.manifests import INFRA, documents
 
-CHANGES: dict[str, Any] = {"train": {"epochs": 2}, "resources": {"threads_per_worker": 1, "device": "cpu"}}
+CHANGES: dict[str, Any] = {"train": {"epochs": 60}, "resources": {"threads_per_worker": 1, "device": "cpu"}}
+STARTS_S = 300.0
 
 
-def train(project: Project, client: Mapping[str, str], **resources: Any) -> Done:
+def train(project: Project, client: Mapping[str, str], **resources: Any) -> Command:
     project.change_params({"resources": resources})
-    return project.run("dvc", "repro", "train", **client)
+    return project.start("dvc", "repro", "train", **client)
 
 
-def of_cluster(client: Mapping[str, str]) -> list[str]:
-    """Names of the processes that have its token: of its nodes, and of what runs there."""
-    names = []
+def of_cluster(client: Mapping[str, str], name: str | None = None) -> list[psutil.Process]:
+    """Processes that have its token, of its nodes and of what runs there, with this name; the oldest first."""
+    found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("RAY_AUTH_TOKEN_PATH") == client["RAY_AUTH_TOKEN_PATH"]:
-                names.append(process.name())
+            if name in (None, process.name()) and process.environ().get("RAY_AUTH_TOKEN_PATH") == client["RAY_AUTH_TOKEN_PATH"]:
+                found.append((process.create_time(), process))
         except psutil.Error:
             continue
-    return names
+    return [process for _, process in sorted(found, key=lambda pair: pair[0])]
 
 
-@pytest.mark.timeout(900)
-def test_nodes_are_waited_for_and_what_can_never_be_is_refused_at_once(tmp_path: Path) -> None:
+@pytest.mark.timeout(1500)
+def test_nodes_are_waited_for_and_replaced_and_what_can_never_be_is_refused_at_once(tmp_path: Path) -> None:
     with autoscaling_cluster(cpus=1, most=2) as client, fresh_project(tmp_path / "project") as project:
         project.change_params(CHANGES)
-        refused = train(project, client, workers=3, await_nodes_s=600)
+        refused = train(project, client, workers=3, await_nodes_s=600).wait()
         assert refused.status != 0
         said = f"at {client['RAY_ADDRESS']}, with all nodes that its autoscaler may start, has 2x1 CPUs"
         assert f"3 workers of 1 CPUs each do not fit: the cluster {said}; lower resources.workers" in refused.err
-        assert of_cluster(client).count("raylet") == 1
+        assert len(of_cluster(client, "raylet")) == 1
 
-        here = train(project, client, workers=2, await_nodes_s=0)
+        here = train(project, client, workers=2, await_nodes_s=0).wait()
         assert here.status != 0
         assert f"the cluster at {client['RAY_ADDRESS']} has no CPUs to train on" in here.err
 
-        done = train(project, client, workers="auto", await_nodes_s=600).expect_success()
+        training = train(project, client, workers="auto", await_nodes_s=600)
+        until(lambda: [*project.root.glob(".espalier/runs/train-*/progress.json")], "the training is under way", STARTS_S)
+        head, first, second = of_cluster(client, "raylet")
+        second.kill()
+        done = training.wait().expect_success()
         assert "waiting up to 600 s for nodes of the cluster's autoscaler: room for 0 of 2 workers" in done.err
-        assert of_cluster(client).count("raylet") == 3
+        assert {head, first} < set(of_cluster(client, "raylet")), "no node came in the place of the dead one"
         provenance = read_json(project.root / "artifacts/dense/model.json")["provenance"]
         assert provenance["placement"] == "2 workers x 1 threads on cpu"
     assert of_cluster(client) == []
