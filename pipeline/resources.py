@@ -107,7 +107,7 @@ def place(resources: Resources, nodes: Sequence[Node], batch: int, where: str, m
         raise TrainingError(f"the cluster at {where} has no CPUs to train on; add nodes")
     if resources.accelerator:
         nodes = _with_accelerator(nodes, resources.accelerator, where)
-    gpus = sum(sorted(node.get("GPU", 0.0) for node in nodes)[-(most or 0) :])
+    gpus = sum(node.get("GPU", 0.0) for node in _largest(nodes, "GPU", most))
     device = resources.device if resources.device != "auto" else _device(resources.workers, gpus)
     nodes = _largest(nodes, "GPU" if device == "cuda" else "CPU", most)
     total = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
@@ -129,14 +129,14 @@ def place(resources: Resources, nodes: Sequence[Node], batch: int, where: str, m
 
 def room_for(resources: Resources, placement: Placement, nodes: Sequence[Node]) -> int:
     """How many workers of this placement these nodes can hold."""
-    kind = resources.accelerator
-    fitting = [node for node in nodes if kind is None or ACCELERATOR + kind in node]
+    accelerator = resources.accelerator
+    fitting = [node for node in nodes if accelerator is None or ACCELERATOR + accelerator in node]
     return sum(min(int(node.get(kind, 0.0) // need) for kind, need in placement.needs.items()) for node in fitting)
 
 
 def _largest(nodes: Sequence[Node], kind: str, most: int | None) -> list[Node]:
-    """Those that have most of this kind; nodes without GPUs are left out where others have some."""
-    ordered = sorted(nodes, key=lambda node: node.get(kind, 0.0), reverse=True)[:most]
+    """Those that have most of this kind, then of CPUs; nodes without GPUs are left out where others have some."""
+    ordered = sorted(nodes, key=lambda node: (node.get(kind, 0.0), node["CPU"]), reverse=True)[:most]
     return [node for node in ordered if node.get(kind)] or ordered
 
 

@@ -123,6 +123,12 @@ def test_kinds_share_the_largest_number_of_nodes() -> None:
         place(resources(workers=4, device="cuda"), limits.nodes, 512, "here", limits.most)
 
 
+def test_of_nodes_with_as_many_gpus_those_with_more_cpus_may_come() -> None:
+    limits = reach(autoscaler(2, ({"CPU": 2.0, "GPU": 1.0}, 2), (GPU, 2)), [HEAD])
+    assert limits is not None
+    assert place(resources(threads_per_worker=8), limits.nodes, 128, "here", limits.most) == (2, 8, "cuda")
+
+
 def test_machines_that_exist_are_no_limits() -> None:
     """Ray's launcher knows their number, and learns their size when they join."""
     assert reach(autoscaler(3, ({}, 3)), [HEAD]) is None
