@@ -12,7 +12,6 @@ from unittest.mock import patch
 import pytest
 import safetensors.torch
 import torch
-import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.ranks import on_ranks
@@ -155,14 +154,6 @@ def test_one_worker_resumes_at_every_step(folder: Path) -> None:
     every_step(folder, jobs_of(folder))
 
 
-def test_two_workers_resume_at_every_step(folder: Path) -> None:
-    on_ranks(2, _every_step_in, folder)
-
-
-def _every_step_in(folder: Path) -> None:
-    every_step(folder, jobs_of(folder))
-
-
 def test_three_workers_resume_at_every_step(folder: Path) -> None:
     """Among three, unlike two, the order in which gradients are added shows."""
     on_ranks(3, _every_step_among_three, folder)
@@ -212,11 +203,6 @@ def test_a_flipped_bit_is_passed_over_and_shows_where_nothing_verifies(folder: P
     assert (final_state(disturbed) == final_state(undisturbed)) is verifies
 
 
-def _fit_exact(folder: Path) -> None:
-    world = dist.get_world_size()
-    fit(exact_job(folder, world), "cpu", 1)
-
-
 def exact_job(folder: Path, world: int) -> Job:
     sparsity = {"penalty": "group_lasso", "weight": 1e-4}
     changes = {**SHORT, **DISTIL, "exact_elastic": True, "keep": "best", "sparsity": sparsity}
@@ -236,27 +222,31 @@ def exact(folder: Path) -> tuple[str, str]:
     return weights_and_history(folder, 1)
 
 
-@pytest.mark.parametrize("world", [2, 4])
-def test_exact_elastic_gives_the_weights_of_one_worker(folder: Path, exact: tuple[str, str], world: int) -> None:
-    on_ranks(world, _fit_exact, folder)
-    assert weights_and_history(folder, world) == exact
-
-
 NO_STATISTICS = ModelParams(name="mlp", width=16, dropout=0.0, stochastic_depth=0.0, init="random")
 """Without batch norm, whose statistics are each worker's own, and dropout."""
 
 
-def _fit_plain(folder: Path) -> None:
-    fit(job(folder / "prepared", folder / "plain-2", model=NO_STATISTICS, **SHORT), "cpu", 1)
+def plain_job(folder: Path, world: int) -> Job:
+    return job(folder / "prepared", folder / f"plain-{world}", model=NO_STATISTICS, **SHORT)
 
 
-def test_without_exact_elastic_the_number_of_workers_shows_in_the_bits_and_hardly_in_the_loss(folder: Path) -> None:
-    """Every image is seen once an epoch all the same; what differs is the order in which gradients are added."""
-    fit(job(folder / "prepared", folder / "plain-1", model=NO_STATISTICS, **SHORT), "cpu", 1)
-    on_ranks(2, _fit_plain, folder)
+def test_two_workers_resume_at_every_step_and_with_exact_elastic_give_the_weights_of_one(
+    folder: Path, exact: tuple[str, str]
+) -> None:
+    """Without it their number shows in the bits and hardly in the loss: every image is seen once an epoch all the same, and
+    what differs is the order in which gradients are added."""
+    on_ranks(2, _two, folder)
+    assert weights_and_history(folder, 2) == exact
+    fit(plain_job(folder, 1), "cpu", 1)
     one, two = (folder / f"plain-{number}/result" for number in (1, 2))
     assert sha256_file(one / "model/weights.safetensors") != sha256_file(two / "model/weights.safetensors")
     assert last_loss(two) == pytest.approx(last_loss(one), rel=1e-4)
+
+
+def _two(folder: Path) -> None:
+    every_step(folder, jobs_of(folder))
+    fit(exact_job(folder, 2), "cpu", 1)
+    fit(plain_job(folder, 2), "cpu", 1)
 
 
 def last_loss(result: Path) -> float:
@@ -264,9 +254,10 @@ def last_loss(result: Path) -> float:
         return float(list(csv.DictReader(file))[-1]["train/loss"])
 
 
-def test_a_run_goes_on_with_fewer_workers_to_the_same_weights(folder: Path, exact: tuple[str, str]) -> None:
-    """Four workers are killed in the fourth step; one goes on from the last checkpoint."""
-    on_ranks(4, _killed_exact, folder)
+def test_four_workers_give_the_weights_of_one_and_one_goes_on_for_four(folder: Path, exact: tuple[str, str]) -> None:
+    """Four are killed in the fourth step; one goes on from the last checkpoint."""
+    on_ranks(4, _four, folder)
+    assert weights_and_history(folder, 4) == exact
     lost = exact_job(folder, 0)
     fit(lost, "cpu", 1)
     assert weights_and_history(folder, 0) == exact
@@ -275,6 +266,7 @@ def test_a_run_goes_on_with_fewer_workers_to_the_same_weights(folder: Path, exac
     )
 
 
-def _killed_exact(folder: Path) -> None:
+def _four(folder: Path) -> None:
+    fit(exact_job(folder, 4), "cpu", 1)
     with killed_before(3), pytest.raises(Killed):
         fit(exact_job(folder, 0).model_copy(update={"checkpoint_s": 0.0}), "cpu", 1)
