@@ -156,7 +156,7 @@ def test_one_worker_resumes_at_every_step(folder: Path) -> None:
 
 def test_three_workers_resume_at_every_step(folder: Path) -> None:
     """Among three, unlike two, the order in which gradients are added shows."""
-    on_ranks(3, _every_step_among_three, folder)
+    on_ranks(3, _every_step_among_three, folder, forked=True)
 
 
 def _every_step_among_three(folder: Path) -> None:
@@ -235,7 +235,7 @@ def test_two_workers_resume_at_every_step_and_with_exact_elastic_give_the_weight
 ) -> None:
     """Without it their number shows in the bits and hardly in the loss: every image is seen once an epoch all the same, and
     what differs is the order in which gradients are added."""
-    on_ranks(2, _two, folder)
+    on_ranks(2, _two, folder, forked=True)
     assert weights_and_history(folder, 2) == exact
     fit(plain_job(folder, 1), "cpu", 1)
     one, two = (folder / f"plain-{number}/result" for number in (1, 2))
@@ -256,7 +256,7 @@ def last_loss(result: Path) -> float:
 
 def test_four_workers_give_the_weights_of_one_and_one_goes_on_for_four(folder: Path, exact: tuple[str, str]) -> None:
     """Four are killed in the fourth step; one goes on from the last checkpoint."""
-    on_ranks(4, _four, folder)
+    on_ranks(4, _four, folder, forked=True)
     assert weights_and_history(folder, 4) == exact
     lost = exact_job(folder, 0)
     fit(lost, "cpu", 1)
