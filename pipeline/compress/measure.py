@@ -116,10 +116,10 @@ def try_roundings(subject: Subject, device: Device) -> list[RoundingTrial]:
 def fastest(trials: Sequence[RoundingTrial], target: float) -> int:
     """The rounding with the least latency for the same cost: a coarser one may have left less than the target.
 
-    Where none reaches a target of latency, the finest, of which choose() then says so.
+    Where none reaches a target of latency, the one that comes nearest, of which choose() then says so.
     """
-    within = [trial for trial in trials if trial.lowest is None or trial.lowest <= target]
-    best, *coarser = within or trials[:1]
+    within = [trial for trial in trials if (trial.lowest or 0.0) <= target]
+    best, *coarser = within or [min(trials, key=lambda trial: trial.lowest or 0.0)]
     for trial in coarser:
         if trial.latency / trial.cost < CLEARLY_FASTER * best.latency / best.cost:
             best = trial
