@@ -35,10 +35,10 @@ class Edit(NamedTuple):
     protection: str
     instead: str
 
-    def apply(self, project: Project) -> None:
-        source = (project.root / self.path).read_text()
+    def apply(self, root: Path) -> None:
+        source = (root / self.path).read_text()
         assert self.protection in source, f"{self.path} no longer has this protection: write the edit anew"
-        (project.root / self.path).write_text(source.replace(self.protection, self.instead))
+        (root / self.path).write_text(source.replace(self.protection, self.instead))
 
 
 class Fault(NamedTuple):
@@ -110,7 +110,7 @@ def truncated(content: bytearray, chance: random.Random) -> bytes:
 
 
 OPTIMIZER_RESTORED = Edit("pipeline/train/state.py", 'self._restore_optimizer(select(tensors, "optimizer."))', "pass")
-DRIVER_STARTED_AGAIN = Edit("pipeline/driver.py", "range(resources.max_failures + 1)", "range(1)")
+DRIVER_STARTED_AGAIN = Edit("pipeline/driver.py", "range(order.resources.max_failures + 1)", "range(1)")
 DVC_WATCHED = Edit("pipeline/entry.py", "    die_with_dvc()\n    status", "    status")
 VERIFIED = Edit("pipeline/train/checkpoint.py", "if not _verifies(folder):", "if not folder.exists():")
 RENAMED_WHEN_COMPLETE = Edit(
@@ -171,7 +171,7 @@ def test_its_twin_without_the_protection_fails(undisturbed: Project, tmp_path: P
     with copied_project(undisturbed, tmp_path / "twin", leave_out=WITHOUT_TRAINING) as project:
         project.change_params({"resources": {"max_failures": TWIN_FAULTS}})
         for edit in fault.without:
-            edit.apply(project)
+            edit.apply(project.root)
         with pytest.raises(AssertionError, match=fault.then):
             disturb(project, fault, random.Random(name), TWIN_FAULTS)
             assert project.commands[-1].wait().expect_success()
