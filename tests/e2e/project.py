@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pipeline.files import sha256_file
 ROOT = Path(__file__).parents[2]
 MADE = ("artifacts", "exported", "reports", ".espalier", ".dvc/cache", ".dvc/tmp")
 """What a repro leaves, beside data/prepared and dvc.lock."""
+DATABASE = ".espalier/mlflow/mlflow.db"
 OUTER = ("DVC_", "RAY_", "MLFLOW_", "GIT_", "PYTHON")
 """Variables of the surrounding shell that would decide what is tested here."""
 COMMAND_TIMEOUT_S = 1200.0
@@ -29,7 +31,7 @@ POLL_S = 0.02
 TINY: dict[str, Any] = {
     "model": {"width": 8},
     "train": {"epochs": 30},
-    "finetune": {"epochs": 2},
+    "finetune": {"epochs": 6},
     "quantize": {"calibration_images": 64, "max_drop": 1.0},
     "evaluate": {"parity_images": 64, "latency": {"warmup": 1, "repeats": 5, "threads": 1}},
     "register": {
@@ -137,6 +139,7 @@ class Project:
             **kept,
             "PATH": tools,
             "TMPDIR": str(self.scratch),
+            "OMP_NUM_THREADS": "1",  # stages of several projects run at once: more threads wait for each other
             "DVC_SITE_CACHE_DIR": str(self.scratch / "dvc"),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_SYSTEM": os.devnull,
@@ -161,11 +164,12 @@ def fresh_project(root: Path) -> Iterator[Project]:
 
 
 @contextmanager
-def copied_project(source: Project, root: Path, *, leave_out: Iterable[str]) -> Iterator[Project]:
-    """A copy of a project as it is now, without some of its folders."""
+def copied_project(source: Project, root: Path, *, leave_out: Iterable[str] = ()) -> Iterator[Project]:
+    """A copy of a project as it is now, without some of its folders. Its tracking database is empty."""
     shutil.copytree(source.root, root, dirs_exist_ok=True, symlinks=True)
-    for name in leave_out:
+    for name in (*leave_out, ".espalier"):
         shutil.rmtree(root / name, ignore_errors=True)
+    _empty_database(source.root / DATABASE, root / DATABASE)
     with opened_project(root) as project:
         yield project
 
@@ -250,6 +254,16 @@ def running_stages(text: str) -> list[str]:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _empty_database(source: Path, target: Path) -> None:
+    """MLflow's tables without a row: to make them takes seconds, and a full one names the folder of its artifacts."""
+    target.parent.mkdir(parents=True)
+    shutil.copy(source, target)
+    with closing(sqlite3.connect(target)) as database, database:
+        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            if table != "alembic_version":  # of the tables
+                database.execute(f"DELETE FROM {table}")
 
 
 def _git(folder: Path, *words: str) -> str:

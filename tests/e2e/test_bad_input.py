@@ -77,13 +77,12 @@ GOOD = [(png(8 * number), number % 3) for number in range(30)]
 """Rows of a good table: three classes with ten images each."""
 
 
-def parquet(rows: list[tuple[bytes, int]], image: str = "image") -> Callable[[Project], None]:
+def parquet(rows: list[tuple[bytes, int]]) -> Callable[[Project], None]:
     """Make a table the project's source."""
 
     def spoil(project: Project) -> None:
-        table = pa.table(
-            {image: pa.array([row[0] for row in rows], pa.binary()), "label": pa.array([row[1] for row in rows], pa.int64())}
-        )
+        images, labels = zip(*rows, strict=True)
+        table = pa.table({"image": pa.array(images, pa.binary()), "label": pa.array(labels, pa.int64())})
         pq.write_table(table, project.root / "data/raw/table.parquet")
         project.change_params({"data": {"source": "parquet", "path": "data/raw/table.parquet"}})
 
@@ -117,18 +116,6 @@ CASES = {
         misspelt_key,
         ("key 'train.epochs' is missing; add it", r"params\.yaml: unknown key 'train\.epoch'; did you mean 'epochs'\?"),
     ),
-    "wrong type": Case(
-        "prepare", params(data={"seed": "zero"}), (r"params\.yaml: data\.seed is 'zero', but input should be a valid integer",)
-    ),
-    "empty table": Case("prepare", parquet([]), ("'table.parquet' is empty", "needs at least a train and a val image")),
-    "one class": Case(
-        "prepare", parquet([(image, 0) for image, _ in GOOD]), ("all 30 usable rows are of one class, 0", "needs at least two")
-    ),
-    "class with a single image": Case(
-        "prepare",
-        parquet([*GOOD, (png(255), 3)]),
-        ("class '3' has 1 usable image", "train and val and test need one each; add images"),
-    ),
     "label out of range, undecodable image": Case(
         "prepare",
         parquet([*GOOD, (png(255), -1), (png(255)[:40], 0)]),
@@ -138,11 +125,6 @@ CASES = {
             r"table\.parquet row 31: undecodable image",
             "Mend the rows, or raise data.max_quarantined",
         ),
-    ),
-    "no such column": Case(
-        "prepare",
-        parquet(GOOD, image="picture"),
-        (r"table\.parquet: no column 'image' \(data\.image_column\); known: label, picture",),
     ),
     "flipped byte": Case(
         "prune",
@@ -165,11 +147,6 @@ CASES = {
     ),
     "no such cluster": Case(
         "train", nothing, ("no Ray cluster answers at 127.0.0.1:1; start one",), (("RAY_ADDRESS", "127.0.0.1:1"),)
-    ),
-    "no such device": Case(
-        "train",
-        params(resources={"device": "cuda"}),
-        ("2 workers of 1 CPUs and 1 GPUs each do not fit: the cluster at this machine has 2 CPUs and 0 GPUs",),
     ),
     "full disk under the data": Case(
         "prepare", nothing, ("data/prepared: the disk is full; nothing was replaced. Free some space",), full_disk="data"
@@ -214,17 +191,12 @@ def may_mount() -> bool:
 
 @pytest.fixture(scope="module")
 def small(complete: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Project]]:
-    """Makes copies of the finished project, without its caches; they share a tracking database, to make one takes seconds."""
-    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    shutil.copy(complete.root / ".espalier/mlflow/mlflow.db", database)
+    """Makes copies of the finished project, without its caches."""
     left_out = [name for name in MADE if name.startswith(".")]
     with ExitStack() as copies:
 
         def make() -> Project:
-            copy = copied_project(complete, tmp_path_factory.mktemp("spoilt"), leave_out=left_out)
-            project = copies.enter_context(copy)
-            project.environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{database}"
-            return project
+            return copies.enter_context(copied_project(complete, tmp_path_factory.mktemp("spoilt"), leave_out=left_out))
 
         yield make
 

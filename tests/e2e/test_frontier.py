@@ -1,4 +1,4 @@
-"""A sweep that is killed in the middle goes on where it was; the dense model comes from the cache in each of its points."""
+"""A sweep that is killed in the middle goes on where it was; each point runs what follows a change of prune and no more."""
 
 import os
 import signal
@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 
 from pipeline.report import read_journal
-from tests.e2e.project import TINY, Project, copied_project, of_project, until
+from tests.e2e.project import TINY, Project, copied_project, of_project, running_stages, until
 
 ESPALIER = (sys.executable, "-m", "pipeline.cli", "frontier")
 EPOCHS = TINY["finetune"]["epochs"]
-SWEEP = (*ESPALIER, "run", "--set", f"finetune.epochs=8,{EPOCHS}")
-"""A fine-tuning that is new, and the one that the cache holds."""
+SWEEP = (*ESPALIER, "run", "--set", "prune.target.macs=0.7,0.5")
+"""A pruning that is new, and the one that the cache holds."""
+AFTER_PRUNE = {"finetune", "quantize", "evaluate@pruned", "evaluate@finetuned", "evaluate@quantized", "compare"}
 
 
 def validated(folder: Path) -> list[float]:
@@ -28,9 +29,8 @@ def at_work(project: Project) -> Path:
     return next((project.root / ".espalier/frontier").glob("frontier-*/.espalier"), project.root / "none")
 
 
-def test_a_killed_sweep_goes_on_and_no_point_trains_the_dense_model(complete: Project, tmp_path: Path) -> None:
-    # A tracking database belongs to its folder: a copy of it would write its artifacts into the original.
-    with copied_project(complete, tmp_path, leave_out=(".espalier",)) as project:
+def test_a_killed_sweep_goes_on_and_what_it_made_is_registered_after_apply(complete: Project, tmp_path: Path) -> None:
+    with copied_project(complete, tmp_path) as project:
         before = project.run("git", "status", "--short").expect_success().out
         first = project.start(*SWEEP)
         until(lambda: len(validated(at_work(project))) >= 2, "two epochs of the first point are validated", 600.0)
@@ -39,16 +39,21 @@ def test_a_killed_sweep_goes_on_and_no_point_trains_the_dense_model(complete: Pr
         killed = time.time()
         until(lambda: not of_project(project), "no process is left after the sweep was killed", 20.0)
 
-        assert project.run(*SWEEP).expect_success().out.count(": done") == 2
+        done = [line.split()[0] for line in project.run(*SWEEP).expect_success().out.splitlines() if line.endswith(": done")]
+        assert len(done) == 2
         epochs = validated(project.root / ".espalier")
-        assert len(epochs) == 8
+        assert len(epochs) == EPOCHS
         assert epochs[1] < killed, "the second run went on from a checkpoint of the first"
-        trained = {path.name.split("-")[0] for path in (project.root / ".espalier/journals").glob("*.jsonl")}
-        assert trained & {"prepare", "train", "evaluate@dense", "register"} == set(), "these came from the cache, or never ran"
+        ran = {path.name.split("-")[0] for path in (project.root / ".espalier/journals").glob("*.jsonl")}
+        assert ran == {"profile", "prune", *AFTER_PRUNE}, "the others came from the cache, or never ran"
 
         assert "2 points, 2 of them experiments already" in project.run(*SWEEP).expect_success().out
         shown = project.run(*ESPALIER, "show", "--keep", "0.01").expect_success().out
-        assert [line.split()[1] for line in shown.splitlines() if line.startswith(("2 ", "8 "))].count("quantized") == 2
+        assert [line.split()[1] for line in shown.splitlines() if line.startswith(("0.5 ", "0.7 "))].count("quantized") == 2
         assert "Smallest that keeps 0.01" in shown
         assert (project.root / ".espalier/frontier.png").stat().st_size > 10_000
         assert project.run("git", "status", "--short").expect_success().out == before
+
+        project.run("dvc", "exp", "apply", done[0]).expect_success()
+        assert project.read_params()["prune"]["target"] == {"macs": 0.7}
+        assert running_stages(project.run("dvc", "repro").expect_success().out) == ["register"]

@@ -9,7 +9,7 @@ from pipeline.report import read_journal
 from tests.e2e.project import TINY, Project, copied_project, named, of_project, training_workers, until
 
 EPOCHS = TINY["train"]["epochs"]
-WITHOUT_TRAINING = ("artifacts", "exported", "reports/train", ".espalier", ".dvc/cache", ".dvc/tmp")
+WITHOUT_TRAINING = ("artifacts", "exported", "reports/train", ".dvc/cache", ".dvc/tmp")
 """What is left out of a copy so that `dvc repro train` trains; prepared data stay."""
 HISTORY = """
 import sys

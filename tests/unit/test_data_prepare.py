@@ -116,9 +116,9 @@ def test_limit_itself_is_allowed(run: Prepare, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        ([], [], "source 't.parquet' is empty"),
+        ([], [], r"source 't.parquet' is empty.*needs at least a train and a val image"),
         ([b"junk", None], [0, 1], r"source 't.parquet' has no usable row"),
-        ([png(0), png(1)], [0, 0], "all 2 usable rows are of one class, 0"),
+        ([png(0), png(1)], [0, 0], "all 2 usable rows are of one class, 0.*needs at least two"),
     ],
 )
 def test_unusable_sources(run: Prepare, tmp_path: Path, images: list[bytes | None], labels: list[int], message: str) -> None:

@@ -83,6 +83,7 @@ def test_missing_column_names_the_nearest(tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.parquet", [png(0)], [0], image="img", label="labels")
     refused(table, r"t.parquet: no column 'image' \(data.image_column\); did you mean 'img'")
     refused(table, r"no column 'label' \(data.label_column\); did you mean 'labels'", image_column="img")
+    refused(table, r"no column 'x' \(data.image_column\); known: img, labels", image_column="x")
 
 
 def test_wrong_column_types(tmp_path: Path) -> None:

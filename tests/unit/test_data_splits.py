@@ -93,7 +93,7 @@ def test_own_splits_need_no_fractions() -> None:
 @pytest.mark.parametrize(
     ("labels", "changes", "message"),
     [
-        ([0, 0, 0, 1], {}, r"class '1' has 1 usable image, but train and val and test need one each"),
+        ([0, 0, 0, 1], {}, r"class '1' has 1 usable image, but train and val and test need one each; add images"),
         ([0, 0, 0, 1, 1], {}, r"class '1' has 2 usable images, but train and val and test need one each"),
         (
             [0, 1] * 5,
