@@ -6,7 +6,8 @@ widest that meets a target is found by timing a dozen of them.
 """
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.compress.channels import Ranking, rank_channels
 from pipeline.compress.findings import Chosen, Profile, RoundingTrial, Trial
 from pipeline.compress.params import ShapeParams
 from pipeline.compress.search import Limits, lowest, most, out_of_reach, select
-from pipeline.compress.timing import Device, fractions
+from pipeline.compress.timing import Device, in_turns
 from pipeline.compress.widths import Narrowing
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
@@ -32,10 +33,10 @@ from pipeline.tasks.task import make_task
 ROUNDINGS = (1, 4, 8, 16, 32)
 CLEARLY_FASTER = 0.97
 """A coarser rounding, which leaves less choice, must be faster by this."""
-ROUNDS = 21
+ROUNDS = 15
 """In which all networks have a turn."""
 PASSES, POINTS = 3, 4
-"""A pass times so many networks between the widest that meets the target and the next: what is left is 1/125 of the MACs."""
+"""A pass adds so many networks between the widest that meets the target and the next: what is left is 1/125 of the MACs."""
 
 Counts = tuple[int, ...]
 """Channels that each group loses, those of the lowest scores."""
@@ -129,44 +130,48 @@ def fastest(trials: Sequence[RoundingTrial], target: float) -> int:
 def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
     """The widest network that meets the target of latency, of those that are timed.
 
-    At first they lie between the smallest and the dense one, then between the widest that meets the target and the next.
-    Raises CompressionError where none does.
+    At first they lie between the smallest and the dense one, then between the widest that meets the target and the next. Each
+    pass times all of them again, so that none is judged by a busy moment of the machine.
+    Raises CompressionError where none meets the target.
     """
     target, groups = subject.params.target, subject.ranking.groups
-    tried = {(0,) * len(groups): Trial(macs=1.0, latency=1.0)}
+    whole = (0,) * len(groups)
+    runs = {whole: device.network(subject.spec, subject.dense)}
+    seconds = {whole: math.inf}
     ends = subject.fraction(subject.smallest(round_to)), 1.0
     for _ in range(PASSES):
-        cuts = dict.fromkeys(subject.cut(fraction, round_to) for fraction in np.linspace(*ends, POINTS + 2).tolist())
-        fresh = [counts for counts in cuts if counts not in tried]
-        if not fresh:
-            break
-        tried |= _trials(subject, device, fresh)
-        fitting = {counts: trial for counts, trial in tried.items() if trial.latency <= target.fraction}
-        if not fitting:
-            least = min(trial.latency for trial in tried.values())
-            raise out_of_reach(least, "latency", subject.limits(target.fraction, round_to))
-        best = max(fitting, key=lambda counts: fitting[counts].macs)
-        ends = fitting[best].macs, min((trial.macs for trial in tried.values() if trial.macs > fitting[best].macs), default=1.0)
+        for counts in (subject.cut(fraction, round_to) for fraction in np.linspace(*ends, POINTS + 2).tolist()):
+            if counts not in runs:
+                runs[counts] = device.network(subject.spec, subject.network(counts))
+        times = in_turns(device, list(runs.values()), ROUNDS)
+        seconds = {counts: min(seconds.get(counts, math.inf), time) for counts, time in zip(runs, times, strict=True)}
+        trials = {
+            counts: Trial(macs=subject.fraction(counts), latency=round(time / seconds[whole], 4))
+            for counts, time in seconds.items()
+        }
+        best = _widest(trials, subject.limits(target.fraction, round_to))
+        ends = trials[best].macs, min((trial.macs for trial in trials.values() if trial.macs > trials[best].macs), default=1.0)
     return Chosen(
         device=device.name,
         runtime=device.runtime,
         batch=target.batch or 1,
         channels={group.root: group.channels - count for group, count in zip(groups, best, strict=True)},
-        macs=fitting[best].macs,
-        latency=fitting[best].latency,
-        trials=sorted(tried.values(), key=lambda trial: trial.macs),
+        macs=trials[best].macs,
+        latency=trials[best].latency,
+        trials=sorted(trials.values(), key=lambda trial: trial.macs),
     )
 
 
-def _trials(subject: Subject, device: Device, cuts: Sequence[Counts]) -> dict[Counts, Trial]:
-    latencies = _latencies(subject, device, cuts)
-    return {
-        counts: Trial(macs=subject.fraction(counts), latency=latency) for counts, latency in zip(cuts, latencies, strict=True)
-    }
+def _widest(trials: Mapping[Counts, Trial], limits: Limits) -> Counts:
+    """Of those within the target of latency. Raises CompressionError where none is."""
+    fitting = [counts for counts, trial in trials.items() if trial.latency <= limits.fraction]
+    if not fitting:
+        raise out_of_reach(min(trial.latency for trial in trials.values()), "latency", limits)
+    return max(fitting, key=lambda counts: trials[counts].macs)
 
 
 def _latencies(subject: Subject, device: Device, cuts: Sequence[Counts]) -> list[float]:
     """As fractions of the dense network's."""
     models = [subject.dense, *map(subject.network, cuts)]
-    runs = [device.network(subject.spec, model) for model in models]
-    return [round(fraction, 4) for fraction in fractions(device, runs, ROUNDS)[1:]]
+    dense, *others = in_turns(device, [device.network(subject.spec, model) for model in models], ROUNDS)
+    return [round(seconds / dense, 4) for seconds in others]

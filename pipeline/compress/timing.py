@@ -109,9 +109,9 @@ def turn_s(device: Device, run: Run) -> float:
     return min(times)
 
 
-def fractions(device: Device, runs: Sequence[Run], rounds: int) -> list[float]:
-    """Times as fractions of the first one's: of the fastest of several rounds, in each of which all have a turn."""
+def in_turns(device: Device, runs: Sequence[Run], rounds: int) -> list[float]:
+    """Seconds of the fastest run of each over several rounds, in each of which all have a turn."""
     for run in runs:
         run()
-    times = np.array([[turn_s(device, run) for run in runs] for _ in range(rounds)]).min(0)
-    return [float(time) for time in times / times[0]]
+    times: list[float] = np.array([[turn_s(device, run) for run in runs] for _ in range(rounds)]).min(0).tolist()
+    return times
