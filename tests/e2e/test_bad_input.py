@@ -169,7 +169,7 @@ def outcome_of(case: Case, project: Project) -> Outcome:
         command = (*on_small_disk(project.root, case.full_disk), *command)
     running = project.start(*command, **dict(case.environment))
     running.wait()
-    until(lambda: not project.processes(), "the courier ends after the stage", 30.0)
+    until(lambda: not project.processes(), "the courier ends after the stage", 90.0)
     done = running.wait()
     return Outcome(done, before, project.digests(*OUTS))
 
