@@ -1,4 +1,4 @@
-"""What channels are worth, by hand on a network of two channels; and no plan hangs on chance."""
+"""What channels are worth, by hand on a network of two channels; and every rank makes the same plan."""
 
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.ranks import on_ranks
+from pipeline import dist
 from pipeline.compress.channels import Aim, make_plan
 from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import Importance
 from pipeline.data.prepared.reader import Split
+from pipeline.files import sha256_json
 from pipeline.models.groups import Member, position_sums, trace_groups
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task
@@ -114,13 +117,20 @@ def test_a_channel_that_stands_for_several_positions_is_worth_their_sum() -> Non
     assert score_groups(model, [halves], worths, "l2", 0)[1][0].tolist() == [0.5, 1.5]
 
 
-def test_the_plan_does_not_hang_on_torchs_generator(tmp_path: Path) -> None:
-    spec, train = spec_of("vgg11", width=4), Split.open(prepared_data(tmp_path), "train")
+def test_every_rank_makes_the_same_plan(tmp_path: Path) -> None:
+    """It is made once, by the prune stage, and is data from there on; but nothing in it hangs on who makes it."""
+    on_ranks(2, _same_plans, prepared_data(tmp_path / "data"))
+
+
+def _same_plans(data: Path) -> None:
+    torch.set_num_threads(1)
+    spec, train = spec_of("vgg11", width=4), Split.open(data, "train")
     for importance in get_args(Importance):
-        plans = []
-        for seed in (0, 1):
-            dense = network(spec)
-            torch.manual_seed(seed)
-            params = prune_params(importance=importance, gradient_batches=1)
-            plans.append(make_plan(dense, spec, train, params, TASK, Aim(fixed_profile()))[0])
-        assert plans[0] == plans[1], importance
+        dense = network(spec)
+        torch.manual_seed(dist.rank())
+        plan, _ = make_plan(
+            dense, spec, train, prune_params(importance=importance, gradient_batches=1), TASK, Aim(fixed_profile())
+        )
+        digest = sha256_json({name: kept.model_dump() for name, kept in plan.items()})
+        numbers = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.int64)
+        assert dist.all_sum(numbers.clone()).equal(2 * numbers), importance
