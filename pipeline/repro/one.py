@@ -1,6 +1,7 @@
 """A process for one step of a repro, because DVC's locks are of processes: `python -m pipeline.repro.one <name>`."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--pull", action="store_true")
     arguments = parser.parse_args()
+    # It is how a step is stopped, and what a shell starts in the background inherits that it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         make(Path(), arguments.name, pull=arguments.pull)
     except EspalierError as error:

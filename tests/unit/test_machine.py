@@ -19,7 +19,7 @@ stages:
 """
 RESOURCES = """
 resources: {workers: 1, min_workers: null, threads_per_worker: 1, device: cpu, accelerator: null, placement: pack,
-  address: null, storage: null, max_failures: 0, checkpoint_s: 1.0, show_ray_logs: false}
+  address: null, storage: null, max_failures: 0, checkpoint_s: 1.0, await_nodes_s: 0.0, show_ray_logs: false}
 """
 
 
