@@ -1,10 +1,8 @@
 """Espalier's library: what the stages call. This package imports nothing; read it as a map.
 
 A module may import its own package or a lower layer, never a higher or a sibling one
-(tests/contract/test_imports.py). `ray` is imported in cluster.py, worker.py and job_server.py, `mlflow` in
-tracking/store.py and registry/, `dvc` in jobs/remote.py and repro/dag.py, `pyarrow` under data/.
 (tests/contract/test_imports.py). `ray` is imported in cluster.py, worker.py, autoscaler.py and job_server.py,
-`mlflow` in tracking/store.py and registry/, `dvc` in jobs/remote.py, `pyarrow` under data/.
+`mlflow` in tracking/store.py and registry/, `dvc` in jobs/remote.py and repro/dag.py, `pyarrow` under data/.
 
 layer 0  errors.py     the exception tree
 layer 1  files.py      atomic writes, locks and content digests
@@ -18,7 +16,7 @@ layer 2  stage.py      what dvc.yaml declares of a stage: sections, deps, outs, 
          storage.py    files that every node reaches without a shared disk
          submission.py what a submitted tree says of itself
 layer 3  machine.py    who computes here: a stage that times has the machine alone
-layer 3  autoscaler.py nodes that a cluster may start, and waiting for them
+         autoscaler.py nodes that a cluster may start, and waiting for them
          data/         sources, validation, shards, splits, augmentation
          models/       networks, adapters, pruning plans, the model on disk
          tasks/        loss and metrics of a kind of problem
