@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.training import WIDTHS, make_data
+from benchmarks.training import WARM_ROWS, WIDTHS, make_data
 from pipeline.cluster import WORKER_SETTINGS
 from pipeline.compress.session import device_name
 from tests.cluster.network import Network
 
 ROOT = Path(__file__).parents[1]
-ROWS = 12_000
+ROWS = {"resnet20": 9_600, "resnet18": 1_600}
+"""A worker: some fifteen seconds of the pipeline, for any number of workers."""
 IMAGES_OF_A_WORKER = 64
 """Of a batch: the same share for any number, so that twice the workers are twice the work (weak scaling)."""
 TIMEOUT_S = 900.0
@@ -34,25 +35,29 @@ def main(arguments: argparse.Namespace) -> None:
     print("a: pipeline, bf16; b: plain DDP; efficiency: a of a worker against a of one alone; reduce: of all gradients")
     print(f"{'model':<9} {'workers':>7}   a images/s   a/b{'':<18} efficiency{'':<9} reduce ms")
     with tempfile.TemporaryDirectory() as name:
-        data = make_data(Path(name) / "noise", ROWS)
+        few = make_data(Path(name) / "few", WARM_ROWS)
         for model in arguments.models or WIDTHS:
+            data = {
+                workers: make_data(Path(name) / f"{model}-{workers}", ROWS[model] * workers) for workers in arguments.workers
+            }
             rows: dict[int, list[dict[str, float]]] = {workers: [] for workers in arguments.workers}
             for _ in range(arguments.rounds):
                 for workers in arguments.workers:
-                    rows[workers].append(measure(data, model, workers, arguments.mbit))
+                    rows[workers].append(measure(data[workers], few, model, workers, arguments.mbit))
             for workers, found in rows.items():
                 _print_row(model, workers, found, rows.get(1, []))
 
 
-def measure(data: Path, model: str, workers: int, mbit: int | None) -> dict[str, float]:
+def measure(data: Path, few: Path, model: str, workers: int, mbit: int | None) -> dict[str, float]:
     """On as many hosts, what rank 0 tells (scaling_rank.py)."""
     with tempfile.TemporaryDirectory() as logs, Network(Path(logs)) as network:
-        hosts = [network.add_host(f"host-{rank}", visible=[ROOT, data]) for rank in range(workers)]
+        hosts = [network.add_host(f"host-{rank}", visible=[ROOT, data, few]) for rank in range(workers)]
         words = [sys.executable, "-m", "benchmarks.scaling_rank"]
         told: dict[str, Any] = {
             "world": workers,
             "address": hosts[0].ip,
             "data": str(data),
+            "few": str(few),
             "model": model,
             "batch": IMAGES_OF_A_WORKER * workers,
         }

@@ -17,14 +17,14 @@ RUN_DIR = Path("/tmp/run")  # noqa: S108 - of the host alone
 REDUCTIONS = 10
 
 
-def main(rank: int, world: int, address: str, data: str, model: str, batch: int) -> None:
+def main(rank: int, world: int, address: str, data: str, few: str, model: str, batch: int) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "eth0"
     dist.init_process_group("gloo", init_method=f"tcp://{address}:{PORT}", rank=rank, world_size=world)
     torch.set_num_threads(1)
     RUN_DIR.mkdir()
     job = make_job(Path(data), model, batch).model_copy(update={"run_dir": RUN_DIR})
     plain = PlainLoop(job, batch)
-    in_turns(job, plain, 1, "warm")
+    in_turns(job.model_copy(update={"data": Path(few)}), plain, 1, "warm")
     images_per_s, to_plain = in_turns(job, plain, 1, "measured")
     reduce_s = reduction_s(plain.num_parameters)
     if rank == 0:
