@@ -175,9 +175,8 @@ def test_with_a_host_lost_for_good_it_goes_on_with_fewer_workers_to_the_same_bit
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One CPU on each of three hosts: without one of them there is no room for three workers."""
-    resources = {"workers": WORKERS, "min_workers": 1}
     with (
-        training(tmp_path / "logs", tmp_path / "project", cpus_per_node=1, changes=EXACT, **resources) as (
+        training(tmp_path / "logs", tmp_path / "project", cpus_per_node=1, changes=EXACT, min_workers=1) as (
             topology,
             work,
             client,
