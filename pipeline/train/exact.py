@@ -23,23 +23,20 @@ class Shards:
 
     def __init__(self, model: nn.Module) -> None:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        buffers = list(model.buffers())
-        self._statistics = [b for b in buffers if b.is_floating_point()]
-        self._counters = [b for b in buffers if not b.is_floating_point()]
+        self._buffers = list(model.buffers())
+        self._statistics = [b for b in self._buffers if b.is_floating_point()]
         self._sizes = [t.numel() for t in (*self._parameters, *self._statistics)]
         first = self._parameters[0]
         self._rows_SP = torch.zeros(LOGICAL_SHARDS, sum(self._sizes) + 1, device=first.device)
         self._before: list[Tensor] = []
-        self._counts: list[Tensor] = []
 
     def begin_step(self) -> None:
         """Note the buffers with which every shard starts."""
-        self._before = [b.clone() for b in self._statistics]
-        self._counts = [b.clone() for b in self._counters]
+        self._before = [b.clone() for b in self._buffers]
         self._rows_SP.zero_()
 
     def begin_shard(self) -> None:
-        for now, before in zip((*self._statistics, *self._counters), (*self._before, *self._counts), strict=True):
+        for now, before in zip(self._buffers, self._before, strict=True):
             now.copy_(before)
         for parameter in self._parameters:
             parameter.grad = None
@@ -51,7 +48,11 @@ class Shards:
         torch.cat([*flat, loss.detach().reshape(1)], out=self._rows_SP[shard])
 
     def end_step(self) -> Tensor:
-        """Leave the sum of the gradients and the mean of the buffers in the model; returns the sum of the losses."""
+        """Leave the sum of the gradients and the mean of the float buffers in the model; returns the sum of the losses.
+
+        Other buffers, such as batch norm's counters and tables of positions, stay as this worker's last shard left them: they
+        hang on no pixel, so every shard, having begun with the same, leaves the same.
+        """
         # Adding 0 turns a -0 into the +0 that the sum with other workers' empty rows makes of it.
         rows_SP = dist.all_sum(self._rows_SP).add_(0.0)
         total_P = rows_SP[0].clone()
@@ -63,6 +64,4 @@ class Shards:
             parameter.grad = in_layout_of(parameter, gradient.view_as(parameter))
         for statistic, summed in zip(self._statistics, parts[num_parameters:], strict=True):
             statistic.copy_((summed / LOGICAL_SHARDS).view_as(statistic))
-        for counter, before in zip(self._counters, self._counts, strict=True):
-            counter.copy_(before + 1)
         return total_P[-1]
