@@ -25,6 +25,7 @@ from pipeline.errors import TrainingError, UnreachableError
 from pipeline.files import sha256_json
 from pipeline.resources import Placement, Resources, cluster_address, place
 from pipeline.train.job import Job
+from pipeline.train.params import FitParams
 from pipeline.train.travel import run_storage
 from pipeline.worker import listen, work
 
@@ -158,21 +159,22 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
                 )
             if not resources.show_ray_logs:
                 logging.getLogger("ray").setLevel(logging.ERROR)
-            yield _placement(resources, job.params.global_batch_size, address)
+            yield _placement(resources, job.params, address)
         except ConnectionError as error:
             raise _unreachable(str(address)) from error
         finally:
             ray.shutdown()
 
 
-def _placement(resources: Resources, batch: int, address: str | None) -> Placement:
+def _placement(resources: Resources, params: FitParams, address: str | None) -> Placement:
     """Of the training, after its nodes are there. Raises TrainingError where they never can be, or do not come in time."""
+    batch = params.global_batch_size
     reach = limits() if address and resources.await_nodes_s else None
     if address is None or reach is None:
-        return place(resources, alive_nodes(), batch, address or "this machine")
+        return place(resources, alive_nodes(), batch, address or "this machine", most_workers=params.most_workers)
     # `auto` counts what may be started: what happens to be there would make the same run end in other bits.
     where = f"{address}, with all nodes that its autoscaler may start,"
-    placement = place(resources, reach.nodes, batch, where, reach.most)
+    placement = place(resources, reach.nodes, batch, where, reach.most, params.most_workers)
     await_nodes(resources, placement, address)
     return placement
 

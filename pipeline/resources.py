@@ -93,10 +93,17 @@ class Placement(NamedTuple):
         return self.needs | ({ACCELERATOR + resources.accelerator: 0.001} if resources.accelerator else {})
 
 
-def place(resources: Resources, nodes: Sequence[Node], batch: int, where: str, most: int | None = None) -> Placement:
+def place(
+    resources: Resources,
+    nodes: Sequence[Node],
+    batch: int,
+    where: str,
+    most: int | None = None,
+    most_workers: int | None = None,
+) -> Placement:
     """Workers and threads for a cluster whose nodes have these CPUs and GPUs, and for global batches of `batch` images.
 
-    most: of these nodes can be there at once, where an autoscaler starts them.
+    most: of these nodes can be there at once, where an autoscaler starts them. most_workers: that `auto` may come to.
     On CPUs one thread each is the fastest split: a worker's threads wait for each other in every layer, workers once a step.
     Raises TrainingError where they have no room, for which Ray would wait for ever.
     """
@@ -114,7 +121,7 @@ def place(resources: Resources, nodes: Sequence[Node], batch: int, where: str, m
     cpus = int(min(node["CPU"] for node in nodes))
     asked, fixed = resources.workers, resources.threads_per_worker
     room = total["GPU"] if device == "cuda" else total["CPU"] // (fixed if isinstance(fixed, int) else 1)
-    workers = asked if isinstance(asked, int) else max(1, min(int(room), batch // SMALLEST_SHARE))
+    workers = asked if isinstance(asked, int) else max(1, min(int(room), batch // SMALLEST_SHARE, most_workers or batch))
     threads = fixed if isinstance(fixed, int) else max(1, cpus // -(-workers // len(nodes)))
     placement = Placement(workers, threads, device)
     if room_for(resources, placement, nodes) < workers:

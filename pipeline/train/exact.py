@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import dist
+from pipeline.train.params import LOGICAL_SHARDS
 from pipeline.train.state import in_layout_of
-
-LOGICAL_SHARDS = 4
-"""Also the largest number of workers. More would make the parts, and with them the batch statistics, poorer."""
 
 
 class Shards:

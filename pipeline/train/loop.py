@@ -20,11 +20,12 @@ from pipeline.files import locked
 from pipeline.progress import ProgressWriter
 from pipeline.resources import Device
 from pipeline.train.arrival import arrive, outbox
-from pipeline.train.exact import LOGICAL_SHARDS, Shards
+from pipeline.train.exact import Shards
 from pipeline.train.fake_quant import schedule
 from pipeline.train.job import Job
 from pipeline.train.optim import lr_factor, set_lr
 from pipeline.train.order import epoch_batches
+from pipeline.train.params import LOGICAL_SHARDS
 from pipeline.train.result import save_result
 from pipeline.train.run import Run, check_origin, layout, open_run, origin, prepare_torch
 from pipeline.train.saver import Decision

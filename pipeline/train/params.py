@@ -8,6 +8,9 @@ from pipeline.data.params import AugmentParams
 from pipeline.params import Section
 
 Sampling = Literal["shuffle", "balanced"]
+LOGICAL_SHARDS = 4
+"""Of each batch with exact_elastic, and so its largest number of workers. More would make the parts, and with them the batch
+statistics, poorer."""
 
 
 class OptimizerParams(Section):
@@ -99,6 +102,11 @@ class FitParams(Section):
         "for floats"
     )
     seed: int = Field(ge=0, lt=2**31, description="initial weights, order and augmentation of samples, dropout")
+
+    @property
+    def most_workers(self) -> int:
+        """That a batch can be cut for."""
+        return LOGICAL_SHARDS if self.exact_elastic else self.global_batch_size // self.accumulate
 
     @model_validator(mode="after")
     def _accumulate_fits(self) -> "FitParams":

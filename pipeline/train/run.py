@@ -27,12 +27,12 @@ from pipeline.resources import Device
 from pipeline.tasks.task import Task, make_task
 from pipeline.train import fake_quant
 from pipeline.train.arrival import open_store
-from pipeline.train.exact import LOGICAL_SHARDS, Shards
+from pipeline.train.exact import Shards
 from pipeline.train.features import Renormalised, Tapped, tap
 from pipeline.train.job import Job
 from pipeline.train.optim import Ema, make_optimizer
 from pipeline.train.order import check_batches, num_batches
-from pipeline.train.params import FitParams
+from pipeline.train.params import LOGICAL_SHARDS, FitParams
 from pipeline.train.saver import CheckpointStore, Saver
 from pipeline.train.state import State
 from pipeline.train.step import Recipe, Teacher

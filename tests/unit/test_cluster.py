@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.autoscaler import Reach, await_room, reach
-from pipeline.cluster import _cause
+from pipeline.cluster import _cause, _placement
 from pipeline.errors import TrainingError
 from pipeline.progress import ProgressWriter, render, shown
 from pipeline.resources import Placement, Resources, place, room_for
+from pipeline.train.params import LOGICAL_SHARDS, FitParams
+from tests.unit.fit_samples import BASE
 
 
 def resources(**changes: object) -> Resources:
@@ -87,6 +89,14 @@ def test_auto_is_one_thread_each_while_batches_last(
 ) -> None:
     nodes = [{"CPU": float(number)} for number in cpus]
     assert place(resources(workers="auto", threads_per_worker=threads), nodes, batch, "here") == expected
+
+
+def test_auto_takes_no_more_workers_than_the_training_has_work_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.cluster.alive_nodes", lambda: [{"CPU": 16.0}])
+    exact = FitParams.model_validate(BASE | {"global_batch_size": 4096, "exact_elastic": True})
+    assert _placement(resources(workers="auto", threads_per_worker="auto"), exact, None) == (LOGICAL_SHARDS, 4, "cpu")
+    plain = FitParams.model_validate(BASE | {"global_batch_size": 4096, "accumulate": 1024})
+    assert _placement(resources(workers="auto", threads_per_worker="auto"), plain, None) == (4, 4, "cpu")
 
 
 def autoscaler(most: int, *kinds: tuple[dict[str, float], int]) -> dict[str, object]:
