@@ -20,13 +20,17 @@ Node = Mapping[str, float]
 ACCELERATOR = "accelerator_type:"
 """How Ray lists a node's kind of GPU among its resources."""
 SMALLEST_SHARE = 32
-"""Images of a batch for each worker, under which `auto` adds none: batch norm needs them, and so does speed."""
+"""Images of a batch for each worker, under which `auto` adds none: batch norm needs them."""
+SHARE_BESIDE_THREADS = 128
+"""The same where the CPUs of a node could as well be one worker's threads. ResNet-20 on one node of 4, images/s with 1, 2 and 4
+workers: 2,276, 2,090 and 1,881 in batches of 128, 2,618, 2,605 and 2,888 in those of 512 (docs/log.md)."""
 
 
 class Resources(Section):
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         description="training processes (ranks), on which the last bits of the weights depend; auto: one per GPU, or else "
-        "one per CPU while each has 32 images of a batch, of all nodes that the cluster's autoscaler may start, there or not"
+        "one per node, while each has 32 images of a batch, and more of them on a node's CPUs while each has 128 (32 where "
+        "threads_per_worker is given); counted on all nodes that the cluster's autoscaler may start, there or not"
     )
     min_workers: int | None = Field(
         ge=1,
@@ -104,7 +108,6 @@ def place(
     """Workers and threads for a cluster whose nodes have these CPUs and GPUs, and for global batches of `batch` images.
 
     most: of these nodes can be there at once, where an autoscaler starts them. most_workers: that `auto` may come to.
-    On CPUs one thread each is the fastest split: a worker's threads wait for each other in every layer, workers once a step.
     Raises TrainingError where they have no room, for which Ray would wait for ever.
     """
     nodes = [
@@ -121,7 +124,8 @@ def place(
     cpus = int(min(node["CPU"] for node in nodes))
     asked, fixed = resources.workers, resources.threads_per_worker
     room = total["GPU"] if device == "cuda" else total["CPU"] // (fixed if isinstance(fixed, int) else 1)
-    workers = asked if isinstance(asked, int) else max(1, min(int(room), batch // SMALLEST_SHARE, most_workers or batch))
+    shares = _shares(batch, len(nodes), beside_threads=device == "cpu" and fixed == "auto")
+    workers = asked if isinstance(asked, int) else max(1, min(int(room), shares, most_workers or batch))
     threads = fixed if isinstance(fixed, int) else max(1, cpus // -(-workers // len(nodes)))
     placement = Placement(workers, threads, device)
     if room_for(resources, placement, nodes) < workers:
@@ -139,6 +143,16 @@ def room_for(resources: Resources, placement: Placement, nodes: Sequence[Node]) 
     accelerator = resources.accelerator
     fitting = [node for node in nodes if accelerator is None or ACCELERATOR + accelerator in node]
     return sum(min(int(node.get(kind, 0.0) // need) for kind, need in placement.needs.items()) for node in fitting)
+
+
+def _shares(batch: int, num_nodes: int, *, beside_threads: bool) -> int:
+    """Workers that a batch is large enough for.
+
+    beside_threads: a node's CPUs are its workers' or their threads', as is faster. Threads wait for each other in every layer,
+    workers once a step, but each of many workers computes on a small part of the batch. No thread reaches another node.
+    """
+    most = batch // SMALLEST_SHARE
+    return max(min(num_nodes, most), batch // SHARE_BESIDE_THREADS) if beside_threads else most
 
 
 def _largest(nodes: Sequence[Node], kind: str, most: int | None) -> list[Node]:

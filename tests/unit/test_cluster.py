@@ -76,15 +76,18 @@ def test_auto_takes_gpus_where_each_worker_can_have_one() -> None:
 @pytest.mark.parametrize(
     ("threads", "cpus", "batch", "expected"),
     [
-        ("auto", [4], 256, (4, 1, "cpu")),
-        ("auto", [4], 64, (2, 2, "cpu")),  # 32 images each
-        ("auto", [4], 16, (1, 4, "cpu")),
-        (2, [4], 256, (2, 2, "cpu")),
-        ("auto", [4, 4], 128, (4, 2, "cpu")),
-        ("auto", [8, 4], 512, (12, 1, "cpu")),
+        ("auto", [4], 512, (4, 1, "cpu")),  # 128 images each
+        ("auto", [4], 128, (1, 4, "cpu")),
+        ("auto", [2], 128, (1, 2, "cpu")),
+        (1, [4], 128, (4, 1, "cpu")),  # CPUs that threads may not have
+        (2, [4], 512, (2, 2, "cpu")),
+        (2, [4], 16, (1, 2, "cpu")),
+        ("auto", [4, 4], 128, (2, 4, "cpu")),  # which no worker's threads share
+        ("auto", [4, 4, 4], 64, (2, 4, "cpu")),  # 32 images each
+        ("auto", [8, 4], 1024, (8, 1, "cpu")),
     ],
 )
-def test_auto_is_one_thread_each_while_batches_last(
+def test_auto_gives_cpus_to_threads_until_a_worker_each_has_images_enough(
     threads: int | str, cpus: list[int], batch: int, expected: tuple[int, int, str]
 ) -> None:
     nodes = [{"CPU": float(number)} for number in cpus]
