@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pipeline.data.prepared.reader import ResidentSplit, Split
-from pipeline.train.loop import fit, stays
+from pipeline.train.loop import stays
 from pipeline.train.run import open_run, prepare_torch
 from tests.e2e.project import fresh_project
-from tests.stages.test_exactness import SHORT, every_step, jobs_of
-from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
+from tests.stages.test_exactness import SHORT, every_step, jobs_of, prepared_for_jobs
+from tests.unit.fit_samples import CONVOLUTIONS, job
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 ON_GPU: dict[str, Any] = {"resources": {"workers": 1, "threads_per_worker": 1, "device": "cuda"}}
@@ -19,12 +19,7 @@ ON_GPU: dict[str, Any] = {"resources": {"workers": 1, "threads_per_worker": 1, "
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared digits and a teacher, as the matrix of jobs wants them."""
-    folder = tmp_path_factory.mktemp("gpu")
-    first = job(prepared_digits(folder), folder / "first", model=CONVOLUTIONS, **SHORT)
-    fit(first, "cuda", 1)
-    (folder / "first/result/model").rename(folder / "teacher")
-    return folder
+    return prepared_for_jobs(tmp_path_factory.mktemp("gpu"), "cuda")
 
 
 def test_it_resumes_at_every_step(folder: Path) -> None:

@@ -136,18 +136,21 @@ def jobs_of(folder: Path) -> dict[str, Job]:
     return {**{name: of(changes) for name, changes in CONFIGS.items()}, "finetune": tuned}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared digits, a model trained on them that serves as a teacher, and the same with every other weight of a layer."""
-    folder = tmp_path_factory.mktemp("exact")
+def prepared_for_jobs(folder: Path, device: Device) -> Path:
+    """What jobs_of reads, on a GPU too: digits, a model trained on them as teacher, and the same without half of a layer."""
     the_job = job(prepared_digits(folder), folder / "first", model=CONVOLUTIONS, **SHORT)
-    fit(the_job, "cpu", 1)
+    fit(the_job, device, 1)
     shutil.copytree(folder / "first" / "result" / "model", folder / "teacher")
     spec, model = load_model(folder / "teacher")
     weight = next(name for name, parameter in model.named_parameters() if parameter.dim() == CONVOLUTION_DIMS)
     model.get_parameter(weight).data.flatten()[::2] = 0.0
     save_model(folder / "sparse", spec.model_copy(update={"sparse": [weight]}), model)
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared_for_jobs(tmp_path_factory.mktemp("exact"), "cpu")
 
 
 def test_one_worker_resumes_at_every_step(folder: Path) -> None:
