@@ -145,7 +145,7 @@ def ddp_step(run: Run, rows: Tensor) -> Tensor:
     params = run.job.params
     _seed_networks(run, dist.rank())
     mine = make_batch(run, rows[dist.shard(len(rows))])
-    cuts = torch.arange(len(mine.labels_B)).tensor_split(params.accumulate)
+    cuts = torch.arange(len(mine.labels_B), device=run.device).tensor_split(params.accumulate)
     parts = [mine.part(rows) for rows in cuts] if len(cuts) > 1 else [mine]
     scale = dist.world_size() / len(rows)
     return train_step(run.net, run.state.optimizer, run.state.scaler, parts, run.recipe, scale)
@@ -176,21 +176,22 @@ def _seed_networks(run: Run, part: int) -> None:
 def make_batch(run: Run, rows: Tensor) -> Batch:
     """Augmented, normalised and mixed images on the run's device, changed as (seed, image, epoch) say."""
     params = run.job.params
-    images, labels = _augmented(run, rows), run.train.labels[rows].to(run.device)
+    images, labels = _augmented(run, rows)
     mixing = draw_mix(rows, len(run.train), params.augment, params.seed, run.state.progress.epoch)
     if mixing is None:
         return Batch(images.contiguous(memory_format=layout(params)), labels)
-    images, share = mixed(images, _augmented(run, mixing.partners_B), mixing)
-    other = run.train.labels[mixing.partners_B].to(run.device)
-    return Batch(images.contiguous(memory_format=layout(params)), labels, other, share)
+    others, other_labels = _augmented(run, mixing.partners_B)
+    images, share = mixed(images, others, mixing)
+    return Batch(images.contiguous(memory_format=layout(params)), labels, other_labels, share)
 
 
-def _augmented(run: Run, rows: Tensor) -> Tensor:
-    params = run.job.params
-    epoch, images = run.state.progress.epoch, run.train.images(rows).to(run.device)
+def _augmented(run: Run, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Images and labels of some rows."""
+    params, epoch = run.job.params, run.state.progress.epoch
+    images, labels = run.train.batch(rows, run.device)
     if params.augment.trivial:
         images = trivial(images, draw_trivial(rows, params.seed, epoch))
-    return normalise(augment(images, draw(rows, params.augment, params.seed, epoch)), run.mean, run.std)
+    return normalise(augment(images, draw(rows, params.augment, params.seed, epoch)), run.mean, run.std), labels
 
 
 def record(run: Run, loss: float, metrics: dict[str, float]) -> None:

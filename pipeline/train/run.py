@@ -102,7 +102,7 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     scaler = GradScaler(device, enabled=params.amp == "fp16")
     alone = dist.world_size() == 1 or params.exact_elastic
     store = open_store(job)
-    task = make_task(job.task, train.labels.bincount(minlength=job.spec.architecture.num_classes))
+    task = make_task(job.task, train.labels.bincount(minlength=job.spec.architecture.num_classes).to(device))
     dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16
     autocast = partial(torch.autocast, device, dtype=dtype, enabled=params.amp != "off")
     run = Run(
@@ -153,7 +153,7 @@ def _near(split: Split, device: Device) -> Split | ResidentSplit:
     """On a GPU the split itself goes there, unless it would take more than its share of the memory that is free."""
     if device == "cpu" or split.size_bytes > torch.cuda.mem_get_info()[0] * RESIDENT_SHARE:
         return split
-    return ResidentSplit(split, torch.device(device))
+    return ResidentSplit(split, device)
 
 
 def _start(job: Job, train: Split, device: Device) -> nn.Module:

@@ -18,10 +18,10 @@ def validate(run: Run) -> dict[str, float]:
     batches = torch.arange(len(run.val)).split(BATCH_SIZE)  # type: ignore[no-untyped-call]
     table = torch.zeros(len(batches), len(names), dtype=torch.float64, device=run.device)
     for number in range(*dist.shard(len(batches)).indices(len(batches))):
-        images = normalise(run.val.images(batches[number]).to(run.device), run.mean, run.std)
+        images, labels = run.val.batch(batches[number], run.device)
         with run.autocast():
-            logits_BK = model(images)
-        sums = run.task.sums(logits_BK, run.val.labels[batches[number]].to(run.device))
+            logits_BK = model(normalise(images, run.mean, run.std))
+        sums = run.task.sums(logits_BK, labels)
         table[number] = torch.stack([sums[name] for name in names])
     run.to_training()
     total: list[float] = [sum(column) for column in dist.all_sum(table).T.tolist()]

@@ -7,13 +7,23 @@ import pytest
 import torch
 
 from pipeline.data.prepared.reader import ResidentSplit, Split
-from pipeline.train.loop import stays
+from pipeline.tasks.params import TaskParams
+from pipeline.train.loop import ddp_step, stays
+from pipeline.train.order import epoch_batches
 from pipeline.train.run import open_run, prepare_torch
 from tests.e2e.project import fresh_project
 from tests.stages.test_exactness import SHORT, every_step, jobs_of, prepared_for_jobs
-from tests.unit.fit_samples import CONVOLUTIONS, job
+from tests.unit.fit_samples import BASE, CONVOLUTIONS, job
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+STEPS: dict[str, Any] = {
+    "amp": "fp16",
+    "accumulate": 2,
+    "grad_clip": 1.0,
+    "augment": {**BASE["augment"], "trivial": True, "flip": "random", "crop_padding": 1, "cutmix": 1.0},
+}
+"""All that a step may bring to the device."""
+WEIGHED = TaskParams(name="classification", label_smoothing=0.1, class_weights="balanced")
 ON_GPU: dict[str, Any] = {"resources": {"workers": 1, "threads_per_worker": 1, "device": "cuda"}}
 
 
@@ -27,14 +37,30 @@ def test_it_resumes_at_every_step(folder: Path) -> None:
     every_step(folder, {**jobs_of(folder), "fp16": half}, "cuda")
 
 
-def test_a_small_split_is_kept_on_the_device_with_the_same_pixels(folder: Path) -> None:
-    the_job = job(folder / "prepared", folder / "resident", model=CONVOLUTIONS, **SHORT)
+@pytest.mark.parametrize("kept", [ResidentSplit, Split])
+def test_batches_of_a_split_kept_on_the_device_or_sent_are_the_hosts_and_no_step_waits(
+    folder: Path, kept: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever makes the host wait for the device, a copy from memory that is not pinned for one, is an error here."""
+    monkeypatch.setattr("pipeline.train.run.RESIDENT_SHARE", 0.25 if kept is ResidentSplit else 0.0)
+    the_job = job(folder / "prepared", folder / kept.__name__, model=CONVOLUTIONS, **STEPS).model_copy(update={"task": WEIGHED})
     prepare_torch(the_job, "cuda", 1)
-    run, rows = open_run(the_job, "cuda", stays), torch.tensor([3, 0, 700])
-    assert isinstance(run.train, ResidentSplit)
-    on_device = run.train.images(rows)
-    assert on_device.is_cuda
-    assert torch.equal(on_device.cpu(), Split.open(folder / "prepared", "train").images(rows))
+    run = open_run(the_job, "cuda", stays)
+    assert type(run.train) is kept
+    batches = epoch_batches(run.train.labels, the_job.params.global_batch_size, 0, epoch=0)
+    on_host = Split.open(folder / "prepared", "train")
+    for rows in batches:
+        for here, there in zip(run.train.batch(rows, "cuda"), on_host.batch(rows, "cpu"), strict=True):
+            assert here.is_cuda
+            assert here.cpu().equal(there)
+    ddp_step(run, batches[0])  # after which all libraries are ready
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for rows in batches[1:]:
+            run.state.add_loss(ddp_step(run, rows))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.isfinite(run.state.loss_sum)
 
 
 def test_the_whole_line_runs_twice_to_the_same_weights(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.data.intake.statistics import channel_statistics
 from pipeline.data.prepared.manifest import MANIFEST, Manifest, SourceInfo, SplitInfo, read_manifest, write_manifest
 from pipeline.data.prepared.reader import ResidentSplit, Split, normalise
+from pipeline.data.prepared.send import sent
 from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.errors import DataError
 
@@ -66,10 +67,12 @@ def test_images_are_fresh_writable_and_channels_last(split: Split) -> None:
 
 
 def test_a_resident_split_gives_the_same_from_memory(split: Split) -> None:
-    resident = ResidentSplit(split, torch.device("cpu"))
+    resident = ResidentSplit(split, "cpu")
     rows = torch.tensor([10, 0, 7, 7])
-    assert resident.images(rows).equal(split.images(rows))
-    assert resident.images(rows).is_contiguous(memory_format=torch.channels_last)
+    images, labels = resident.batch(rows, "cpu")
+    assert images.equal(split.images(rows))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert labels.equal(split.labels[rows])
     assert resident.labels.equal(split.labels)
     assert len(resident) == len(split)
     assert split.size_bytes == ROWS * HEIGHT * WIDTH * CHANNELS
@@ -168,3 +171,11 @@ def test_normalise_follows_its_formula_in_channels_last(channels: int) -> None:
     assert result.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(result.double(), expected, atol=1e-5, rtol=1e-5)
     assert images.dtype == torch.uint8
+
+
+def test_nothing_is_copied_on_the_way_to_the_cpu(split: Split) -> None:
+    rows = torch.tensor([3, 1])
+    assert sent(rows, "cpu") is rows
+    images, labels = split.batch(rows, "cpu")
+    assert images.equal(split.images(rows))
+    assert labels.equal(split.labels[rows])

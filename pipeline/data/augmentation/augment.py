@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.data.augmentation.streams import stream_seed, uniform
 from pipeline.data.params import AugmentParams
+from pipeline.data.prepared.send import sent
 
 
 class Draws(NamedTuple):
@@ -34,7 +35,7 @@ class Draws(NamedTuple):
     mirrored: bool = False
 
     def to(self, device: torch.device) -> "Draws":
-        moved = (tensor.to(device, non_blocking=True) if isinstance(tensor, Tensor) else tensor for tensor in self)
+        moved = (sent(tensor, device) if isinstance(tensor, Tensor) else tensor for tensor in self)
         return Draws(*moved)  # type: ignore[arg-type]
 
     @property

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline.data.augmentation.streams import stream_seed, uniform
 from pipeline.data.params import AugmentParams
+from pipeline.data.prepared.send import sent
 
 PARTNER, SHARE, TOP, LEFT = 5, 6, 7, 8
 """Streams of random numbers; augment.draw has those before."""
@@ -50,13 +51,13 @@ def mixed(images_BCHW: Tensor, others_BCHW: Tensor, mix: Mix) -> tuple[Tensor, T
     mixup: a weighted mean (Zhang et al. 2018, arXiv 1710.09412). cutmix: a box of the partner in its place, whose sides are
     sqrt(1 - share) of the image's; the share then is what is left of the image (Yun et al. 2019, arXiv 1905.04899).
     """
-    share_B = mix.share_B.to(images_BCHW.device)
+    share_B = sent(mix.share_B, images_BCHW.device)
     if mix.top_B is None or mix.left_B is None:
         return torch.lerp(others_BCHW, images_BCHW, share_B[:, None, None, None]), share_B
     height, width = images_BCHW.shape[2:]
     side_B = (1.0 - mix.share_B).sqrt()
     rows_BH, columns_BW = _inside(side_B, mix.top_B, height), _inside(side_B, mix.left_B, width)
-    box_BHW = (rows_BH[:, :, None] & columns_BW[:, None, :]).to(images_BCHW.device)
+    box_BHW = sent(rows_BH[:, :, None] & columns_BW[:, None, :], images_BCHW.device)
     left_B = 1.0 - box_BHW.float().mean(dim=(1, 2))
     return torch.where(box_BHW[:, None], others_BCHW, images_BCHW), left_B
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.data.augmentation.streams import stream_seed, uniform
+from pipeline.data.prepared.send import sent
 
 LEVELS = 31
 OPERATION, LEVEL, SIGN = 12, 13, 14
@@ -49,12 +50,12 @@ def draw_trivial(samples_B: Tensor, seed: int, epoch: int) -> Choice:
 def trivial(images_BCHW: Tensor, choice: Choice) -> Tensor:
     """uint8 in, uint8 out; what a move uncovers is black."""
     result = images_BCHW.clone()
+    level_B, sign_B = (sent(tensor, images_BCHW.device) for tensor in choice[1:])
     for index, operation in enumerate(OPERATIONS.values()):
         rows = (choice.operation_B == index).nonzero().flatten()
         if len(rows):
-            level_B, sign_B = (tensor[rows].to(images_BCHW.device) for tensor in choice[1:])
-            rows = rows.to(images_BCHW.device)
-            result[rows] = operation(images_BCHW[rows], level_B, sign_B)
+            rows = sent(rows, images_BCHW.device)
+            result[rows] = operation(images_BCHW[rows], level_B[rows], sign_B[rows])
     return result
 
 
@@ -191,5 +192,5 @@ def _grey(images: Tensor) -> Tensor:
     """Brightness, (B, 1, H, W) float32; an image of one channel is its own."""
     if images.shape[1] == 1:
         return images.float()
-    weights = torch.tensor(GREY, device=images.device)[None, :, None, None]
+    weights = sent(torch.tensor(GREY), images.device)[None, :, None, None]
     return (images.float() * weights).sum(dim=1, keepdim=True)

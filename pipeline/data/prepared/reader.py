@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.prepared.manifest import read_manifest
+from pipeline.data.prepared.send import sent
 from pipeline.data.prepared.shards import Pixels, gather, map_shards
 
 LARGEST_PIXEL = 255
@@ -53,6 +54,10 @@ class Split:
         pixels_BHWC = torch.from_numpy(gather(self._shards, rows)).view(len(rows), height, width, channels)
         return pixels_BHWC.permute(0, 3, 1, 2)
 
+    def batch(self, indices: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        """Pixels as of `images`, and labels (B,), on the device. `indices` are on the host."""
+        return sent(self.images(indices), device), sent(self.labels[indices], device)
+
     @property
     def size_bytes(self) -> int:
         """Of all pixels."""
@@ -60,19 +65,23 @@ class Split:
 
 
 class ResidentSplit:
-    """A whole split in a device's memory, from which batches are taken without a copy from the host."""
+    """A whole split in a device's memory, from which batches are taken without a copy from the host but of the indices.
 
-    def __init__(self, split: Split, device: torch.device) -> None:
+    labels: on the host, where the order of an epoch is made.
+    """
+
+    def __init__(self, split: Split, device: torch.device | str) -> None:
         self.labels = split.labels
-        self._device = device
+        self._labels_N = split.labels.to(device)
         self._pixels_NHWC = split.images(torch.arange(len(split))).permute(0, 2, 3, 1).contiguous().to(device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def images(self, indices: Tensor) -> Tensor:
-        """As Split.images, on the device; `indices` may be on the host."""
-        return self._pixels_NHWC.index_select(0, indices.to(self._device)).permute(0, 3, 1, 2)
+    def batch(self, indices: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        """As Split.batch, on the device where the split is."""
+        rows = sent(indices, device)
+        return self._pixels_NHWC.index_select(0, rows).permute(0, 3, 1, 2), self._labels_N.index_select(0, rows)
 
 
 def normalise(images_BCHW: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
