@@ -1,8 +1,8 @@
 """What the stage does with the ends of the process that drives Ray, without starting one."""
 
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -91,18 +91,20 @@ def test_what_workers_sent_last_is_shown(
 
 
 def test_a_driver_ends_with_the_stage_that_started_it() -> None:
-    """Its stdin closes when the stage dies, however it dies."""
-    words = [
-        sys.executable,
-        "-c",
-        "import sys, time; from pipeline.driver import _end_after; _end_after(sys.stdin.buffer.read); time.sleep(60)",
-    ]
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        process.stdin.close()
-        start = time.monotonic()
-        assert process.wait(30) == -9
-        assert time.monotonic() - start < 30
+    """And so does what it started. Its stdin closes when the stage dies, however it dies."""
+    code = """
+import subprocess, sys
+from pipeline.driver import _end_after
+subprocess.Popen(["sleep", "60"])
+print("waits", flush=True)
+_end_after(sys.stdin.buffer.read)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"waits\n"
+        assert process.poll() is None, "it ended before the stage did"
+        process.communicate(timeout=30)  # closes its stdin, and waits until nobody holds its stdout
+        assert process.returncode == -signal.SIGKILL
 
 
 def test_neither_the_stage_nor_the_driver_waits_for_torch() -> None:

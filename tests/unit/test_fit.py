@@ -2,7 +2,6 @@
 
 import csv
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.data.prepared.reader import Split, normalise
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import read_spec
@@ -29,9 +29,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepared_digits(tmp_path_factory.mktemp("data"))
 
 
-def run(the_job: Job, out: Path) -> str:
+def run(the_job: Job, out: Path, threads: int = 1) -> str:
     """Fit and save; the digest of the weights."""
-    fit(the_job, "cpu", 1)
+    fit(the_job, "cpu", threads)
     collect_result(the_job, out, out.parent / f"{out.name}.csv")
     return sha256_file(out / "weights.safetensors")
 
@@ -144,18 +144,31 @@ def test_what_cannot_be_frozen_is_refused(data: Path, tmp_path: Path, frozen: li
 
 
 def test_threads_and_seed_are_what_the_bits_hang_on(data: Path, tmp_path: Path) -> None:
-    first = run(job(data, tmp_path / "1"), tmp_path / "a")
-    assert first == run(job(data, tmp_path / "2"), tmp_path / "b")
-    assert first != run(job(data, tmp_path / "3", seed=1), tmp_path / "c")
+    """And the threads are those asked for, whatever the process had before."""
+    short: dict[str, Any] = {"model": CONVOLUTIONS, "epochs": 1, "global_batch_size": 720}
+    first = run(job(data, tmp_path / "1", **short), tmp_path / "a")
+    assert first != run(job(data, tmp_path / "2", **short), tmp_path / "b", threads=2)
+    assert first == run(job(data, tmp_path / "3", **short), tmp_path / "c")
+    assert first != run(job(data, tmp_path / "4", **short, seed=1), tmp_path / "d")
 
 
-def test_best_weights_are_kept_when_later_ones_are_worse(data: Path, tmp_path: Path) -> None:
-    the_job = job(data, tmp_path / "run", keep="best", epochs=4)
-    fit(the_job, "cpu", 1)
-    found = Store(tmp_path / "run" / "checkpoints").newest()
-    assert found is not None
-    history = found[1]["progress"]["history"]
-    assert found[1]["progress"]["best"] == max(row["val/top1"] for row in history)
+@pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", 4)])
+def test_best_weights_are_kept_when_later_ones_are_worse(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str, kept: int
+) -> None:
+    """Of the second of four epochs, after a validation that says so."""
+    weights: dict[int, dict[str, torch.Tensor]] = {}
+
+    def told(run: Run) -> dict[str, float]:
+        epoch = run.state.progress.epoch
+        weights[epoch] = {name: tensor.clone() for name, tensor in run.state.deployed.state_dict().items()}
+        return {"top1": {1: 0.5, 2: 0.9, 3: 0.7, 4: 0.9}[epoch], "loss": float(epoch)}
+
+    monkeypatch.setattr("pipeline.train.loop.validate", told)
+    run(job(data, tmp_path / "run", keep=keep, epochs=4), tmp_path / "model")
+    result = load_model(tmp_path / "model")[1].state_dict()
+    equal = [epoch for epoch, found in weights.items() if all(found[name].equal(tensor) for name, tensor in result.items())]
+    assert equal == [kept]
 
 
 def test_patience_ends_a_run_that_stands_still(data: Path, tmp_path: Path) -> None:
@@ -200,7 +213,7 @@ def test_what_cannot_work_is_said_before_the_first_batch(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_finetuning_starts_from_the_given_weights_and_learns_from_the_teacher(data: Path, tmp_path: Path) -> None:
+def test_finetuning_starts_from_the_given_weights(data: Path, tmp_path: Path) -> None:
     run(job(data, tmp_path / "dense", epochs=5), tmp_path / "teacher")
     tuned = job(
         data,
@@ -219,7 +232,27 @@ def test_finetuning_starts_from_the_given_weights_and_learns_from_the_teacher(da
     last = float(list(csv.DictReader((tmp_path / "teacher.csv").read_text().splitlines()))[-1]["val/top1"])
     assert abs(float(next(csv.DictReader((tmp_path / "model.csv").read_text().splitlines()))["val/top1"]) - last) < 0.1
     assert read_spec(tmp_path / "model").ancestors["dense"] == read_spec(tmp_path / "teacher").digest
-    shutil.rmtree(tmp_path / "teacher")
+
+
+def test_finetuning_learns_from_the_teacher(data: Path, tmp_path: Path) -> None:
+    """Whose head takes each class for the next: who learned from the labels at all would be right by them."""
+    run(job(data, tmp_path / "dense", epochs=5), tmp_path / "right")
+    spec, model = load_model(tmp_path / "right")
+    for name in ("head.weight", "head.bias"):
+        parameter = model.get_parameter(name)
+        parameter.data = parameter.data.roll(1, dims=0)
+    save_model(tmp_path / "teacher", spec, model)
+    alone = {"teacher": "dense", "temperature": 2.0, "weight": 1.0, "features": None}
+    tuned = job(data, tmp_path / "tuned", epochs=5, distil=alone).model_copy(update={"teacher": tmp_path / "teacher"})
+    run(tuned, tmp_path / "model")
+    last = list(csv.DictReader((tmp_path / "model.csv").read_text().splitlines()))[-1]
+    assert float(last["val/top1"]) < 0.05
+    val = Split.open(data, "val")
+    images, labels = val.batch(torch.arange(len(val)), "cpu")
+    student, mean, std = load_model(tmp_path / "model")[1].eval(), torch.tensor(spec.mean), torch.tensor(spec.std)
+    with torch.no_grad():
+        answers = student(normalise(images, mean, std)).argmax(dim=1)
+    assert float((answers == (labels + 1) % 10).float().mean()) > 0.8
 
 
 def test_weights_pruned_one_by_one_stay_zero_while_the_others_learn(data: Path, tmp_path: Path) -> None:
