@@ -37,7 +37,10 @@ class Muon(Optimizer):
         lr, momentum, is_filter = group["lr"], group["momentum"], parameter.ndim == 4
         if not is_filter and group["weight_decay"]:
             gradient = gradient.add(parameter, alpha=group["weight_decay"])
-        buffer = self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+        state = self.state[parameter]
+        if not state:  # setdefault would make zeros at every step
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        buffer = state["momentum_buffer"]
         buffer.mul_(momentum).add_(gradient)
         update = gradient.add(buffer, alpha=momentum)
         if is_filter:

@@ -69,6 +69,15 @@ def test_muon_turns_filters_by_lr_and_leaves_the_rest_to_sgd() -> None:
         torch.testing.assert_close(mine, theirs)
 
 
+def test_muon_makes_its_momentum_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Conv2d(3, 8, 3)
+    optimizer = make_optimizer(net, params(name="muon"))
+    for _ in range(2):
+        net(torch.randn(1, 3, 3, 3)).sum().backward()
+        optimizer.step()
+        monkeypatch.delattr(torch, "zeros_like", raising=False)
+
+
 def test_rates_follow_the_first_pattern_that_fits() -> None:
     net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     optimizer = make_optimizer(net, params(lr_factors={"1.*": 10.0, "*.bias": 2.0}))
