@@ -43,8 +43,8 @@ class PruneTarget(Section):
 
     weights: Fraction | None = Field(
         default=None,
-        description="single weights of convolutions and linear layers that stay; the others become zeros, which make the file "
-        "smaller and nothing faster, and what rounds or protects channels counts for nothing",
+        description="single weights of convolutions and linear layers that stay; the others become zeros, which make "
+        "weights.safetensors smaller and nothing faster; round_to and max_ratio, which limit channels, count for nothing",
     )
     pattern: Literal["2_of_4"] | None = Field(
         default=None, description="of weights: two of every four along a layer's inputs stay, for tensor cores that know them"

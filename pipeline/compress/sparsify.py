@@ -1,11 +1,10 @@
 """Pruning weight by weight: the least important ones become zeros that stay zeros.
 
 Nothing runs such a model faster without kernels made for it: CPUs and GPUs multiply by zero as fast as by one, but for
-NVIDIA's tensor cores and the pattern of 2 in 4. The file gets smaller (models/sparse.py).
+NVIDIA's tensor cores and the pattern of 2 in 4. weights.safetensors gets smaller (models/sparse.py), an ONNX file does not.
 """
 
 import copy
-import math
 from collections.abc import Mapping
 
 import torch
@@ -27,7 +26,7 @@ def sparsify(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParam
     """Set weights of a model to zero, in place, until the target of `params` is met, or the part `share` of the way to it.
 
     Zeros of an earlier part go first: they are worth nothing, or the seed gives the same random order again.
-    Returns the names of the pruned parameters. Raises CompressionError as drop_least() and the others.
+    Returns the names of the pruned parameters. Raises CompressionError as prunable_weights() and drop_two_of_four().
     """
     weights = prunable_weights(model, params.ignored)
     worths = weigh(copy.deepcopy(model).eval().requires_grad_(True), spec, train, params, task)
@@ -37,7 +36,7 @@ def sparsify(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParam
     if params.target.pattern:
         pruned = drop_two_of_four(weights, scores)
     elif params.scope == "global":
-        drop_least(weights, scores, sparsity, params.max_ratio)
+        drop_least(weights, scores, sparsity)
     else:
         drop_share(weights, scores, sparsity)
     return [f"{name}.weight" for name in pruned]
@@ -49,35 +48,26 @@ def kept_share(model: nn.Module, ignored: list[str]) -> float:
     return sum(int(weight.count_nonzero()) for weight in weights) / sum(weight.numel() for weight in weights)
 
 
-def drop_least(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sparsity: float, max_ratio: float) -> None:
+def drop_least(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sparsity: float) -> None:
     """Set the fraction `sparsity` of all weights to zero, in place, lowest score first, over all layers together.
 
-    max_ratio: largest fraction of one layer's weights that may go. Equal scores go in the order of layers and positions.
-    Raises CompressionError where max_ratio leaves too few candidates.
+    Equal scores go in the order of layers and positions.
     """
-    total = sum(weight.numel() for weight in weights.values())
-    wanted = round(sparsity * total)
-    orders = {name: torch.argsort(score.flatten(), stable=True) for name, score in scores.items()}
-    candidates = {name: order[: math.floor(max_ratio * len(order))] for name, order in orders.items()}
-    most = sum(len(positions) for positions in candidates.values())
-    if wanted > most:
-        raise CompressionError(
-            f"prune.target: {1 - sparsity:.3f} of the weights is out of reach; with max_ratio {max_ratio}, "
-            f"{1 - most / total:.3f} to 1.0 can be reached; raise prune.max_ratio"
-        )
-    names = list(weights)
-    ranks = torch.cat([scores[name].flatten()[candidates[name]].double() for name in names])
-    owners = torch.cat([torch.full((len(candidates[name]),), number) for number, name in enumerate(names)])
-    going = torch.bincount(owners[torch.argsort(ranks, stable=True)[:wanted]], minlength=len(names)).tolist()
-    for name, count in zip(names, going, strict=True):
-        _zero(weights[name], candidates[name][:count])
+    ranks = torch.cat([scores[name].flatten().double() for name in weights])
+    going = torch.zeros_like(ranks, dtype=torch.bool)
+    going[torch.argsort(ranks, stable=True)[: round(sparsity * len(ranks))]] = True
+    sizes = [weight.numel() for weight in weights.values()]
+    for weight, here in zip(weights.values(), torch.split(going, sizes), strict=True):
+        _zero(weight, here)
 
 
 def drop_share(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sparsity: float) -> None:
     """Set the fraction `sparsity` of each layer's weights to zero, in place, lowest score first."""
     for name, weight in weights.items():
         order = torch.argsort(scores[name].flatten(), stable=True)
-        _zero(weight, order[: round(sparsity * len(order))])
+        going = torch.zeros_like(order, dtype=torch.bool)
+        going[order[: round(sparsity * len(order))]] = True
+        _zero(weight, going)
 
 
 def drop_two_of_four(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> list[str]:
@@ -93,14 +83,11 @@ def drop_two_of_four(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]
         rows = scores[name].movedim(1, -1).reshape(-1, GROUP)
         lowest = torch.argsort(rows, dim=1, stable=True)[:, : GROUP - KEPT]
         going = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, lowest, value=True)
-        moved = weights[name].movedim(1, -1)
-        with torch.no_grad():
-            moved.masked_fill_(going.view(moved.shape), 0.0)
+        _zero(weights[name].movedim(1, -1), going)
     return fitting
 
 
-def _zero(weight: Tensor, positions: Tensor) -> None:
-    going = torch.zeros(weight.numel(), dtype=torch.bool)
-    going[positions] = True
+def _zero(weight: Tensor, going: Tensor) -> None:
+    """`going` says of each weight, in their order, whether it goes."""
     with torch.no_grad():
         weight.masked_fill_(going.view(weight.shape), 0.0)

@@ -1,4 +1,4 @@
-"""Weights go one by one: as torch's own pruning chooses them, within a layer's limit, or two of every four."""
+"""Weights go one by one, as torch's own pruning chooses them, or two of every four."""
 
 import copy
 from pathlib import Path
@@ -10,13 +10,23 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.utils import prune as reference
 
+from pipeline.compress.params import PruneParams
 from pipeline.compress.prune import Part, prune
-from pipeline.compress.sparsify import drop_least, drop_share, drop_two_of_four
+from pipeline.compress.sparsify import drop_least, drop_share, drop_two_of_four, kept_share, sparsify
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.files import sha256_tree
 from pipeline.models.groups import prunable_weights
 from pipeline.models.weights import load_model
+from pipeline.params import read_yaml
 from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, saved, spec_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture
@@ -32,7 +42,7 @@ def magnitudes(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 def test_over_all_layers_the_same_go_as_by_torch(model: nn.Module) -> None:
     theirs = copy.deepcopy(model)
     weights, scores = magnitudes(model)
-    drop_least(weights, scores, 0.7, max_ratio=1.0)
+    drop_least(weights, scores, 0.7)
     layers = [(theirs.get_submodule(name), "weight") for name in weights]
     reference.global_unstructured(layers, pruning_method=reference.L1Unstructured, amount=0.7)
     for name, weight in weights.items():
@@ -48,22 +58,15 @@ def test_of_each_layer_the_same_go_as_by_torch(model: nn.Module) -> None:
         assert torch.equal(weight == 0, theirs.get_buffer(f"{name}.weight_mask") == 0), name
 
 
-def test_no_layer_loses_more_than_its_limit(model: nn.Module) -> None:
-    weights, scores = magnitudes(model)
-    with torch.no_grad():
-        scores["head"] *= 0.0  # would go whole
-    drop_least(weights, scores, 0.5, max_ratio=0.75)
-    assert int((weights["head"] == 0).sum()) == int(0.75 * weights["head"].numel())
-    assert sum(int((weight == 0).sum()) for weight in weights.values()) == round(
-        0.5 * sum(weight.numel() for weight in weights.values())
-    )
-
-
-def test_more_than_the_limit_allows_is_out_of_reach(model: nn.Module) -> None:
-    with pytest.raises(
-        CompressionError, match=r"0.100 of the weights is out of reach; with max_ratio 0.8, 0.2\d+ to 1.0 can be"
-    ):
-        drop_least(*magnitudes(model), 0.9, max_ratio=0.8)
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("preset", ["digits", "cifar10"])
+def test_the_example_in_the_readme_goes_with_every_other_key_as_it_is(data: Path, preset: str, scope: str) -> None:
+    sections = read_yaml(ROOT / "presets" / f"{preset}.yaml")
+    params = PruneParams.model_validate(sections["prune"] | {"target": {"weights": 0.2}, "scope": scope})
+    spec = spec_of(sections["model"]["name"], sections["model"]["width"])
+    model = network(spec)
+    sparsify(model, spec, Split.open(data, "train"), params, TASK, share=1.0)
+    assert kept_share(model, []) == pytest.approx(0.2, abs=1e-5)
 
 
 def test_two_of_every_four_inputs_stay(model: nn.Module) -> None:
@@ -89,11 +92,6 @@ def test_a_network_without_layers_is_refused() -> None:
         prunable_weights(nn.Sequential(nn.ReLU()), [])
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared_data(tmp_path_factory.mktemp("data"))
-
-
 @pytest.mark.parametrize(
     ("target", "importance"),
     [
@@ -107,7 +105,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_artifact_loses_weights_to_a_target(data: Path, tmp_path: Path, target: dict[str, Any], importance: str) -> None:
     spec = spec_of("resnet20", 16)
     saved(tmp_path / "dense", spec, network(spec))
-    params = prune_params(target=target, importance=importance, ignored=["stem"], max_ratio=0.99)
+    params = prune_params(target=target, importance=importance, ignored=["stem"])
     report = prune(tmp_path / "dense", data, tmp_path / "pruned", params, fixed_profile(), TASK)
     assert report.notes["weights_fraction"] == pytest.approx(target["weights"], abs=1e-3)
     assert report.pruned.macs == report.dense.macs  # zeros are multiplied like any other number
@@ -124,7 +122,7 @@ def test_an_artifact_loses_weights_to_a_target(data: Path, tmp_path: Path, targe
 def test_a_later_part_takes_more_and_gives_nothing_back(data: Path, tmp_path: Path, importance: str) -> None:
     spec = spec_of("resnet20", 8)
     saved(tmp_path / "dense", spec, network(spec))
-    params = prune_params(target={"weights": 0.2}, importance=importance, max_ratio=0.99)
+    params = prune_params(target={"weights": 0.2}, importance=importance)
     first = prune(tmp_path / "dense", data, tmp_path / "first", params, fixed_profile(), TASK, Part(0.5))
     assert first.notes["weights_fraction"] == pytest.approx(0.6, abs=1e-3)
     second = prune(tmp_path / "dense", data, tmp_path / "second", params, fixed_profile(), TASK, Part(1.0, tmp_path / "first"))
