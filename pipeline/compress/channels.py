@@ -91,12 +91,20 @@ def make_plan(
 
 def _removed(ranking: Ranking, params: ShapeParams, aim: Aim) -> list[Tensor]:
     """The channels that go: for a target of latency as many of each group as made the network that was timed."""
-    fraction = 1.0 - (1.0 - params.target.fraction) * aim.share
-    limits = Limits(fraction, params.scope, aim.profile.round_to, params.max_ratio)
+
+    def limits(share: float) -> Limits:
+        fraction = 1.0 - (1.0 - params.target.fraction) * share
+        return Limits(fraction, params.scope, aim.profile.round_to, params.max_ratio)
+
+    def cut(share: float) -> list[Tensor]:
+        return select(ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits(share))
+
     if params.target.kind == "latency":
-        counts = part(ranking.groups, _counts(ranking.groups, aim.profile), aim.share, limits)
+        counts = part(ranking.groups, _counts(ranking.groups, aim.profile), aim.share, limits(aim.share))
         return lowest(ranking.scores, counts)
-    return select(ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits)
+    if aim.share < 1.0:
+        cut(1.0)  # a target that the last cut would not reach is named before the first training
+    return cut(aim.share)
 
 
 def _counts(groups: Sequence[ChannelGroup], profile: Profile) -> list[int]:
