@@ -6,7 +6,7 @@ both must give the same network, bit for bit.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from pipeline.models.nets.cut import apply_plan
 from pipeline.models.plan import KeptChannels, Plan
 from pipeline.models.probe import LastModule
 from pipeline.models.spec import ModelSpec
+from pipeline.models.widen import widen_tensors
 from pipeline.tasks.task import Task
 
 SHOWN = 3
@@ -31,12 +32,20 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
+class Cut:
+    """What an earlier cut by `plan` left, as training has changed it. What `plan` does not keep stays away."""
+
+    plan: Plan
+    model: nn.Module
+
+
+@dataclass(frozen=True)
 class Aim:
-    """share: of the way to the target. gone: an earlier plan, whose channels are zeros in the network and stay away."""
+    """share: of the way to the target. earlier: the cut that the network was widened from."""
 
     profile: Profile
     share: float = 1.0
-    gone: Plan = field(default_factory=dict)
+    earlier: Cut | None = None
 
 
 @dataclass(frozen=True)
@@ -55,22 +64,37 @@ class Ranking:
     traced: nn.Module
 
 
-def rank_channels(dense: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, gone: Plan) -> Ranking:
-    """What each channel of a network is worth; the model stays as it is.
+def rank_channels(
+    dense: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, earlier: Cut | None = None
+) -> Ranking:
+    """What each channel of a network is worth; the models stay as they are.
 
-    train: where taylor and hessian take their gradients. gone: as in Aim. Raises CompressionError where the network cannot be
-    traced, or nothing of it can go.
+    train: where taylor and hessian take their gradients. earlier: as in Aim; weights have their worth in its network, since
+    a layer norm of the widened one counts zeros too. Raises CompressionError where the network cannot be traced, or nothing of
+    it can go.
     """
     scratch = copy.deepcopy(dense).eval().requires_grad_(True)
     structure = trace_structure(scratch, example(spec), params.ignored)
     if not structure.groups:
         raise CompressionError(_nothing_to_prune(structure.whole))
-    worths = weigh(scratch, spec, train, params, task)
+    worths = _worths(scratch, spec, train, params, task, earlier)
     groups, scores = score_groups(scratch, structure.groups, worths, params.importance, params.seed)
+    gone = earlier.plan if earlier else {}
     scores = [score.index_fill(0, channels_gone(group, gone), GONE) for group, score in zip(groups, scores, strict=True)]
     layers = layers_of(dense, input_shape(spec))
     cost = counted_measure(params.target.kind, dense, input_shape(spec), layers)
     return Ranking(groups, scores, layers, cost, structure.whole, scratch)
+
+
+def _worths(
+    scratch: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, earlier: Cut | None
+) -> dict[str, Tensor]:
+    if earlier is None:
+        return weigh(scratch, spec, train, params, task)
+    narrow = weigh(copy.deepcopy(earlier.model).eval().requires_grad_(True), spec, train, params, task)
+    places = {f"{name}.weight": worth for name, worth in narrow.items()}
+    wide = widen_tensors(scratch, earlier.plan, places)
+    return {name: wide[f"{name}.weight"] for name in narrow}
 
 
 def make_plan(
@@ -81,7 +105,7 @@ def make_plan(
     Raises CompressionError as rank_channels(), and where the network cannot be cut or the target is out of reach;
     ArtifactError where the profile is of another network.
     """
-    ranking = rank_channels(dense, spec, train, params, task, aim.gone)
+    ranking = rank_channels(dense, spec, train, params, task, aim.earlier)
     removed = _removed(ranking, params, aim)
     plan = to_plan(dense, ranking.groups, removed)
     _prune_by_library(ranking.traced, ranking.groups, removed)

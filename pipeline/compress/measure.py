@@ -55,7 +55,7 @@ class Subject:
     def of(cls, folder: Path, data: Path, params: ShapeParams, task: TaskParams) -> "Subject":
         """Of an artifact, its channels ranked as pruning ranks them. Raises as make_profile()."""
         spec, dense = load_model(folder)
-        ranking = rank_channels(dense, spec, Split.open(data, "train"), params, make_task(task), gone={})
+        ranking = rank_channels(dense, spec, Split.open(data, "train"), params, make_task(task))
         return cls(spec, dense, ranking, params)
 
     def limits(self, fraction: float, round_to: int) -> Limits:

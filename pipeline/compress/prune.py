@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.compress.channels import Aim, make_plan
+from pipeline.compress.channels import Aim, Cut, make_plan
 from pipeline.compress.cost import Cost, count_macs, input_shape, measure_cost
 from pipeline.compress.findings import Profile
 from pipeline.compress.params import PruneParams
@@ -92,12 +92,12 @@ def prune(
 
     shape_CHW = input_shape(spec)
     dense_cost, dense_top1 = measure_cost(dense, shape_CHW, _weights(dense_folder, spec)), top1(dense)
-    before_top1, gone = dense_top1, spec.plan
+    before_top1, earlier = dense_top1, None
     if part.tuned:
         tuned_spec, tuned = load_model(part.tuned)
-        before_top1, gone = top1(tuned), tuned_spec.plan
-        dense = widen(dense, gone, tuned)
-    smaller = _way(params)(dense, spec, train, params, task, Aim(profile, part.share, gone))
+        before_top1, earlier = top1(tuned), Cut(tuned_spec.plan, tuned)
+        dense = widen(dense, tuned_spec.plan, tuned)
+    smaller = _way(params)(dense, spec, train, params, task, Aim(profile, part.share, earlier))
     saved = save_model(out, smaller.spec, smaller.model)
     return PruneReport(
         dense=dense_cost,

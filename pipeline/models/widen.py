@@ -1,35 +1,39 @@
 """From a network that was cut and trained further back to the dense shape, for the next cut."""
 
 import copy
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.models.nets.cut import apply_plan
 from pipeline.models.plan import Plan
 
 
 def widen(dense: nn.Module, plan: Plan, narrow: nn.Module) -> nn.Module:
-    """A copy of `dense` that computes what `narrow`, cut by `plan`, does: its numbers in their places, and zeros elsewhere.
+    """A copy of `dense` with the numbers of `narrow`, which is cut by `plan`, in their places, and zeros elsewhere.
 
-    A channel that is gone comes out of its norm as zero. Layer norms alone would count it, so the outputs of a network
-    whose layer norms were cut are not the same.
+    It computes what `narrow` does, since a channel that is gone comes out of its norm as zero, but where layer norms were cut:
+    they count it.
     """
-    places = _places(dense, plan)
     wide = copy.deepcopy(dense)
-    found = narrow.state_dict()
-    with torch.no_grad():
-        for name, tensor in wide.state_dict().items():
-            if tensor.shape == found[name].shape:
-                tensor.copy_(found[name])
-                continue
-            flat = torch.zeros(tensor.numel(), dtype=tensor.dtype)
-            flat[places[name]] = found[name].flatten()
-            tensor.copy_(flat.view(tensor.shape))
+    wide.load_state_dict(widen_tensors(dense, plan, narrow.state_dict()))
     return wide
 
 
-def _places(dense: nn.Module, plan: Plan) -> dict[str, torch.Tensor]:
+def widen_tensors(dense: nn.Module, plan: Plan, narrow: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a network cut by `plan`, named as in its state, in the shapes of `dense`, with zeros elsewhere."""
+    places, wide = _places(dense, plan), dense.state_dict()
+    return {name: _spread(tensor, places[name], wide[name]) for name, tensor in narrow.items()}
+
+
+def _spread(narrow: Tensor, places: Tensor, wide: Tensor) -> Tensor:
+    flat = torch.zeros(wide.numel(), dtype=narrow.dtype)
+    flat[places] = narrow.detach().flatten()
+    return flat.view(wide.shape)
+
+
+def _places(dense: nn.Module, plan: Plan) -> dict[str, Tensor]:
     """For each tensor of the cut network, where its numbers lie in the dense one's, row by row.
 
     Found by cutting a network that holds places instead of weights, in float64, which counts to 2**53 exactly.

@@ -1,11 +1,13 @@
-"""A network that was cut goes back to the dense shape without a change of what it computes."""
+"""A network that was cut goes back to the dense shape and computes the same, and its channels are worth the same."""
 
 import copy
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from pipeline.compress.channels import Aim, make_plan
+from pipeline.compress.channels import Aim, Cut, make_plan, rank_channels
+from pipeline.compress.search import GONE
 from pipeline.data.prepared.reader import Split
 from pipeline.models.nets.cut import apply_plan
 from pipeline.models.widen import widen
@@ -35,3 +37,38 @@ def test_it_computes_the_same_and_cuts_to_the_same(name: str, split: Split) -> N
     again = apply_plan(wide, plan).state_dict()
     for key, value in narrow.state_dict().items():
         assert torch.equal(again[key], value), key
+
+
+class Normed(nn.Module):
+    """A layer norm over channels that can go, as in ConvNeXt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(SIZE, 8)
+        self.norm = nn.LayerNorm(8)
+        self.hidden = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        tokens = self.hidden(self.norm(self.embed(pixels.flatten(1, 2))))
+        return self.head(nn.functional.gelu(tokens).mean(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("importance", ["taylor", "hessian"])
+def test_gradients_are_those_of_the_network_that_was_trained(importance: str, split: Split) -> None:
+    torch.manual_seed(0)
+    dense, spec, params = Normed().eval(), spec_of("mlp"), prune_params(importance=importance)
+    plan, _ = make_plan(dense, spec, split, params, TASK, Aim(fixed_profile()))
+    assert "norm" in plan
+    narrow = apply_plan(copy.deepcopy(dense), plan)
+    wide = widen(dense, plan, narrow)
+
+    def scores(model: nn.Module, earlier: Cut | None = None) -> Tensor:
+        """Of the channels that are left, as shares of their group."""
+        found = [score[score != GONE] for score in rank_channels(model, spec, split, params, TASK, earlier).scores]
+        return torch.cat([score / score.sum() for score in found])
+
+    assert torch.allclose(scores(wide, Cut(plan, narrow)), scores(narrow), rtol=1e-5)
+    found = rank_channels(wide, spec, split, params, TASK)
+    kept = torch.cat([score[score != 0.0] / score.sum() for score in found.scores])
+    assert not torch.allclose(kept, scores(narrow), rtol=0.01)  # the norm of the widened network counts zeros
