@@ -3,6 +3,7 @@
 It can only stop a stage, never change an out, so no stage of dvc.yaml depends on this file.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ def check_values(values: dict[str, Any], file: str) -> None:
         problems = [f"{file}: train.distil must be null: the dense model has no teacher (finetune.distil has one)"]
     if not problems and values["register"]["speed_batch"] not in values["evaluate"]["latency"]["batches"]:
         problems = [f"{file}: register.speed_batch must be one of evaluate.latency.batches, which are timed; add it there"]
+    if not problems:
+        problems = [f"{file}: {problem}" for problem in _other_grids(values["finetune"], values["quantize"])]
     if problems:
         raise ParamsError("\n".join(problems))
 
@@ -65,6 +68,23 @@ def json_schema() -> dict[str, Any]:
         "properties": {name: references[model, "validation"] for name, model in SECTIONS.items()},
         **definitions,
     }
+
+
+def _other_grids(finetune: dict[str, Any], quantize: dict[str, Any]) -> Iterator[str]:
+    """What quantization-aware training rounds in another way (train/fake_quant.py) than the file that is deployed."""
+    if finetune["quantization_aware"] is None:
+        return
+    rounds = {"mode": "static", "per_channel": True, "reduce_range": finetune["quantization_aware"]["reduce_range"]}
+    for key, value in rounds.items():
+        if quantize[key] != value:
+            yield (
+                f"quantize.{key} is {_yaml(quantize[key])}, but finetune.quantization_aware trains for {_yaml(value)}; "
+                f"set it to {_yaml(value)}, or finetune.quantization_aware to null"
+            )
+
+
+def _yaml(value: bool | str) -> str:
+    return value if isinstance(value, str) else str(value).lower()
 
 
 def _problems(name: str, values: Any, model: type[Section], file: str) -> list[str]:

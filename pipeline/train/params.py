@@ -71,7 +71,7 @@ class QuantizationAwareParams(Section):
     start: float = Field(
         ge=0.0, lt=1.0, description="fraction of all steps after which weights and activations are rounded to 8 bits"
     )
-    reduce_range: bool = Field(description="7-bit weights; as quantize.reduce_range")
+    reduce_range: bool = Field(description="7-bit weights; the same as quantize.reduce_range")
 
 
 class FitParams(Section):
@@ -98,8 +98,8 @@ class FitParams(Section):
     distil: DistilParams | None = Field(description="learn from the dense model too (finetune); null for none")
     sparsity: SparsityParams | None = Field(description="make whole channels fade, before pruning; null for none")
     quantization_aware: QuantizationAwareParams | None = Field(
-        description="train with the rounding of static int8 (finetune), which quantize then does with the learned ranges; null "
-        "for floats"
+        description="train with the rounding of static int8 per channel (finetune), which quantize then does with the learned "
+        "ranges; null for floats"
     )
     seed: int = Field(ge=0, lt=2**31, description="initial weights, order and augmentation of samples, dropout")
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipeline.errors import ParamsError
 from pipeline.params import Section, parse_section, read_yaml
-from pipeline.schema import SECTIONS, check_params, json_schema
+from pipeline.schema import SECTIONS, check_params, check_values, json_schema
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,6 +82,28 @@ def test_a_mistyped_section_and_a_missing_one_are_named(tmp_path: Path) -> None:
         check_params(tmp_path / "params.yaml")
     assert "unknown section 'prun'; did you mean 'prune'?" in str(caught.value)
     assert "section 'prune' is missing; add it" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("trained", "key", "deployed", "message"),
+    [
+        (True, "reduce_range", False, "quantize.reduce_range is false, but finetune.quantization_aware trains for true"),
+        (False, "reduce_range", True, "quantize.reduce_range is true, but finetune.quantization_aware trains for false"),
+        (True, "per_channel", False, "quantize.per_channel is false, but finetune.quantization_aware trains for true"),
+        (True, "mode", "dynamic", "quantize.mode is dynamic, but finetune.quantization_aware trains for static"),
+        (True, "mode", "weight_only", "quantize.mode is weight_only, but finetune.quantization_aware trains for static"),
+    ],
+)
+def test_training_rounds_as_the_deployed_file_does(trained: bool, key: str, deployed: bool | str, message: str) -> None:
+    values = read_yaml(ROOT / "presets/digits.yaml")
+    values["finetune"]["quantization_aware"] = {"start": 0.0, "reduce_range": trained}
+    values["quantize"]["reduce_range"] = trained
+    check_values(values, "params.yaml")
+    values["quantize"][key] = deployed
+    with pytest.raises(ParamsError, match=f"^params.yaml: {message}; set it to"):
+        check_values(values, "params.yaml")
+    values["finetune"]["quantization_aware"] = None
+    check_values(values, "params.yaml")
 
 
 def test_schema_describes_every_field() -> None:
