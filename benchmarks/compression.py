@@ -5,7 +5,6 @@ The networks are untrained: which channels go changes with training, how many an
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from benchmarks.rebuilt import logits_digest
+from benchmarks.rebuilt import digests_elsewhere, logits_digest
 from benchmarks.training import make_data, spread
 from pipeline.compare.latency import measure_latency
 from pipeline.compress.cost import example
@@ -77,11 +76,15 @@ def main(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(LATENCY.threads)
     with tempfile.TemporaryDirectory() as name:
         folders = {size: make_data(Path(name) / str(size), ROWS, size) for size in SIZES.values()}
-        for model in arguments.models or (*BUILT_IN, *ADAPTED):
-            measure_row(model, folders[SIZES["/" in model]], Path(name) / "models" / model, arguments.rounds)
+        place, models = Path(name) / "models", arguments.models or (*BUILT_IN, *ADAPTED)
+        rows = {model: measure_row(model, folders[SIZES["/" in model]], place / model, arguments.rounds) for model in models}
+    other = [model for model, same in rows.items() if not same]
+    if other:
+        sys.exit(f"other bits in a fresh process: {', '.join(other)}")
 
 
-def measure_row(name: str, data: Path, folder: Path, rounds: int) -> None:
+def measure_row(name: str, data: Path, folder: Path, rounds: int) -> bool:
+    """Print the row of a model; returns whether it answers with the same bits in a fresh process."""
     network = ModelParams(name=name, width=BUILT_IN.get(name), dropout=0.0, stochastic_depth=0.0, init="random")
     torch.manual_seed(0)
     spec = dense_spec(network, data)
@@ -101,9 +104,10 @@ def measure_row(name: str, data: Path, folder: Path, rounds: int) -> None:
     shape = (spec.architecture.channels, spec.architecture.image_height, spec.architecture.image_width)
     times = [measure_latency(files, shape, LATENCY)["pruned"].batches for _ in range(rounds)]
     one, many = (spread([time[size].speedup["dense"] for time in times], 2) for size in LATENCY.batches)
-    same = str(here == elsewhere(folder / "pruned")).lower()
+    same = digests_elsewhere([folder / "pruned"], LATENCY.threads) == [here]
     fractions = f"{values['macs_fraction']:>5.3f} {values['params_fraction']:>6.3f}"
-    print(f"{name:<28} {fractions} {same:>9} {diff:>8.1e}   {one:<21} {many}", flush=True)
+    print(f"{name:<28} {fractions} {str(same).lower():>9} {diff:>8.1e}   {one:<21} {many}", flush=True)
+    return same
 
 
 def awake(model: nn.Module, images_BCHW: torch.Tensor) -> nn.Module:
@@ -123,9 +127,3 @@ def largest_difference(folder: Path, file: Path, data: Path) -> float:
     session = OnnxModel(file, LATENCY.threads)
     expected = torch_logits(model, spec, val, rows, len(val))
     return parity(expected, onnx_logits(session, val, rows, len(val))).max_diff / float(abs(expected).max())
-
-
-def elsewhere(folder: Path) -> str:
-    """What logits_digest() gives in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.rebuilt", str(folder), str(LATENCY.threads)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

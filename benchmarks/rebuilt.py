@@ -1,7 +1,9 @@
-"""`python -m benchmarks.rebuilt FOLDER THREADS`: what a model on disk answers in a process that knows nothing else of it."""
+"""`python -m benchmarks.rebuilt THREADS FOLDER...`: what models on disk answer in a process that knows nothing else of them."""
 
 import hashlib
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,7 +25,18 @@ def logits_digest(model: nn.Module, spec: ModelSpec) -> str:
     return hashlib.sha256(logits_BK.numpy().tobytes()).hexdigest()
 
 
+def digests_elsewhere(folders: Sequence[Path], threads: int) -> list[str]:
+    """What logits_digest() gives of each model, all in one process of their own."""
+    command = [sys.executable, "-m", "benchmarks.rebuilt", str(threads), *map(str, folders)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+
+def main(threads: str, *folders: str) -> None:
+    torch.set_num_threads(int(threads))
+    for folder in folders:
+        spec, model = load_model(Path(folder))
+        print(logits_digest(model, spec))
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[2]))
-    spec, model = load_model(Path(sys.argv[1]))
-    print(logits_digest(model, spec))
+    main(*sys.argv[1:])
