@@ -1,53 +1,99 @@
-"""What a submitted job does on the cluster's head: `dvc repro` of the tree that was sent, and the way of its results back.
+"""What a submitted job does on the cluster's head: the repro of the tree that was sent, and the way of its results back.
 
-Inputs come through the DVC remote and outputs go there; dvc.lock and the journals go to the storage. Also after a failed
-or stopped stage: what is complete is kept, and the next submission goes on from it.
+Inputs come through the DVC remote. Each stage's outputs go there as soon as it is done, so that a head which is lost later
+takes nothing finished along; dvc.lock and the journals go to the storage at the end, also after a failed or stopped stage.
+What is in dvc.lock is in the remote, at the start and at the end: the next submission goes on from it.
 """
 
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import EspalierError, SubmitError
+from pipeline.jobs.remote import check_remote, lacking, send
 from pipeline.jobs.results import leave_results
+from pipeline.repro.dag import entries, forget
 from pipeline.repro.side_by_side import repro
 from pipeline.submission import Submission, read_submission
 
+WAITS_S = (5.0, 15.0, 40.0, 60.0)
+"""Before each further attempt to send outputs, which live on this head alone: two minutes of a remote that answers 503."""
 
-def run(root: Path) -> int:
-    """The exit status of `dvc repro`, or 1 where its outputs could not be kept.
 
-    Raises SubmitError where the folder holds no submitted tree, StorageError where the results cannot be left.
+def run(root: Path, waits_s: Sequence[float] = WAITS_S) -> int:
+    """0, or 1 where a stage failed or its outputs could not be kept.
+
+    Raises SubmitError where the folder holds no submitted tree or the remote takes no file, before anything runs, and
+    StorageError where the results cannot be left.
     """
     submission = read_submission(root)
     if submission is None:
         raise SubmitError("this folder is no submitted tree; use `espalier submit`")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` runs when the job is stopped
-    _dvc(root, "config", "--local", "core.no_scm", "true")
-    status, pushed = 1, 1
+    signal.signal(signal.SIGTERM, _stop)
+    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"], cwd=root, check=True)
+    check_remote(root)
+    if gone := lacking(root):
+        forget(root, gone)
+        _say(f"the DVC remote lacks outputs of {', '.join(gone)}, which are made again where they are needed")
+    keeper, status, lost = _Keeper(root, waits_s), 1, []
     try:
-        status = _repro(root, submission)
+        status = _repro(root, submission, keeper)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut off what saves the outputs
-        pushed = _dvc(root, "push", "--quiet")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing must cut off what saves the outputs
+        lost = keeper.finish()
         leave_results(submission, root)
-    if pushed:
-        sys.stdout.write("espalier job: the outputs did not reach the DVC remote, see above; submit again to send them\n")
-    return status or pushed
+    return status or int(bool(lost))
 
 
-def _repro(root: Path, submission: Submission) -> int:
-    if submission.jobs == 1:
-        return _dvc(root, "repro", "--pull", "--allow-missing", *submission.targets)
+def _stop(*_: object) -> None:
+    """End so that `finally` runs when the job is stopped; a second SIGTERM must not cut that off."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
+def _repro(root: Path, submission: Submission, keeper: "_Keeper") -> int:
     try:
-        repro(root, submission.targets, submission.jobs, pull=True)
+        repro(root, submission.targets, submission.jobs, pull=True, keep=keeper.keep)
     except EspalierError as error:
-        sys.stdout.write(f"espalier job: {error}\n")
+        _say(str(error))
         return 1
     return 0
 
 
-def _dvc(root: Path, *words: str) -> int:
+class _Keeper:
+    """Sends the outputs of each stage that is done, and knows of which dvc.lock may tell because they are in the remote."""
+
+    def __init__(self, root: Path, waits_s: Sequence[float]) -> None:
+        self._root, self._waits_s = root, waits_s
+        self._before = entries(root)
+        self._kept: set[str] = set()
+
+    def keep(self, stage: str) -> bool:
+        """Whether its outputs are in the remote now."""
+        for wait_s in (*self._waits_s, None):
+            try:
+                send(self._root, stage)
+            except EspalierError as error:
+                _say(f"{error}" + (f"; sending the outputs of {stage} again in {wait_s:.0f} s" if wait_s else ""))
+                time.sleep(wait_s or 0.0)
+            else:
+                self._kept.add(stage)
+                return True
+        return False
+
+    def finish(self) -> list[str]:
+        """Take stages out of dvc.lock whose outputs cannot be sent, after a last attempt. Returns them."""
+        new = [name for name, entry in entries(self._root).items() if self._before.get(name) != entry]
+        lost = [name for name in new if name not in self._kept and not self.keep(name)]
+        if lost:
+            forget(self._root, lost)
+            _say(f"lost with this job: the outputs of {', '.join(lost)}. Mend the DVC remote; submitting again makes them anew")
+        return lost
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"espalier job: {text}\n")
     sys.stdout.flush()
-    return subprocess.run([sys.executable, "-m", "dvc", *words], cwd=root, check=False).returncode

@@ -1,15 +1,19 @@
-"""The DVC remote, through which data and models travel to a cluster and back: looked at before anything is sent."""
+"""The DVC remote, through which data and models travel to a cluster and back."""
 
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import SubmitError, shown
+from pipeline.repro.dag import opened
 
 ADD = (
     "run `dvc remote add --default <name> s3://bucket/dvc` and commit .dvc/config (credentials stay in AWS_* variables; "
     ".dvc/config.local is never sent)"
 )
-PROBE = "espalier-probe"
+PROBE = "espalier-probe-"
 
 
 def check_remote(root: Path) -> None:
@@ -38,17 +42,52 @@ def named_remote(root: Path) -> tuple[str, str]:
     return name, url
 
 
+def send(root: Path, name: str) -> None:
+    """Send a stage's outputs, and then the note by which `dvc repro --pull` knows that it was run. Raises SubmitError."""
+    from dvc.stage.cache import _can_hash, _get_stage_hash
+
+    with _asked(*named_remote(root)), opened(root) as repo:
+        repo.push(targets=[name])
+        (stage,) = repo.stage.collect(name)
+        if _can_hash(stage):
+            runs, key = Path(repo.stage_cache.cache_dir), _get_stage_hash(stage)
+            remote = repo.cloud.get_remote_odb(hash_name="md5-dos2unix")  # below whose path DVC looks for notes
+            for note in (runs / key[:2] / key).glob("*"):
+                remote.fs.put_file(str(note), remote.fs.join(remote.path, "runs", key[:2], key, note.name))
+
+
+def lacking(root: Path) -> list[str]:
+    """Stages in dvc.lock whose outputs are not all in the remote. Raises SubmitError.
+
+    DVC sends a folder's own object last: where that is in the remote, all of its files are.
+    """
+    from dvc.stage import PipelineStage
+
+    with _asked(*named_remote(root)), opened(root) as repo:
+        outs = {
+            stage.addressing: {out.hash_info for out in stage.outs if out.hash_info and out.use_cache and out.can_push}
+            for stage in repo.index.stages
+            if isinstance(stage, PipelineStage)
+        }
+        found = repo.cloud.status(set().union(*outs.values()))
+        return sorted(name for name, hashes in outs.items() if hashes & (found.missing | found.new))
+
+
 def _write(root: Path, name: str, url: str) -> None:
     """Write a file to the remote, as `dvc push` would, and remove it: a push of nothing never asks the remote."""
-    from dvc.repo import Repo
+    with _asked(name, url), opened(root) as repo:
+        remote = repo.cloud.get_remote(name)
+        files, path = remote.fs, remote.fs.join(remote.path, PROBE + secrets.token_hex(4))
+        files.makedirs(remote.path, exist_ok=True)
+        files.pipe_file(path, b"")
+        files.rm_file(path)
 
+
+@contextmanager
+def _asked(name: str, url: str) -> Iterator[None]:
+    """Around what asks the remote: each way to fail is said in our words."""
     try:
-        with Repo(str(root)) as repo:
-            remote = repo.cloud.get_remote(name)
-            files, path = remote.fs, remote.fs.join(remote.path, PROBE)
-            files.makedirs(remote.path, exist_ok=True)
-            files.pipe_file(path, b"")
-            files.rm_file(path)
+        yield
     except Exception as error:  # DVC's, botocore's and the system's have no common base
         said = shown(" ".join(str(error).split())) or type(error).__name__
         raise SubmitError(

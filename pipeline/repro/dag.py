@@ -40,13 +40,13 @@ def plan(root: Path, targets: Sequence[str], *, pull: bool) -> list[Step]:
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
     from dvc.stage.cache import RunCacheNotSupported
 
-    with _locked(root) as repo:
+    with opened(root) as repo:
         if pull:
             with suppress(RunCacheNotSupported):  # of a remote that cannot be listed
                 repo.stage_cache.pull(None)
         graph = get_active_graph(repo.index.graph)
         stages = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))
-        known = _read(root).get("stages", {})
+        known = entries(root)
         return [
             Step(
                 name=stage.addressing,
@@ -63,7 +63,7 @@ def make(root: Path, name: str, *, pull: bool) -> None:
     """What `dvc repro` does with one step when those before it are done. Raises EspalierError with DVC's reason."""
     from dvc.repo.reproduce import collect_stages, get_active_graph
 
-    with _locked(root) as repo, repo.scm_context(quiet=True):
+    with opened(root) as repo, repo.scm_context(quiet=True):
         (stage,) = collect_stages(repo, [name])
         upstream = list(get_active_graph(repo.index.graph).successors(stage))
         if stage.reproduce(upstream=upstream, pull=pull, allow_missing=pull):
@@ -74,7 +74,7 @@ def settle(root: Path, steps: Sequence[Step]) -> None:
     """Bring what is new in dvc.lock into the order in which `dvc repro` adds it; else the file would tell who was quicker."""
     from dvc.utils.serialize import dumps_yaml
 
-    with _locked(root):
+    with opened(root):
         lock = _read(root)
         stages = lock.get("stages", {})
         new = [step.name for step in steps if step.name in stages and not step.known]
@@ -82,6 +82,23 @@ def settle(root: Path, steps: Sequence[Step]) -> None:
             for name in new:
                 stages[name] = stages.pop(name)
             write_atomic(root / LOCK, dumps_yaml(lock))
+
+
+def entries(root: Path) -> dict[str, Any]:
+    """What dvc.lock says of each stage."""
+    found: dict[str, Any] = _read(root).get("stages", {})
+    return found
+
+
+def forget(root: Path, names: Sequence[str]) -> None:
+    """Take stages out of dvc.lock, as if they had never run."""
+    from dvc.utils.serialize import dumps_yaml
+
+    with opened(root):
+        lock = _read(root)
+        for name in names:
+            del lock["stages"][name]
+        write_atomic(root / LOCK, dumps_yaml(lock))
 
 
 def _read(root: Path) -> dict[str, Any]:
@@ -93,7 +110,7 @@ def _read(root: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[Any]:
+def opened(root: Path) -> Iterator[Any]:
     """DVC's view of the project, which no other `dvc` changes meanwhile. Raises EspalierError for DVC's errors.
 
     It waits for the lock: a dvc that finds it taken for 3 s when a command has ended throws the results away.

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -26,7 +26,11 @@ LAST_WORDS_S = 10.0
 """How long what stages leave behind, such as the courier of the last, may go on to print."""
 
 
-def repro(root: Path, targets: Sequence[str], jobs: int, *, pull: bool = False) -> None:
+Keep = Callable[[str], bool]
+"""Called with each stage that is done, before those that need it start. False makes it count as failed."""
+
+
+def repro(root: Path, targets: Sequence[str], jobs: int, *, pull: bool = False, keep: Keep = lambda _: True) -> None:
     """Bring the targets up to date, all without one, with up to `jobs` stages at the same time.
 
     pull: fetch what is missing from the remote where a stage needs it, as `dvc repro --pull --allow-missing`.
@@ -36,7 +40,7 @@ def repro(root: Path, targets: Sequence[str], jobs: int, *, pull: bool = False) 
     try:
         steps = plan(root, targets, pull=pull)
         try:
-            _Run(root, steps, jobs, pull=pull).run()
+            _Run(root, steps, jobs, keep, pull=pull).run()
         finally:
             settle(root, steps)
     except KeyboardInterrupt:
@@ -49,8 +53,8 @@ def check_jobs(jobs: int) -> None:
 
 
 class _Run:
-    def __init__(self, root: Path, steps: Sequence[Step], jobs: int, *, pull: bool) -> None:
-        self._root, self._jobs = root, jobs
+    def __init__(self, root: Path, steps: Sequence[Step], jobs: int, keep: Keep, *, pull: bool) -> None:
+        self._root, self._jobs, self._keep = root, jobs, keep
         self._words = ["--pull"] if pull else []
         self._waiting = list(steps)
         self._running: dict[Step, subprocess.Popen[str]] = {}
@@ -121,7 +125,8 @@ class _Run:
         for step, process in list(self._running.items()):
             if process.poll() is not None:
                 del self._running[step]
-                (self._failed.append if process.returncode else self._done.add)(step.name)
+                is_done = process.returncode == 0 and self._keep(step.name)
+                (self._done.add if is_done else self._failed.append)(step.name)
 
     def _interrupt(self) -> None:
         """Tell each stage and what runs it, as a terminal would, and wait until they have cleaned up."""

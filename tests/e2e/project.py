@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -248,8 +249,8 @@ def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def running_stages(text: str) -> list[str]:
-    """Names from the lines `Running stage 'x':` of `dvc repro`."""
-    return [line.split("'")[1] for line in text.splitlines() if line.startswith("Running stage '")]
+    """Names from the lines `Running stage 'x':` of `dvc repro`, before which `espalier repro` and a job write `x | `."""
+    return re.findall(r"^(?:\S+ +\| )?Running stage '([^']+)'", text, re.MULTILINE)
 
 
 def read_json(path: Path) -> Any:

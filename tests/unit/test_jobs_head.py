@@ -1,9 +1,14 @@
 """The program of the head: what it asks of the node, and what is left of a job that was stopped."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,20 +20,23 @@ from pipeline.jobs.results import fetch_results, leave_results
 from pipeline.jobs.start import check_node
 from pipeline.submission import SUBMISSION_NAME, Submission
 from tests.e2e.project import sessions, until
-from tests.unit.submit_samples import PYPROJECT, ROOT, environment, project
+from tests.unit.submit_samples import PYPROJECT, ROOT, commit, environment, project, run
 
 MLFLOW = {"MLFLOW_TRACKING_URI": "http://nowhere"}
-SLEEPER = """
+DVC_YAML = """
 stages:
   first:
-    cmd: python -c "open('one', 'w').write('1')"
+    cmd: echo first >> $PLACE/ran; echo 1 > one; test ! -e $PLACE/breaks || { rm -r $PLACE/remote; touch $PLACE/remote; }
     deps: [code.py]
     outs: [one]
   second:
-    cmd: touch started; exec sleep 600
+    cmd: echo second >> $PLACE/ran; test ! -e $PLACE/sleeps || exec sleep 600; echo 2 > two
     deps: [one]
     outs: [two]
 """
+"""After `first` the remote is a file, where the place says so, and `second` sleeps."""
+HEAD = (sys.executable, "-c", "import pathlib, sys; from pipeline.jobs.head import run; sys.exit(run(pathlib.Path(), ()))")
+"""Without a second attempt to send."""
 
 
 @pytest.fixture
@@ -67,35 +75,142 @@ def test_a_folder_that_was_not_submitted_is_refused(node: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "espalier job: this folder is no submitted tree; use `espalier submit`\n")
 
 
-def test_a_job_that_is_stopped_leaves_its_results(tmp_path: Path) -> None:
-    """As Ray stops it: SIGTERM to the program and to all that it started, and another one later."""
-    root, storage = project(tmp_path / "project", tmp_path / "storage", tmp_path / "remote"), tmp_path / "storage"
-    (root / "dvc.yaml").write_text(SLEEPER)
-    order = Submission(job="job-1", targets=[], jobs=2, storage=str(storage), git_commit="0", git_dirty=False)
-    (root / SUBMISSION_NAME).write_text(to_json(order.model_dump()))
-    head = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.jobs.start"], cwd=root, env=environment() | MLFLOW, start_new_session=True
-    )
+@dataclass
+class Place:
+    """A project whose stages note that they ran, with the folders that stand for its remote and its storage."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        root = project(self.folder / "project", self.storage, self.remote)
+        (root / "dvc.yaml").write_text(DVC_YAML)
+        commit(root)
+
+    @property
+    def storage(self) -> Path:
+        return self.folder / "storage"
+
+    @property
+    def remote(self) -> Path:
+        return self.folder / "remote"
+
+    @property
+    def ran(self) -> list[str]:
+        return (self.folder / "ran").read_text().split()
+
+    def tree(self, job: str, *, jobs: int = 1, lock: str | None = None) -> Path:
+        """What a job is sent."""
+        root = self.folder / job
+        run(self.folder, "git", "clone", "-q", "project", job)
+        order = Submission(job=job, targets=[], jobs=jobs, storage=str(self.storage), git_commit="0", git_dirty=False)
+        (root / SUBMISSION_NAME).write_text(to_json(order.model_dump()))
+        if lock is not None:
+            (root / "dvc.lock").write_text(lock)
+        return root
+
+    def start(self, root: Path) -> "subprocess.Popen[str]":
+        variables = environment() | MLFLOW | {"PLACE": str(self.folder)}
+        return subprocess.Popen(HEAD, cwd=root, env=variables, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def run(self, root: Path) -> tuple[int, str]:
+        """The job's exit status and what it says."""
+        with self.start(root) as head:
+            said, _ = head.communicate(timeout=120)
+            return head.returncode, said
+
+    def lock(self, job: str) -> str:
+        """dvc.lock, as it comes back."""
+        client = self.folder / f"client of {job}"
+        assert fetch_results(job, str(self.storage), client)
+        return (client / "dvc.lock").read_text()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def locked(lock: str) -> list[str]:
+    return list(yaml.safe_load(lock)["stages"])
+
+
+@contextmanager
+def sleeping(place: Place, root: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A job whose second stage is at work, for ten minutes."""
+    (place.folder / "sleeps").touch()
+    head = place.start(root)
     try:
-        until((root / "started").exists, "the second stage runs", 60)
-        os.killpg(head.pid, signal.SIGTERM)
-        until(lambda: head.poll() is not None or "push" in _commands(head.pid), "the outputs are being sent", 30)
-        os.killpg(head.pid, signal.SIGTERM)
-        assert head.wait(60) == 143
-        assert sessions({head.pid}) == []
+        until(lambda: (place.folder / "ran").exists() and place.ran[-1] == "second", "the second stage runs", 60)
+        yield head
     finally:
         for process in sessions({head.pid}):
             process.kill()
-        head.wait()
-    (tmp_path / "client").mkdir()
-    assert fetch_results("job-1", str(storage), tmp_path / "client")
-    lock = yaml.safe_load((tmp_path / "client" / "dvc.lock").read_text())
-    assert list(lock["stages"]) == ["first"]
-    assert [path for path in (tmp_path / "remote").rglob("*") if path.is_file()] != []
+        head.communicate()
 
 
-def _commands(leader: int) -> str:
-    return " ".join(" ".join(process.cmdline()) for process in sessions({leader}))
+def test_a_job_that_is_stopped_leaves_its_results(place: Place) -> None:
+    """As Ray stops it: SIGTERM to the program and to all that it started, and others later."""
+    with sleeping(place, place.tree("job-1", jobs=2)) as head:
+        os.killpg(head.pid, signal.SIGTERM)
+        while head.poll() is None:
+            head.terminate()
+            time.sleep(0.02)
+        assert head.returncode == 143
+        until(lambda: sessions({head.pid}) == [], "all that it started has ended", 30)
+    assert locked(place.lock("job-1")) == ["first"]
+
+
+def test_what_is_done_survives_a_head_that_is_lost(place: Place) -> None:
+    with sleeping(place, place.tree("job-1")):
+        pass
+    (place.folder / "sleeps").unlink()
+    status, said = place.run(place.tree("job-2"))
+    assert status == 0, said
+    assert "Stage 'first' is cached - skipping run" in said
+    assert place.ran == ["first", "second", "second"]
+    assert locked(place.lock("job-2")) == ["first", "second"]
+
+
+def test_no_output_is_named_that_is_not_in_the_remote(place: Place) -> None:
+    """Else the next job would take it for done, and nobody would have it."""
+    (place.folder / "breaks").touch()
+    status, said = place.run(place.tree("job-1"))
+    assert status == 1
+    assert f"espalier job: the DVC remote 'store' ({place.remote}) takes no file: " in said
+    assert "espalier job: failed: first, see above; not run: second" in said
+    assert said.splitlines()[-1].startswith("espalier job: lost with this job: the outputs of first. Mend the DVC remote;")
+    assert locked(place.lock("job-1")) == []
+
+    (place.folder / "breaks").unlink()
+    place.remote.unlink()
+    place.remote.mkdir()
+    assert place.run(place.tree("job-2", lock=place.lock("job-1")))[0] == 0
+    assert place.ran == ["first", "first", "second"]
+
+    shutil.rmtree(place.remote / "files")
+    status, said = place.run(place.tree("job-3", lock=place.lock("job-2")))
+    assert "the DVC remote lacks outputs of first, second, which are made again where they are needed" in said
+    assert status == 0
+    assert place.ran[3:] == ["first", "second"]
+    client = place.tree("client", lock=place.lock("job-3"))
+    run(client, "dvc", "pull", "-q")
+    assert (client / "two").read_text() == "2\n"
+
+
+def test_a_remote_that_the_head_cannot_use_is_said_before_anything_runs(place: Place) -> None:
+    place.remote.rmdir()
+    place.remote.touch()
+    head = subprocess.run(
+        [sys.executable, "-m", "pipeline.jobs.start"],
+        cwd=place.tree("job-1"),
+        env=environment() | MLFLOW,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert head.returncode == 1
+    assert head.stderr.startswith(f"espalier job: the DVC remote 'store' ({place.remote}) takes no file: ")
+    assert not (place.folder / "ran").exists()
 
 
 def test_journals_come_back_with_their_records(tmp_path: Path) -> None:
