@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.autoscaler import alive_nodes, await_nodes, limits
 from pipeline.errors import TrainingError, UnreachableError
 from pipeline.files import sha256_json
-from pipeline.resources import Placement, Resources, cluster_address, place
+from pipeline.resources import Placement, Resources, cluster_address, place, token_remedy
 from pipeline.train.job import Job
 from pipeline.train.params import FitParams
 from pipeline.train.travel import run_storage
@@ -55,6 +55,8 @@ ATTACHED_SETTINGS = {
     "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",  # until the workers of a draining node hear of it; Ray's default is 5 s
     "RAY_NUM_REDIS_GET_RETRIES": "1",  # each takes 40 s where something else than Ray listens; Ray's default is 20
 }
+VERSIONS_DIFFER = "Version mismatch"
+"""How Ray's RuntimeError begins where its version or Python's is not that of the cluster."""
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in what a submitted job runs."""
 WORKER_SETTINGS = {
@@ -148,9 +150,7 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
         import ray  # which reads some of these settings now
 
         try:
-            with warnings.catch_warnings():
-                # Ray warns of its own future defaults, which a user of this project cannot act on.
-                warnings.simplefilter("ignore", FutureWarning)
+            with _explained(address):
                 ray.init(
                     **(_attached(address) if address else _local(resources, temporary)),
                     log_to_driver=resources.show_ray_logs,
@@ -237,6 +237,26 @@ def _attached(address: str) -> dict[str, Any]:
         except (OSError, ValueError) as error:
             raise _unreachable(address) from error
     return {"address": address}
+
+
+@contextmanager
+def _explained(address: str | None) -> Iterator[None]:
+    """Around ray.init: a cluster that refuses us is told from one that does not answer. Raises TrainingError."""
+    from ray.exceptions import AuthenticationError
+
+    with warnings.catch_warnings():
+        # Ray warns of its own future defaults, which a user of this project cannot act on.
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            yield
+        except (AuthenticationError, ConnectionError, RuntimeError) as error:
+            # Ray names a token that was refused in the text of what caused its ConnectionError, and nowhere else.
+            if isinstance(error, AuthenticationError) or AuthenticationError.__name__ in str(error.__cause__):
+                raise TrainingError(f"the Ray cluster at {address} refuses the token; {token_remedy()}") from error
+            if str(error).startswith(VERSIONS_DIFFER):
+                said = " ".join(str(error).split())
+                raise TrainingError(f"the Ray cluster at {address} is of another version; install the same: {said}") from error
+            raise
 
 
 def _unreachable(address: str) -> UnreachableError:

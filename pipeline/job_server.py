@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import SubmitError, UnreachableError, shown
+from pipeline.resources import token_remedy
 
 TIMEOUT_S = 30.0
 """Of one request, and of a line of the log; a longer silence is asked after."""
@@ -188,19 +189,13 @@ class JobServer:
         try:
             yield
         except AuthenticationError as error:
-            raise SubmitError(f"{self.address} refuses the token; {_where_the_token_is()}") from error
+            raise SubmitError(f"{self.address} refuses the token; {token_remedy()}") from error
         except RuntimeError as error:  # an answer, but none that Ray's SDK takes
             raise UnreachableError(f"the Ray job server at {self.address} says: {_one_line(error)}; {REACH}") from error
         except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: JSON of another kind of server
             raise UnreachableError(
                 f"no answer from a Ray job server at {self.address} ({_one_line(error)}); {REACH}"
             ) from error
-
-
-def _where_the_token_is() -> str:
-    if os.environ.get("RAY_AUTH_MODE") != "token":
-        return "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
-    return f"compare {os.environ.get('RAY_AUTH_TOKEN_PATH') or 'RAY_AUTH_TOKEN'} with the token of the cluster's head"
 
 
 def _one_line(error: Exception) -> str:

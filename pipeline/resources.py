@@ -75,6 +75,16 @@ def cluster_address(resources: Resources) -> str | None:
     return os.environ.get("RAY_ADDRESS") or resources.address
 
 
+def token_remedy() -> str:
+    """What to do where a cluster refuses the token that Ray finds here, or its absence."""
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        return "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
+    path = "RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN") else os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not path:
+        return "set RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
+    return f"compare {path} with the token of the cluster's head"
+
+
 def is_job_server(address: str) -> bool:
     """Whether an address is of a cluster's dashboard, through which a machine trains that is no node."""
     return address.startswith(("http://", "https://"))
