@@ -21,7 +21,7 @@ from benchmarks.training import make_data, spread
 from pipeline.compress.session import device_name
 from pipeline.params import read_yaml
 from pipeline.report import read_journal
-from pipeline.tracking.store import ui_command
+from pipeline.tracking.ui import ui
 
 ROWS = 3_000
 TURN = 2
@@ -116,7 +116,8 @@ def mlflow_server(folder: Path) -> Iterator[int]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(ui_command(folder, port), stdout=log, stderr=log, cwd=folder)
+        server = ui(folder, port)
+        process = subprocess.Popen(server.command, env=server.environment, stdout=log, stderr=log, cwd=folder)
     try:
         deadline = time.monotonic() + START_S
         while not _answers(port):

@@ -13,7 +13,8 @@ from pipeline.params import nearest
 from pipeline.schema import check_params, json_schema
 from pipeline.stage import STATE_FOLDER
 from pipeline.summary import summary
-from pipeline.tracking.store import sync, ui_command
+from pipeline.tracking.store import sync
+from pipeline.tracking.ui import ui
 
 PARAMS = Path("params.yaml")
 SCHEMA = Path("params.schema.json")
@@ -66,9 +67,10 @@ def parser() -> argparse.ArgumentParser:
 
     _add_job_commands(commands)
     _add_frontier_commands(commands)
-    ui = commands.add_parser("ui", help="MLflow UI on loopback")
-    ui.add_argument("--port", type=int, default=5000)
-    ui.set_defaults(command=_ui)
+    show_runs = commands.add_parser("ui", help="MLflow UI, on loopback")
+    show_runs.add_argument("--port", type=int, default=5000)
+    show_runs.add_argument("--host", default="127.0.0.1", help="another address of this machine; then it asks for an account")
+    show_runs.set_defaults(command=_ui)
 
     doctor = commands.add_parser("doctor", help="check the installation, the machine and the services; say how to mend each")
     doctor.set_defaults(command=_doctor)
@@ -196,9 +198,9 @@ def _schema(arguments: argparse.Namespace) -> None:
 
 
 def _ui(arguments: argparse.Namespace) -> None:
-    command = ui_command(Path(), arguments.port)
-    print(f"MLflow UI: http://127.0.0.1:{arguments.port}  (Ctrl-C ends it)", flush=True)
-    os.execv(command[0], command)
+    server = ui(Path(), arguments.port, arguments.host)
+    print(f"MLflow UI: {server.url}  (Ctrl-C ends it)", flush=True)
+    os.execve(server.command[0], server.command, server.environment)
 
 
 def _doctor(_: argparse.Namespace) -> None:

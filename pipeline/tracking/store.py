@@ -7,8 +7,6 @@ never by an id that was kept, so a deleted database is filled again by `espalier
 import logging
 import math
 import os
-import shutil
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,25 +77,13 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(root)
 
 
-def ui_command(root: Path, port: int) -> list[str]:
-    """The command, its program as an absolute path, that serves MLflow's UI on loopback.
+def local_folder(root: Path) -> Path:
+    """Of the local database and its artifacts, below the project's folder."""
+    return root.absolute() / STATE_FOLDER / "mlflow"
 
-    Raises EspalierError where MLFLOW_TRACKING_URI names a server, which serves its own.
-    """
-    uri = tracking_uri(root)
-    if uri.startswith("http"):
-        raise EspalierError(f"the UI of this server is at {shown(uri)}; unset MLFLOW_TRACKING_URI to see the local database")
-    _local(root).mkdir(parents=True, exist_ok=True)
-    options = {
-        "--backend-store-uri": uri,
-        "--default-artifact-root": _artifacts(root),
-        "--host": "127.0.0.1",
-        "--port": str(port),
-        "--workers": "1",
-    }
-    environment = ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true"]
-    words = [word for option in options.items() for word in option]
-    return [shutil.which("env") or "/usr/bin/env", *environment, sys.executable, "-m", "mlflow", "server", *words]
+
+def artifact_root(root: Path) -> str:
+    return (local_folder(root) / "artifacts").as_uri()
 
 
 @dataclass(frozen=True)
@@ -235,7 +221,7 @@ def _make_database(root: Path) -> None:
     """Make the local database beside its place and move it there, because a kill while MLflow makes its tables spoils it."""
     from mlflow import MlflowClient
 
-    database, partial = _local(root) / "mlflow.db", _local(root) / "mlflow.partial.db"
+    database, partial = local_folder(root) / "mlflow.db", local_folder(root) / "mlflow.partial.db"
     if not database.exists():
         partial.unlink(missing_ok=True)
         MlflowClient(f"sqlite:///{partial}")
@@ -244,13 +230,13 @@ def _make_database(root: Path) -> None:
 
 def _experiment(client: "mlflow.MlflowClient", root: Path, uri: str) -> str:
     """The id of the experiment, made or restored when needed; its artifacts lie beside a local database."""
-    location = _artifacts(root) if uri == _local_uri(root) else None
+    location = artifact_root(root) if uri == _local_uri(root) else None
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
         return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=EXPERIMENT_TAGS))
     if location is not None and found.artifact_location != location:
         raise EspalierError(
-            f"{_local(root)} was made in another folder and would write its artifacts there; "
+            f"{local_folder(root)} was made in another folder and would write its artifacts there; "
             "delete it, then run `espalier sync` and `dvc repro -f -s register`"
         )
     if found.lifecycle_stage == "deleted":
@@ -273,16 +259,8 @@ def _chunks(values: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
     yield from (items[start : start + MAX_OTHERS] for start in range(0, len(items), MAX_OTHERS))
 
 
-def _local(root: Path) -> Path:
-    return root.absolute() / STATE_FOLDER / "mlflow"
-
-
 def _local_uri(root: Path) -> str:
-    return f"sqlite:///{_local(root) / 'mlflow.db'}"
-
-
-def _artifacts(root: Path) -> str:
-    return (_local(root) / "artifacts").as_uri()
+    return f"sqlite:///{local_folder(root) / 'mlflow.db'}"
 
 
 def _ms(seconds: float) -> int:

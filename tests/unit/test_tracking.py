@@ -15,7 +15,7 @@ from pipeline.tracking import delivery
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.records import RunRecord, all_journals, new_record, read_record, run_key, upstream, write_record
 from pipeline.tracking.runs import RunSession
-from pipeline.tracking.store import Store, ask, connect, sync, tracking_uri, ui_command
+from pipeline.tracking.store import Store, ask, connect, sync
 from tests.couriers import ThreadCourier
 from tests.tracked_project import empty_database, free_port, history, make_project, write
 from tests.unit.servers import answering
@@ -276,16 +276,6 @@ def test_a_database_made_in_another_folder_is_refused(root: Path, tmp_path: Path
     other = root.rename(tmp_path / "moved")
     with pytest.raises(EspalierError, match="made in another folder"):
         connect(other)
-
-
-def test_the_ui_serves_the_same_store_on_loopback(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ui_command(root, 5000)
-    assert Path(command[0]).is_absolute()
-    assert command[command.index("--backend-store-uri") + 1] == tracking_uri(root)
-    assert command[command.index("--host") + 1] == "127.0.0.1"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@example.org:5000")
-    with pytest.raises(EspalierError, match=r"at http://example\.org:5000"):
-        ui_command(root, 5000)
 
 
 def test_two_sessions_obtain_the_same_run(root: Path) -> None:
