@@ -14,9 +14,20 @@ EspalierError
 └── GateError          a model that may not be registered
 """
 
+import os
 import re
+from collections.abc import Iterator
 
 USER_OF_A_URL = re.compile(r"(?<=://)[^/\s]+@")
+LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@'\"]+)@", re.IGNORECASE)
+LOGIN_SCHEMES = {"ssh", "sftp", "hdfs", "webhdfs", "webdav", "webdavs"}
+"""Where a user name alone is how one logs in, and no secret."""
+SIGNED = re.compile(r"(?P<name>[?&][\w-]*(signature|sig|token|credential|password|secret|key)=)[^&\s'\"]+", re.IGNORECASE)
+"""What lets the holder of a presigned address in (S3, GCS, Azure)."""
+SECRET_VARIABLE = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY)S?$", re.IGNORECASE)
+"""Names of variables that hold a secret themselves; RAY_AUTH_TOKEN_PATH and AWS_ACCESS_KEY_ID do not."""
+LEAST_CHARACTERS = 8
+"""Of such a variable's value: a shorter one is found in words that give nothing away."""
 
 
 class EspalierError(Exception):
@@ -68,5 +79,23 @@ class GateError(EspalierError):
 
 
 def shown(text: str) -> str:
-    """A text for people to read, without the user names and passwords that addresses in it may hold."""
-    return USER_OF_A_URL.sub("", text)
+    """A text for people to read, without logins and signatures of addresses, and without values of secret variables."""
+    text = SIGNED.sub(r"\g<name>***", USER_OF_A_URL.sub("", text))
+    for _, value in _secret_variables():
+        text = text.replace(value, "***")
+    return text
+
+
+def secret_in(text: str) -> str | None:
+    """What in a text must not be committed or sent along, in words that do not repeat it; None where there is nothing."""
+    if any(":" in login["user"] or login["scheme"].lower() not in LOGIN_SCHEMES for login in LOGIN.finditer(text)):
+        return "a user name or password in an address"
+    if SIGNED.search(text):
+        return "a signature or token in an address"
+    return next((f"the value of {name}" for name, value in _secret_variables() if value in text), None)
+
+
+def _secret_variables() -> Iterator[tuple[str, str]]:
+    return (
+        (name, value) for name, value in os.environ.items() if SECRET_VARIABLE.search(name) and len(value) >= LEAST_CHARACTERS
+    )

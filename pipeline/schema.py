@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from pipeline.compress.params import PruneParams, QuantizeParams
 from pipeline.data.params import DataParams
-from pipeline.errors import ParamsError
+from pipeline.errors import ParamsError, secret_in, shown
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.models.params import ModelParams
 from pipeline.params import Section, nearest, parse_section, read_yaml
@@ -41,6 +41,7 @@ def check_params(path: Path) -> None:
 
 def check_values(values: dict[str, Any], file: str) -> None:
     """The same for what a params file holds, or would hold."""
+    _refuse_secrets(values, file)
     problems = [f"{file}: unknown section {name!r}{nearest(name, list(SECTIONS))}" for name in values if name not in SECTIONS]
     problems += [f"{file}: section {name!r} is missing; add it" for name in SECTIONS if name not in values]
     for name, model in SECTIONS.items():
@@ -93,3 +94,30 @@ def _problems(name: str, values: Any, model: type[Section], file: str) -> list[s
     except ParamsError as error:
         return [str(error)]
     return []
+
+
+def _refuse_secrets(values: dict[str, Any], file: str) -> None:
+    """Raises ParamsError for a value that holds a secret, which it does not repeat.
+
+    Refused rather than redacted: the file is committed, and DVC copies its values into dvc.lock, where we change nothing.
+    """
+    found = [(name, secret) for name, text in _texts(values) if (secret := secret_in(text))]
+    if found:
+        cure = (
+            "the file is committed, and its values go to dvc.lock, MLflow and the cluster; take it out, give it in variables "
+            "(AWS_*, MLFLOW_TRACKING_*, RAY_*), and replace the secret where it was committed"
+        )
+        raise ParamsError("\n".join(f"{file}: {shown(name)} holds {secret}; {cure}" for name, secret in found))
+
+
+def _texts(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """All strings in a params file, keys too, each with the dotted name of where it is."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield name or "the top level", str(key)
+            yield from _texts(value, f"{name}.{key}".removeprefix("."))
+    elif isinstance(values, list):
+        for value in values:
+            yield from _texts(value, name)
+    elif isinstance(values, str):
+        yield name, values

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.doctor.finding import Finding, Verdict, concealed, one_line, problem, skipped
+from pipeline.doctor.finding import Finding, Verdict, one_line, problem, skipped
 from pipeline.doctor.folders import dvc_cache, folders, shared_memory, socket_paths, temporary_folder
 from pipeline.doctor.leftovers import dvc_lock, ray_folders, run_locks
 from pipeline.doctor.mlflow_services import journals, mlflow
@@ -13,7 +13,7 @@ from pipeline.doctor.ports import PORTS, port
 from pipeline.doctor.project import params, remote, secrets, stages
 from pipeline.doctor.ray_services import job_server, ray_cluster, ray_token
 from pipeline.doctor.versions import packages, python
-from pipeline.errors import EspalierError, ParamsError
+from pipeline.errors import EspalierError, ParamsError, shown
 from pipeline.params import parse_section, read_yaml
 from pipeline.resources import Resources
 from pipeline.stage import STATE_FOLDER
@@ -25,7 +25,7 @@ def examine(root: Path) -> Iterator[Finding]:
     """One finding for each check, as it is made. A check that cannot be made is a problem, never an exception."""
     for name, check in _checks(root):
         verdict = _made(check)
-        yield Finding(name, verdict.state, concealed(verdict.text))
+        yield Finding(name, verdict.state, shown(verdict.text))
 
 
 def _checks(root: Path) -> Iterator[Check]:

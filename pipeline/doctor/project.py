@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.doctor.finding import Verdict, judged, ok, problem
+from pipeline.errors import secret_in
 from pipeline.jobs.remote import named_remote
 from pipeline.params import read_yaml
 from pipeline.schema import SECTIONS, check_params
@@ -27,9 +28,6 @@ SECRET_KEYS = (
 )
 """Of DVC's configuration (dvc/config_schema.py)."""
 SETTING = re.compile(rf"^\W*(?P<key>{'|'.join(SECRET_KEYS)})\s*=\s*\S")
-ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@'\"]+)@", re.IGNORECASE)
-LOGIN_SCHEMES = {"ssh", "sftp", "hdfs", "webhdfs", "webdav", "webdavs"}
-"""Where a user name alone is how one logs in, and no secret."""
 
 
 def params(root: Path) -> Verdict:
@@ -67,14 +65,14 @@ def _has_command(stage: object) -> bool:
 
 def _secrets(path: Path, name: str) -> Iterator[str]:
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        setting, address = SETTING.match(line), ADDRESS.search(line)
+        setting = SETTING.match(line)
         if setting and path.name == "config":
             yield (
                 f"{name}, line {number}, holds a {setting['key']}, and the file is committed; move it with `dvc remote modify "
                 "--local` or to AWS_* variables, and replace the secret, which git's history keeps"
             )
-        elif address and (":" in address["user"] or address["scheme"].lower() not in LOGIN_SCHEMES):
+        elif secret := secret_in(line):
             yield (
-                f"{name}, line {number}, has a user name or password in an address, and the file is committed; take it out, "
-                "give it in variables, and replace the secret, which git's history keeps"
+                f"{name}, line {number}, has {secret}, and the file is committed; take it out, give it in variables, and "
+                "replace the secret, which git's history keeps"
             )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import SubmitError, shown
+from pipeline.errors import SubmitError, secret_in, shown
 from pipeline.repro.dag import opened
 
 ADD = (
@@ -37,6 +37,11 @@ def named_remote(root: Path) -> tuple[str, str]:
     url = config.get("remote", {}).get(name, {}).get("url")
     if url is None:
         raise SubmitError(f".dvc/config has no address of the DVC remote {name!r}; {ADD}")
+    if secret := secret_in(url):
+        raise SubmitError(
+            f".dvc/config has {secret}, of the DVC remote {name!r}, and is sent along; take it out, give it in variables "
+            "(AWS_*), and replace the secret, which git's history keeps"
+        )
     if "://" not in url and not Path(url).is_absolute():
         raise SubmitError(f"the DVC remote {name!r} is {url}, a folder relative to this project, which no node sees; {ADD}")
     return name, url

@@ -15,6 +15,7 @@ from pipeline.jobs.tree import changes, commit, copy_tree
 from pipeline.params import nearest, parse_section, read_yaml
 from pipeline.repro.side_by_side import check_jobs
 from pipeline.resources import Resources
+from pipeline.schema import check_params
 from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
 from pipeline.submission import SUBMISSION_NAME, Submission
@@ -29,8 +30,9 @@ def submit(root: Path, server: Server, targets: list[str], *, jobs: int = 1, dir
     """Send the tree, and follow the job until its results are here.
 
     The same tree and targets are the same job: while it runs, a second submission attaches to it.
-    Raises SubmitError, UnreachableError, StorageError before anything is sent.
+    Raises SubmitError, UnreachableError, StorageError, ParamsError before anything is sent.
     """
+    check_params(root / "params.yaml")
     check_targets(root, targets)
     check_jobs(jobs)
     storage = storage_url(root)

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from pipeline import dist
+from pipeline.errors import shown
 from pipeline.files import write_atomic
 from pipeline.storage import Storage
 from pipeline.train.checkpoint import FILES, NUM_KEPT, State, read, write
@@ -24,7 +25,7 @@ class RemoteStore:
     """journal: this node's, kept with every checkpoint and brought back with it."""
 
     def __init__(self, storage: Storage, journal: Path) -> None:
-        self.folder = storage.url
+        self.folder = shown(storage.url)
         self._storage = storage
         self._journal = journal
 

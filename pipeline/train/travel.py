@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from pipeline.errors import StorageError, TrainingError
+from pipeline.errors import StorageError, TrainingError, shown
 from pipeline.files import atomic_dir, write_atomic
 from pipeline.storage import Storage
 from pipeline.train.collect import result_folder
@@ -90,7 +90,9 @@ def collect(job: Job) -> None:
     storage = run_storage(job)
     digest = storage.read(RESULT)
     if digest is None:
-        raise TrainingError(f"{storage.url} holds no finished run; run the stage again, it resumes from the last checkpoint")
+        raise TrainingError(
+            f"{shown(storage.url)} holds no finished run; run the stage again, it resumes from the last checkpoint"
+        )
     folder = storage.below(RESULTS).fetch_tree(digest.decode(), job.run_dir / "fetched")
     with atomic_dir(result_folder(job)) as partial:
         shutil.copytree(folder, partial, dirs_exist_ok=True)

@@ -198,6 +198,15 @@ def remote_cannot_be_written(root: Path) -> None:
     (root / ".dvc" / "config").write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = /proc/1\n")
 
 
+def remote_has_a_login(root: Path) -> None:
+    config = root / ".dvc" / "config"
+    config.write_text(config.read_text().replace("url = ", "url = webdavs://me:canary@host"))
+
+
+def storage_has_a_login(root: Path) -> None:
+    set_storage(root, "s3://me:canary@bucket")
+
+
 def no_dvc(root: Path) -> None:
     (root / ".dvc" / "config").unlink()
 
@@ -211,6 +220,8 @@ REFUSED: dict[Callable[[Path], None], str] = {
     remotes_address_is_private: r".dvc/config has no address of the DVC remote 'store'; run `dvc remote add",
     remote_is_relative: r"the DVC remote 'store' is ../../remote, a folder relative to this project, which no node sees",
     remote_cannot_be_written: r"the DVC remote 'store' \(/proc/1\) takes no file: .*; check that it exists",
+    remote_has_a_login: r"\.dvc/config has a user name or password in an address, of the DVC remote 'store', and is sent along",
+    storage_has_a_login: r"params\.yaml: resources\.storage holds a user name or password in an address",
     no_dvc: r"no DVC remote in .dvc/config; run `dvc remote add",
 }
 
@@ -220,8 +231,9 @@ def test_a_place_that_nodes_cannot_use_is_refused_before_anything_is_sent(
     root: Path, cluster: Cluster, fault: Callable[[Path], None]
 ) -> None:
     fault(root)
-    with pytest.raises(EspalierError, match=REFUSED[fault]):
+    with pytest.raises(EspalierError, match=REFUSED[fault]) as caught:
         send(root, cluster)
+    assert "canary" not in str(caught.value)
     assert cluster.states == {}
     assert list((root.parent / "storage").iterdir()) == []
 

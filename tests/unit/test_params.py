@@ -106,6 +106,31 @@ def test_training_rounds_as_the_deployed_file_does(trained: bool, key: str, depl
     check_values(values, "params.yaml")
 
 
+@pytest.mark.parametrize(
+    ("where", "text", "message"),
+    [
+        (
+            "storage: null",
+            "storage: s3://me:canary-1@host/b",
+            r"resources\.storage holds a user name or password in an address",
+        ),
+        ("address: null", "address: 'http://h?token=canary-2'", r"resources\.address holds a signature or token in an address"),
+        ("path: data/raw", "path: data/canary-3", r"data\.path holds the value of SOME_API_TOKEN"),
+        ("epochs: ", "canary-3: 1\n  epochs: ", r"train holds the value of SOME_API_TOKEN"),
+    ],
+)
+def test_a_secret_is_refused_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, text: str, message: str
+) -> None:
+    monkeypatch.setenv("SOME_API_TOKEN", "canary-3")
+    params = (ROOT / "presets/digits.yaml").read_text()
+    assert where in params
+    (tmp_path / "params.yaml").write_text(params.replace(where, text, 1))
+    with pytest.raises(ParamsError, match=message) as caught:
+        check_params(tmp_path / "params.yaml")
+    assert "canary" not in str(caught.value)
+
+
 def test_schema_describes_every_field() -> None:
     schema = json_schema()
     assert set(schema["properties"]) == set(SECTIONS)
