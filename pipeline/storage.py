@@ -6,6 +6,7 @@ Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...)
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from pipeline.files import atomic_dir, locked, sha256_file, sha256_json, to_json
 TREE_NAME = "tree.json"
 """Names and SHA-256 of a folder's files; written last, so that a folder without it is not complete."""
 DIGEST_DIGITS = 32
+DIGEST = re.compile(f"[0-9a-f]{{{DIGEST_DIGITS}}}")
 ATTEMPTS = 10
 """Of one request, with growing waits of at most 20 s between them: about two minutes of a bucket that answers 503."""
 FIRST_ATTEMPTS = 3
@@ -119,8 +121,11 @@ class Storage:
     def fetch_tree(self, digest: str, cache: Path) -> Path:
         """The folder that add_tree named `digest`, as a verified copy in `cache`, which all workers of a node share.
 
-        A copy that has lost or changed a byte since is fetched again. Raises StorageError where the stored one has.
+        A copy that has lost or changed a byte since is fetched again. Raises StorageError where the stored one has, and for
+        what is no digest: it may come from the storage itself, and names a folder here.
         """
+        if not DIGEST.fullmatch(digest):
+            raise StorageError(f"{shown(self.url)} has {digest[:80]!r} for a digest; it was tampered with, do not use it")
         folder = cache / digest
         with locked(cache / f"{digest}.lock", wait_s=OTHERS_WAIT_S, what="this copy of the run's inputs"):
             if not _holds(folder, digest):

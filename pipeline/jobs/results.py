@@ -35,7 +35,7 @@ def fetch_results(job: str, storage: str, root: Path) -> bool:
     if digest is None:
         return False
     with tempfile.TemporaryDirectory() as name:
-        folder = place.fetch_tree(digest.decode(), Path(name))
+        folder = place.fetch_tree(digest.decode(errors="replace"), Path(name))
         if (folder / LOCK).exists():
             write_atomic(root / LOCK, (folder / LOCK).read_bytes())
         for path in sorted(folder.glob("journals/*.json*")):  # journals, and the records without which none is sent

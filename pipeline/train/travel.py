@@ -93,7 +93,7 @@ def collect(job: Job) -> None:
         raise TrainingError(
             f"{shown(storage.url)} holds no finished run; run the stage again, it resumes from the last checkpoint"
         )
-    folder = storage.below(RESULTS).fetch_tree(digest.decode(), job.run_dir / "fetched")
+    folder = storage.below(RESULTS).fetch_tree(digest.decode(errors="replace"), job.run_dir / "fetched")
     with atomic_dir(result_folder(job)) as partial:
         shutil.copytree(folder, partial, dirs_exist_ok=True)
     write_atomic(job.journal, (folder / JOURNAL).read_bytes())

@@ -99,6 +99,13 @@ def test_a_list_of_files_cannot_lead_out_of_the_folder(storage: Storage, folder:
     assert not (tmp_path / "outside").exists()
 
 
+@pytest.mark.parametrize("digest", ["../outside", "", "a/b", "0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n", "\ufffd"])
+def test_what_is_no_digest_makes_no_folder(storage: Storage, tmp_path: Path, digest: str) -> None:
+    with pytest.raises(StorageError, match=r"for a digest; it was tampered with"):
+        storage.fetch_tree(digest, tmp_path / "deep" / "cache")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shared"]
+
+
 def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"cannot write .*file/below/a: .*check resources.storage"):
