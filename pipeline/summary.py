@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pipeline.compare.records import STEPS, VARIANTS, Change
+from pipeline.compare.records import STEPS, VARIANTS, Change, speed_text
 from pipeline.errors import EspalierError
 from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.register import RegisteredVersion, registered_versions
@@ -83,7 +83,7 @@ def _aligned(rows: list[list[str]]) -> str:
 
 def _row(name: str, figures: Figures) -> list[str]:
     quality = figures.quality
-    timed = [(f"{each.median_ms:.3f} ms", _speed(each.speedup["dense"])) for each in figures.latency.batches.values()]
+    timed = [(f"{each.median_ms:.3f} ms", speed_text(each.speedup["dense"])) for each in figures.latency.batches.values()]
     return [
         name,
         f"{quality.top1:.4f}",
@@ -103,16 +103,12 @@ def _lost_cells(figures: Figures, other: str) -> list[str]:
         f"{100 * found.agreement:.1f} %",
         f"{found.lost}/{found.gained}",
         f"{found.ece_change:+.4f}",
-        *(_speed(each.speedup[other]) for each in figures.latency.batches.values()),
+        *(speed_text(each.speedup[other]) for each in figures.latency.batches.values()),
     ]
 
 
 def _points(change: Change) -> str:
     return f"{100 * change.change:+.1f} ({100 * change.low:+.1f} to {100 * change.high:+.1f})"
-
-
-def _speed(ratio: float) -> str:
-    return f"{ratio:.2f}x" if round(ratio, 2) >= 1 else f"{ratio:.2f}x (slower)"
 
 
 def _short(number: int) -> str:

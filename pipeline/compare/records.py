@@ -16,6 +16,11 @@ def references(variant: str) -> list[str]:
     return list(dict.fromkeys([STEPS[variant], "dense"])) if variant in STEPS else []
 
 
+def speed_text(speedup: float) -> str:
+    """A speed-up as a table prints it; what rounds to 1 is neither faster nor slower."""
+    return f"{speedup:.2f}x" if round(speedup, 2) >= 1 else f"{speedup:.2f}x (slower)"
+
+
 class Quality(JsonFile):
     """metrics.json: accuracies are fractions of the test images, macs are of one image."""
 

@@ -1,5 +1,6 @@
 """What a sweep has measured: a candidate is one variant of one point. And which of them are worth having."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from pipeline.frontier.experiments import Experiment
 from pipeline.frontier.points import PRUNED, QUANTIZED, Project
 from pipeline.jsonfile import FileT, JsonFile, problems
 from pipeline.tracking.records import flatten
+
+OTHER_STATE = "of other code, data or a dense model of other params"
 
 
 class _Pruned(JsonFile):
@@ -55,12 +58,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Frontier:
-    """keys: the parameters whose values make the labels. left_out: experiments of other code, data or another dense model."""
+    """keys: the parameters whose values make the labels. left_out: how many experiments do not compare, by what they are.
+
+    All its speeds were measured on one device: speed-ups hold among processes and not among devices.
+    """
 
     dense: Candidate
     candidates: list[Candidate]
     keys: list[str]
-    left_out: int
+    left_out: dict[str, int]
 
     @property
     def batches(self) -> list[int]:
@@ -101,27 +107,37 @@ class Frontier:
 
 
 def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequence[str]) -> Frontier:
-    """Of the experiments with this code, these data and this dense model.
+    """Of the experiments with this code, these data and this dense model that were timed on the device of most of them.
 
     Raises ArtifactError where there is none, or one lacks a figure.
     """
-    mine = [each for each in experiments if _comparable(project, each)]
-    if not mine:
-        others = f" ({len(experiments)} are of other code, data or a dense model of other params)" if experiments else ""
-        raise ArtifactError(f"no experiments on this commit to show{others}; make some: `espalier frontier run --set ...`")
+    comparable = sorted((each for each in experiments if _comparable(project, each)), key=lambda each: each.name)
+    others = len(experiments) - len(comparable)
+    if not comparable:
+        why = f" ({others} {OTHER_STATE})" if others else ""
+        raise ArtifactError(f"no experiments on this commit to show{why}; make some: `espalier frontier run --set ...`")
+    mine, left_out = _on_one_device(comparable)
+    if others:
+        left_out[OTHER_STATE] = others
     keys = _varying(project, mine)
-    dense = _candidate(mine[0], "dense", "")
     found: dict[tuple[str, str], Candidate] = {}
     for variant in variants:
         sections = project.deciding(f"reports/{variant}/metrics.json")
         own = [key for key in keys if key.split(".")[0] in sections]
         for experiment, label in zip(mine, _labels(mine, own), strict=True):
-            each = _candidate(experiment, variant, label)
-            if each.measured_on == dense.measured_on:
-                found.setdefault((variant, label), each)  # the same model in each point that shares it
-    if not found:
-        raise ArtifactError(f"no candidate was measured on the dense model's device ({dense.measured_on}); sweep again")
-    return Frontier(dense, list(found.values()), keys, len(experiments) - len(mine))
+            found.setdefault((variant, label), _candidate(experiment, variant, label))  # the same in each point that shares it
+    return Frontier(_candidate(mine[0], "dense", ""), list(found.values()), keys, left_out)
+
+
+def _on_one_device(experiments: Sequence[Experiment]) -> tuple[list[Experiment], dict[str, int]]:
+    """The experiments of the device that timed most of them, and how many each other device timed, by what they are."""
+    devices = [_read(each, "reports/dense/latency.json", Latency).measured_on for each in experiments]
+    timed = Counter(devices)
+    device = max(sorted(timed), key=lambda each: timed[each])
+    mine = [each for each, timed_on in zip(experiments, devices, strict=True) if timed_on == device]
+    return mine, {
+        f"timed on {other}, whose speeds do not compare": number for other, number in sorted(timed.items()) if other != device
+    }
 
 
 def _comparable(project: Project, experiment: Experiment) -> bool:

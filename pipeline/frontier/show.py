@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.compare.records import speed_text
 from pipeline.errors import ParamsError
 from pipeline.files import write_atomic
 from pipeline.frontier.candidates import Candidate, Frontier, frontier
@@ -38,8 +39,7 @@ def table(found: Frontier) -> str:
         "*: none is faster and no less accurate on the test split. Speed: dense's time / the candidate's, timed in turns in",
         f"one process on {found.dense.measured_on}. ms: at batch {found.batches[0]}, dense's {whole} / speed",
     ]
-    if found.left_out:
-        notes.append(f"{found.left_out} experiments of other code, data or dense model are left out")
+    notes += [f"experiments left out: {number} {what}" for what, number in found.left_out.items()]
     return "\n".join([aligned[0], "-" * max(map(len, aligned)), *aligned[1:], *notes])
 
 
@@ -59,9 +59,8 @@ def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
 
 
 def _said(each: Candidate, found: Frontier) -> str:
-    speed = found.speedup(each)
     tested = f"validation {each.val_top1:.4f}, test {each.top1:.4f} ({each.top1 - found.dense.top1:+.4f})"
-    timed = f"{found.ms(each):.3f} ms ({speed:.2f}x{', slower' if speed < 1 else ''})"
+    timed = f"{found.ms(each):.3f} ms, {speed_text(found.speedup(each))}"
     return f"{each.variant} {each.label}: {tested}, {_size(each)}, {timed}  [{each.experiment}]"
 
 
@@ -75,7 +74,7 @@ def _row(each: Candidate, found: Frontier, best: dict[int, list[Candidate]]) -> 
         f"{each.macs / found.dense.macs:.0%}",
         _size(each),
         f"{found.ms(each):.3f}",
-        *(f"{each.speeds[batch].speedup:.2f}x{'*' if each in best[batch] else ' '}" for batch in found.batches),
+        *(speed_text(each.speeds[batch].speedup) + ("*" if each in best[batch] else " ") for batch in found.batches),
     ]
 
 

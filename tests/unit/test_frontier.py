@@ -71,7 +71,7 @@ def sample() -> Frontier:
         candidate("quantized", "0.5", 4.0, 0.95, size_bytes=150),
         candidate("quantized", "0.7", 3.0, 0.97, val_top1=0.979, size_bytes=200),
     ]
-    return Frontier(DENSE, found, ["prune.max_ratio"], left_out=0)
+    return Frontier(DENSE, found, ["prune.max_ratio"], left_out={})
 
 
 def test_values_are_yaml_and_commas_within_brackets_do_not_part_them() -> None:
@@ -234,8 +234,8 @@ def test_the_choice_is_by_validation_and_names_the_experiment() -> None:
     assert [each.label for each in found.eligible(0.9, max_ms=0.6)] == ["0.5"], "2 ms / 4"
     said = choice(found, 0.995, None)
     assert said.startswith("Smallest and fastest that keeps 0.995 of dense's validation top-1")
-    assert "\nFastest that keeps 0.9 " in choice(Frontier(DENSE, [*found.candidates, TINY], [], 0), 0.9, None)
-    assert "quantized 0.7: validation 0.9790, test 0.9700 (-0.0100), 0.2 kB, 0.667 ms (3.00x)  [frontier-0.7]" in said
+    assert "\nFastest that keeps 0.9 " in choice(Frontier(DENSE, [*found.candidates, TINY], [], {}), 0.9, None)
+    assert "quantized 0.7: validation 0.9790, test 0.9700 (-0.0100), 0.2 kB, 0.667 ms, 3.00x  [frontier-0.7]" in said
     assert "`dvc exp apply frontier-0.7`" in said
     assert choice(found, 0.999, 0.1).startswith("None keeps 0.999 of dense's validation top-1 (0.9790 of 0.9800) within 0.1 ms")
 
@@ -248,10 +248,11 @@ def test_the_table_marks_the_pareto_set_and_what_is_slower() -> None:
         ["0.7", "quantized"],
         ["0.5", "quantized"],
     ]
-    assert lines[2].endswith("1.00x*       1.00x*")
-    assert lines[3].endswith("0.80x        0.80x")
-    assert lines[5].endswith("3.00x*       3.00x*")
+    assert lines[2].endswith("1.00x*           1.00x*")
+    assert lines[3].endswith("0.80x (slower)   0.80x (slower)")
+    assert lines[5].endswith("3.00x*           3.00x*")
     assert "CPU x" in lines[-1]
+    assert "(slower)" not in "\n".join(lines[:3] + lines[4:])
 
 
 def test_the_picture_is_the_same_for_the_same_numbers() -> None:
@@ -259,22 +260,22 @@ def test_the_picture_is_the_same_for_the_same_numbers() -> None:
     assert draw(sample()).startswith(b"\x89PNG")
 
 
-def experiment(project: Project, changes: dict[str, Any], **metrics: dict[str, Any]) -> Experiment:
+def experiment(project: Project, changes: dict[str, Any], device: str = "CPU x") -> Experiment:
     point = points(project, {key: [value] for key, value in changes.items()})[0]
-    parts = {"metrics": figures().quality.model_dump(), "latency": figures().latency.model_dump()}
+    parts = {"metrics": figures().quality.model_dump(), "latency": {**figures().latency.model_dump(), "device": device}}
     measured = {f"reports/{each}/{name}.json": part for each in ("dense", *VARIANTS) for name, part in parts.items()}
     measured |= {"reports/prune.json": {"dense_val_top1": 0.98}}
     measured |= {"reports/quantize.json": {"val_top1": 0.96, "float_val_top1": 0.97}}
-    return Experiment(point.name, point.values, measured | metrics)
+    return Experiment(point.name, point.values, measured)
 
 
 def test_a_model_that_points_share_is_one_candidate(project: Project) -> None:
     made = [experiment(project, {"prune.max_ratio": 0.5, "quantize.calibration_images": images}) for images in (64, 128)]
     found = frontier(project, made, ["finetuned", "quantized"])
-    assert [(each.variant, each.label, each.val_top1) for each in found.candidates] == [
+    assert sorted((each.variant, each.label, each.val_top1) for each in found.candidates) == [
         ("finetuned", "", 0.97),
-        ("quantized", "64", 0.96),
         ("quantized", "128", 0.96),
+        ("quantized", "64", 0.96),
     ]
     assert found.keys == ["quantize.calibration_images"]
 
@@ -287,15 +288,29 @@ def test_models_that_differ_in_the_key_and_not_in_the_value_are_two(project: Pro
         for each, target in zip(made, targets, strict=True)
     ]
     mixed = [Experiment(project.point({}, values).name, values, made[0].metrics) for values in params]
-    assert [each.label for each in frontier(project, mixed, ["finetuned"]).candidates] == ["macs=0.5", "params=0.5"]
+    assert {each.label for each in frontier(project, mixed, ["finetuned"]).candidates} == {"macs=0.5", "params=0.5"}
 
 
 def test_experiments_of_another_state_are_left_out(project: Project) -> None:
     mine, other = (experiment(project, {"prune.max_ratio": ratio}) for ratio in (0.5, 0.6))
     old = Experiment("frontier-0", other.params, other.metrics)
-    assert frontier(project, [mine, old], ["finetuned"]).left_out == 1
-    with pytest.raises(ArtifactError, match=r"no experiments on this commit to show \(1 are of other code"):
+    found = frontier(project, [mine, old], ["finetuned"])
+    assert found.left_out == {"of other code, data or a dense model of other params": 1}
+    assert "\nexperiments left out: 1 of other code" in table(found)
+    with pytest.raises(ArtifactError, match=r"no experiments on this commit to show \(1 of other code"):
         frontier(project, [old], ["finetuned"])
     lacking = Experiment(mine.name, mine.params, {**mine.metrics, "reports/quantize.json": {"val_top1": 0.9}})
     with pytest.raises(ArtifactError, match=r"reports/quantize.json of experiment frontier-\w+: float_val_top1"):
         frontier(project, [lacking], ["finetuned"])
+
+
+def test_of_two_devices_the_one_with_more_experiments_is_shown_and_the_other_is_named(project: Project) -> None:
+    made = [experiment(project, {"prune.max_ratio": ratio}) for ratio in (0.5, 0.6)]
+    made += [experiment(project, {"prune.max_ratio": ratio}, device="CPU y") for ratio in (0.3, 0.4, 0.7)]
+    found = frontier(project, made, ["finetuned"])
+    assert found == frontier(project, made[::-1], ["finetuned"]), "the order in which they are listed decides nothing"
+    assert {each.label for each in found.candidates} == {"0.3", "0.4", "0.7"}
+    assert found.dense.measured_on.startswith("CPU y")
+    assert "experiments left out: 2 timed on CPU x, 2 threads, onnxruntime 1" in table(found)
+    tied = [frontier(project, some, ["finetuned"]).dense.measured_on for some in (made[1:3], made[2:0:-1])]
+    assert tied == ["CPU x, 2 threads, onnxruntime 1"] * 2
