@@ -12,7 +12,7 @@ import onnxruntime
 file, images = sys.argv[1:]
 session = onnxruntime.InferenceSession(file, providers=onnxruntime.get_available_providers())
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-pixels = np.load(images)
+pixels = np.load(images, allow_pickle=False)
 batch = pixels.astype(np.float32).reshape(-1, *pixels.shape[-3:])
 logits = session.run(["logits"], {"pixels": batch})[0]
 shares = np.exp(logits - logits.max(axis=1, keepdims=True))
