@@ -1,5 +1,6 @@
 """Finds pickles on disk by their content, whatever their name: bare ones, and those in zip archives, as torch saves them."""
 
+import io
 import pickletools
 import zipfile
 from collections.abc import Iterator
@@ -18,14 +19,16 @@ def pickles(folder: Path) -> list[str]:
 
 
 def _holds_pickle(path: Path) -> bool:
-    return any(_is_pickle(content) for content in _contents(path))
+    return any(_is_pickle(content) for content in _contents(path.read_bytes()))
 
 
-def _contents(path: Path) -> Iterator[bytes]:
-    yield path.read_bytes()
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            yield from (archive.read(name) for name in archive.namelist())
+def _contents(content: bytes) -> Iterator[bytes]:
+    """It, and all that is in it where it is a zip archive: torch puts archives into archives."""
+    yield content
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for name in archive.namelist():
+                yield from _contents(archive.read(name))
 
 
 def _is_pickle(content: bytes) -> bool:

@@ -76,6 +76,7 @@ def export_torch(spec: ModelSpec, model: nn.Module, path: Path) -> nn.Module:
     program = _trace(FromPixels(model, spec).eval(), spec)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # absolute paths
+    program.example_inputs = None  # torch would store them as a pickle, the only one in the file
     content = io.BytesIO()  # a file's name would get into the archive
     torch.export.save(program, content)
     write_atomic(path, content.getvalue())

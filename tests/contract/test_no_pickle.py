@@ -122,6 +122,7 @@ def test_what_is_no_fault_is_let_be(source: str) -> None:
         lambda path: path.write_bytes(pickle.dumps(1) + b"what is appended to one hides it"),
         lambda path: torch.save({"weight": torch.zeros(2)}, path),
         lambda path: torch.save({"weight": torch.zeros(2)}, path, _use_new_zipfile_serialization=False),
+        lambda path: torch.export.save(torch.export.export(torch.nn.ReLU(), (torch.zeros(2),)), path),
         lambda path: np.save(path.with_suffix(".npy"), np.zeros(2)),
     ],
 )

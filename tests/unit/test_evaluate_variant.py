@@ -23,6 +23,7 @@ from pipeline.evaluate.evaluate import Outs, evaluate
 from pipeline.evaluate.metrics import softmax
 from pipeline.evaluate.params import EvaluateParams, LatencyParams
 from pipeline.models.weights import load_model
+from tests.pickles import pickles
 from tests.unit.compress_samples import CLASSES, ROWS, TASK, prepared_data, quantize_params, saved, spec_of, trained
 
 TEXTS = ("metrics", "reliability", "answers", "classes")
@@ -139,6 +140,11 @@ def test_other_formats_are_checked_on_images_and_half_as_large(variants: Variant
     program = (variants.outs.exported / "model.pt2").read_bytes()
     assert str(Path.cwd()).encode() not in program
     assert b"site-packages" not in program
+
+
+def test_the_program_for_torch_holds_no_pickle(variants: Variants, tmp_path: Path) -> None:
+    (tmp_path / "program").write_bytes((variants.outs.exported / "model.pt2").read_bytes())
+    assert pickles(tmp_path) == []
 
 
 def test_a_half_precision_file_still_takes_pixels_and_names_its_classes(variants: Variants) -> None:
