@@ -9,7 +9,7 @@ EspalierError
 ├── CompressionError   a target out of reach, a network that cannot be traced or exported
 ├── LockedError        another process writes here
 ├── UnreachableError   an address that does not answer
-├── StorageError       resources.storage that cannot be used, or holds something else
+├── StorageError       resources.storage that cannot be used, or holds something else; checkpoints that cannot be written
 ├── SubmitError        a tree or cluster with which nothing can be submitted, a job that failed
 └── GateError          a model that may not be registered
 """
@@ -67,7 +67,7 @@ class UnreachableError(EspalierError):
 
 
 class StorageError(EspalierError):
-    """What nodes share cannot be read or written, or is not what was stored."""
+    """What nodes share, or a checkpoint, cannot be read or written, or is not what was stored. Workers try again."""
 
 
 class SubmitError(EspalierError):

@@ -17,7 +17,7 @@ from pipeline.train.job import Job
 from pipeline.train.travel import leave_fault, read_fault
 
 COLLECTIVE_TIMEOUT_S = 60
-"""Longer than rank 0 may take to write the result; a worker that hangs is found sooner, by Ray's health check."""
+"""Longer than what one rank does alone between two of them; a worker that hangs is found sooner, by Ray's health check."""
 _told_to_go = threading.Event()
 
 

@@ -8,12 +8,16 @@ No pickle, and nothing of Ray's own bookkeeping is needed.
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
+from pipeline.errors import EspalierError, StorageError
 from pipeline.files import atomic_dir, sha256_file, to_json
 
 NUM_KEPT = 2
@@ -29,10 +33,12 @@ class Store:
         self.folder = folder
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        with atomic_dir(self.folder / f"step-{step:09d}") as folder:
-            write(folder, tensors, values)
-        for old in self._folders()[NUM_KEPT:]:
-            shutil.rmtree(old)
+        """Raises StorageError where the disk takes it not."""
+        with explained(self.folder):
+            with atomic_dir(self.folder / f"step-{step:09d}") as folder:
+                write(folder, tensors, values)
+            for old in self._folders()[NUM_KEPT:]:
+                shutil.rmtree(old)
 
     def newest(self) -> State | None:
         """Tensors and values of the newest checkpoint that verifies, or None to start from the beginning."""
@@ -43,6 +49,20 @@ class Store:
 
     def _folders(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
+
+
+@contextmanager
+def explained(place: Path | str) -> Iterator[None]:
+    """StorageError for all that keeps a checkpoint out of `place`; of a full disk safetensors has an error of its own."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except (OSError, SafetensorError, EspalierError) as error:
+        raise StorageError(
+            f"{place}: a checkpoint cannot be written ({error.__cause__ or error}); those before it are kept. "
+            "Make room on that disk, or let it be written, and run the stage again"
+        ) from error
 
 
 def write(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:

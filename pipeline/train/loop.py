@@ -47,7 +47,7 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
     leaving: asked about once a second. Where it is True on any rank, all leave after a checkpoint of the step they are at.
     Returns whether the end was reached.
     Raises TrainingError for a setting that cannot work, before the first batch, and for a loss that is not finite,
-    StorageError where the run's storage cannot be used.
+    StorageError where checkpoints cannot be written or the run's storage cannot be used.
     """
     prepare_torch(job, device, threads)
     job = arrive(job)
@@ -64,10 +64,10 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
                 checkpoint(run)
         finally:
             run.saver.finish()
+        # From here on no rank waits for another: rank 0 may have to be patient with a storage, longer than they are with it.
         if dist.rank() == 0:
             save_result(job, run.state)
             box.result()
-        dist.barrier()
         return True
 
 

@@ -16,7 +16,7 @@ from pipeline import dist
 from pipeline.errors import shown
 from pipeline.files import write_atomic
 from pipeline.storage import Storage
-from pipeline.train.checkpoint import FILES, NUM_KEPT, State, read, write
+from pipeline.train.checkpoint import FILES, NUM_KEPT, State, explained, read, write
 
 JOURNAL_KEY = "journal"
 
@@ -30,9 +30,9 @@ class RemoteStore:
         self._journal = journal
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Raises StorageError where the storage refuses for minutes."""
+        """Raises StorageError where the storage refuses for minutes, or this node's disk takes no copy."""
         journal = self._journal.read_text() if self._journal.exists() else ""
-        with tempfile.TemporaryDirectory() as name:
+        with explained(tempfile.gettempdir()), tempfile.TemporaryDirectory() as name:
             write(Path(name), tensors, values | {JOURNAL_KEY: journal})
             place = f"step-{step:09d}-{secrets.token_hex(4)}"
             for file in FILES:

@@ -1,7 +1,13 @@
-"""When the ranks meet to agree on a checkpoint or on leaving, and the thread that writes while the training goes on."""
+"""When the ranks meet to agree on a checkpoint or on leaving, and the thread that writes while the training goes on.
+
+No step waits for a write: where one takes longer than the time to the next checkpoint, of the copies that come meanwhile only
+the newest is written. So rank 0 never keeps its peers in a collective operation, however long a storage takes.
+"""
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -9,7 +15,6 @@ import torch
 from torch import Tensor
 
 from pipeline import dist
-from pipeline.errors import EspalierError
 from pipeline.train.checkpoint import State
 
 FIRST_STEPS = 10
@@ -50,8 +55,12 @@ class Saver:
         self._device = device
         self._step, self._time, self._next = 0, 0.0, 0
         self._saved = float("-inf")
-        self._thread: threading.Thread | None = None
-        self._error: EspalierError | None = None
+        self._lock = threading.Lock()
+        self._waiting: Callable[[], None] | None = None
+        """The write of the newest copy, until its turn comes."""
+        self._writer: threading.Thread | None = None
+        """The thread that writes; None where none runs."""
+        self._error: Exception | None = None
 
     def start(self, step: int) -> None:
         self._step, self._time = step, time.monotonic()
@@ -61,7 +70,11 @@ class Saver:
         return step >= self._next
 
     def agree(self, step: int, *, leaving: bool) -> Decision:
-        """At a step that is due: what all ranks do. leaving: whether this one was told to go."""
+        """At a step that is due: what all ranks do. leaving: whether this one was told to go.
+
+        Raises on rank 0 what a write before raised.
+        """
+        self._raise()
         now = time.monotonic()
         step_s = (now - self._time) / max(1, step - self._step)
         pace = max(1, round(min(self._seconds, MEET_S) / max(step_s, 1e-6)))
@@ -71,23 +84,38 @@ class Saver:
         return Decision(save=leave or bool(words_RW[0, 1]), leave=leave)
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """On rank 0: copy the state, and write the copy beside the training. Raises the error of the write before."""
-        self.finish()
+        """On rank 0: copy the state, and write the copy beside the training. Raises what a write before raised."""
+        self._raise()
         self._saved = time.monotonic()
+        with self._lock:
+            self._waiting = None  # before the new copy is made: memory holds two at most, with the one that is being written
         copy = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        self._thread = threading.Thread(target=self._write, args=(step, copy, values), name="checkpoint")
-        self._thread.start()
+        with self._lock:
+            self._waiting = partial(self._store.save, step, copy, values)
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, name="checkpoint")
+                self._writer.start()
 
     def finish(self) -> None:
-        """Wait for the last write. Raises EspalierError where it failed."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        """Wait until the newest copy is written. Raises what a write raised."""
+        if writer := self._writer:
+            writer.join()
+        self._raise()
+
+    def _write(self) -> None:
+        while write := self._next_write():
+            try:
+                write()
+            except Exception as error:  # whatever it is, it must reach the training, which else goes on without checkpoints
+                self._error = error
+
+    def _next_write(self) -> Callable[[], None] | None:
+        with self._lock:
+            write, self._waiting = self._waiting, None
+            if write is None:
+                self._writer = None
+            return write
+
+    def _raise(self) -> None:
         if self._error is not None:
             raise self._error
-
-    def _write(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        try:
-            self._store.save(step, tensors, values)
-        except EspalierError as error:
-            self._error = error

@@ -109,6 +109,7 @@ def every_step(folder: Path, jobs: dict[str, Job], device: Device = "cpu", num_s
             return template.model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"})
 
         fit(at("undisturbed"), device, 1)
+        ranks.barrier()  # rank 0 may still write
         steps = int(final_state(at("undisturbed"))["values"]["progress"]["step"])
         assert steps > 2
         for step in range(num_steps or steps):
