@@ -3,6 +3,7 @@
 Letters: B batch, C channels, H height, W width.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -29,6 +30,7 @@ from pipeline.train.params import LOGICAL_SHARDS
 from pipeline.train.result import save_result
 from pipeline.train.run import Run, check_origin, layout, open_run, origin, prepare_torch
 from pipeline.train.saver import Decision
+from pipeline.train.state import Progress
 from pipeline.train.step import Batch, backward, train_step, update
 from pipeline.train.validate import validate
 
@@ -46,7 +48,7 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
 
     leaving: asked about once a second. Where it is True on any rank, all leave after a checkpoint of the step they are at.
     Returns whether the end was reached.
-    Raises TrainingError for a setting that cannot work, before the first batch, and for a loss that is not finite,
+    Raises TrainingError for a setting that cannot work, before the first batch, and for one that diverges,
     StorageError where checkpoints cannot be written or the run's storage cannot be used.
     """
     prepare_torch(job, device, threads)
@@ -195,10 +197,15 @@ def _augmented(run: Run, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def record(run: Run, loss: float, metrics: dict[str, float]) -> None:
-    """Note an epoch's results, keep the best weights, and decide whether to stop."""
+    """Note an epoch's results, keep the best weights, and decide whether to stop.
+
+    Raises TrainingError, on every rank, for a result that is not finite.
+    """
     progress, params = run.state.progress, run.job.params
     lr = params.optimizer.lr * lr_factor(progress.step - 1, run.num_steps, params.schedule)
     values = {"lr": lr, "train/loss": loss} | {f"val/{name}": value for name, value in metrics.items()}
+    if wrong := [name for name, value in values.items() if not math.isfinite(value)]:
+        raise diverged(progress, f"{wrong[0]} is", progress.step)
     progress.history.append({"epoch": progress.epoch, "step": progress.step} | values)
     run.reporter.metrics(values, step=progress.step)
     objective = metrics[run.task.objective]
@@ -212,7 +219,11 @@ def record(run: Run, loss: float, metrics: dict[str, float]) -> None:
 
 
 def checkpoint(run: Run) -> None:
-    """Keep the state after the last step, on rank 0; every rank takes part, because each holds a part of the loss."""
+    """Keep the state after the last step, on rank 0; every rank takes part, because each holds a part of the loss.
+
+    Raises TrainingError, on every rank, where the state is not finite: a run that went on from it would be lost for good.
+    """
+    run.state.check()
     check_finite(run)
     losses = dist.gather(run.state.loss_sum)
     if dist.rank() == 0:
@@ -220,15 +231,19 @@ def checkpoint(run: Run) -> None:
 
 
 def check_finite(run: Run) -> None:
-    """Raise on every rank where any rank's loss was not finite since the last checkpoint; none holds what came after."""
-    highest = run.state.progress.step
-    first_bad = run.state.first_bad
-    step = int(dist.all_min(torch.where(first_bad >= 0, first_bad, torch.full_like(first_bad, highest))))
-    if step < highest:
-        raise TrainingError(
-            f"the loss is not finite at step {step} (epoch {run.state.progress.epoch + 1}); the weights before it are "
-            "kept. Lower optimizer.lr, lengthen schedule.warmup, set grad_clip, or use amp: bf16 or off"
-        )
+    """Raise on every rank where any rank noted something that is not finite; no checkpoint holds it."""
+    progress, first_bad = run.state.progress, run.state.first_bad
+    never = progress.step + 1
+    step = int(dist.all_min(torch.where(first_bad >= 0, first_bad, torch.full_like(first_bad, never))))
+    if step < never:
+        raise diverged(progress, "the loss is" if step < progress.step else "the state after the last update is", step)
+
+
+def diverged(progress: Progress, what: str, step: int) -> TrainingError:
+    return TrainingError(
+        f"{what} not finite at step {step} (epoch {progress.epoch_of_last_batch}); the weights before it are kept. "
+        "Lower optimizer.lr, lengthen schedule.warmup, set grad_clip, or use amp: bf16 or off"
+    )
 
 
 def _shown_loss(run: Run) -> float:

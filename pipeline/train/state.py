@@ -29,6 +29,11 @@ class Progress:
     """Workers, threads and device, each where the run went on: they decide the last bit of the weights."""
     history: list[dict[str, float]] = field(default_factory=list)
 
+    @property
+    def epoch_of_last_batch(self) -> int:
+        """From 1."""
+        return self.epoch + (self.batch > 0)
+
 
 class State:
     """Model, adapters, optimizer, scaler, moving average, best weights and progress of a run.
@@ -50,7 +55,7 @@ class State:
         self.loss_sum = torch.zeros((), device=device)
         """Of this rank's sample losses in the current epoch."""
         self.first_bad = torch.full((), -1, device=device)
-        """The first step with a loss that is not finite, or -1."""
+        """The first step at which the loss, or the state before it, is not finite, or -1."""
 
     @property
     def deployed(self) -> nn.Module:
@@ -59,8 +64,21 @@ class State:
 
     def add_loss(self, loss: Tensor) -> None:
         """Note a step's sum of losses. No .item() here: what is not finite is found by tensor operations alone."""
-        self.first_bad = torch.where((self.first_bad < 0) & ~torch.isfinite(loss), self.progress.step, self.first_bad)
+        self._note(torch.isfinite(loss))
         self.loss_sum += loss
+
+    def check(self) -> None:
+        """Note where anything of a checkpoint is not finite: an update can overflow though its loss did not.
+
+        A sum is not finite where any of its terms is not: a sixth of what the copy for the checkpoint takes.
+        """
+        held = self.tensors(self.loss_sum[None]).values()
+        # Counters of steps may lie on another device.
+        sums = [tensor.sum() for tensor in held if tensor.is_floating_point() and tensor.device == self.loss_sum.device]
+        self._note(torch.stack(sums).isfinite().all())
+
+    def _note(self, finite: Tensor) -> None:
+        self.first_bad = torch.where((self.first_bad < 0) & ~finite, self.progress.step, self.first_bad)
 
     def keep_best(self) -> None:
         self.best_weights = {name: tensor.detach().clone() for name, tensor in self.deployed.state_dict().items()}

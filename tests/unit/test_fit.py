@@ -19,6 +19,7 @@ from pipeline.train.checkpoint import Store
 from pipeline.train.collect import collect_result
 from pipeline.train.job import Job, tuned_spec
 from pipeline.train.loop import ddp_step, fit
+from pipeline.train.order import num_batches
 from pipeline.train.run import Run, check_origin, origin
 from pipeline.train.validate import validate
 from tests.unit.fit_samples import BASE, CONVOLUTIONS, job, prepared_digits
@@ -195,6 +196,41 @@ def test_a_diverging_loss_names_the_step_and_keeps_the_weights_before(data: Path
     assert all(np.isfinite(tensor.numpy()).all() for tensor in found[0].values())
     with pytest.raises(TrainingError, match="no finished run"):
         collect_result(spec, tmp_path / "model", tmp_path / "model.csv")
+
+
+def overflowing(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The update of a step whose loss is finite makes a weight NaN."""
+
+    def overflow(run: Run, rows: torch.Tensor) -> torch.Tensor:
+        loss = ddp_step(run, rows)
+        if run.state.progress.step == step:
+            next(run.state.model.parameters()).data.flatten()[0] = torch.nan
+        return loss
+
+    monkeypatch.setattr("pipeline.train.loop.ddp_step", overflow)
+
+
+@pytest.mark.parametrize("step", [0, 5])
+def test_no_checkpoint_holds_weights_that_are_not_finite(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    overflowing(step, monkeypatch)
+    with pytest.raises(TrainingError, match=rf"the state .* is not finite at step {step + 1} \(epoch 1\); the weights before"):
+        fit(job(data, tmp_path / "run", checkpoint_s=0.0), "cpu", 1)
+    found = Store(tmp_path / "run" / "checkpoints").newest()
+    assert (found[1]["progress"]["step"] if found else 0) == step
+
+
+def test_a_run_that_diverges_in_the_last_update_of_an_epoch_is_told_like_any_other(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only validation sees it."""
+    the_job = job(data, tmp_path / "run")
+    steps = num_batches(len(Split.open(data, "train")), the_job.params.global_batch_size)
+    overflowing(2 * steps - 1, monkeypatch)
+    with pytest.raises(TrainingError, match=rf"val/loss is not finite at step {2 * steps} \(epoch 2\).*Lower optimizer.lr"):
+        fit(the_job, "cpu", 1)
+    assert [event["step"] for event in read_journal(the_job.journal) if "val/loss" in event["values"]] == [steps]
 
 
 @pytest.mark.parametrize(
