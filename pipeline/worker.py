@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.errors import EspalierError, StorageError
+from pipeline.errors import EspalierError, LockedError, StorageError
 from pipeline.resources import Device
 from pipeline.train.job import Job
 from pipeline.train.travel import leave_fault, read_fault
@@ -46,7 +46,7 @@ def work(config: dict[str, Any]) -> bool:
     with _joined(config["device"]):
         try:
             return fit(job, config["device"], config["threads"], _is_leaving)
-        except StorageError:
+        except (StorageError, LockedError):
             raise  # which may pass: the next attempt goes on from the last checkpoint
         except EspalierError as error:
             leave_fault(job, str(error))
