@@ -49,7 +49,8 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
     leaving: asked about once a second. Where it is True on any rank, all leave after a checkpoint of the step they are at.
     Returns whether the end was reached.
     Raises TrainingError for a setting that cannot work, before the first batch, and for one that diverges,
-    StorageError where checkpoints cannot be written or the run's storage cannot be used.
+    StorageError where checkpoints cannot be written or the run's storage cannot be used, LockedError where the rank 0 of an
+    attempt before does not end.
     """
     prepare_torch(job, device, threads)
     job = arrive(job)
@@ -64,6 +65,8 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
                     return False
                 record(run, loss, validate(run))
                 checkpoint(run)
+                if leaves_after_epoch(run):
+                    return False
         finally:
             run.saver.finish()
         # From here on no rank waits for another: rank 0 may have to be patient with a storage, longer than they are with it.
@@ -140,6 +143,12 @@ def meet(run: Run) -> Decision:
     if decision.save:
         checkpoint(run)
     return decision
+
+
+def leaves_after_epoch(run: Run) -> bool:
+    """Whether all ranks leave now, after an epoch's checkpoint, where there is more to do; an epoch can be a single step."""
+    progress, saver = run.state.progress, run.saver
+    return not progress.done and saver.due(progress.step) and saver.agree(progress.step, leaving=run.leaving()).leave
 
 
 def ddp_step(run: Run, rows: Tensor) -> Tensor:

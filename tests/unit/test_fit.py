@@ -97,6 +97,21 @@ def test_told_to_go_it_leaves_at_once_and_loses_no_step(data: Path, tmp_path: Pa
     assert run(the_job, tmp_path / "b") == expected
 
 
+def test_told_to_go_it_leaves_also_where_an_epoch_is_one_batch(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.train.saver.MEET_S", 0.0)
+    batch = len(Split.open(data, "train"))
+    expected = run(job(data, tmp_path / "undisturbed", global_batch_size=batch), tmp_path / "a")
+    monkeypatch.setattr("pipeline.train.saver.FIRST_STEPS", 1)
+    the_job = job(data, tmp_path / "run", global_batch_size=batch)
+    assert not fit(the_job, "cpu", 1, leaving=lambda: True)
+    found = Store(the_job.run_dir / "checkpoints").newest()
+    assert found is not None
+    assert found[1]["progress"]["epoch"] == 1
+    assert run(the_job, tmp_path / "b") == expected
+
+
 def test_a_damaged_newest_checkpoint_costs_an_epoch_not_the_result(data: Path, tmp_path: Path) -> None:
     expected = run(job(data, tmp_path / "undisturbed"), tmp_path / "a")
     the_job = job(data, tmp_path / "run")
