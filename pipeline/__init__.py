@@ -12,6 +12,7 @@ layer 1  files.py      atomic writes, locks and content digests
 layer 2  stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
          report.py     where results go: reporters and the journal
          progress.py   the live line
+         watch.py      ends a worker whose training hangs
          resources.py  the section that says where to run
          storage.py    files that every node reaches without a shared disk
          submission.py what a submitted tree says of itself

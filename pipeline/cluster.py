@@ -35,7 +35,7 @@ OBJECT_STORE_BYTES = 100_000_000
 CONNECT_TIMEOUT_S = 10
 RAY_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is paid at the start, the end and every failure
-    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20",  # until a worker counts as hung; Ray's default is 600 s
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20",  # until a frozen process counts as lost; Ray's default is 600 s
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",  # until a lost node's workers count as lost, with min_workers
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_prestart_worker_first_driver": "0",  # its processes lack the environment of ours, and only compete with them

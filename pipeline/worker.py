@@ -15,9 +15,11 @@ from pipeline.errors import EspalierError, LockedError, StorageError
 from pipeline.resources import Device
 from pipeline.train.job import Job
 from pipeline.train.travel import leave_fault, read_fault
+from pipeline.watch import watched
 
 COLLECTIVE_TIMEOUT_S = 60
-"""Longer than what one rank does alone between two of them; a worker that hangs is found sooner, by Ray's health check."""
+"""Longer than what one rank does alone between two of them. A worker that is frozen is found sooner, by Ray's health check, and
+one whose training hangs by its own watch."""
 _told_to_go = threading.Event()
 
 
@@ -43,7 +45,7 @@ def work(config: dict[str, Any]) -> bool:
     job = Job.model_validate_json(config["job"])
     if read_fault(job):
         return True
-    with _joined(config["device"]):
+    with _joined(config["device"]), watched():
         try:
             return fit(job, config["device"], config["threads"], _is_leaving)
         except (StorageError, LockedError):

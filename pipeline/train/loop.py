@@ -33,6 +33,7 @@ from pipeline.train.saver import Decision
 from pipeline.train.state import Progress
 from pipeline.train.step import Batch, backward, train_step, update
 from pipeline.train.validate import validate
+from pipeline.watch import beat, rest
 
 OLD_WRITER_WAIT_S = 30.0
 """How long a restarted rank 0 waits for the one before it to die."""
@@ -68,6 +69,7 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
                 if leaves_after_epoch(run):
                     return False
         finally:
+            rest()
             run.saver.finish()
         # From here on no rank waits for another: rank 0 may have to be patient with a storage, longer than they are with it.
         if dist.rank() == 0:
@@ -113,6 +115,7 @@ def train_epoch(run: Run) -> float | None:
     writer = ProgressWriter(run.job.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step)
     writer.validation = _val_words(progress.history[-1] if progress.history else {})
     for rows in batches[progress.batch :]:
+        beat()
         if params.quantization_aware:
             for model in {run.state.model, run.state.deployed}:
                 schedule(model, progress.step, run.num_steps, params.quantization_aware)

@@ -5,6 +5,7 @@ import torch
 from pipeline import dist
 from pipeline.data.prepared.reader import normalise
 from pipeline.train.run import Run
+from pipeline.watch import beat
 
 BATCH_SIZE = 128
 
@@ -18,6 +19,7 @@ def validate(run: Run) -> dict[str, float]:
     batches = torch.arange(len(run.val)).split(BATCH_SIZE)  # type: ignore[no-untyped-call]
     table = torch.zeros(len(batches), len(names), dtype=torch.float64, device=run.device)
     for number in range(*dist.shard(len(batches)).indices(len(batches))):
+        beat()
         images, labels = run.val.batch(batches[number], run.device)
         with run.autocast():
             logits_BK = model(normalise(images, run.mean, run.std))
