@@ -13,14 +13,15 @@ import time
 from pathlib import Path
 
 from pipeline.cluster import Order
-from pipeline.errors import LockedError, SubmitError, TrainingError
+from pipeline.errors import NODE_FAULT, LockedError, SubmitError, TrainingError
 from pipeline.files import sha256_json, write_atomic
 from pipeline.job_server import Server
 from pipeline.train.job import Job
 from pipeline.train.travel import SILENCE_S, signs_of_life
 
 ORDER_NAME = "order.json"
-ENTRYPOINT = f"python -m pipeline.driver {ORDER_NAME} --attached"
+ENTRYPOINT = f"python -m pipeline.jobs.start {ORDER_NAME}"
+CODE = Path(__file__).parent
 END_S = 60.0
 """Until a job that was told to stop has ended: Ray takes its workers down first."""
 POLL_S = 0.5
@@ -30,13 +31,15 @@ DIED = 1
 def attempt(order: Order, server: Server) -> int:
     """Drive one attempt there, and show what it prints. Returns its exit status; interrupted, it ends the job.
 
-    Raises LockedError where another machine trains the same, SubmitError and UnreachableError where no job is taken.
+    Raises LockedError where another machine trains the same, SubmitError and UnreachableError where no job is taken,
+    TrainingError where the head lacks what a training needs.
     """
     _end_earlier(order.job, server)
     name = f"{_prefix(order.job)}{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory() as folder, signs_of_life(order.job):
         tree = Path(folder)
-        shutil.copytree(Path(__file__).parent, tree / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(CODE, tree / CODE.name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(CODE.parent / "pyproject.toml", tree)  # by which the head looks for what it lacks
         write_atomic(tree / ORDER_NAME, order.model_dump_json())
         try:
             server.submit(tree, name, ENTRYPOINT, {"run": order.job.run_dir.name})
@@ -54,6 +57,8 @@ def _followed(name: str, server: Server) -> int:
         return DIED
     if state.status == "SUCCEEDED":
         return 0
+    if state.exit_code == NODE_FAULT:
+        raise TrainingError(f"the head at {server.address} cannot train, see above")
     if state.exit_code is None:  # it never ran, or was stopped
         sys.stderr.write(f"espalier: {name} ended as {state.status}: {state.message}\n")
     return state.exit_code or DIED

@@ -141,4 +141,4 @@ def _end_after(wait: Callable[[], object]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), is_attached="--attached" in sys.argv)
+    main(Path(sys.argv[1]), is_attached=False)

@@ -18,6 +18,8 @@ import os
 import re
 from collections.abc import Iterator
 
+NODE_FAULT = 78
+"""Exit status of a job whose node lacks what it needs (EX_CONFIG of sysexits.h), which another attempt would find again."""
 USER_OF_A_URL = re.compile(r"(?<=://)[^/\s]+@")
 LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@'\"]+)@", re.IGNORECASE)
 LOGIN_SCHEMES = {"ssh", "sftp", "hdfs", "webhdfs", "webdav", "webdavs"}

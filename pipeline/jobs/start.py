@@ -1,32 +1,40 @@
-"""Where a submitted job starts on the cluster's head: what the head lacks is said before anything runs.
+"""Where a job starts on the cluster's head: what the head lacks is said before anything runs.
 
-Until that is known, only the standard library may be imported: `python -m pipeline.jobs.start`.
+    python -m pipeline.jobs.start               # a submitted tree (head.py)
+    python -m pipeline.jobs.start order.json    # a training for a machine that is no node (../attached.py)
+
+Until that is known, only what Python 3.8 has may be imported, and be in this file.
 """
+
+from __future__ import annotations
 
 import importlib.metadata
 import os
 import re
 import sys
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.errors import EspalierError, SubmitError
+from pipeline.errors import NODE_FAULT, EspalierError, SubmitError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PYTHON = (3, 11)
 
 
-def main() -> None:
+def main(order: list[str]) -> None:
     try:
-        check_node(Path(), sys.version_info[:3], os.environ)
-        from pipeline.jobs.head import run  # which imports what was looked for
+        check_node(Path(), sys.version_info[:3])
+        if not order:
+            check_tracking(os.environ)
+    except SubmitError as error:
+        sys.stderr.write(f"espalier job: {error}\n")
+        sys.exit(NODE_FAULT)
+    (_train if order else _repro)(*order)
 
-        sys.exit(run(Path()))
-    except EspalierError as error:
-        sys.exit(f"espalier job: {error}")
 
-
-def check_node(root: Path, python: tuple[int, ...], environment: Mapping[str, str]) -> None:
+def check_node(root: Path, python: tuple[int, ...]) -> None:
     """Raises SubmitError that says what the head lacks of what the project at `root` needs."""
     if python < PYTHON:
         raise SubmitError(f"the head has Python {_dotted(python)}; all nodes need {_dotted(PYTHON)} or later")
@@ -34,14 +42,35 @@ def check_node(root: Path, python: tuple[int, ...], environment: Mapping[str, st
         raise SubmitError(
             f"the head's Python ({sys.executable}) lacks {', '.join(missing)}; install requirements.txt there and on every node"
         )
+
+
+def check_tracking(environment: Mapping[str, str]) -> None:
+    """Raises SubmitError where the runs of a whole repro would go to the job's own folder."""
     if not environment.get("MLFLOW_TRACKING_URI"):
         raise SubmitError(
             "MLFLOW_TRACKING_URI is not set on the head, so the runs would be lost with the job; set it where `ray start` runs"
         )
 
 
+def _repro() -> None:
+    from pipeline.jobs.head import run  # which imports what was looked for
+
+    try:
+        sys.exit(run(Path()))
+    except EspalierError as error:
+        sys.exit(f"espalier job: {error}")
+
+
+def _train(order: str) -> None:
+    from pipeline.driver import main as drive
+
+    drive(Path(order), is_attached=True)
+
+
 def _missing(project: Path) -> list[str]:
     """Packages that the project depends on and that are not installed here, in whatever version."""
+    import tomllib  # of Python 3.11
+
     dependencies = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
     names = [re.split(r"[^\w.-]", dependency, maxsplit=1)[0] for dependency in dependencies]
     return [name for name in names if not _is_installed(name)]
@@ -60,4 +89,4 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -184,7 +184,7 @@ def test_a_node_without_what_the_project_needs_says_so(installation: Topology, w
     assert done.status == 1
     assert "lacks absent-package; install requirements.txt there and on every node" in done.out
     assert "Traceback" not in done.out + done.err
-    assert "ended as FAILED: Job entrypoint command failed with exit code 1. What was complete is kept" in done.err
+    assert "ended as FAILED: Job entrypoint command failed with exit code 78. What was complete is kept" in done.err
 
 
 @pytest.fixture(scope="module")

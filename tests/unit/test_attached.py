@@ -1,6 +1,8 @@
 """Training through a cluster's job server, against one that runs nothing: what it is sent, and how each end of it is met."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,7 +14,7 @@ import pytest
 from pipeline import attached
 from pipeline.cluster import Order
 from pipeline.driver import launch
-from pipeline.errors import LockedError, StorageError, SubmitError, TrainingError
+from pipeline.errors import NODE_FAULT, LockedError, StorageError, SubmitError, TrainingError
 from pipeline.job_server import JobState
 from pipeline.storage import Storage
 from pipeline.train.job import Job
@@ -34,6 +36,7 @@ class Cluster:
     sent: dict[str, str] = field(default_factory=dict)
     code: list[str] = field(default_factory=list)
     entrypoint: str = ""
+    keep: Path | None = None
 
     def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
         self.states[job], self.entrypoint = RUNNING, entrypoint
@@ -41,6 +44,8 @@ class Cluster:
         # As the head does: the tree alone must be enough.
         words = [sys.executable, "-P", "-c", "import pipeline.driver, sys; print(pipeline.driver.__file__)"]
         done = subprocess.run(words, cwd=tree, env={"PYTHONPATH": str(tree)}, capture_output=True, text=True, check=True)
+        if self.keep:
+            shutil.copytree(tree, self.keep)
         self.code.append(done.stdout.strip().removeprefix(str(tree)))
 
     def jobs(self) -> dict[str, JobState]:
@@ -76,7 +81,7 @@ def test_code_and_order_travel_and_a_sign_of_life_is_left(sent: Job) -> None:
     assert attached.attempt(order(sent), cluster) == 0
     assert cluster.code == ["/pipeline/driver.py"]
     assert [Order.model_validate(json.loads(text)) for text in cluster.sent.values()] == [order(sent)]
-    assert cluster.entrypoint == "python -m pipeline.driver order.json --attached"
+    assert cluster.entrypoint == "python -m pipeline.jobs.start order.json"
     assert run_storage(sent).read(CLIENT) is not None
     assert cluster.stopped == []
 
@@ -95,6 +100,18 @@ def test_each_death_is_a_status(
     assert attached.attempt(order(sent), Cluster(end)) == status
     said = capsys.readouterr().err
     assert ("no room" in said or "started anew" in said) == (status == 1)
+
+
+def test_a_head_that_lacks_what_a_training_needs_is_not_tried_again(sent: Job, tmp_path: Path) -> None:
+    cluster = Cluster(JobState("FAILED", "why", NODE_FAULT), keep=tmp_path / "tree")
+    with pytest.raises(TrainingError, match=r"the head at http://nowhere:8265 cannot train, see above"):
+        attached.attempt(order(sent), cluster)
+    words = [sys.executable, "-S", *cluster.entrypoint.split()[1:]]
+    done = subprocess.run(words, cwd=tmp_path / "tree", env={}, capture_output=True, text=True, check=False)
+    assert done.returncode == NODE_FAULT
+    assert re.fullmatch(
+        r"espalier job: the head's Python \(\S+\) lacks dvc, .*, torchvision; install requirements.*\n", done.stderr
+    )
 
 
 def test_an_interrupted_stage_stops_its_job(sent: Job) -> None:

@@ -1,5 +1,6 @@
 """The program of the head: what it asks of the node, and what is left of a job that was stopped."""
 
+import ast
 import os
 import shutil
 import signal
@@ -14,10 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import SubmitError
+from pipeline.errors import NODE_FAULT, SubmitError
 from pipeline.files import to_json
 from pipeline.jobs.results import fetch_results, leave_results
-from pipeline.jobs.start import check_node
+from pipeline.jobs.start import check_node, check_tracking
 from pipeline.submission import SUBMISSION_NAME, Submission
 from tests.e2e.project import sessions, until
 from tests.unit.submit_samples import PYPROJECT, ROOT, commit, environment, project, run
@@ -46,25 +47,40 @@ def node(tmp_path: Path) -> Path:
 
 
 def test_a_node_with_all_that_is_needed_passes(node: Path) -> None:
-    check_node(node, (3, 11, 0), MLFLOW)
-    check_node(ROOT, sys.version_info[:3], MLFLOW)
+    check_node(node, (3, 11, 0))
+    check_node(ROOT, sys.version_info[:3])
+    check_tracking(MLFLOW)
 
 
 def test_what_a_node_lacks_is_named(node: Path) -> None:
     with pytest.raises(SubmitError, match=r"the head has Python 3.10.12; all nodes need 3.11 or later"):
-        check_node(node, (3, 10, 12), MLFLOW)
+        check_node(node, (3, 10, 12))
     with pytest.raises(SubmitError, match="MLFLOW_TRACKING_URI is not set on the head"):
-        check_node(node, (3, 11, 0), {})
+        check_tracking({})
     (node / "pyproject.toml").write_text('[project]\ndependencies = ["pydantic>=2", "absent-one[x]>=1", "absent.two<3"]\n')
     with pytest.raises(SubmitError, match=r"lacks absent-one, absent.two; install requirements.txt there and on every node"):
-        check_node(node, (3, 11, 0), MLFLOW)
+        check_node(node, (3, 11, 0))
+
+
+def test_an_old_python_gets_as_far_as_the_check() -> None:
+    """What is imported before it is written in the words of Python 3.8 and needs none of its later modules."""
+    words = [sys.executable, "-S", "-c", "import sys, pipeline.jobs.start; print(*sys.modules)"]
+    found = set(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+    assert not found & {"graphlib", "tomllib", "zoneinfo"}
+    ours = {name.replace(".", "/") for name in found if name.startswith("pipeline")}
+    files = [path for name in ours for path in (ROOT / f"{name}.py", ROOT / name / "__init__.py") if path.exists()]
+    assert {path.name for path in files} == {"__init__.py", "errors.py", "start.py"}
+    for path in files:
+        ast.parse(path.read_text(), feature_version=(3, 8))
+    start = (ROOT / "pipeline" / "jobs" / "start.py").read_text()
+    assert "\nfrom __future__ import annotations\n" in start, "Python 3.8 would evaluate tuple[int, ...], which it lacks"
 
 
 def test_it_starts_with_the_standard_library_alone(node: Path) -> None:
     """Where nothing is installed, the job says so in one line."""
     command = [sys.executable, "-S", "-m", "pipeline.jobs.start"]
     done = subprocess.run(command, cwd=node, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == NODE_FAULT
     assert done.stderr.startswith("espalier job: the head's Python (")
     assert done.stderr.endswith("lacks dvc, pydantic; install requirements.txt there and on every node\n")
 
