@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from pipeline.compare.records import STEPS, VARIANTS, Change, speed_text
+from pipeline.compare.records import STEPS, VARIANTS, Change, Latency, speed_text
+from pipeline.compress.findings import read_profile
 from pipeline.errors import EspalierError
 from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.register import RegisteredVersion, registered_versions
@@ -17,7 +18,7 @@ NEXT = """Next: `make ui` shows runs and versions, reports/ holds pictures and t
 def summary(root: Path) -> str:
     """The table of every variant, what was lost, what the registry holds. Raises ArtifactError before the pipeline has run."""
     figures = {name: read_figures(name, lambda path: root / path) for name in VARIANTS}
-    chosen = _chosen(root / "reports" / "prune.json", figures["pruned"])
+    chosen = _chosen(root / "reports" / "profile.json", figures["pruned"].latency)
     return "\n".join([table(figures), *chosen, "", lost_table(figures), "", _registered(root), NEXT])
 
 
@@ -57,18 +58,26 @@ def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
     return "\n".join([f"Registered as models:/{model_name} ({len(versions)} versions):", *lines])
 
 
-def _chosen(report: Path, pruned: Figures) -> list[str]:
-    """A line, where pruning was to a target of latency, with what the stage `profile` measured beside what came out."""
-    values = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-    if "latency_fraction" not in values:
+def _chosen(profile: Path, pruned: Latency) -> list[str]:
+    """A line, where pruning was to a target of latency, with what the stage `profile` measured, and where.
+
+    What came out stands beside it only where it was measured in the same way.
+    """
+    chosen = read_profile(profile).chosen if profile.exists() else None
+    if chosen is None:
         return []
-    batch = values["latency_batch"]
-    timing = pruned.latency.batches.get(batch)
-    speedup = timing.speedup["dense"] if timing else None
-    measured = (
-        f"{1 / speedup:.2f} when compared{' (slower)' if speedup < 1 else ''}" if speedup else "not compared at this batch"
-    )
-    return [f"pruned to a latency at batch {batch}: {values['latency_fraction']:.2f} of dense's when chosen, {measured}"]
+    said = f"pruned to a latency at batch {chosen.batch}: {chosen.latency:.2f} of dense's when chosen"
+    if chosen.measured_on != pruned.measured_on:
+        return [
+            f"{said}, on {chosen.measured_on};",
+            "the times above were measured otherwise, so they do not show whether that holds",
+        ]
+    timing = pruned.batches.get(chosen.batch)
+    if timing is None:
+        return [f"{said}, not compared at this batch; on {chosen.measured_on}"]
+    speedup = timing.speedup["dense"]
+    slower = " (slower)" if speedup < 1 else ""
+    return [f"{said}, {1 / speedup:.2f} when compared{slower}; both on {chosen.measured_on}"]
 
 
 def _aligned(rows: list[list[str]]) -> str:

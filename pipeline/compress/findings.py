@@ -42,6 +42,11 @@ class Chosen(_Frozen):
     latency: float
     trials: list[Trial]
 
+    @property
+    def measured_on(self) -> str:
+        """Equal to Latency.measured_on of compare/records.py where both were measured in the same way."""
+        return f"{self.device}, {self.runtime}"
+
 
 class Profile(_Frozen):
     """reports/profile.json. chosen is None where the target is not one of latency."""

@@ -54,7 +54,7 @@ class CpuDevice:
     """onnxruntime on the file that is deployed."""
 
     def __init__(self, batch: int, threads: int) -> None:
-        self.name, self.runtime = device_name(), f"onnxruntime {onnxruntime.__version__}, {threads} threads"
+        self.name, self.runtime = device_name(), f"{threads} threads, onnxruntime {onnxruntime.__version__}"
         self._batch, self._threads = batch, threads
 
     def network(self, spec: ModelSpec, model: nn.Module) -> Run:

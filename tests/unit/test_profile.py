@@ -8,17 +8,20 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.compare.latency import measure_latency
 from pipeline.compress.channels import Aim, make_plan
 from pipeline.compress.cost import input_shape
+from pipeline.compress.export import export_onnx
 from pipeline.compress.findings import Profile, RoundingTrial, read_profile
 from pipeline.compress.measure import Subject, fastest, measure
 from pipeline.compress.params import ShapeParams
 from pipeline.compress.profile import make_profile
 from pipeline.compress.prune import Part, prune
-from pipeline.compress.timing import CpuDevice, Run, turn_s
+from pipeline.compress.timing import UNSAVED, CpuDevice, Run, turn_s
 from pipeline.compress.widths import Widths, layers_of
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError, ParamsError
+from pipeline.evaluate.params import LatencyParams
 from pipeline.models.artifact import read_spec
 from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model
@@ -193,12 +196,15 @@ def test_a_profile_of_another_network_is_refused(simulated: Profile, data: Path)
         make_plan(network(spec), spec, train, prune_params(target=LATENCY), TASK, Aim(simulated))
 
 
-def test_a_network_is_timed_as_it_is_deployed() -> None:
+def test_a_network_is_timed_as_it_is_deployed(tmp_path: Path) -> None:
     spec, device = spec_of("mlp"), CpuDevice(batch=3, threads=1)
     run = device.network(spec, network(spec))
     assert run().shape == (3, 3)  # type: ignore[attr-defined]
     assert turn_s(device, run) > 0
-    assert "1 threads" in device.runtime
+    export_onnx(spec.model_copy(update={"weights": UNSAVED}), network(spec), tmp_path / "dense.onnx")
+    few = LatencyParams(batches=[3], warmup=0, repeats=20, threads=1)
+    compared = measure_latency({"dense": tmp_path / "dense.onnx"}, (3, 8, 8), few)["dense"]
+    assert f"{device.name}, {device.runtime}" == compared.measured_on  # so the summary may hold them side by side
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")

@@ -1,10 +1,10 @@
 """The final table says what was measured, also that a variant is slower."""
 
-import json
 from pathlib import Path
 
 import pytest
 
+from pipeline.compress.findings import Chosen, Profile
 from pipeline.errors import ArtifactError
 from pipeline.registry.register import RegisteredVersion
 from pipeline.summary import lost_table, summary, table, versions_text
@@ -70,12 +70,38 @@ def test_before_register_passed_the_table_is_shown_all_the_same(tmp_path: Path) 
     assert "Nothing is registered" in text
 
 
-@pytest.mark.parametrize(("speedup64", "said"), [(2.0, "0.50 when compared"), (0.8, "1.25 when compared (slower)")])
-def test_what_a_target_of_latency_promised_stands_beside_what_was_measured(tmp_path: Path, speedup64: float, said: str) -> None:
+def profile(runtime: str, batch: int = 64) -> str:
+    chosen = Chosen(device="CPU x", runtime=runtime, batch=batch, channels={}, macs=0.4, latency=0.4872, trials=[])
+    return Profile(round_to=8, roundings=[], chosen=chosen).to_json()
+
+
+SAME = "2 threads, onnxruntime 1"
+
+
+@pytest.mark.parametrize(
+    ("speedup64", "batch", "said"),
+    [
+        (2.0, 64, "0.49 of dense's when chosen, 0.50 when compared; both on CPU x, 2 threads, onnxruntime 1"),
+        (0.8, 64, "0.49 of dense's when chosen, 1.25 when compared (slower); both on CPU x, 2 threads, onnxruntime 1"),
+        (2.0, 8, "0.49 of dense's when chosen, not compared at this batch; on CPU x, 2 threads, onnxruntime 1"),
+    ],
+)
+def test_what_a_target_of_latency_promised_stands_beside_what_was_measured(
+    tmp_path: Path, speedup64: float, batch: int, said: str
+) -> None:
     root = evaluated_project(tmp_path)
     evaluate(root, "pruned", seed=1, speedup64=speedup64)
-    write(root, "reports/prune.json", json.dumps({"latency_fraction": 0.4872, "latency_batch": 64}))
-    assert f"pruned to a latency at batch 64: 0.49 of dense's when chosen, {said}\n" in summary(root)
+    write(root, "reports/profile.json", profile(SAME, batch))
+    assert f"pruned to a latency at batch {batch}: {said}\n" in summary(root)
+
+
+def test_what_was_chosen_on_something_else_is_not_compared(tmp_path: Path) -> None:
+    root = evaluated_project(tmp_path)
+    write(root, "reports/profile.json", profile("1 threads, onnxruntime 1"))
+    text = summary(root)
+    assert "pruned to a latency at batch 64: 0.49 of dense's when chosen, on CPU x, 1 threads, onnxruntime 1;\n" in text
+    assert "the times above were measured otherwise" in text
+    assert "when compared" not in text
 
 
 def test_a_missing_report_is_named(tmp_path: Path) -> None:
