@@ -1,6 +1,7 @@
 """The end of the line: one table of all variants, the registered versions, and where to look next."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.compare.records import STEPS, VARIANTS, Change, Latency, speed_text
@@ -19,7 +20,7 @@ def summary(root: Path) -> str:
     """The table of every variant, what was lost, what the registry holds. Raises ArtifactError before the pipeline has run."""
     figures = {name: read_figures(name, lambda path: root / path) for name in VARIANTS}
     chosen = _chosen(root / "reports" / "profile.json", figures["pruned"].latency)
-    return "\n".join([table(figures), *chosen, "", lost_table(figures), "", _registered(root), NEXT])
+    return "\n".join([table(figures), *chosen, *_notes(root / "reports"), "", lost_table(figures), "", _registered(root), NEXT])
 
 
 def table(figures: dict[str, Figures]) -> str:
@@ -78,6 +79,15 @@ def _chosen(profile: Path, pruned: Latency) -> list[str]:
     speedup = timing.speedup["dense"]
     slower = " (slower)" if speedup < 1 else ""
     return [f"{said}, {1 / speedup:.2f} when compared{slower}; both on {chosen.measured_on}"]
+
+
+def _notes(reports: Path) -> Iterator[str]:
+    """What the stages that compress say of themselves that a reader of the table must not miss."""
+    for stage, variant in (("prune", "pruned"), ("quantize", "quantized")):
+        path = reports / f"{stage}.json"
+        values = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if "note" in values:
+            yield f"{variant}: {values['note']}"
 
 
 def _aligned(rows: list[list[str]]) -> str:

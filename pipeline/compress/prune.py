@@ -1,7 +1,7 @@
 """A smaller network in the dense one's place: without some of its channels, without some of its weights, or another one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class PruneReport:
 
     before_top1: of what was cut, the dense model or, between the parts of a schedule, one that was pruned and trained.
     notes: further numbers that only some ways of pruning have. whole: layers that lost nothing because no plan can cut them,
-    and why.
+    and why. warning: what a reader must not miss.
     """
 
     dense: Cost
@@ -39,6 +39,7 @@ class PruneReport:
     pruned_top1: float
     notes: dict[str, float]
     whole: dict[str, str]
+    warning: str | None
 
     def metrics(self) -> dict[str, float]:
         """Flat numbers; fractions are of the dense model."""
@@ -50,7 +51,7 @@ class PruneReport:
 
     def record(self) -> dict[str, Any]:
         """What reports/prune.json holds."""
-        return {**self.metrics(), "whole": self.whole}
+        return {**self.metrics(), "whole": self.whole, **({"note": self.warning} if self.warning else {})}
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ class Part:
 
 
 WHOLE = Part()
+ZEROS = {
+    None: "zeros make nothing faster: they are multiplied like any number; weights.safetensors is smaller, ONNX files are not",
+    "2_of_4": "faster on tensor cores with kernels for 2 in 4 alone, which nothing here calls; weights.safetensors is smaller, "
+    "ONNX files are not",
+}
+"""What there is to say of zeros, by their pattern."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,8 @@ class Smaller:
     spec: ModelSpec
     model: nn.Module
     notes: dict[str, float]
-    whole: dict[str, str]
+    whole: dict[str, str] = field(default_factory=dict)
+    warning: str | None = None
 
 
 def prune(
@@ -107,6 +115,7 @@ def prune(
         pruned_top1=top1(smaller.model),
         notes=smaller.notes,
         whole=smaller.whole,
+        warning=smaller.warning,
     )
 
 
@@ -120,7 +129,7 @@ def _way(params: PruneParams) -> Callable[[nn.Module, ModelSpec, Split, PrunePar
 def _without_weights(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim) -> Smaller:
     sparse = sparsify(dense, spec, train, params, task, aim.share)
     notes = {"weights_fraction": round(kept_share(dense, params.ignored), 6)}
-    return Smaller(_child(spec, sparse=sparse), dense, notes, whole={})
+    return Smaller(_child(spec, sparse=sparse), dense, notes, warning=ZEROS[params.target.pattern])
 
 
 def _without_channels(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim) -> Smaller:
@@ -140,7 +149,7 @@ def _student(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParam
         raise CompressionError(
             f"prune.student: {child.architecture.name} has {macs:,} MACs and the dense model {most:,}; take a smaller width"
         )
-    return Smaller(child, student, notes={}, whole={})
+    return Smaller(child, student, notes={})
 
 
 def _child(spec: ModelSpec, **changes: Any) -> ModelSpec:

@@ -104,6 +104,15 @@ def test_what_was_chosen_on_something_else_is_not_compared(tmp_path: Path) -> No
     assert "when compared" not in text
 
 
+def test_what_a_stage_notes_stands_below_the_table(tmp_path: Path) -> None:
+    root = evaluated_project(tmp_path)
+    write(root, "reports/prune.json", '{"val_top1": 0.9}')
+    assert "pruned: " not in summary(root)
+    write(root, "reports/prune.json", '{"note": "zeros make nothing faster"}')
+    write(root, "reports/quantize.json", '{"note": "99% of the MACs stay float"}')
+    assert "\npruned: zeros make nothing faster\nquantized: 99% of the MACs stay float\n" in summary(root)
+
+
 def test_a_missing_report_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"reports/dense/metrics.json does not exist; run `dvc repro`"):
         summary(tmp_path)
