@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from pipeline.compare.compare import Compared, Evaluated, Outs, compare
 from pipeline.compare.records import STEPS, VARIANTS
@@ -14,9 +16,11 @@ from pipeline.compress.session import device_name
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.params import EvaluateParams
+from pipeline.evaluate.pictures import draw_images
 from pipeline.params import parse_section
 from tests.figures_samples import QUALITY, linear_onnx
 from tests.unit.compress_samples import CLASSES, SIZE, prepared_data
+from tests.unit.test_evaluate_pictures import shown
 
 PARAMS: dict[str, Any] = {
     "batch_size": 16,
@@ -28,9 +32,21 @@ PARAMS: dict[str, Any] = {
     "exports": [],
     "latency": {"batches": [1, 9], "warmup": 1, "repeats": 60, "threads": 1},
 }
-WRONG = {"dense": [0], "pruned": [*range(0, 30)], "finetuned": [0, 3, 7, 10], "quantized": [3, 7, 10]}
-"""Rows of the test split that each variant takes for the class after theirs. Classes come in turn: 0 and
-3 are of "left", 7 and 10 of "right"."""
+WRONG: dict[str, dict[int, int]] = {
+    "dense": {0: 1, 20: 1},
+    "pruned": dict.fromkeys(range(0, 30), 1),
+    "finetuned": {0: 1, 3: 1, 7: 1, 10: 1, 20: 1},
+    "quantized": {3: 1, 7: 1, 10: 1, 20: 2},
+}
+"""Rows of the test split that each variant takes for another class, and how many classes after theirs. Classes come in
+turn: 0 and 3 are of "left", 7 and 10 of "right", 20 of "top"."""
+FIGURES: dict[str, dict[str, Any]] = {
+    "dense": {"ece": 0.01, "macs": 400, "params": 800, "size_bytes": 3200},
+    "pruned": {"ece": 0.21, "macs": 100, "params": 400, "size_bytes": 1600},
+    "finetuned": {"ece": 0.03, "macs": 100, "params": 400, "size_bytes": 1600},
+    "quantized": {"ece": 0.02, "macs": 100, "params": 200, "size_bytes": 320},
+}
+"""Of metrics.json: what each variant differs in from the others."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +72,8 @@ def evaluated(folder: Path, name: str, labels: list[int]) -> Evaluated:
     made = Evaluated(folder / name / "model.onnx", folder / name / "answers.csv", folder / name / "metrics.json")
     made.onnx.parent.mkdir(parents=True)
     linear_onnx(made.onnx, seed=0, shape=(3, SIZE, SIZE))
-    made.metrics.write_text(json.dumps({**QUALITY, "macs": 400 if name == "dense" else 100}))
-    given = [(label + (row in WRONG[name])) % len(CLASSES) for row, label in enumerate(labels)]
+    made.metrics.write_text(json.dumps(QUALITY | FIGURES[name]))
+    given = [(label + WRONG[name].get(row, 0)) % len(CLASSES) for row, label in enumerate(labels)]
     rows = [
         f"{CLASSES[label]},{CLASSES[answer]},0.{row + 10}"
         for row, (label, answer) in enumerate(zip(labels, given, strict=True))
@@ -84,13 +100,30 @@ def test_each_step_is_held_against_its_parent_and_against_dense(found: Found) ->
     lost = loaded(found.outs.lost["quantized"] / "lost.json")
     assert lost["parent"] == "finetuned"
     assert {name: (x["lost"], x["gained"], x["swapped"]) for name, x in lost["against"].items()} == {
-        "finetuned": (0, 1, 0),
-        "dense": (3, 1, 0),
+        "finetuned": (0, 1, 1),
+        "dense": (3, 1, 1),
     }
     assert lost["against"]["dense"]["top1"]["change"] == pytest.approx(-2 / 60, abs=1e-6)
-    assert lost["against"]["dense"]["agreement"] == pytest.approx(56 / 60)
-    assert lost["against"]["dense"]["macs_ratio"] == 0.25
+    assert lost["against"]["dense"]["agreement"] == pytest.approx(55 / 60)
     assert list(loaded(found.outs.lost["pruned"] / "lost.json")["against"]) == ["dense"]
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "ece", "macs", "params", "size"),
+    [
+        ("pruned", "dense", +0.2, 0.25, 0.5, 0.5),
+        ("finetuned", "pruned", -0.18, 1.0, 1.0, 1.0),
+        ("quantized", "finetuned", -0.01, 1.0, 0.5, 0.2),
+        ("quantized", "dense", +0.01, 0.25, 0.25, 0.1),
+    ],
+)
+def test_costs_are_parts_of_the_others_and_calibration_is_a_difference(
+    found: Found, name: str, other: str, ece: float, macs: float, params: float, size: float
+) -> None:
+    against = loaded(found.outs.lost[name] / "lost.json")["against"][other]
+    assert against["ece_change"] == pytest.approx(ece)
+    assert (against["macs_ratio"], against["params_ratio"], against["size_ratio"]) == (macs, params, size)
+    assert found.compared.reported()[f"{name}/against_{other}/ece_change"] == pytest.approx(ece)
 
 
 def test_the_worst_class_is_the_one_that_lost_most_not_the_one_that_is_lowest(found: Found) -> None:
@@ -107,7 +140,7 @@ def test_the_table_has_all_images_every_class_and_every_slice(found: Found) -> N
     assert [row["of"] for row in rows] == ["all", *["class"] * 3, *["slice"] * 4]
     assert sum(int(row["images"]) for row in rows if row["of"] == "slice") == 60
     assert {row["name"] for row in rows if row["of"] == "class"} == set(CLASSES)
-    assert float(rows[0]["change"]) == pytest.approx(-29 / 60, abs=1e-6)
+    assert float(rows[0]["change"]) == pytest.approx(-28 / 60, abs=1e-6)
 
 
 def test_every_comparison_has_a_picture(found: Found) -> None:
@@ -115,6 +148,28 @@ def test_every_comparison_has_a_picture(found: Found) -> None:
         pictures = sorted(found.outs.lost[name].glob("*.png"))
         assert [path.stem for path in pictures] == [f"against_{other}" for other in others]
         assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+@pytest.mark.parametrize(
+    ("other", "title", "rows", "captions"),
+    [
+        (
+            "dense",
+            "3 lost, 1 wrong in another way, 1 gained",
+            [10, 7, 3, 20],
+            ["right → top\nis right", "right → top\nis right", "left → right\nis left", "left → right\nis top"],
+        ),
+        ("finetuned", "0 lost, 1 wrong in another way, 1 gained", [20, 0], ["left → right\nis top", "right → left\nis left"]),
+    ],
+)
+def test_a_picture_shows_what_flipped_the_lost_and_the_surest_first(
+    found: Found, other: str, title: str, rows: list[int], captions: list[str]
+) -> None:
+    images_BCHW = Split.open(found.data, "test").images(torch.tensor(rows)).numpy()
+    content = (found.outs.lost["quantized"] / f"against_{other}.png").read_bytes()
+    for number, image_CHW in enumerate(images_BCHW):
+        assert np.array_equal(shown(content, number, SIZE), image_CHW)
+    assert content == draw_images(f"quantized against {other}\n{title}", images_BCHW, captions)
 
 
 def test_every_batch_asked_for_is_timed_on_the_device_that_is_named(found: Found) -> None:

@@ -3,11 +3,12 @@
 import io
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from pipeline.evaluate.metrics import Reliability, reliability
-from pipeline.evaluate.pictures import draw_confusion, draw_images, draw_reliability
+from pipeline.evaluate.pictures import CAPTION, CELL, COLUMNS, DPI, SIDE, TITLE, draw_confusion, draw_images, draw_reliability
 
 
 def bins() -> Reliability:
@@ -46,6 +47,29 @@ def test_a_grid_shows_grey_and_colour(channels: int) -> None:
     tall = opened(draw_images("t", images, [f"{row}" for row in range(9)]))
     flat = opened(draw_images("t", images[:3], ["a", "b", "c"]))
     assert tall.height > flat.height  # a second row
+
+
+def shown(content: bytes, number: int, size: int) -> npt.NDArray[np.uint8]:
+    """Pixels (C, size, size) of a square colour image of a grid: those in the middle of where each is drawn large."""
+    row, column = divmod(number, COLUMNS)
+    left, top = (column + 0.5) * CELL[0] - SIDE / 2, TITLE + row * CELL[1] + CAPTION
+    steps = (np.arange(size) + 0.5) * SIDE / size
+    pixels_HWC = np.asarray(opened(content).convert("RGB"))
+    place = np.ix_(((top + steps) * DPI).astype(int), ((left + steps) * DPI).astype(int))
+    pixels_CHW: npt.NDArray[np.uint8] = pixels_HWC[place].transpose(2, 0, 1)
+    return pixels_CHW
+
+
+def test_each_image_stands_in_its_place_below_its_caption() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (10, 3, 4, 4), np.uint8)
+    captions = [f"{number}" for number in range(10)]
+    content = draw_images("t", images, captions)
+    assert all(np.array_equal(shown(content, number, 4), image) for number, image in enumerate(images))
+    other = draw_images("t", images, [*captions[:9], "another"])
+    rows, columns = np.nonzero((np.asarray(opened(content)) != np.asarray(opened(other))).any(axis=2))
+    top, left = (TITLE + CELL[1]) * DPI, CELL[0] * DPI
+    assert top <= rows.min() < rows.max() < top + CAPTION * DPI
+    assert left <= columns.min() < columns.max() < 2 * left
 
 
 def test_a_grid_without_an_image_is_a_picture_too() -> None:
