@@ -11,17 +11,22 @@ from pipeline.frontier.points import VARIANTS
 
 MARKS = {"dense": ("black", "D"), **dict(zip(VARIANTS, (("tab:blue", "o"), ("tab:orange", "s")), strict=True))}
 
+PAPER = {"boxstyle": "square,pad=0.05", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
+"""Below a label."""
+
 
 def draw(found: Frontier) -> bytes:
     """A panel for each batch size: latency to the right, top-1 on the test split upwards, and the steps of the Pareto set."""
-    figure = Figure(figsize=(7 * len(found.batches), 6), layout="tight")
+    figure = Figure(figsize=(7 * len(found.batches), 6), layout="constrained")
     panels = figure.subplots(1, len(found.batches), sharey=True, squeeze=False).flat
     for axes, batch in zip(panels, found.batches, strict=True):
         _panel(axes, found, batch)
-    figure.axes[0].set_ylabel("top-1 on the test split")
+    figure.axes[0].set_ylabel("top-1 on the test split (fraction of images)")
     figure.suptitle(f"Labels: {', '.join(found.keys)}" if found.keys else "One point")
-    for axes in figure.axes:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)  # below: it would hide points
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=3 * len(found.batches), frameon=False
+    )  # within it would hide points
     return png(figure)
 
 
@@ -34,11 +39,16 @@ def _panel(axes: Axes, found: Frontier, batch: int) -> None:
     best = found.pareto(batch)[::-1]
     axes.plot(*_places(best, found, batch), drawstyle="steps-post", color="grey", linestyle="--", label="Pareto set", zorder=1)
     axes.scatter(*_places(best, found, batch), s=150, facecolors="none", edgecolors="grey", zorder=2)
+    axes.axvline(
+        found.ms(found.dense, batch), color="black", linestyle=":", linewidth=1, label="to the right: slower than dense"
+    )
     for place, text in _labels(everyone, found, batch).items():
-        axes.annotate(text, place, xytext=(7, 5), textcoords="offset points", fontsize=8, parse_math=False)
+        # Up and to the left of a point of the Pareto set there is nothing; labels of others may lie on its line.
+        axes.annotate(text, place, (-6, 4), textcoords="offset points", ha="right", fontsize=8, bbox=PAPER, parse_math=False)
     device = found.dense.measured_on
-    axes.set(xlabel=f"ms at batch {batch}: dense's time / speed-up measured in turns with it\n{device}", title=f"batch {batch}")
-    axes.margins(0.15)
+    axes.set(xlabel=f"latency (ms): dense's time / speed-up measured in turns with it\n{device}", title=f"batch {batch}")
+    axes.margins(0.1)
+    axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
 
 
