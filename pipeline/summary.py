@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.compare.records import STEPS, VARIANTS, Change, Latency, speed_text
 from pipeline.compress.findings import read_profile
+from pipeline.compress.session import device_name
 from pipeline.errors import EspalierError
 from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.register import RegisteredVersion, registered_versions
@@ -29,7 +30,7 @@ def table(figures: dict[str, Figures]) -> str:
     timed = [column for size in latency.batches for column in (f"batch {size}", "speed")]
     rows = [["variant", "top-1", "MACs", "params", "size", *timed], *(_row(name, figures[name]) for name in VARIANTS)]
     note = (
-        f"batch: median time of one on {latency.measured_on};\n"
+        f"batch: median time of one on {latency.measured_on}{_elsewhere(latency.device)};\n"
         "speed: dense's time / the variant's, all variants timed in turns in one process"
     )
     return f"{_aligned(rows)}\n{note}"
@@ -88,6 +89,12 @@ def _notes(reports: Path) -> Iterator[str]:
         values = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if "note" in values:
             yield f"{variant}: {values['note']}"
+
+
+def _elsewhere(device: str) -> str:
+    """Where other times than these are to be expected here: the reports may come from DVC's cache, and from anywhere."""
+    here = device_name()
+    return "" if device == here else f" (not this machine, which has {here})"
 
 
 def _aligned(rows: list[list[str]]) -> str:

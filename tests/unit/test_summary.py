@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.compress.findings import Chosen, Profile
+from pipeline.compress.session import device_name
 from pipeline.errors import ArtifactError
 from pipeline.registry.register import RegisteredVersion
 from pipeline.summary import lost_table, summary, table, versions_text
@@ -111,6 +112,14 @@ def test_what_a_stage_notes_stands_below_the_table(tmp_path: Path) -> None:
     write(root, "reports/prune.json", '{"note": "zeros make nothing faster"}')
     write(root, "reports/quantize.json", '{"note": "99% of the MACs stay float"}')
     assert "\npruned: zeros make nothing faster\nquantized: 99% of the MACs stay float\n" in summary(root)
+
+
+def test_the_machine_is_named_where_it_is_not_the_one_that_timed(tmp_path: Path) -> None:
+    root = evaluated_project(tmp_path)
+    assert f"on CPU x, 2 threads, onnxruntime 1 (not this machine, which has {device_name()});\n" in summary(root)
+    latency = root / "reports/dense/latency.json"
+    latency.write_text(latency.read_text().replace("CPU x", device_name()))
+    assert f"on {device_name()}, 2 threads, onnxruntime 1;\n" in summary(root)
 
 
 def test_a_missing_report_is_named(tmp_path: Path) -> None:
