@@ -36,9 +36,10 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 class Postgres(Service):
     """PostgreSQL with passwords, at the host's address alone, its data in the host's memory."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, account: str = "espalier", password: str | None = None) -> None:
         self._tools = postgres_tools()
-        self._password = secrets.token_urlsafe(16)
+        self._account = account
+        self._password = password or secrets.token_urlsafe(16)
         self._user = database_user()
         settings = {
             "listen_addresses": host.ip,
@@ -58,7 +59,7 @@ class Postgres(Service):
 
     def url(self, name: str) -> str:
         """Of a database; it holds the password. The driver is named because SQLAlchemy 2.1 takes psycopg 3 otherwise."""
-        return f"postgresql+psycopg2://espalier:{self._password}@{self.host.ip}:{DATABASE_PORT}/{name}"
+        return f"postgresql+psycopg2://{self._account}:{self._password}@{self.host.ip}:{DATABASE_PORT}/{name}"
 
     def make_database(self, name: str) -> None:
         self._client("createdb", name)
@@ -72,7 +73,7 @@ class Postgres(Service):
         return self._client("pg_dump", database)
 
     def _client(self, tool: str, *words: str) -> str:
-        reach = ["--host", self.host.ip, "--port", str(DATABASE_PORT), "--username", "espalier"]
+        reach = ["--host", self.host.ip, "--port", str(DATABASE_PORT), "--username", self._account]
         return self.host.run([str(self._tools / tool), *reach, *words], {"PGPASSWORD": self._password}).out
 
     def _initialise(self) -> None:
@@ -84,7 +85,7 @@ class Postgres(Service):
         host.run(
             [
                 *(*self._as_user(), str(self._tools / "initdb"), "--pgdata", str(DATA), "--no-sync"),
-                *("--username", "espalier", "--pwfile", str(password), "--auth", "scram-sha-256"),
+                *("--username", self._account, "--pwfile", str(password), "--auth", "scram-sha-256"),
                 *("--encoding", "UTF8", "--locale", "C"),
             ]
         )
@@ -100,15 +101,16 @@ class Postgres(Service):
         return self.host.run(asked, check=False).status == 0
 
 
-class _Moto(Service):
-    """Objects in memory, gone with the process, for this host alone."""
+class Moto(Service):
+    """Objects in memory, gone with the process; by default for this host alone."""
 
-    def __init__(self, host: Host) -> None:
-        ip, port = str(urlsplit(STORE_URL).hostname), str(urlsplit(STORE_URL).port)
+    def __init__(self, host: Host, url: str = STORE_URL) -> None:
+        self._url = url
+        ip, port = str(urlsplit(url).hostname), str(urlsplit(url).port)
         super().__init__(host, ["moto_server", "-H", ip, "-p", port], {})
 
     def answers(self) -> bool:
-        self.host.get(STORE_URL)
+        self.host.get(self._url)
         return True
 
 
@@ -124,7 +126,7 @@ class S3(Service):
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        self._store = _Moto(host)
+        self._store = Moto(host)
         self._switch = FOLDER / "s3-answers-503"
         program = FOLDER / "s3_proxy.py"
         host.path(FOLDER).mkdir(parents=True, exist_ok=True)
