@@ -5,12 +5,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 
-from tests.infra.compose import COMPOSE, VALUES, VARIABLE, compose, filled, one_shots, services
+from pipeline.jobs.start import check_node
+from tests.infra.compose import COMPOSE, VALUES, VARIABLE, compose, environment, filled, one_shots, services
 from tests.infra.manifests import INFRA
 from tests.infra.ray_start import parsed
 
@@ -57,6 +59,10 @@ def test_who_names_a_service_shares_a_network_with_it() -> None:
         for other in named:
             assert {*service["networks"]} & {*services()[other]["networks"]}, f"{name} cannot reach {other}"
         assert "s3" in named or name in ("postgres", "s3"), name
+
+
+def test_a_head_has_what_a_submitted_job_asks_for() -> None:
+    check_node(INFRA.parent, sys.version_info[:3], environment("ray-head"))
 
 
 def test_no_node_sees_a_folder_of_this_machine() -> None:

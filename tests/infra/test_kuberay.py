@@ -1,15 +1,20 @@
 """infra/kuberay against the fields of KubeRay's CRDs and of Kubernetes' pods, and against what we promise of them."""
 
 import copy
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+import yaml
 
 from infra.local_cluster import local_cluster
+from tests.e2e.project import fresh_project
 from tests.infra.manifests import INFRA, documents, problems
 from tests.infra.processes import free_port, status, until
 from tests.infra.ray_start import parsed
@@ -36,7 +41,7 @@ def pods() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "submitter", spec("RayJob")["submitterPodTemplate"]["spec"]
 
 
-@pytest.mark.parametrize("kind", ["PersistentVolumeClaim", "RayCluster", "RayJob"])
+@pytest.mark.parametrize("kind", ["RayCluster", "RayJob"])
 def test_every_field_is_one_that_the_api_server_takes(kind: str) -> None:
     assert [*problems(manifest(kind), kind)] == []
 
@@ -105,11 +110,6 @@ FAULTS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
         "RayJob",
         lambda document: document["spec"].update(runtimeEnv="e30="),
         ".spec.runtimeEnv: unknown field",
-    ),
-    "a claim of a size without a unit of Kubernetes": (
-        "PersistentVolumeClaim",
-        lambda document: at(document, "spec", "resources").update(requests={"storage": "100 GB"}),
-        ".spec.resources.requests.storage: '100 GB' is no quantity",
     ),
 }
 
@@ -200,14 +200,38 @@ def test_a_real_head_answers_the_probes_without_the_token_and_nothing_else() -> 
         assert status(f"http://127.0.0.1:{dashboard}/api/jobs/", token) == 200
 
 
-def test_mounts_name_volumes_and_volumes_the_claim() -> None:
-    claim = manifest("PersistentVolumeClaim")["metadata"]["name"]
+def test_pods_share_no_disk_and_reach_what_a_submitted_job_asks_for() -> None:
+    """Not optional: a pod without them would start, and refuse every job."""
+    secrets = [{"secretRef": {"name": "espalier-s3"}}, {"secretRef": {"name": "espalier-mlflow"}}]
     for name, pod in pods():
-        volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
-        mounted = {mount["name"] for container in pod["containers"] for mount in container.get("volumeMounts", [])}
-        assert mounted == volumes.keys(), name
-        assert all(volume["persistentVolumeClaim"]["claimName"] == claim for volume in volumes.values()), name
+        container = pod["containers"][0]
+        assert "volumes" not in pod, name
+        assert name == "submitter" or container["envFrom"] == secrets, name
 
 
 def test_the_job_runs_on_this_cluster() -> None:
     assert spec("RayJob")["clusterSelector"] == {"ray.io/cluster": manifest("RayCluster")["metadata"]["name"]}
+
+
+def test_the_job_brings_its_code_and_keeps_the_status_of_dvc(tmp_path: Path) -> None:
+    """The entrypoint, run by a shell in which `dvc` only tells how it was called; `repro` fails."""
+    (tmp_path / "dvc").write_text('#!/bin/sh\necho "$@" >> "$CALLS"\n[ "$1" != repro ] || exit 7\n')
+    (tmp_path / "dvc").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls")}
+    assert subprocess.run(["sh", "-c", spec("RayJob")["entrypoint"]], env=environment, check=False).returncode == 7
+    said = (tmp_path / "calls").read_text().splitlines()
+    assert said == ["config --local core.no_scm true", "repro --pull --allow-missing", "push --run-cache"]
+    assert yaml.safe_load(spec("RayJob")["runtimeEnvYAML"]).keys() == {"working_dir"}
+
+
+def test_what_the_job_made_is_taken_from_the_remote(tmp_path: Path) -> None:
+    """The entrypoint with one stage, in a folder without git; then the README's command in a clone."""
+    command = spec("RayJob")["entrypoint"].replace("--allow-missing", "--allow-missing prepare")
+    with fresh_project(tmp_path / "pod") as pod, fresh_project(tmp_path / "clone") as clone:
+        for project in (pod, clone):
+            project.run("dvc", "remote", "add", "-q", "--default", "store", str(tmp_path / "remote")).expect_success()
+        shutil.rmtree(pod.root / ".git")
+        pod.run("sh", "-c", command).expect_success()
+        done = clone.run("dvc", "repro", "--pull", "--allow-missing", "prepare").expect_success()
+        assert "Stage 'prepare' is cached - skipping run, checking out outputs" in done.out
+        assert clone.digests("data/prepared") == pod.digests("data/prepared")

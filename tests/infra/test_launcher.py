@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import ray
 
+from pipeline.jobs.start import check_node
 from tests.infra.manifests import INFRA, documents
 from tests.infra.ray_start import options
 
@@ -76,21 +78,36 @@ def test_an_option_that_ray_lacks_is_found() -> None:
 @pytest.mark.parametrize(("name", "role"), STARTS)
 def test_the_shell_takes_it_and_asks_for_the_token(name: str, role: str, tmp_path: Path) -> None:
     """Run by a shell in which `ray` only tells how it was called."""
-    told = tmp_path / "ray"
-    told.write_text('#!/bin/sh\necho "$RAY_AUTH_MODE" "$@"\n')
-    told.chmod(0o755)
-    command = start_of(name, role).replace("/srv/espalier/.venv/bin/ray", str(told)).replace("ulimit -n 65536;", "")
+    ray = tmp_path / "espalier/venv/bin/ray"
+    write(ray, '#!/bin/sh\nenv > "$HOME/environment"\necho "$RAY_AUTH_MODE" "$@"\n').chmod(0o755)
+    write(tmp_path / ".config/espalier/cluster.env", "MLFLOW_TRACKING_URI=https://mlflow.example.org\nAWS_ACCESS_KEY_ID=key\n")
+    command = start_of(name, role).replace("ulimit -n 65536;", "")
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RAY_HEAD_IP": "192.0.2.10"}
     said = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True).stdout
     assert said.startswith("token start ")
     assert ("--address=192.0.2.10:6379" in said) is (role == "worker")
+    has = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines())
+    check_node(INFRA.parent, sys.version_info[:3], has)
+    assert has["AWS_ACCESS_KEY_ID"] == "key"
+    assert has["PATH"].startswith(f"{ray.parent}:"), "a job would find another python"
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return path
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_token_travels_as_a_file(name: str) -> None:
+def test_what_a_node_needs_travels_as_files(name: str) -> None:
     asked = config(name)
     home = Path("/home") / asked["auth"]["ssh_user"]
-    assert asked["file_mounts"] == {f"{home}/.ray/auth_token": "~/.ray/auth_token"}
+    assert asked["file_mounts"] == {
+        f"{home}/.ray/auth_token": "~/.ray/auth_token",
+        f"{home}/.config/espalier/cluster.env": "~/.config/espalier/cluster.env",
+        f"{home}/espalier/requirements.txt": "requirements.txt",
+    }
+    assert (INFRA.parent / "requirements.txt").exists()
     assert not re.search(r"[0-9a-f]{32}|RAY_AUTH_TOKEN=|AKIA[A-Z0-9]{16}|BEGIN .*KEY", (INFRA / f"ray/{name}.yaml").read_text())
 
 
