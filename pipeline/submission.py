@@ -20,6 +20,8 @@ class Submission(BaseModel):
     jobs: int
     """Stages at a time."""
     storage: str
+    lock: str
+    """SHA-256 of the dvc.lock that the job goes on from; empty without one."""
     git_commit: str
     git_dirty: bool
 

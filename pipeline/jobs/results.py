@@ -7,10 +7,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipeline.files import write_atomic
+from pipeline.errors import SubmitError
+from pipeline.files import sha256_file, to_json, write_atomic
 from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
-from pipeline.submission import JOBS, Submission
+from pipeline.submission import JOBS, SUBMISSION_NAME, Submission, read_submission
 
 JOURNALS = f"{STATE_FOLDER}/journals"
 LOCK = "dvc.lock"
@@ -20,6 +21,7 @@ def leave_results(submission: Submission, root: Path) -> None:
     """On the head. Raises StorageError."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        write_atomic(folder / SUBMISSION_NAME, to_json(submission.model_dump()))
         if (root / LOCK).exists():
             shutil.copy(root / LOCK, folder)
         if (root / JOURNALS).exists():
@@ -29,7 +31,10 @@ def leave_results(submission: Submission, root: Path) -> None:
 
 
 def fetch_results(job: str, storage: str, root: Path) -> bool:
-    """On the client: take over what the job left. False where it has left nothing yet. Raises StorageError."""
+    """On the client: take over what the job left. False where it has left nothing yet.
+
+    Raises StorageError, and SubmitError where dvc.lock holds results that are neither the job's nor those it went on from.
+    """
     place = Storage(storage).below(JOBS)
     digest = place.read(_note(job))
     if digest is None:
@@ -37,10 +42,27 @@ def fetch_results(job: str, storage: str, root: Path) -> bool:
     with tempfile.TemporaryDirectory() as name:
         folder = place.fetch_tree(digest.decode(errors="replace"), Path(name))
         if (folder / LOCK).exists():
+            _check_lock(root, folder)
             write_atomic(root / LOCK, (folder / LOCK).read_bytes())
         for path in sorted(folder.glob("journals/*.json*")):  # journals, and the records without which none is sent
             write_atomic(root / JOURNALS / path.name, path.read_bytes())
     return True
+
+
+def lock_digest(root: Path) -> str:
+    """SHA-256 of dvc.lock; empty without one."""
+    return sha256_file(root / LOCK) if (root / LOCK).exists() else ""
+
+
+def _check_lock(root: Path, folder: Path) -> None:
+    """Whatever was reproduced here since would be reverted, in silence."""
+    submission = read_submission(folder)
+    assert submission is not None
+    if lock_digest(root) not in {"", submission.lock, lock_digest(folder)}:
+        raise SubmitError(
+            f"dvc.lock has changed here since {submission.job} was submitted, so it is left as it is. To take the job's, whose "
+            f"outputs are in the DVC remote, move dvc.lock away and run `espalier attach {submission.job}`"
+        )
 
 
 def forget_results(job: str, storage: str) -> None:

@@ -10,7 +10,7 @@ from pipeline.errors import ParamsError, SubmitError, UnreachableError, shown
 from pipeline.files import to_json, write_atomic
 from pipeline.job_server import JobState, Server
 from pipeline.jobs.remote import check_remote
-from pipeline.jobs.results import fetch_results, forget_results
+from pipeline.jobs.results import fetch_results, forget_results, lock_digest
 from pipeline.jobs.tree import changes, commit, copy_tree
 from pipeline.params import nearest, parse_section, read_yaml
 from pipeline.repro.side_by_side import check_jobs
@@ -49,7 +49,13 @@ def submit(root: Path, server: Server, targets: list[str], *, jobs: int = 1, dir
             _push(root)
             forget_results(job, storage)
             submission = Submission(
-                job=job, targets=targets, jobs=jobs, storage=storage, git_commit=head, git_dirty=bool(changed)
+                job=job,
+                targets=targets,
+                jobs=jobs,
+                storage=storage,
+                lock=lock_digest(root),
+                git_commit=head,
+                git_dirty=bool(changed),
             )
             write_atomic(tree / SUBMISSION_NAME, to_json(submission.model_dump()))
             try:
@@ -65,7 +71,10 @@ def submit(root: Path, server: Server, targets: list[str], *, jobs: int = 1, dir
 
 
 def attach(root: Path, server: Server, job: str | None) -> None:
-    """Show a job's log until it is over, then bring its results here. Raises SubmitError where it failed."""
+    """Show a job's log until it is over, then bring its results here.
+
+    Raises SubmitError where it failed or its results would replace others.
+    """
     job, storage = job or last_job(root), storage_url(root)
     _known(server, job)
     try:

@@ -1,8 +1,8 @@
 """The program of the head: what it asks of the node, and what is left of a job that was stopped."""
 
 import ast
+import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +17,7 @@ import yaml
 
 from pipeline.errors import NODE_FAULT, SubmitError
 from pipeline.files import to_json
-from pipeline.jobs.results import fetch_results, leave_results
+from pipeline.jobs.results import fetch_results, leave_results, lock_digest
 from pipeline.jobs.start import check_node, check_tracking
 from pipeline.submission import SUBMISSION_NAME, Submission
 from tests.e2e.project import sessions, until
@@ -36,6 +36,19 @@ stages:
     outs: [two]
 """
 """After `first` the remote is a file, where the place says so, and `second` sleeps."""
+FIRST_IS_DONE = yaml.safe_dump(
+    {
+        "schema": "2.0",
+        "stages": {
+            "first": {
+                "cmd": yaml.safe_load(DVC_YAML)["stages"]["first"]["cmd"],
+                "deps": [{"path": "code.py", "hash": "md5", "md5": hashlib.md5(b"x = 1\n", usedforsecurity=False).hexdigest()}],
+                "outs": [{"path": "one", "hash": "md5", "md5": hashlib.md5(b"1\n", usedforsecurity=False).hexdigest()}],
+            }
+        },
+    }
+)
+"""A dvc.lock, wherever its outputs may be."""
 HEAD = (sys.executable, "-c", "import pathlib, sys; from pipeline.jobs.head import run; sys.exit(run(pathlib.Path(), ()))")
 """Without a second attempt to send."""
 
@@ -91,6 +104,10 @@ def test_a_folder_that_was_not_submitted_is_refused(node: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "espalier job: this folder is no submitted tree; use `espalier submit`\n")
 
 
+def submission(storage: Path, job: str = "job-1", jobs: int = 1, lock: str = "") -> Submission:
+    return Submission(job=job, targets=[], jobs=jobs, storage=str(storage), lock=lock, git_commit="0", git_dirty=False)
+
+
 @dataclass
 class Place:
     """A project whose stages note that they ran, with the folders that stand for its remote and its storage."""
@@ -118,10 +135,9 @@ class Place:
         """What a job is sent."""
         root = self.folder / job
         run(self.folder, "git", "clone", "-q", "project", job)
-        order = Submission(job=job, targets=[], jobs=jobs, storage=str(self.storage), git_commit="0", git_dirty=False)
-        (root / SUBMISSION_NAME).write_text(to_json(order.model_dump()))
         if lock is not None:
             (root / "dvc.lock").write_text(lock)
+        (root / SUBMISSION_NAME).write_text(to_json(submission(self.storage, job, jobs, lock_digest(root)).model_dump()))
         return root
 
     def start(self, root: Path) -> "subprocess.Popen[str]":
@@ -200,15 +216,11 @@ def test_no_output_is_named_that_is_not_in_the_remote(place: Place) -> None:
     (place.folder / "breaks").unlink()
     place.remote.unlink()
     place.remote.mkdir()
-    assert place.run(place.tree("job-2", lock=place.lock("job-1")))[0] == 0
-    assert place.ran == ["first", "first", "second"]
-
-    shutil.rmtree(place.remote / "files")
-    status, said = place.run(place.tree("job-3", lock=place.lock("job-2")))
-    assert "the DVC remote lacks outputs of first, second, which are made again where they are needed" in said
+    status, said = place.run(place.tree("job-2", lock=FIRST_IS_DONE))
+    assert "the DVC remote lacks outputs of first, which are made again where they are needed" in said
     assert status == 0
-    assert place.ran[3:] == ["first", "second"]
-    client = place.tree("client", lock=place.lock("job-3"))
+    assert place.ran == ["first", "first", "second"]
+    client = place.tree("client", lock=place.lock("job-2"))
     run(client, "dvc", "pull", "-q")
     assert (client / "two").read_text() == "2\n"
 
@@ -232,12 +244,30 @@ def test_a_remote_that_the_head_cannot_use_is_said_before_anything_runs(place: P
 def test_journals_come_back_with_their_records(tmp_path: Path) -> None:
     """Without which `espalier sync` here could not send what the head could not."""
     (tmp_path / "storage").mkdir()
-    submission = Submission(job="job-1", targets=[], jobs=2, storage=str(tmp_path / "storage"), git_commit="0", git_dirty=False)
     journals = tmp_path / "head" / ".espalier" / "journals"
     journals.mkdir(parents=True)
     for name in ("train-1.jsonl", "train-1.run.json", "train-1.lock"):
         (journals / name).write_text(name)
-    leave_results(submission, tmp_path / "head")
-    assert fetch_results("job-1", submission.storage, tmp_path / "client")
+    leave_results(submission(tmp_path / "storage"), tmp_path / "head")
+    assert fetch_results("job-1", str(tmp_path / "storage"), tmp_path / "client")
     found = {path.name: path.read_text() for path in (tmp_path / "client" / ".espalier" / "journals").iterdir()}
     assert found == {"train-1.jsonl": "train-1.jsonl", "train-1.run.json": "train-1.run.json"}
+
+
+@pytest.mark.parametrize(("here", "is_taken"), [("old", True), ("new", True), (None, True), ("another", False)])
+def test_results_replace_only_what_the_job_went_on_from(tmp_path: Path, here: str | None, is_taken: bool) -> None:
+    client, head, storage = (tmp_path / name for name in ("client", "head", "storage"))
+    for folder, text in ((client, "old"), (head, "new"), (storage, None)):
+        folder.mkdir()
+        if text:
+            (folder / "dvc.lock").write_text(text)
+    leave_results(submission(storage, lock=lock_digest(client)), head)
+    (client / "dvc.lock").unlink()
+    if here:
+        (client / "dvc.lock").write_text(here)
+    if is_taken:
+        assert fetch_results("job-1", str(storage), client)
+    else:
+        with pytest.raises(SubmitError, match=r"dvc.lock has changed here since job-1 .* run `espalier attach job-1`"):
+            fetch_results("job-1", str(storage), client)
+    assert (client / "dvc.lock").read_text() == ("new" if is_taken else "another")
