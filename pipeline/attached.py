@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from pipeline.cluster import Order
-from pipeline.errors import NODE_FAULT, LockedError, SubmitError, TrainingError
+from pipeline.errors import NODE_FAULT, LockedError, SubmitError, TrainingError, UnreachableError
 from pipeline.files import sha256_json, write_atomic
 from pipeline.job_server import Server
 from pipeline.train.job import Job
@@ -52,6 +52,10 @@ def attempt(order: Order, server: Server) -> int:
 def _followed(name: str, server: Server) -> int:
     try:
         state = server.follow(name)
+    except UnreachableError as error:
+        raise UnreachableError(
+            f"{error}. A training there ends without this stage; run it again to go on from the last checkpoint"
+        ) from error
     except SubmitError as error:  # the head was started anew, and its jobs are gone
         sys.stderr.write(f"espalier: {error}\n")
         return DIED

@@ -21,6 +21,8 @@ from pipeline.resources import token_remedy
 TIMEOUT_S = 30.0
 """Of one request, and of a line of the log; a longer silence is asked after."""
 RETRY_S = 2.0
+PATIENCE_S = 600.0
+"""With a job server that does not answer: a head that is started anew, on a machine that has to come first."""
 LOG_ATTEMPTS = 5
 """To read the end of the log of a job that is over, which its node may have taken along."""
 STOP_WAIT_S = 600
@@ -76,14 +78,24 @@ class JobServer:
     """
 
     def __init__(
-        self, address: str, *, timeout_s: float = TIMEOUT_S, silence_s: float = TIMEOUT_S, retry_s: float = RETRY_S
+        self,
+        address: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        silence_s: float = TIMEOUT_S,
+        retry_s: float = RETRY_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        """silence_s: of the log, after which it is asked whether the job is over. retry_s: between two looks."""
+        """silence_s: of the log, after which it is asked whether the job is over. retry_s: between two looks.
+
+        patience_s: while a job is followed, after which a server that does not answer is given up.
+        """
         self.address = shown(address)
         self._url = address
         self._timeout_s = timeout_s
         self._silence_s = silence_s
         self._retry_s = retry_s
+        self._patience_s = patience_s
         self._shown = 0
 
     @cached_property
@@ -137,18 +149,26 @@ class JobServer:
             return text
 
     def follow(self, job: str) -> JobState:
-        """Print the job's log as it grows, from its start, until the job is over. A lost connection is taken up again."""
+        """Print the job's log as it grows, from its start, until the job is over. A lost connection is taken up again.
+
+        Raises UnreachableError where that was tried in vain for as long as patience lasts.
+        """
         self._shown = 0
+        lost_since = None
         while True:
             try:
                 asyncio.run(self._print_new(job))
                 state = self.jobs().get(job)
+                lost_since = None
                 if state is None:
                     raise SubmitError(f"the cluster at {self.address} no longer knows {job}; was its head started anew?")
                 if state.is_over:
                     self._print_end(job)
                     return state
             except UnreachableError as error:
+                lost_since = lost_since or time.monotonic()
+                if time.monotonic() - lost_since > self._patience_s:
+                    raise UnreachableError(f"{error}; given up after {self._patience_s / 60:.0f} minutes") from error
                 sys.stderr.write(f"espalier: {error}\nthe job goes on; trying again\n")
             time.sleep(self._retry_s)
 

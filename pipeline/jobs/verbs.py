@@ -73,7 +73,7 @@ def submit(root: Path, server: Server, targets: list[str], *, jobs: int = 1, dir
 def attach(root: Path, server: Server, job: str | None) -> None:
     """Show a job's log until it is over, then bring its results here.
 
-    Raises SubmitError where it failed or its results would replace others.
+    Raises SubmitError where it failed or its results would replace others, UnreachableError after minutes of silence.
     """
     job, storage = job or last_job(root), storage_url(root)
     _known(server, job)
@@ -81,6 +81,8 @@ def attach(root: Path, server: Server, job: str | None) -> None:
         state = server.follow(job)
     except KeyboardInterrupt:
         sys.exit(f"\n{job} goes on without this terminal; `espalier attach` shows it again, `espalier stop` ends it")
+    except UnreachableError as error:
+        raise UnreachableError(f"{error}. When it answers, `espalier attach {job}` shows the job again") from error
     fetched = fetch_results(job, storage, root)
     if fetched:
         _pull(root)

@@ -14,7 +14,7 @@ import pytest
 from pipeline import attached
 from pipeline.cluster import Order
 from pipeline.driver import launch
-from pipeline.errors import NODE_FAULT, LockedError, StorageError, SubmitError, TrainingError
+from pipeline.errors import NODE_FAULT, LockedError, StorageError, SubmitError, TrainingError, UnreachableError
 from pipeline.job_server import JobState
 from pipeline.storage import Storage
 from pipeline.train.job import Job
@@ -112,6 +112,12 @@ def test_a_head_that_lacks_what_a_training_needs_is_not_tried_again(sent: Job, t
     assert re.fullmatch(
         r"espalier job: the head's Python \(\S+\) lacks dvc, .*, torchvision; install requirements.*\n", done.stderr
     )
+
+
+def test_a_cluster_that_is_gone_is_said_with_what_to_do(sent: Job) -> None:
+    cluster = Cluster(UnreachableError("no answer; given up after 10 minutes"))
+    with pytest.raises(UnreachableError, match=r"given up after 10 minutes\. A training there .*; run it again to go on from"):
+        attached.attempt(order(sent), cluster)
 
 
 def test_an_interrupted_stage_stops_its_job(sent: Job) -> None:

@@ -195,6 +195,16 @@ def test_a_server_that_fails_for_a_while_is_asked_again(
     assert shown.err.count("the job goes on; trying again\n") == 2
 
 
+def test_a_server_that_never_comes_back_is_given_up(server: Server, client: JobServer) -> None:
+    impatient = JobServer(server.address, silence_s=SILENCE_S, retry_s=RETRY_S, patience_s=0.05)
+    server.scenes, server.failing = [cut(333)], 10_000
+    with pytest.raises(UnreachableError, match=r"500: the server is starting.*; given up after 0 minutes"):
+        impatient.follow(JOB)
+    server.failing = 0
+    server.status = "SUCCEEDED"
+    assert client.follow(JOB).is_over
+
+
 def test_a_log_that_is_lost_is_given_up(server: Server, client: JobServer, capsys: pytest.CaptureFixture[str]) -> None:
     server.scenes, server.has_log = [end_short], False
     assert client.follow(JOB).status == "FAILED"

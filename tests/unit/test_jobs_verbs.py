@@ -156,6 +156,20 @@ def test_a_job_whose_acceptance_was_not_heard_is_followed(root: Path, cluster: C
     assert list(unheard.states) == [job]
 
 
+class Gone(Cluster):
+    """It does not answer any more."""
+
+    def follow(self, job: str) -> JobState:
+        raise UnreachableError("no answer; given up after 10 minutes")
+
+
+def test_a_cluster_that_is_gone_is_said_with_how_to_attach_again(root: Path, cluster: Cluster) -> None:
+    gone = Gone(cluster.folder)
+    job = send(root, gone)
+    with pytest.raises(UnreachableError, match=rf"given up after 10 minutes\. When it answers, `espalier attach {job}` shows"):
+        attach(root, gone, None)
+
+
 def test_logs_and_stop_mean_the_last_job(root: Path, cluster: Cluster) -> None:
     job = send(root, cluster)
     assert logs(root, cluster, None) == f"log of {job}"
