@@ -3,12 +3,13 @@
 import argparse
 import os
 
-from benchmarks import compression, latency_target, outage, scaling, start, training
+from benchmarks import compression, drift, latency_target, outage, scaling, start, training
 from pipeline.cluster import WORKER_SETTINGS
 
 TABLES = {
     "training": training.main,
     "start": start.main,
+    "drift": drift.main,
     "outage": outage.main,
     "scaling": scaling.main,
     "latency_target": latency_target.main,

@@ -25,6 +25,8 @@ class ProgressWriter:
         self._started = self._written = time.monotonic()
         self._num_images = 0
         self.validation = ""
+        self.note = ""
+        """What the user should know once, in a line of its own."""
 
     def due(self, num_images: int) -> bool:
         """Count images; True at most every half second, so that reading the loss off the device stays rare."""
@@ -42,7 +44,7 @@ class ProgressWriter:
         values = {"epoch": epoch, "step": step, "loss": loss, "images_per_s": self.images_per_s, "eta_s": eta_s}
         # Not write_atomic: its two flushes to the disk would hold up every rank, and nobody misses this file after a crash.
         partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps({**self._totals, **values, "validation": self.validation}))
+        partial.write_text(json.dumps({**self._totals, **values, "validation": self.validation, "note": self.note}))
         partial.replace(self._path)
 
 
@@ -77,21 +79,26 @@ def render(name: str, values: dict[str, float | str]) -> str:
 
 def _show(path: Path, name: str, out: TextIO, stop: threading.Event) -> None:
     terminal = out.isatty()
-    shown_line = ""
+    over = "\r\x1b[2K" if terminal else ""
+    shown_line = shown_note = ""
     next_log = time.monotonic() + (0.0 if terminal else LOG_EVERY_S)
-    while not stop.wait(WRITE_EVERY_S):
-        line = _read_line(path, name)
-        if not line or line == shown_line or time.monotonic() < next_log:
-            continue
-        out.write(f"\r\x1b[2K{line}" if terminal else f"{line}\n")
-        out.flush()
-        shown_line = line
-        next_log = time.monotonic() + (0.0 if terminal else LOG_EVERY_S)
-    line = _read_line(path, name)
-    if line:
-        out.write(f"\r\x1b[2K{line}\n" if terminal else f"{line}\n")
+    is_over = False
+    while not is_over:
+        is_over = stop.wait(WRITE_EVERY_S)
+        line, note = _read(path, name)
+        if note and note != shown_note:
+            out.write(f"{over}espalier {name}: {note}\n")
+            shown_note = note
+        if line and (is_over or (line != shown_line and time.monotonic() >= next_log)):
+            out.write(over + line + ("" if terminal and not is_over else "\n"))
+            shown_line = line
+            next_log = time.monotonic() + (0.0 if terminal else LOG_EVERY_S)
         out.flush()
 
 
-def _read_line(path: Path, name: str) -> str:
-    return render(name, json.loads(path.read_text())) if path.exists() else ""
+def _read(path: Path, name: str) -> tuple[str, str]:
+    """The live line and the note, as far as there are any."""
+    if not path.exists():
+        return "", ""
+    values = json.loads(path.read_text())
+    return render(name, values), values["note"]

@@ -92,9 +92,22 @@ def resume(run: Run, placement: str) -> None:
     _check_agreed(run)
     progress = run.state.progress
     run.reporter.rewind(progress.step)
-    if placement not in progress.placements:
+    if progress.placements[-1:] != [placement]:
+        run.note = _moved(run, placement)
         progress.placements.append(placement)
     run.saver.start(progress.step)
+
+
+def _moved(run: Run, placement: str) -> str:
+    """What to say of a run that goes on elsewhere than where its checkpoint was made."""
+    progress = run.state.progress
+    if not progress.placements:
+        return ""
+    before = progress.placements[-1]
+    # With exact_elastic only the number of workers, which comes first, may change.
+    same = run.job.params.exact_elastic and before.partition(" x ")[2] == placement.partition(" x ")[2]
+    bits = "by exact_elastic stay the same" if same else "are from here on those of the new placement"
+    return f"goes on from step {progress.step} with {placement}, after {before}; the weights' last bits {bits}"
 
 
 def _check_agreed(run: Run) -> None:
@@ -113,6 +126,7 @@ def train_epoch(run: Run) -> float | None:
     params, progress = run.job.params, run.state.progress
     batches = epoch_batches(run.train.labels, params.global_batch_size, params.seed, progress.epoch, params.sampling)
     writer = ProgressWriter(run.job.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step)
+    writer.note = run.note
     writer.validation = _val_words(progress.history[-1] if progress.history else {})
     for rows in batches[progress.batch :]:
         beat()

@@ -45,7 +45,7 @@ RESIDENT_SHARE = 0.25
 class Run:
     """net: what a step calls, the model with taps, in DDP among several ranks. shards: with `exact_elastic` alone.
 
-    leaving: whether this rank was told to go.
+    leaving: whether this rank was told to go. note: what the user should know of this run.
     """
 
     job: Job
@@ -63,6 +63,7 @@ class Run:
     saver: Saver
     reporter: Reporter
     leaving: Callable[[], bool]
+    note: str = ""
 
     @property
     def num_steps(self) -> int:

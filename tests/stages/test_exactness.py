@@ -1,6 +1,7 @@
 """Killed at any step, or run by another number of workers, a run ends in the same bits."""
 
 import csv
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -265,6 +266,9 @@ def test_four_workers_give_the_weights_of_one_and_one_goes_on_for_four(folder: P
     lost = exact_job(folder, 0)
     fit(lost, "cpu", 1)
     assert weights_and_history(folder, 0) == exact
+    note = json.loads((lost.run_dir / "progress.json").read_text())["note"]
+    assert "with 1 workers x 1 threads on cpu, after 4 workers x 1 threads on cpu" in note
+    assert "by exact_elastic stay the same" in note
     assert "4 workers x 1 threads on cpu, then 1 workers" in str(
         read_spec(lost.run_dir / "result/model").provenance["placement"]
     )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pipeline.autoscaler import Reach, await_room, reach
 from pipeline.cluster import _cause, _placement
 from pipeline.errors import TrainingError
-from pipeline.progress import ProgressWriter, render, shown
+from pipeline.progress import WRITE_EVERY_S, ProgressWriter, render, shown
 from pipeline.resources import Placement, Resources, place, room_for
 from pipeline.train.params import LOGICAL_SHARDS, FitParams
 from tests.unit.fit_samples import BASE
@@ -192,7 +193,10 @@ def test_a_log_file_gets_whole_lines_and_the_last_state(tmp_path: Path) -> None:
     out = io.StringIO()
     with shown(tmp_path, "train", out):
         writer = ProgressWriter(tmp_path, epochs=2, steps=8, first_step=0)
+        writer.note = "goes on elsewhere"
         writer.write(epoch=2, step=8, loss=0.5)
+        time.sleep(1.5 * WRITE_EVERY_S)
     assert out.getvalue().endswith("left 0:00\n")
+    assert out.getvalue().count("espalier train: goes on elsewhere\n") == 1
     assert "\r" not in out.getvalue()
     assert json.loads((tmp_path / "progress.json").read_text())["step"] == 8

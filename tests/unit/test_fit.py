@@ -18,9 +18,9 @@ from pipeline.report import read_journal
 from pipeline.train.checkpoint import Store
 from pipeline.train.collect import collect_result
 from pipeline.train.job import Job, tuned_spec
-from pipeline.train.loop import ddp_step, fit
+from pipeline.train.loop import ddp_step, fit, resume, stays
 from pipeline.train.order import num_batches
-from pipeline.train.run import Run, check_origin, origin
+from pipeline.train.run import Run, check_origin, open_run, origin
 from pipeline.train.validate import validate
 from tests.unit.fit_samples import BASE, CONVOLUTIONS, job, prepared_digits
 
@@ -166,6 +166,28 @@ def test_threads_and_seed_are_what_the_bits_hang_on(data: Path, tmp_path: Path) 
     assert first != run(job(data, tmp_path / "2", **short), tmp_path / "b", threads=2)
     assert first == run(job(data, tmp_path / "3", **short), tmp_path / "c")
     assert first != run(job(data, tmp_path / "4", **short, seed=1), tmp_path / "d")
+
+
+@pytest.mark.parametrize(
+    ("exact", "placement", "says"),
+    [
+        (False, "2 workers x 1 threads on cpu", "are from here on those of the new placement"),
+        (True, "2 workers x 1 threads on cpu", "by exact_elastic stay the same"),
+        (True, "1 workers x 2 threads on cpu", "are from here on those of the new placement"),
+    ],
+)
+def test_a_run_that_goes_on_elsewhere_says_so(data: Path, tmp_path: Path, exact: bool, placement: str, says: str) -> None:
+    the_job = job(data, tmp_path / "run", checkpoint_s=0.0, exact_elastic=exact)
+    assert not fit(the_job, "cpu", 1, leaving=lambda: True)
+    before = "1 workers x 1 threads on cpu"
+    for here, note in (
+        (before, ""),
+        (placement, f"goes on from step 1 with {placement}, after {before}; the weights' last bits {says}"),
+    ):
+        run = open_run(the_job, "cpu", stays)
+        resume(run, here)
+        assert run.note == note
+        assert run.state.progress.placements == [before] + [here] * (here != before)
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", 4)])

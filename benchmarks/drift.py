@@ -1,0 +1,65 @@
+"""How far the number of workers moves the loss: the preset `digits` trained by one process and by several, seed by seed."""
+
+import argparse
+import csv
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.ranks import on_ranks
+from pipeline.data.intake.prepare import prepare
+from pipeline.data.params import DataParams
+from pipeline.models.params import ModelParams
+from pipeline.params import parse_section, read_yaml
+from pipeline.tasks.params import TaskParams
+from pipeline.train.collect import HISTORY_NAME, result_folder
+from pipeline.train.job import Job, dense_spec
+from pipeline.train.loop import fit
+from pipeline.train.params import FitParams
+
+COMPARED = ("train/loss", "val/loss", "val/top1")
+PRESET = Path("presets/digits.yaml")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread a worker; last epoch of {PRESET}")
+    values = read_yaml(PRESET)
+    with tempfile.TemporaryDirectory(prefix="e-") as name:
+        data = Path(name) / "prepared"
+        prepare(parse_section("data", values["data"], DataParams), Path(name), data, Path(name) / "card")
+        for seed in range(arguments.rounds):
+            alone: list[float] | None = None
+            for workers in arguments.workers:
+                job = _job(values, data, Path(name) / f"{seed}-{workers}", seed)
+                on_ranks(workers, _train, job, forked=True)
+                found = _last_epoch(job)
+                alone = alone or found
+                triples = zip(COMPARED, found, alone, strict=True)
+                told = ", ".join(f"{key} {value:.5f} ({value - one:+.5f})" for key, value, one in triples)
+                print(f"seed {seed}, {workers} workers: {told}", flush=True)
+
+
+def _job(values: dict[str, dict[str, object]], data: Path, run_dir: Path, seed: int) -> Job:
+    return Job(
+        spec=dense_spec(parse_section("model", values["model"], ModelParams), data),
+        initial=None,
+        init=None,
+        teacher=None,
+        params=parse_section("train", values["train"] | {"seed": seed}, FitParams),
+        task=parse_section("task", values["task"], TaskParams),
+        data=data,
+        run_dir=run_dir,
+        journal=run_dir / "journal.jsonl",
+        checkpoint_s=30.0,
+    )
+
+
+def _train(job: Job) -> None:
+    fit(job, "cpu", 1)
+
+
+def _last_epoch(job: Job) -> list[float]:
+    with (result_folder(job) / HISTORY_NAME).open() as file:
+        last = list(csv.DictReader(file))[-1]
+    return [float(last[key]) for key in COMPARED]
