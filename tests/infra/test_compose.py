@@ -5,13 +5,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 
-from pipeline.jobs.start import check_node
+from pipeline.jobs.start import check_tracking
 from tests.infra.compose import COMPOSE, VALUES, VARIABLE, compose, environment, filled, one_shots, services
 from tests.infra.manifests import INFRA
 from tests.infra.ray_start import parsed
@@ -62,7 +61,7 @@ def test_who_names_a_service_shares_a_network_with_it() -> None:
 
 
 def test_a_head_has_what_a_submitted_job_asks_for() -> None:
-    check_node(INFRA.parent, sys.version_info[:3], environment("ray-head"))
+    check_tracking(environment("ray-head"))
 
 
 def test_no_node_sees_a_folder_of_this_machine() -> None:
