@@ -34,7 +34,13 @@ def named_remote(root: Path) -> tuple[str, str]:
     name = config.get("core", {}).get("remote")
     if name is None:
         raise SubmitError(f"no DVC remote in .dvc/config; {ADD}")
-    url = config.get("remote", {}).get(name, {}).get("url")
+    remote = config.get("remote", {}).get(name, {})
+    if remote.get("version_aware") or remote.get("worktree"):
+        raise SubmitError(
+            f"the DVC remote {name!r} keeps versions of files in DVC's place, and cannot be asked which outputs it holds; "
+            "name another without version_aware or worktree in .dvc/config"
+        )
+    url = remote.get("url")
     if url is None:
         raise SubmitError(f".dvc/config has no address of the DVC remote {name!r}; {ADD}")
     if secret := secret_in(url):

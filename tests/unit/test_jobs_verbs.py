@@ -208,6 +208,12 @@ def remote_is_relative(root: Path) -> None:
     (root / ".dvc" / "config").write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = ../../remote\n")
 
 
+def remote_keeps_versions(root: Path) -> None:
+    (root / ".dvc" / "config").write_text(
+        "[core]\n    remote = store\n['remote \"store\"']\n    url = s3://bucket/dvc\n    version_aware = true\n"
+    )
+
+
 def remote_cannot_be_written(root: Path) -> None:
     (root / ".dvc" / "config").write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = /proc/1\n")
 
@@ -233,6 +239,7 @@ REFUSED: dict[Callable[[Path], None], str] = {
     remote_is_private: r"no DVC remote in .dvc/config; run `dvc remote add --default <name> s3://bucket/dvc` and commit",
     remotes_address_is_private: r".dvc/config has no address of the DVC remote 'store'; run `dvc remote add",
     remote_is_relative: r"the DVC remote 'store' is ../../remote, a folder relative to this project, which no node sees",
+    remote_keeps_versions: r"the DVC remote 'store' keeps versions of files in DVC's place, .* name another without v",
     remote_cannot_be_written: r"the DVC remote 'store' \(/proc/1\) takes no file: .*; check that it exists",
     remote_has_a_login: r"\.dvc/config has a user name or password in an address, of the DVC remote 'store', and is sent along",
     storage_has_a_login: r"params\.yaml: resources\.storage holds a user name or password in an address",
