@@ -6,19 +6,21 @@ What is in dvc.lock is in the remote, at the start and at the end: the next subm
 """
 
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import EspalierError, SubmitError
+from pipeline.files import write_atomic
 from pipeline.jobs.remote import check_remote, lacking, send
 from pipeline.jobs.results import leave_results
 from pipeline.repro.dag import entries, forget
 from pipeline.repro.side_by_side import repro
 from pipeline.submission import Submission, read_submission
 
+NO_GIT = "[core]\n    no_scm = true\n"
+"""In DVC's words; a tree that was sent has no configuration of its own beside it."""
 WAITS_S = (5.0, 15.0, 40.0, 60.0)
 """Before each further attempt to send outputs, which live on this head alone: two minutes of a remote that answers 503."""
 
@@ -33,7 +35,7 @@ def run(root: Path, waits_s: Sequence[float] = WAITS_S) -> int:
     if submission is None:
         raise SubmitError("this folder is no submitted tree; use `espalier submit`")
     signal.signal(signal.SIGTERM, _stop)
-    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"], cwd=root, check=False)
+    write_atomic(root / ".dvc" / "config.local", NO_GIT)
     check_remote(root)
     if gone := lacking(root):
         forget(root, gone)
