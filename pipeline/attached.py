@@ -6,18 +6,17 @@ workers share no disk with its driver (train/travel.py).
 
 import secrets
 import shutil
-import socket
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from pipeline.cluster import Order
-from pipeline.errors import NODE_FAULT, LockedError, SubmitError, TrainingError, UnreachableError
-from pipeline.files import sha256_json, write_atomic
+from pipeline.errors import NODE_FAULT, SubmitError, TrainingError, UnreachableError
+from pipeline.files import write_atomic
 from pipeline.job_server import Server
 from pipeline.train.job import Job
-from pipeline.train.travel import SILENCE_S, signs_of_life
+from pipeline.train.travel import place
 
 ORDER_NAME = "order.json"
 ENTRYPOINT = f"python -m pipeline.jobs.start {ORDER_NAME}"
@@ -31,12 +30,11 @@ DIED = 1
 def attempt(order: Order, server: Server) -> int:
     """Drive one attempt there, and show what it prints. Returns its exit status; interrupted, it ends the job.
 
-    Raises LockedError where another machine trains the same, SubmitError and UnreachableError where no job is taken,
-    TrainingError where the head lacks what a training needs.
+    Raises SubmitError and UnreachableError where no job is taken, TrainingError where the head lacks what a training needs.
     """
     _end_earlier(order.job, server)
     name = f"{_prefix(order.job)}{secrets.token_hex(4)}"
-    with tempfile.TemporaryDirectory() as folder, signs_of_life(order.job):
+    with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         shutil.copytree(CODE, tree / CODE.name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(CODE.parent / "pyproject.toml", tree)  # by which the head looks for what it lacks
@@ -70,18 +68,16 @@ def _followed(name: str, server: Server) -> int:
 
 def _prefix(job: Job) -> str:
     """Of the names of a run's jobs: which run, and for which folder of which machine."""
-    return f"{job.run_dir.name}-{sha256_json([socket.gethostname(), str(job.run_dir)])[:8]}-"
+    return f"{job.run_dir.name}-{place(job)}-"
 
 
 def _end_earlier(job: Job, server: Server) -> None:
-    """End what a stage before this one left behind. It is dead, because its run directory's lock is ours now."""
-    going_on = [name for name, state in server.jobs().items() if not state.is_over and name.startswith(f"{job.run_dir.name}-")]
+    """End what a stage before this one left behind. It is dead, because its run directory's lock is ours now.
+
+    What another machine left ends by itself, and is fenced until then.
+    """
+    going_on = [name for name, state in server.jobs().items() if not state.is_over and name.startswith(_prefix(job))]
     for name in going_on:
-        if not name.startswith(_prefix(job)):
-            raise LockedError(
-                f"another machine trains from the same inputs at {server.address} ({name}); wait for it. "
-                f"Where it is gone, its training ends within {SILENCE_S:.0f} s"
-            )
         server.stop(name)
     deadline = time.monotonic() + END_S
     while any(name in going_on and not state.is_over for name, state in server.jobs().items()):

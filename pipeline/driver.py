@@ -28,7 +28,17 @@ from pipeline.progress import shown
 from pipeline.resources import Resources, cluster_address, is_job_server
 from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
-from pipeline.train.travel import await_silence, collect, fault_path, forget, leave_fault, read_fault, received, send
+from pipeline.train.travel import (
+    await_silence,
+    collect,
+    fault_path,
+    forget,
+    leave_fault,
+    read_fault,
+    received,
+    send,
+    signs_of_life,
+)
 
 OUR_FAULT = 70
 """Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which another attempt would meet again."""
@@ -38,7 +48,7 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     """Run `fit(job)` on the workers that `resources` say and show the live line until it is done.
 
     Raises TrainingError where workers cannot be placed or keep failing, where the cluster does not answer, and
-    with the message of whatever EspalierError a worker met.
+    with the message of whatever EspalierError a worker met; LockedError where another driver trains the same in the storage.
     """
     if result_folder(job).exists():
         return  # of a run before this one, which ended before the stage took it over
@@ -48,9 +58,10 @@ def launch(job: Job, resources: Resources, name: str) -> None:
         job = send(job, resources.storage)
     order = Order(job=job, resources=resources)
     with shown(job.run_dir, name, sys.stderr):
-        with received(job):
-            _attempts(order, server, name)
-        collect(job)
+        with signs_of_life(job):
+            with received(job):
+                _attempts(order, server, name)
+            collect(job)
         forget(job)  # not before the last of what the workers sent was received
 
 

@@ -1,5 +1,6 @@
 """The workers' side of a run that shares no disk with its driver: see travel.py."""
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +12,17 @@ from pipeline.train.checkpoint import Store
 from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
 from pipeline.train.remote_store import RemoteStore
-from pipeline.train.travel import INPUTS, JOURNAL, PROGRESS, RESULT, RESULTS, RUNS, repeated, run_storage
+from pipeline.train.travel import INPUTS, JOURNAL, PROGRESS, RESULT, RESULTS, RUNS, fence, repeated, run_storage
 
 
 def arrive(job: Job) -> Job:
-    """On a worker: the job with its inputs and its run directory on this node. Raises StorageError."""
+    """On a worker: the job with its inputs and its run directory on this node, and its own name. Raises StorageError."""
     if job.storage is None:
         return job
     cache, inputs = node_cache(), Storage(job.storage).below(INPUTS)
     run_dir = cache / RUNS / job.run_dir.name
-    local: dict[str, Path] = {"run_dir": run_dir, "journal": run_dir / JOURNAL}
+    owner = f"{job.owner} {secrets.token_hex(4)}"
+    local: dict[str, Path | str] = {"run_dir": run_dir, "journal": run_dir / JOURNAL, "owner": owner}
     for name, digest in job.inputs.items():
         folder, path = inputs.fetch_tree(digest, cache / INPUTS), getattr(job, name)
         local[name] = folder / path.name if (folder / path.name).exists() else folder
@@ -36,15 +38,17 @@ class Outbox:
         self._sent: dict[str, bytes] = {}
 
     def result(self) -> None:
-        """Send the result and the whole journal, and then the word that they are there. Raises StorageError."""
+        """Send the result and the whole journal, and then the word that they are there. Raises StorageError, LockedError."""
         shutil.copyfile(self._job.journal, result_folder(self._job) / JOURNAL)
-        self._storage.write(RESULT, self._storage.below(RESULTS).add_tree(result_folder(self._job)).encode())
+        digest = self._storage.below(RESULTS).add_tree(result_folder(self._job))
+        fence(self._job).check()
+        self._storage.write(RESULT, digest.encode())
 
     def send(self) -> None:
-        """What has changed since the last time. Raises StorageError."""
+        """What has changed since the last time, unless another writes now; the next checkpoint says so. Raises StorageError."""
         for name, path in ((JOURNAL, self._job.journal), (PROGRESS, self._job.run_dir / PROGRESS)):
             content = path.read_bytes() if path.exists() else b""
-            if content and self._sent.get(name) != content:
+            if content and self._sent.get(name) != content and fence(self._job).is_writer:
                 self._storage.write(name, content)
                 self._sent[name] = content
 
@@ -70,4 +74,4 @@ def open_store(job: Job) -> Store | RemoteStore:
     """The run's checkpoints."""
     if job.storage is None:
         return Store(job.run_dir / "checkpoints")
-    return RemoteStore(run_storage(job).below("checkpoints"), job.journal)
+    return RemoteStore(run_storage(job).below("checkpoints"), job.journal, fence(job))

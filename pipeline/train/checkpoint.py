@@ -17,7 +17,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pipeline.errors import EspalierError, StorageError
+from pipeline.errors import EspalierError, LockedError, StorageError
 from pipeline.files import atomic_dir, sha256_file, to_json
 
 NUM_KEPT = 2
@@ -56,7 +56,7 @@ def explained(place: Path | str) -> Iterator[None]:
     """StorageError for all that keeps a checkpoint out of `place`; of a full disk safetensors has an error of its own."""
     try:
         yield
-    except StorageError:
+    except (StorageError, LockedError):
         raise
     except (OSError, SafetensorError, EspalierError) as error:
         raise StorageError(

@@ -46,6 +46,8 @@ class Job(BaseModel):
     """Folder or bucket prefix through which driver and workers reach each other where they share no disk."""
     inputs: dict[str, str] = {}
     """For each path of an input, the digest by which the storage knows it."""
+    owner: str = ""
+    """Name by which this run's driver, or a worker of it, claims the run in the storage (fence.py)."""
 
 
 def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> ModelSpec:

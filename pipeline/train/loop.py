@@ -4,8 +4,8 @@ Letters: B batch, C channels, H height, W width.
 """
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from pipeline.train.run import Run, check_origin, layout, open_run, origin, prep
 from pipeline.train.saver import Decision
 from pipeline.train.state import Progress
 from pipeline.train.step import Batch, backward, train_step, update
+from pipeline.train.travel import fence
 from pipeline.train.validate import validate
 from pipeline.watch import beat, rest
 
@@ -278,11 +279,16 @@ def _shown_loss(run: Run) -> float:
     return float(run.state.loss_sum) * ranks / run.state.progress.seen
 
 
-def _only_writer(job: Job) -> AbstractContextManager[int | None]:
-    """Rank 0 writes checkpoints; a late rank 0 of an attempt before must be dead before a new one starts."""
+@contextmanager
+def _only_writer(job: Job) -> Iterator[None]:
+    """Rank 0 writes checkpoints; one of an attempt before must be dead, on another node fenced, before a new one starts."""
     if dist.rank() != 0:
-        return nullcontext()
-    return locked(job.run_dir / "writer.lock", wait_s=OLD_WRITER_WAIT_S, what="the training worker before this one")
+        yield
+        return
+    with locked(job.run_dir / "writer.lock", wait_s=OLD_WRITER_WAIT_S, what="the training worker before this one"):
+        if job.storage:
+            fence(job).take()
+        yield
 
 
 def _val_words(values: dict[str, float]) -> str:

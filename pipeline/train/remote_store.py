@@ -1,7 +1,8 @@
 """Checkpoints in a storage, for a run whose workers share no disk: the same files and the same rules as in checkpoint.py.
 
 There is no rename in a bucket, so the manifest is written last and makes a checkpoint visible. Each has a name of its own,
-even of the same step: what an old rank 0 still writes after a new one has taken over never meets the new one's files.
+even of the same step: what an old rank 0 still writes after a new one has taken over never meets the new one's files, and
+becomes visible only where that happens in the same moment (fence.py).
 The journal goes along, because the next rank 0 may be on another node.
 """
 
@@ -16,26 +17,33 @@ from pipeline import dist
 from pipeline.errors import shown
 from pipeline.files import write_atomic
 from pipeline.storage import Storage
-from pipeline.train.checkpoint import FILES, NUM_KEPT, State, explained, read, write
+from pipeline.train.checkpoint import FILES, MANIFEST_NAME, NUM_KEPT, State, explained, read, write
+from pipeline.train.fence import Fence
 
 JOURNAL_KEY = "journal"
 
 
 class RemoteStore:
-    """journal: this node's, kept with every checkpoint and brought back with it."""
+    """journal: this node's, kept with every checkpoint and brought back with it. fence: of the run."""
 
-    def __init__(self, storage: Storage, journal: Path) -> None:
+    def __init__(self, storage: Storage, journal: Path, fence: Fence) -> None:
         self.folder = shown(storage.url)
         self._storage = storage
         self._journal = journal
+        self._fence = fence
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Raises StorageError where the storage refuses for minutes, or this node's disk takes no copy."""
+        """Raises StorageError where the storage refuses for minutes, or this node's disk takes no copy.
+
+        Raises LockedError where another rank 0 writes now.
+        """
         journal = self._journal.read_text() if self._journal.exists() else ""
         with explained(tempfile.gettempdir()), tempfile.TemporaryDirectory() as name:
             write(Path(name), tensors, values | {JOURNAL_KEY: journal})
             place = f"step-{step:09d}-{secrets.token_hex(4)}"
             for file in FILES:
+                if file == MANIFEST_NAME:
+                    self._fence.check()
                 self._storage.put(Path(name) / file, f"{place}/{file}")
         self._keep(NUM_KEPT)
 

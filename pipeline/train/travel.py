@@ -1,8 +1,8 @@
 """A run whose workers share no disk with its driver: what goes to them and comes back lies in `resources.storage`.
 
     inputs/<digest>/        prepared data and models, named by their content, kept for later runs
-    runs/<stage>-<key>/     checkpoints, journal, live line, error and result of one run, removed on success; what the
-                            machine that it is driven for writes every few seconds while it lives
+    runs/<stage>-<key>/     checkpoints, journal, live line, error and result of one run, removed on success; whose it is, and
+                            what the machine that it is driven for writes every few seconds while it lives (fence.py)
 
 Each node copies the inputs once into its cache. Without a storage nothing travels: all paths are on a disk that
 all workers see. This is the driver's side, which knows no torch; arrival.py is the workers'.
@@ -10,6 +10,7 @@ all workers see. This is the driver's side, which knows no torch; arrival.py is 
 
 import secrets
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -19,18 +20,18 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import StorageError, TrainingError, shown
-from pipeline.files import atomic_dir, write_atomic
+from pipeline.files import atomic_dir, sha256_json, write_atomic
 from pipeline.storage import Storage
 from pipeline.train.collect import result_folder
+from pipeline.train.fence import ALIVE, POLL_S, Fence
 from pipeline.train.job import Job
 
 INPUTS, RUNS = "inputs", "runs"
-JOURNAL, PROGRESS, ERROR, CLIENT = "journal.jsonl", "progress.json", "error.txt", "client.txt"
+JOURNAL, PROGRESS, ERROR = "journal.jsonl", "progress.json", "error.txt"
 RESULTS, RESULT = "results", "result.txt"
 """Finished models by their digest, and the digest of this run's."""
 FIELDS = ("data", "initial", "init", "teacher")
 """Those of a job that are paths to inputs."""
-POLL_S = 1.0
 SIGN_S = 5.0
 """Between two signs of life."""
 SILENCE_S = 60.0
@@ -38,11 +39,15 @@ SILENCE_S = 60.0
 
 
 def send(job: Job, url: str) -> Job:
-    """The job for workers elsewhere, after its inputs have reached the storage at `url`. Raises StorageError."""
+    """The job for workers elsewhere, after its inputs have reached the storage at `url` and the run there is this driver's.
+
+    Raises StorageError, LockedError where another driver trains the same there.
+    """
     Storage(url).check()
     inputs = Storage(url).below(INPUTS)
     digests = {name: inputs.add_tree(path) for name in FIELDS if (path := getattr(job, name))}
-    sent = job.model_copy(update={"storage": url, "inputs": digests})
+    sent = job.model_copy(update={"storage": url, "inputs": digests, "owner": f"{place(job)}-{secrets.token_hex(4)}"})
+    fence(sent).claim()
     run_storage(sent).remove(ERROR)  # of an attempt before this one
     return sent
 
@@ -53,15 +58,25 @@ def run_storage(job: Job) -> Storage:
     return Storage(job.storage).below(RUNS).below(job.run_dir.name)
 
 
+def place(job: Job) -> str:
+    """This folder of this machine, where one driver at a time holds the run directory's lock."""
+    return sha256_json([socket.gethostname(), str(job.run_dir)])[:8]
+
+
+def fence(job: Job) -> Fence:
+    return Fence(run_storage(job), job.owner)
+
+
 def fault_path(job: Job) -> Path:
     """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it in vain."""
     return job.run_dir / ERROR
 
 
 def leave_fault(job: Job, text: str) -> None:
+    """For this run's driver; another one that has taken over the run is not concerned."""
     if job.storage is None:
         write_atomic(fault_path(job), text)
-    else:
+    elif fence(job).is_driven:
         run_storage(job).write(ERROR, text.encode())
 
 
@@ -100,16 +115,18 @@ def collect(job: Job) -> None:
 
 
 def forget(job: Job) -> None:
-    """On the driver: remove the run's folder from the storage, once its result is here."""
-    if job.storage is not None:
+    """On the driver: remove the run's folder from the storage, once its result is here and unless another driver has it."""
+    if job.storage is not None and fence(job).is_driven:
         run_storage(job).remove("")
 
 
 @contextmanager
 def signs_of_life(job: Job, every_s: float = SIGN_S) -> Iterator[None]:
-    """On a machine that is no node: while the block runs, its driver on the cluster is told that somebody waits for it."""
-    storage = run_storage(job)
-    with repeated(lambda: storage.write(CLIENT, secrets.token_hex(8).encode()), every_s):
+    """On the machine that a run is driven for: while the block runs, other drivers, and its own on a cluster, see it live."""
+    if job.storage is None:
+        yield
+        return
+    with repeated(fence(job).sign, every_s):
         yield
 
 
@@ -119,7 +136,7 @@ def await_silence(job: Job, silence_s: float = SILENCE_S, every_s: float = SIGN_
     while time.monotonic() - since < silence_s:
         time.sleep(every_s)
         try:
-            sign = storage.read(CLIENT)
+            sign = storage.read(ALIVE)
         except StorageError:
             since = time.monotonic()
             continue

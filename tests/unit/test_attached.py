@@ -14,11 +14,11 @@ import pytest
 from pipeline import attached
 from pipeline.cluster import Order
 from pipeline.driver import launch
-from pipeline.errors import NODE_FAULT, LockedError, StorageError, SubmitError, TrainingError, UnreachableError
+from pipeline.errors import NODE_FAULT, StorageError, SubmitError, TrainingError, UnreachableError
 from pipeline.job_server import JobState
 from pipeline.storage import Storage
 from pipeline.train.job import Job
-from pipeline.train.travel import CLIENT, await_silence, run_storage, send, signs_of_life
+from pipeline.train.travel import await_silence, send, signs_of_life
 from tests.unit.fit_samples import job, prepared_digits
 from tests.unit.test_cluster import resources
 
@@ -76,13 +76,12 @@ def order(of: Job) -> Order:
     return Order(job=of, resources=resources(storage=of.storage, address="http://nowhere:8265"))
 
 
-def test_code_and_order_travel_and_a_sign_of_life_is_left(sent: Job) -> None:
+def test_code_and_order_travel(sent: Job) -> None:
     cluster = Cluster()
     assert attached.attempt(order(sent), cluster) == 0
     assert cluster.code == ["/pipeline/driver.py"]
     assert [Order.model_validate(json.loads(text)) for text in cluster.sent.values()] == [order(sent)]
     assert cluster.entrypoint == "python -m pipeline.jobs.start order.json"
-    assert run_storage(sent).read(CLIENT) is not None
     assert cluster.stopped == []
 
 
@@ -127,7 +126,7 @@ def test_an_interrupted_stage_stops_its_job(sent: Job) -> None:
     assert cluster.stopped == list(cluster.states)
 
 
-def test_what_a_killed_stage_left_is_ended_first_and_another_machines_is_not(sent: Job) -> None:
+def test_what_a_killed_stage_left_is_ended_first_and_what_another_machine_left_ends_by_itself(sent: Job) -> None:
     cluster = Cluster(DONE)
     attached.attempt(order(sent), cluster)
     left = next(iter(cluster.states))
@@ -135,8 +134,7 @@ def test_what_a_killed_stage_left_is_ended_first_and_another_machines_is_not(sen
     attached.attempt(order(sent), cluster)
     assert cluster.stopped == [left]
     cluster.states["run-0123abcd-4567"] = RUNNING
-    with pytest.raises(LockedError, match=r"another machine trains from the same inputs .*\(run-0123abcd-4567\); wait for it"):
-        attached.attempt(order(sent), cluster)
+    assert attached.attempt(order(sent), cluster) == 0
     assert cluster.stopped == [left]
 
 

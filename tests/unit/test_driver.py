@@ -10,10 +10,10 @@ import pytest
 from pipeline import driver
 from pipeline.cluster import Order
 from pipeline.driver import OUR_FAULT, launch
-from pipeline.errors import EspalierError, TrainingError
+from pipeline.errors import EspalierError, LockedError, TrainingError
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
-from pipeline.train.travel import PROGRESS, fault_path, run_storage
+from pipeline.train.travel import PROGRESS, fault_path, run_storage, send, signs_of_life
 from tests.unit.fit_samples import job, prepared_digits
 from tests.unit.test_cluster import resources
 
@@ -88,6 +88,17 @@ def test_what_workers_sent_last_is_shown(
     monkeypatch.setattr(driver, "_attempt", attempt)
     launch(the_job, resources(storage=str(tmp_path / "bucket")), "train")
     assert "train  epoch 4/3" in capsys.readouterr().err
+
+
+def test_a_run_that_another_folder_drives_is_refused_before_anything_starts(
+    the_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bucket").mkdir()
+    other = the_job.model_copy(update={"run_dir": tmp_path / "elsewhere" / "run"})
+    told = ends(monkeypatch)
+    with signs_of_life(send(other, str(tmp_path / "bucket")), every_s=0.02), pytest.raises(LockedError):
+        launch(the_job, resources(storage=str(tmp_path / "bucket")), "train")
+    assert told == []
 
 
 def test_a_driver_ends_with_the_stage_that_started_it() -> None:

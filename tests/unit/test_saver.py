@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.errors import StorageError
 from pipeline.storage import Storage
 from pipeline.train.checkpoint import State, Store
+from pipeline.train.fence import Fence
 from pipeline.train.remote_store import RemoteStore
 from pipeline.train.saver import Saver
 
@@ -83,12 +84,15 @@ import torch
 from pipeline.errors import StorageError
 from pipeline.storage import Storage
 from pipeline.train.checkpoint import Store
+from pipeline.train.fence import Fence
 from pipeline.train.remote_store import RemoteStore
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 place = Path(sys.argv[2])
-store = Store(place) if sys.argv[1] == "disk" else RemoteStore(Storage(str(place)), place / "journal")
+fence = Fence(Storage(f"{place}-run"), "here-1")
+fence.claim()
+store = Store(place) if sys.argv[1] == "disk" else RemoteStore(Storage(str(place)), place / "journal", fence)
 store.save(1, {"w": torch.zeros(10)}, {})
 try:
     store.save(2, {"w": torch.zeros(10_000)}, {})
@@ -106,7 +110,8 @@ def test_a_disk_that_takes_no_more_is_named_and_the_checkpoint_before_is_kept(tm
     assert done.stderr.startswith(f"{tmp_path}: a checkpoint cannot be written (")
     assert "File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    store = Store(tmp_path) if kind == "disk" else RemoteStore(Storage(str(tmp_path)), tmp_path / "journal")
+    here = Storage(str(tmp_path))
+    store = Store(tmp_path) if kind == "disk" else RemoteStore(here, tmp_path / "journal", Fence(here, "here-1"))
     found = store.newest()
     assert found is not None
     assert found[0]["w"].shape == (10,)
