@@ -12,7 +12,7 @@ from pipeline.train.loop import ddp_step, stays
 from pipeline.train.order import epoch_batches
 from pipeline.train.run import open_run, prepare_torch
 from tests.e2e.project import fresh_project
-from tests.stages.test_exactness import SHORT, every_step, jobs_of, prepared_for_jobs
+from tests.stages.test_exactness import SHORT, crossed, every_step, jobs_of, prepared_for_jobs
 from tests.unit.fit_samples import BASE, CONVOLUTIONS, job
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_resumes_at_every_step(folder: Path) -> None:
     half = job(folder / "prepared", folder, model=CONVOLUTIONS, checkpoint_s=0.0, amp="fp16", **SHORT)
-    every_step(folder, {**jobs_of(folder), "fp16": half}, "cuda")
+    every_step(folder, {**jobs_of(folder), **crossed(folder, ["fp16"]), "fp16": half}, "cuda")
 
 
 @pytest.mark.parametrize("kept", [ResidentSplit, Split])

@@ -3,9 +3,10 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -123,7 +124,8 @@ def every_step(folder: Path, jobs: dict[str, Job], device: Device = "cpu", num_s
 
 
 def jobs_of(folder: Path) -> dict[str, Job]:
-    """One job for each configuration, and a finetune from the teacher without some weights, half of it with rounding.
+    """One job for each configuration, a finetune from the teacher without some weights, half of it with rounding, and what
+    crossed() has.
 
     All checkpoint at every step.
     """
@@ -135,13 +137,28 @@ def jobs_of(folder: Path) -> dict[str, Job]:
     teacher = folder / "teacher"
     spec = tuned_spec(read_spec(folder / "sparse"), "dense")
     tuned = of(TUNED).model_copy(update={"spec": spec, "initial": folder / "sparse", "teacher": teacher})
-    return {**{name: of(changes) for name, changes in CONFIGS.items()}, "finetune": tuned}
+    return {**{name: of(changes) for name, changes in CONFIGS.items()}, "finetune": tuned, **crossed(folder)}
+
+
+def crossed(folder: Path, precisions: Iterable[str] = ("off", "bf16")) -> dict[str, Job]:
+    """Precision x accumulation x stage, all of it, because it is cheap with a net that has dropout and nothing else."""
+    jobs, small = {}, folder / "small"
+    distil = {"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": None}
+    tuned = {"initial": small, "teacher": small, "spec": tuned_spec(read_spec(small), "dense")}
+    for amp, accumulate in product(precisions, (1, 2)):
+        changes: dict[str, Any] = {"checkpoint_s": 0.0, "amp": amp, "accumulate": accumulate, **SHORT}
+        jobs[f"train_{amp}_{accumulate}"] = job(folder / "prepared", folder, **changes)
+        finetune = job(folder / "prepared", folder, distil=distil, **changes)
+        jobs[f"finetune_{amp}_{accumulate}"] = finetune.model_copy(update=tuned)
+    return jobs
 
 
 def prepared_for_jobs(folder: Path, device: Device) -> Path:
     """What jobs_of reads, on a GPU too: digits, a model trained on them as teacher, and the same without half of a layer."""
     the_job = job(prepared_digits(folder), folder / "first", model=CONVOLUTIONS, **SHORT)
     fit(the_job, device, 1)
+    fit(job(folder / "prepared", folder / "second", **SHORT), device, 1)
+    shutil.copytree(folder / "second" / "result" / "model", folder / "small")
     shutil.copytree(folder / "first" / "result" / "model", folder / "teacher")
     spec, model = load_model(folder / "teacher")
     weight = next(name for name, parameter in model.named_parameters() if parameter.dim() == CONVOLUTION_DIMS)
@@ -165,7 +182,7 @@ def test_three_workers_resume_at_every_step(folder: Path) -> None:
 
 
 def _every_step_among_three(folder: Path) -> None:
-    every_step(folder, {"bf16_ema_best": jobs_of(folder)["bf16_ema_best"]})
+    every_step(folder, {"bf16_ema_best": jobs_of(folder)["bf16_ema_best"], **crossed(folder)})
     # The twin that must fail: buckets that DDP lays out anew after the first step. Rank 0 alone compares.
     plain = partial(DistributedDataParallel, gradient_as_bucket_view=True)
     differs = pytest.raises(AssertionError, match="killed before step 1") if ranks.rank() == 0 else nullcontext()
