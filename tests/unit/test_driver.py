@@ -14,7 +14,7 @@ from pipeline.errors import EspalierError, LockedError, TrainingError
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from pipeline.train.travel import PROGRESS, fault_path, run_storage, send, signs_of_life
-from tests.unit.fit_samples import job, prepared_digits
+from tests.unit.fit_samples import ROOT, job, prepared_digits
 from tests.unit.test_cluster import resources
 
 
@@ -118,8 +118,32 @@ _end_after(sys.stdin.buffer.read)
         assert process.returncode == -signal.SIGKILL
 
 
-def test_neither_the_stage_nor_the_driver_waits_for_torch() -> None:
-    """Each would take a second or two before the first step."""
-    for module in ("stages.train", "stages.finetune", "stages.profile", "pipeline.driver"):
-        words = [sys.executable, "-c", f"import {module}, sys; sys.exit('torch' in sys.modules)"]
-        assert subprocess.run(words, check=False).returncode == 0, module
+HEAVY = {
+    *("boto3", "dvc", "matplotlib", "mlflow", "numpy", "onnx", "onnxruntime", "onnxscript", "pandas", "pyarrow", "ray"),
+    *("scipy", "sklearn", "timm", "torch", "torch_pruning", "torchao", "torchvision"),
+}
+"""Packages that take a tenth of a second or more to import, torch a second or two."""
+IMPORTS: dict[str, set[str]] = {
+    "stages.prepare": {"matplotlib", "numpy", "pyarrow"},
+    "stages.train": set(),
+    "stages.profile": set(),
+    "stages.prune": {"numpy", "pyarrow", "torch", "torch_pruning"},
+    "stages.finetune": set(),
+    "stages.quantize": {"numpy", "onnx", "onnxruntime", "pyarrow", "torch"},
+    "stages.evaluate": {"matplotlib", "numpy", "onnx", "onnxruntime", "pyarrow", "torch"},
+    "stages.compare": {"matplotlib", "numpy", "onnxruntime", "pyarrow"},
+    "stages.register": set(),
+    "pipeline.driver": set(),
+}
+"""What a process needs whatever it is asked to do; the rest it imports where it comes to that."""
+
+
+def test_no_stage_waits_for_what_it_does_not_use() -> None:
+    assert {f"stages.{path.stem}" for path in (ROOT / "stages").glob("[a-z]*.py")} == IMPORTS.keys() - {"pipeline.driver"}
+    code = f"import importlib, sys; importlib.import_module(sys.argv[1]); print(*{HEAVY} & set(sys.modules))"
+    words = [sys.executable, "-c", code]
+    started = {name: subprocess.Popen([*words, name], stdout=subprocess.PIPE, text=True, cwd=ROOT) for name in IMPORTS}
+    found = {name: set(process.communicate()[0].split()) for name, process in started.items()}
+    assert all(process.returncode == 0 for process in started.values())
+    needless = {name: packages - IMPORTS[name] for name, packages in found.items() if packages - IMPORTS[name]}
+    assert not needless
