@@ -82,8 +82,8 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
 def resume(run: Run, placement: str) -> None:
     """Go on from the newest checkpoint that verifies; without one, from the start. Notes where the run goes on.
 
-    Raises TrainingError for a checkpoint of other inputs or of another torch, with which the run would end in weights that
-    neither would give alone.
+    Raises TrainingError for a checkpoint of other inputs or of another version of a library, with which the run would end in
+    weights that neither would give alone.
     """
     found = run.store.newest()
     if found:

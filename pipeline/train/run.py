@@ -5,8 +5,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
@@ -180,9 +182,15 @@ def _new_model(job: Job, train: Split) -> nn.Module:
 
 
 def origin(job: Job) -> dict[str, str]:
-    """What a checkpoint must have in common with the run that goes on from it; the number of workers may change."""
+    """What a checkpoint must have in common with the run that goes on from it; the number of workers may change.
+
+    Of libraries those that make bits: torch, numpy, which draws the shares of mixed images, and the one that has the network.
+    """
+    # Not the CPU's instructions, which make bits too: a run that lost its node must be able to go on on one of another kind.
     inputs = {"spec": job.spec.model_dump(), "params": job.params.model_dump(), "task": job.task.model_dump()}
-    return {"inputs": sha256_json(inputs), "torch": torch.__version__}
+    library, has_network, _ = job.spec.architecture.name.partition("/")
+    libraries = {"torch": torch.__version__, "numpy": np.__version__} | ({library: version(library)} if has_network else {})
+    return {"inputs": sha256_json(inputs)} | libraries
 
 
 def check_origin(found: dict[str, str], expected: dict[str, str], folder: Path | str) -> None:
@@ -190,11 +198,12 @@ def check_origin(found: dict[str, str], expected: dict[str, str], folder: Path |
     cure = f"remove {folder} to train from the start"
     if found.get("inputs") != expected["inputs"]:
         raise TrainingError(f"the checkpoints in {folder} were made from other inputs; {cure}")
-    if found["torch"] != expected["torch"]:
-        raise TrainingError(
-            f"the checkpoints in {folder} were made with torch {found['torch']}, and this is {expected['torch']}; "
-            f"install that version to go on from them, or {cure}"
-        )
+    for library, here in expected.items():
+        if found.get(library) != here:
+            raise TrainingError(
+                f"the checkpoints in {folder} were made with {library} {found.get(library)}, and this is {here}; "
+                f"install that version to go on from them, or {cure}"
+            )
 
 
 def freeze(model: nn.Module, names: list[str]) -> None:

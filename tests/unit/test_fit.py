@@ -3,6 +3,7 @@
 import csv
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from pipeline.train.loop import ddp_step, fit, resume, stays
 from pipeline.train.order import num_batches
 from pipeline.train.run import Run, check_origin, open_run, origin
 from pipeline.train.validate import validate
-from tests.unit.fit_samples import BASE, CONVOLUTIONS, job, prepared_digits
+from tests.unit.fit_samples import BASE, CONVOLUTIONS, MLP, job, prepared_digits
 
 
 @pytest.fixture(scope="module")
@@ -123,18 +124,24 @@ def test_a_damaged_newest_checkpoint_costs_an_epoch_not_the_result(data: Path, t
     assert run(the_job, tmp_path / "b") == expected
 
 
-def test_checkpoints_of_other_inputs_or_another_torch_are_refused(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("library", [torch, np])
+def test_checkpoints_of_other_inputs_or_another_library_are_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: ModuleType
 ) -> None:
     fit(job(data, tmp_path / "run", epochs=1), "cpu", 1)
     with pytest.raises(TrainingError, match=r"run/checkpoints were made from other inputs; remove .*run/checkpoints to train"):
         fit(job(data, tmp_path / "run", epochs=1, seed=1), "cpu", 1)
     with pytest.raises(TrainingError, match="were made from other inputs"):
         check_origin({}, origin(job(data, tmp_path / "run")), tmp_path)  # of a version that noted no origin
-    made_with = torch.__version__
-    monkeypatch.setattr(torch, "__version__", "2.0.0")
-    with pytest.raises(TrainingError, match=rf"made with torch {re.escape(made_with)}, and this is 2\.0\.0; install that"):
+    made_with = f"{library.__name__} {library.__version__}"
+    monkeypatch.setattr(library, "__version__", "2.0.0")
+    with pytest.raises(TrainingError, match=rf"made with {re.escape(made_with)}, and this is 2\.0\.0; install that"):
         fit(job(data, tmp_path / "run", epochs=1), "cpu", 1)
+
+
+def test_a_checkpoint_is_bound_to_the_library_of_its_network(data: Path, tmp_path: Path) -> None:
+    of_timm = MLP.model_copy(update={"name": "timm/resnet18", "width": None})
+    assert origin(job(data, tmp_path, model=of_timm)).keys() - origin(job(data, tmp_path)).keys() == {"timm"}
 
 
 def test_frozen_modules_keep_weights_and_statistics(data: Path, tmp_path: Path) -> None:
