@@ -4,7 +4,7 @@
     export RAY_ADDRESS=... ; make repro                   # in another shell, after that line
 
 Every node has ports of its own; all share a temporary folder, which goes with the cluster. Only processes
-started here are ended. Nodes listen on every interface, as Ray's always do, so they ask for a token.
+started here are ended. Nodes listen to loopback alone, and ask for a token, which keeps out other users of this machine.
 """
 
 import argparse
@@ -32,6 +32,9 @@ POLL_S = 0.1
 STARTED = "Ray runtime started."
 """What `ray start` prints when its node has joined the cluster."""
 OBJECT_STORE_BYTES = 100_000_000
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Else Ray takes 127.0.0.1 for this machine's address in its network and listens to everyone; nodes and clients must agree."""
+NODE = Path(__file__).parent / "local_node.py"
 HEALTH_CHECKS = {
     "RAY_health_check_period_ms": "2000",
     "RAY_health_check_timeout_ms": "4000",
@@ -51,7 +54,8 @@ def local_cluster(nodes: int, cpus_per_node: int, head_options: Sequence[str] = 
     Raises TimeoutError where a node does not come up.
     """
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    client = {"RAY_ADDRESS": f"{HOST}:{_free_port()}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+    client = {"RAY_ADDRESS": f"{HOST}:{_free_port()}", **token, **LOOPBACK}
     (folder / "token").touch(0o600)
     (folder / "token").write_text(secrets.token_hex(32))
     processes: list[subprocess.Popen[bytes]] = []
@@ -69,11 +73,20 @@ def local_cluster(nodes: int, cpus_per_node: int, head_options: Sequence[str] = 
 def _start_node(
     number: int, client: dict[str, str], cpus: int, folder: Path, options: Sequence[str]
 ) -> subprocess.Popen[bytes]:
-    address = client["RAY_ADDRESS"]
-    head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder}"]
-    command = [
-        *(str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"),
-        *(head if number == 0 else [f"--address={address}"]),
+    command = (
+        _head(client["RAY_ADDRESS"], cpus, folder, options) if number == 0 else _worker(client["RAY_ADDRESS"], cpus, folder)
+    )
+    # `ray start` obeys RAY_ADDRESS too, and a head must not.
+    environment = {name: value for name, value in {**HEALTH_CHECKS, **os.environ, **client}.items() if name != "RAY_ADDRESS"}
+    with (folder / f"node-{number}.log").open("wb") as log:
+        # A session of its own, so that a Ctrl-C reaches us first.
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def _head(address: str, cpus: int, folder: Path, options: Sequence[str]) -> list[str]:
+    return [
+        *(str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats", "--head"),
+        *(f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder}"),
         f"--node-ip-address={HOST}",
         f"--num-cpus={cpus}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
@@ -81,11 +94,20 @@ def _start_node(
         *("--min-worker-port=0", "--max-worker-port=0"),
         *options,
     ]
-    # `ray start` obeys RAY_ADDRESS too, and a head must not.
-    environment = {name: value for name, value in {**HEALTH_CHECKS, **os.environ, **client}.items() if name != "RAY_ADDRESS"}
-    with (folder / f"node-{number}.log").open("wb") as log:
-        # A session of its own, so that a Ctrl-C reaches us first.
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def _worker(address: str, cpus: int, folder: Path) -> list[str]:
+    asked = [
+        "--address",
+        address,
+        "--cpus",
+        str(cpus),
+        "--object-store-bytes",
+        str(OBJECT_STORE_BYTES),
+        "--folder",
+        str(folder),
+    ]
+    return [sys.executable, str(NODE), *asked]
 
 
 def _wait_until_started(process: subprocess.Popen[bytes], log: Path) -> None:

@@ -14,12 +14,18 @@ def open_beyond_loopback(processes: list[psutil.Process]) -> set[str]:
         f"{process.name()} {host}:{port}"
         for process in processes
         for host, port in _listened(process)
-        if not ipaddress.ip_address(host).is_loopback
+        if not _is_loopback(host)
     }
 
 
 def listens(processes: list[psutil.Process]) -> bool:
     return any(_listened(process) for process in processes)
+
+
+def _is_loopback(host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _listened(process: psutil.Process) -> list[tuple[str, int]]:
