@@ -30,6 +30,8 @@ CONNECT_S, READ_S = 5, 30
 """Until an attempt is given up. botocore's 60 s each would make of ten attempts ten minutes."""
 UNANSWERED = {"EndpointConnectionError", "ConnectTimeoutError"}
 """botocore's errors where no connection was made; a store that answers with an error is asked again for longer."""
+PROBE_BYTES = 1 << 20
+"""Tried before a run: a full disk still takes an empty file or a short one; a bucket has this in a second."""
 OTHERS_WAIT_S = 3600.0
 """How long a worker waits for the one on its node that fetches what both need."""
 
@@ -42,7 +44,7 @@ class Storage:
         self._attempts = attempts
 
     def check(self) -> None:
-        """Raises StorageError where the place is not there, or files cannot be written, read and removed in it.
+        """Raises StorageError where the place is not there or full, or files cannot be written, read and removed in it.
 
         Where nothing answers at all, within seconds.
         """
@@ -56,8 +58,9 @@ class Storage:
         except StorageError as error:
             if type(error.__cause__).__name__ in UNANSWERED:
                 raise
-        self.write(name, b"")
-        if self.read(name) is None:
+        content = secrets.token_bytes(PROBE_BYTES)
+        self.write(name, content)
+        if self.read(name) != content:
             raise StorageError(f"resources.storage: {shown(self.url)} does not show what was written to it a moment ago")
         self.remove(name)
 

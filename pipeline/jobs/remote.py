@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.errors import SubmitError, secret_in, shown
 from pipeline.repro.dag import opened
+from pipeline.storage import PROBE_BYTES
 
 ADD = (
     "run `dvc remote add --default <name> s3://bucket/dvc` and commit .dvc/config (credentials stay in AWS_* variables; "
@@ -88,10 +89,13 @@ def _write(root: Path, name: str, url: str) -> None:
     """Write a file to the remote, as `dvc push` would, and remove it: a push of nothing never asks the remote."""
     with _asked(name, url), opened(root) as repo:
         remote = repo.cloud.get_remote(name)
-        files, path = remote.fs, remote.fs.join(remote.path, PROBE + secrets.token_hex(4))
+        files, path = remote.fs, remote.fs.join(remote.path, f"{PROBE}-{secrets.token_hex(4)}")
         files.makedirs(remote.path, exist_ok=True)
-        files.pipe_file(path, b"")
-        files.rm_file(path)
+        try:
+            files.pipe_file(path, secrets.token_bytes(PROBE_BYTES))
+        finally:
+            if files.exists(path):  # also the part of it that a full disk took
+                files.rm_file(path)
 
 
 @contextmanager

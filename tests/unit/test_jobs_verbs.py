@@ -259,6 +259,15 @@ def test_a_place_that_nodes_cannot_use_is_refused_before_anything_is_sent(
     assert list((root.parent / "storage").iterdir()) == []
 
 
+def test_a_full_remote_is_refused_before_anything_is_sent(root: Path, cluster: Cluster, small_disk: Path) -> None:
+    config = root / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(root.parent / "remote"), str(small_disk)))
+    with pytest.raises(SubmitError, match=r"the DVC remote 'store' \(.*/disk\) takes no file: .*No space left"):
+        send(root, cluster)
+    assert cluster.states == {}
+    assert [path.name for path in small_disk.iterdir()] == ["full"]
+
+
 def test_a_null_storage_is_an_error_of_the_parameters(root: Path, cluster: Cluster) -> None:
     set_storage(root, "null")
     with pytest.raises(ParamsError, match="storage is null"):

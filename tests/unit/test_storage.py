@@ -1,6 +1,8 @@
-"""Storage on a disk; the same verbs on a bucket are in tests/stages/test_bucket.py."""
+"""Storage on a disk; on a bucket it is in tests/cluster, where a whole run goes through it."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,27 @@ def test_a_place_is_tried_before_it_is_used(storage: Storage, tmp_path: Path) ->
     with pytest.raises(StorageError, match=r"nowhere is no folder on this machine; mount it here and on every node"):
         Storage(str(tmp_path / "nowhere")).check()
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_full_disk_is_found_before_it_is_used(small_disk: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot write .*/disk/probe-\w+: .*the disk is full"):
+        Storage(str(small_disk)).check()
+    assert [path.name for path in small_disk.iterdir()] == ["full"]
+
+
+def test_a_place_that_takes_no_larger_file_is_found_before_it_is_used(storage: Storage) -> None:
+    """As a full disk does, for those who may not mount one."""
+    program = (
+        "import resource, signal, sys; from pipeline.errors import StorageError; from pipeline.storage import Storage\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "Storage(sys.argv[1]).write('short', b'x')\n"
+        "try: Storage(sys.argv[1]).check()\n"
+        "except StorageError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, storage.url], capture_output=True, text=True, check=False)
+    assert "cannot write" in done.stdout, done.stderr
+    assert "has room" in done.stdout
+    assert storage.names() == ["short"]
 
 
 def test_a_file_in_the_place_of_a_folder_is_a_storage_error(storage: Storage) -> None:
