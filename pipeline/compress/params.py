@@ -103,7 +103,8 @@ class ShapeParams(Section):
     )
     max_ratio: float = Field(gt=0.0, lt=1.0, description="largest fraction of one layer's channels that may go")
     ignored: list[str] = Field(
-        description='modules whose output channels all stay, and those inside: names or patterns, such as ["stem", "*.conv1"]'
+        description='modules whose output channels all stay, and those inside: names or patterns, such as ["stem", "*.conv1"]; '
+        "stem is the first layer of every network, whatever its name"
     )
     gradient_batches: int = Field(ge=1, description="training batches that give gradients for taylor and hessian")
     batch_size: int = Field(ge=1, description="images per batch, for gradients and validation")

@@ -27,6 +27,8 @@ Side = Literal["out", "in"]
 SUPPORTED = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 """Modules that a pruning plan can slice (models/nets/cut.py)."""
 Names = Mapping[nn.Module, str]
+STEM = "stem"
+"""In prune.ignored: the module of this name, or the first layer of a network that has none."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,14 @@ def trace_structure(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) 
     """The prunable groups of a model, and those that stay whole because a plan cannot cut them.
 
     Left out: the classifier's outputs, and groups in which an ignored module's outputs take part. `ignored` holds names, which
-    stand for all inside too, and patterns. Raises CompressionError for a model that cannot be traced or has no layer with
+    stand for all inside too, patterns, and STEM. Raises CompressionError for a model that cannot be traced or has no layer with
     channels, and for an ignored name that fits nothing.
     """
     names = {module: name for name, module in model.named_modules()}
     order = {name: index for index, name in enumerate(names.values())}
     if not any(isinstance(module, nn.Conv2d | nn.Linear) for module in names):
         raise CompressionError("the network has no convolution (Conv2d) and no linear layer (Linear), so no channels to prune")
-    kept = _ignored_names(ignored, list(names.values()))
+    kept = _ignored_names(ignored, model)
     untraced = copy.deepcopy(model)  # a forward pass may cache tensors of the traced graph, which cannot be copied
     graph, found = _trace(model, example_BCHW)
     groups, whole = [], {}
@@ -148,7 +150,7 @@ def prunable_weights(model: nn.Module, ignored: list[str]) -> dict[str, Tensor]:
     Raises CompressionError for an unknown name, and where no weight is left.
     """
     modules = dict(model.named_modules())
-    left_out = _ignored_names(ignored, list(modules))
+    left_out = _ignored_names(ignored, model)
     layers = {name: module for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)}
     found = {name: module.weight for name, module in layers.items() if name not in left_out}
     if not found:
@@ -156,11 +158,14 @@ def prunable_weights(model: nn.Module, ignored: list[str]) -> dict[str, Tensor]:
     return found
 
 
-def _ignored_names(ignored: list[str], names: list[str]) -> set[str]:
+def _ignored_names(ignored: list[str], model: nn.Module) -> set[str]:
     """All modules that the names and patterns of prune.ignored stand for."""
-    found = set()
+    modules = dict(model.named_modules())
+    names, found = list(modules), set()
     for pattern in ignored:
         fitting = [name for name in names if name and fnmatchcase(name, pattern)]
+        if pattern == STEM and not fitting:
+            fitting = [name for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)][:1]
         if not fitting:
             raise CompressionError(
                 f"prune.ignored: the model has no module {pattern!r}{nearest(pattern, [n for n in names if n])}"

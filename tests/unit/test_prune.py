@@ -156,6 +156,16 @@ def test_an_ignored_module_keeps_its_outputs_and_all_that_depend_on_them(train: 
     assert stem not in plan or plan[stem].out is None  # the residual sum ties it to the ignored one
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_stem_is_protected_by_that_name_in_every_network(name: str, train: Split) -> None:
+    spec, dense, plan = plan_of(name, train, target={"macs": 0.96}, scope="layer", ignored=["stem"])
+    first = next(name for name, module in dense.named_modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    members = [member for group in trace_groups(copy.deepcopy(dense), example(spec), []) for member in group.members]
+    assert any(member.module == first and member.side == "out" for member in members)
+    assert plan
+    assert first not in plan
+
+
 def test_a_target_of_all_removes_nothing(train: Split) -> None:
     assert plan_of("resnet20", train, target={"macs": 1.0})[2] == {}
 
