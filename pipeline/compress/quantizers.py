@@ -47,6 +47,10 @@ METHODS = {
     "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
 }
+ENTROPY_BINS = 512
+"""Of the histogram that entropy cuts. onnxruntime's 128 are as many as the levels it compares them with, so it never cuts, and
+is minmax to the bit. Ranges of ResNet-20's 52 tensors over those of minmax, smallest and median, and seconds of one thread: 512
+bins 0.50, 1.00 in 2.7; 1024 bins 0.50, 0.93 in 7; 2048 bins 0.44, 0.91 in 18."""
 WEIGHT_ONLY_BITS = 4
 WEIGHT_ONLY_BLOCK = 32
 Images = Iterator[npt.NDArray[np.uint8]]
@@ -130,7 +134,8 @@ def _learned(spec: ModelSpec, layers: Sequence[Layer]) -> dict[str, list[float]]
 def _calibrate(prepared: Path, ranges: Path, images: Images, params: QuantizeParams, learned: dict[str, list[float]]) -> None:
     """Write the range of every activation: learned, or else found on the images."""
     augmented, method = prepared.with_name("augmented.onnx"), METHODS[params.calibration]
-    calibrator = create_calibrator(prepared, STATIC_OPERATORS, str(augmented), method)
+    options = {"num_bins": ENTROPY_BINS} if params.calibration == "entropy" else {}
+    calibrator = create_calibrator(prepared, STATIC_OPERATORS, str(augmented), method, extra_options=options)
     calibrator.collect_data(_Reader(images))
     found = calibrator.compute_data()
     for tensor, (lowest, highest) in learned.items():

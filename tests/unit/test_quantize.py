@@ -105,11 +105,24 @@ def test_an_export_of_other_weights_is_refused(quantized: Quantized, tmp_path: P
         quantize(tmp_path / "finetuned", quantized.floats, quantized.data, tmp_path / "out", quantize_params())
 
 
-@pytest.mark.parametrize("calibration", ["entropy", "percentile"])
-def test_other_calibrations_run(quantized: Quantized, tmp_path: Path, calibration: str) -> None:
-    params = quantize_params(calibration=calibration, calibration_images=12)
-    report = quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / "out", params)
-    assert report.int8.agreement > 0.8
+def activation_scales(folder: Path) -> dict[str, float]:
+    """What one of the 256 levels of each activation is worth."""
+    graph = onnx.load(onnx_path(folder)).graph
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    return {node.input[1]: float(values[node.input[1]]) for node in graph.node if node.op_type == "QuantizeLinear"}
+
+
+def test_every_calibration_finds_ranges_of_its_own_within_those_seen(quantized: Quantized, tmp_path: Path) -> None:
+    scales = {}
+    for calibration in ("minmax", "entropy", "percentile"):
+        params = quantize_params(calibration=calibration, calibration_images=12)
+        report = quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / calibration, params)
+        assert report.int8.agreement > 0.8
+        scales[calibration] = activation_scales(tmp_path / calibration)
+    for calibration, at_most in (("entropy", 0.9), ("percentile", 0.9999)):
+        fractions = [scale / scales["minmax"][name] for name, scale in scales[calibration].items()]
+        assert max(fractions) <= 1.0001
+        assert min(fractions) < at_most
 
 
 @pytest.fixture(scope="module")
