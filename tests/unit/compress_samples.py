@@ -60,14 +60,14 @@ def quantize_params(**changes: Any) -> QuantizeParams:
     return QuantizeParams.model_validate(values | changes)
 
 
-def prepared_data(folder: Path, seed: int = 0) -> Path:
+def prepared_data(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
     """Noise with one bright side that gives the class away, in train, val and test."""
     generator = np.random.default_rng(seed)
     splits = {}
     for name, rows in ROWS.items():
         labels = np.arange(rows) % len(CLASSES)
-        images = generator.integers(0, 120, (rows, SIZE, SIZE, 3), np.uint8)
-        half = SIZE // 2
+        images = generator.integers(0, 120, (rows, size, size, 3), np.uint8)
+        half = size // 2
         images[labels == 0, :, :half] += 130
         images[labels == 1, :, half:] += 130
         images[labels == 2, :half] += 130
@@ -77,8 +77,8 @@ def prepared_data(folder: Path, seed: int = 0) -> Path:
         splits[name] = SplitInfo(rows=rows, class_counts=np.bincount(labels).tolist(), shards=shards)
     manifest = Manifest(
         classes=CLASSES,
-        height=SIZE,
-        width=SIZE,
+        height=size,
+        width=size,
         channels=3,
         mean=[0.4, 0.4, 0.4],
         std=[0.25, 0.25, 0.25],

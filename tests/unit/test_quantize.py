@@ -184,6 +184,36 @@ def test_linear_layers_can_be_dynamic_or_have_small_weights(
     assert report.float_macs_fraction == 0.0
 
 
+@pytest.fixture(scope="module")
+def transformer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A ViT of six blocks, 64 wide, that has learned a little, beside its float file; and its data."""
+    folder = tmp_path_factory.mktemp("transformer")
+    data = prepared_data(folder / "data", size=32)
+    spec = spec_of("timm/test_vit", width=None, size=32)
+    model = trained(spec, data)
+    spec = saved(folder / "finetuned", spec, model)
+    export_onnx(spec, model, folder / "model.onnx")
+    return folder, data
+
+
+@pytest.mark.parametrize(
+    ("mode", "operator", "smaller"), [("dynamic", "MatMulInteger", 0.45), ("weight_only", "MatMulNBits", 0.35)]
+)
+def test_all_linear_layers_of_a_transformer_are_quantized_and_its_attention_stays_float(
+    transformer: tuple[Path, Path], tmp_path: Path, mode: str, operator: str, smaller: float
+) -> None:
+    folder, data = transformer
+    report = quantize(folder / "finetuned", folder / "model.onnx", data, tmp_path / "out", quantize_params(mode=mode))
+    nodes = Counter(node.op_type for node in onnx.load(onnx_path(tmp_path / "out")).graph.node)
+    assert (nodes[operator], nodes["Gemm"]) == (6 * 4 + 1, 0)  # q, k and v; projection; two of the MLP; the head
+    assert nodes["MatMul"] == 6 * 2  # of q and k, and of what they see and v
+    assert report.left_in_float == []
+    assert report.metrics()["size_fraction"] < smaller
+    assert 0.0 < report.float_macs_fraction < 0.2
+    assert report.int8.agreement > 0.9
+    assert report.int8.max_diff > 0.0
+
+
 def test_convolutions_stay_float_in_a_mode_for_linear_layers_and_the_report_says_so(
     quantized: Quantized, tmp_path: Path
 ) -> None:
