@@ -1,4 +1,5 @@
-"""A sweep that is killed in the middle goes on where it was; each point runs what follows a change of prune and no more."""
+"""A sweep of two points at a time that is killed in the middle goes on where it was; each point runs what follows a change of
+prune and no more."""
 
 import os
 import signal
@@ -11,49 +12,53 @@ from tests.e2e.project import TINY, Project, copied_project, of_project, running
 
 ESPALIER = (sys.executable, "-m", "pipeline.cli", "frontier")
 EPOCHS = TINY["finetune"]["epochs"]
-SWEEP = (*ESPALIER, "run", "--set", "prune.target.macs=0.7,0.5")
-"""A pruning that is new, and the one that the cache holds."""
+SWEEP = (*ESPALIER, "run", "--set", "prune.target.macs=0.7,0.6", "--jobs", "2")
 AFTER_PRUNE = {"finetune", "quantize", "evaluate@pruned", "evaluate@finetuned", "evaluate@quantized", "compare"}
 
 
-def validated(folder: Path) -> list[float]:
-    """When each epoch of a fine-tuning was reported (s since 1970), of the one journal of finetune below a folder."""
-    journals = list(folder.glob("journals/finetune-*.jsonl"))
-    assert len(journals) <= 1
-    events = [event for journal in journals for event in read_journal(journal) if event.get("step") is not None]
-    return [event["time"] for event in events if "val/top1" in event["values"]]
+def validated(project: Project) -> list[list[float]]:
+    """When each epoch of each fine-tuning was reported (s since 1970), of the points at work and of those that are made."""
+    state = project.root / ".espalier"
+    journals = {path.name: path for path in (*state.glob("journals/finetune-*.jsonl"), *at_work(state))}
+    events = [[event for event in read_journal(path) if event.get("step") is not None] for path in journals.values()]
+    return [[event["time"] for event in each if "val/top1" in event["values"]] for each in events]
 
 
-def at_work(project: Project) -> Path:
-    """Where the state of the first point lies; a path without files until it does."""
-    return next((project.root / ".espalier/frontier").glob("frontier-*/.espalier"), project.root / "none")
+def at_work(state: Path) -> list[Path]:
+    return list(state.glob("frontier/frontier-*/.espalier/journals/finetune-*.jsonl"))
 
 
 def test_a_killed_sweep_goes_on_and_what_it_made_is_registered_after_apply(complete: Project, tmp_path: Path) -> None:
     with copied_project(complete, tmp_path) as project:
+        project.change_params({"resources": {"workers": 1}})  # two trainings fit into two CPUs
         before = project.run("git", "status", "--short").expect_success().out
         first = project.start(*SWEEP)
-        until(lambda: len(validated(at_work(project))) >= 2, "two epochs of the first point are validated", 600.0)
+        both = "two epochs of each of two points are validated"
+        until(lambda: [len(epochs) >= 2 for epochs in validated(project)] == [True, True], both, 600.0)
         os.killpg(first.process.pid, signal.SIGKILL)
-        first.process.wait()
+        said = first.wait().out.splitlines()[1:]
         killed = time.time()
         until(lambda: not of_project(project), "no process is left after the sweep was killed", 20.0)
+        assert [line.split()[2] for line in said] == ["starts,"] * 3
+        assert said[0] in said[1:], "the first point makes the dense model before both start"
+        assert said[1] != said[2]
 
-        done = [line.split()[0] for line in project.run(*SWEEP).expect_success().out.splitlines() if line.endswith(": done")]
-        assert len(done) == 2
-        epochs = validated(project.root / ".espalier")
-        assert len(epochs) == EPOCHS
-        assert epochs[1] < killed, "the second run went on from a checkpoint of the first"
+        lines = [line.split() for line in project.run(*SWEEP).expect_success().out.splitlines() if line.endswith(": done")]
+        made = {label: name for name, label, _ in lines}
+        assert set(made) == {"prune.target.macs=0.7:", "prune.target.macs=0.6:"}
+        assert not at_work(project.root / ".espalier")
+        assert [len(epochs) for epochs in validated(project)] == [EPOCHS] * 2
+        assert all(epochs[1] < killed for epochs in validated(project)), "both went on from checkpoints of the killed run"
         ran = {path.name.split("-")[0] for path in (project.root / ".espalier/journals").glob("*.jsonl")}
         assert ran == {"profile", "prune", *AFTER_PRUNE}, "the others came from the cache, or never ran"
 
         assert "2 points, 2 of them experiments already" in project.run(*SWEEP).expect_success().out
         shown = project.run(*ESPALIER, "show", "--keep", "0.01").expect_success().out
-        assert [line.split()[1] for line in shown.splitlines() if line.startswith(("0.5 ", "0.7 "))].count("quantized") == 2
-        assert "Smallest that keeps 0.01" in shown
+        assert [line.split()[1] for line in shown.splitlines() if line.startswith(("0.6 ", "0.7 "))].count("quantized") == 2
+        assert "that keeps 0.01 of dense's validation top-1" in shown
         assert (project.root / ".espalier/frontier.png").stat().st_size > 10_000
         assert project.run("git", "status", "--short").expect_success().out == before
 
-        project.run("dvc", "exp", "apply", done[0]).expect_success()
+        project.run("dvc", "exp", "apply", made["prune.target.macs=0.7:"]).expect_success()
         assert project.read_params()["prune"]["target"] == {"macs": 0.7}
         assert running_stages(project.run("dvc", "repro").expect_success().out) == ["register"]
