@@ -1,4 +1,4 @@
-"""infra/prometheus and infra/grafana with a real Prometheus that scrapes a real Ray cluster.
+"""infra/prometheus and infra/grafana with a real Prometheus that scrapes a real Ray cluster while our train stage runs there.
 
 The files are used as they are, with these changes: the folder in which Ray's head lists its nodes, and the intervals,
 so that a test need not wait for minutes.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from infra.local_cluster import local_cluster
+from tests.e2e.project import fresh_project
 from tests.infra.events import DONE
 from tests.infra.manifests import INFRA, documents
 from tests.infra.processes import free_port, running, status, until
@@ -37,6 +38,9 @@ CHANGES = {
     "evaluation_interval: 15s": "evaluation_interval: 1s",
 }
 WAIT_S = 60.0
+EPOCHS = 60
+"""A value of a training is shown once per report interval: too short a run would show none."""
+TRAINING_S = 180.0
 SETTINGS = {
     "RAY_metrics_report_interval_ms": "2000",  # default 10 s; longer than our scrape interval, as there
     "RAY_health_check_period_ms": "500",  # a lost node is noticed in 2 s instead of 15
@@ -152,6 +156,21 @@ class Server:
         return {alert["labels"]["alertname"] for alert in self.ask("alerts")["alerts"] if alert["state"] == "firing"}
 
 
+def train(root: Path, client: Mapping[str, str], server: Server) -> None:
+    """Our train stage with two workers, one on each node, whose state the dashboard shows while it runs and at its end."""
+    query = next(query for query in dashboard_queries() if "ray_train_controller_state" in query)
+
+    def shown() -> set[str]:
+        return {series["metric"]["ray_train_controller_state"] for series in server.series(query)}
+
+    with fresh_project(root) as project:
+        project.change_params({"train": {"epochs": EPOCHS}})
+        training = project.start("dvc", "repro", "train", **client)
+        until(lambda: shown() == {"RUNNING"}, TRAINING_S, "the training does not run")
+        training.wait().expect_success()
+        until(lambda: shown() == {"FINISHED"}, WAIT_S, "the training does not end")
+
+
 def lose_a_node() -> None:
     """Kill all of the node that is not the head, at once."""
     starts = {child.pid: child.cmdline() for child in psutil.Process().children()}
@@ -162,7 +181,7 @@ def lose_a_node() -> None:
 
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Server]:
-    """A Prometheus on loopback, and the Ray cluster of two nodes that it scrapes, on which the events have happened."""
+    """A Prometheus on loopback, and the cluster of two nodes that it scrapes, on which the events and a training happened."""
     ports = {name: str(free_port()) for name in ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")}
     head_options = ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={free_port()}"]
     with pytest.MonkeyPatch.context() as patch:
@@ -183,6 +202,7 @@ def prometheus(tmp_path: Path) -> Iterator[Server]:
                 with running([sys.executable, str(EVENTS)], {**os.environ, **client}, tmp_path):
                     log = tmp_path / f"{Path(sys.executable).name}.log"
                     until(lambda: DONE in log.read_text(), 120, log)
+                    train(tmp_path / "project", client, server)
                     yield server
 
 
