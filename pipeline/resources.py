@@ -34,13 +34,15 @@ class Resources(Section):
     )
     min_workers: int | None = Field(
         ge=1,
-        description="fewest workers to start with, and to go on with after a node is lost; null: wait until all have a place",
+        description="fewest workers to start with, and to go on with after a node is lost, until there is room again; "
+        "null: wait until all have a place",
     )
     threads_per_worker: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         description="CPU threads of each training process, also the CPUs asked of Ray; auto: its share of its node"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        description="where to train; auto takes CUDA where each worker can have a GPU, there or yet to be started"
+        description="where to train, on CUDA with one GPU for each worker, as it is one rank of DDP; auto takes "
+        "CUDA where each can have one, there or yet to be started"
     )
     accelerator: str | None = Field(description="kind of GPU to train on, in Ray's words (H100, A100-80G, ...); null: any")
     placement: Literal["spread", "pack"] = Field(
