@@ -89,7 +89,7 @@ def _write(root: Path, name: str, url: str) -> None:
     """Write a file to the remote, as `dvc push` would, and remove it: a push of nothing never asks the remote."""
     with _asked(name, url), opened(root) as repo:
         remote = repo.cloud.get_remote(name)
-        files, path = remote.fs, remote.fs.join(remote.path, f"{PROBE}-{secrets.token_hex(4)}")
+        files, path = remote.fs, remote.fs.join(remote.path, PROBE + secrets.token_hex(4))
         files.makedirs(remote.path, exist_ok=True)
         try:
             files.pipe_file(path, secrets.token_bytes(PROBE_BYTES))
