@@ -40,11 +40,13 @@ def work(config: dict[str, Any]) -> bool:
 
     A user's error is left for the driver, because Ray would retry it in vain.
     """
-    from pipeline.train.loop import fit  # here, so that the driver need not wait for torch before it starts Ray
+    from pipeline.train.arrival import arrive  # here, so that the driver need not wait for torch before it starts Ray
+    from pipeline.train.loop import fit
 
     job = Job.model_validate_json(config["job"])
     if read_fault(job):
         return True
+    job = arrive(job)  # before the others wait for this worker in a collective, whose patience ends
     with _joined(config["device"]), watched():
         try:
             return fit(job, config["device"], config["threads"], _is_leaving)

@@ -20,7 +20,7 @@ from pipeline.errors import StorageError, TrainingError
 from pipeline.files import locked
 from pipeline.progress import ProgressWriter
 from pipeline.resources import Device
-from pipeline.train.arrival import arrive, outbox
+from pipeline.train.arrival import outbox
 from pipeline.train.exact import Shards
 from pipeline.train.fake_quant import schedule
 from pipeline.train.job import Job
@@ -48,6 +48,7 @@ def stays() -> bool:
 def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = stays) -> bool:
     """Train from the newest checkpoint of `job.run_dir` to the end, and leave the result there.
 
+    job: its inputs are on this node (arrival.arrive).
     leaving: asked about once a second. Where it is True on any rank, all leave after a checkpoint of the step they are at.
     Returns whether the end was reached.
     Raises TrainingError for a setting that cannot work, before the first batch, and for one that diverges,
@@ -55,7 +56,6 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
     attempt before does not end.
     """
     prepare_torch(job, device, threads)
-    job = arrive(job)
     with _only_writer(job), outbox(job) as box:
         dist.barrier()
         run = open_run(job, device, leaving)

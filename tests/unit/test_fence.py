@@ -69,7 +69,7 @@ def test_a_training_whose_rank_0_is_replaced_ends_at_its_next_checkpoint_and_sen
 
     monkeypatch.setattr("pipeline.train.loop.ddp_step", replaced)
     with pytest.raises(LockedError, match=TAKEN):
-        fit(sent, "cpu", 1)
+        fit(arrive(sent), "cpu", 1)
     found = open_store(sent).newest()
     assert found is None or found[1]["progress"]["step"] <= 5
 

@@ -8,7 +8,7 @@ from pipeline.files import sha256_file, sha256_tree
 from pipeline.report import read_journal
 from pipeline.storage import Storage
 from pipeline.train import loop
-from pipeline.train.arrival import open_store
+from pipeline.train.arrival import arrive, open_store
 from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
@@ -50,7 +50,7 @@ def sent(data: Path, tmp_path: Path, on_another_node: Path) -> Job:
 
 def test_the_result_is_that_of_a_shared_disk(data: Path, sent: Job, tmp_path: Path, on_another_node: Path) -> None:
     fit(job(data, tmp_path / "here"), "cpu", 1)
-    fit(sent, "cpu", 1)
+    fit(arrive(sent), "cpu", 1)
     assert list((tmp_path / "run").iterdir()) == [], "the worker wrote to the driver's folder"
     assert sha256_tree(on_another_node / "espalier" / "inputs" / sent.inputs["data"]) == sha256_tree(data)
     collect(sent)
@@ -77,16 +77,16 @@ def test_a_killed_run_goes_on_on_another_node(
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(loop, "train_step", step)
-        fit(sent, "cpu", 1)
+        fit(arrive(sent), "cpu", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
-    fit(sent, "cpu", 1)
+    fit(arrive(sent), "cpu", 1)
     collect(sent)
     assert weights(tmp_path / "run") == weights(tmp_path / "here")
     assert values(sent.journal) == values(tmp_path / "here" / "journal.jsonl")
 
 
 def test_only_whole_checkpoints_count_and_two_are_kept(sent: Job, tmp_path: Path) -> None:
-    fit(sent, "cpu", 1)
+    fit(arrive(sent), "cpu", 1)
     place = run_storage(sent).below("checkpoints")
     folders = sorted({name.partition("/")[0] for name in place.names()})
     assert len(folders) == 2
@@ -123,7 +123,7 @@ def test_inputs_are_sent_once(data: Path, sent: Job, tmp_path: Path) -> None:
 
 
 def test_the_result_folder_is_the_drivers(sent: Job, tmp_path: Path) -> None:
-    fit(sent, "cpu", 1)
+    fit(arrive(sent), "cpu", 1)
     collect(sent)
     assert result_folder(sent) == tmp_path / "run" / "result"
     assert sorted(path.name for path in result_folder(sent).iterdir()) == [
