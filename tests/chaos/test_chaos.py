@@ -18,6 +18,7 @@ import pytest
 
 from pipeline.files import sha256_file
 from pipeline.report import read_journal
+from tests.damage import kill_in_write, spoil_newest
 from tests.e2e.project import Project, copied_project, fresh_project, named, of_project, training_workers, until
 from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, validated
 
@@ -29,28 +30,30 @@ LONGEST_PAUSE_S = 4.0
 
 
 class Edit(NamedTuple):
-    """A change of a source file that takes a protection out."""
+    """A change of a source file, mostly one that takes a protection out."""
 
     path: str
-    protection: str
+    found: str
     instead: str
 
     def apply(self, root: Path) -> None:
         source = (root / self.path).read_text()
-        assert self.protection in source, f"{self.path} no longer has this protection: write the edit anew"
-        (root / self.path).write_text(source.replace(self.protection, self.instead))
+        assert self.found in source, f"{self.path} no longer reads so: write the edit anew"
+        (root / self.path).write_text(source.replace(self.found, self.instead))
 
 
 class Fault(NamedTuple):
     """inflict: does the damage; False where its moment has passed, and it is tried again.
 
     without: what is taken out of the twin's code. then: how the twin fails, a regular expression.
+    given: edits of both, for what cannot be inflicted from outside, or would be noticed by something else too.
     """
 
     times: int
     inflict: Callable[[Project, random.Random], bool]
     without: tuple[Edit, ...]
     then: str
+    given: tuple[Edit, ...] = ()
 
 
 def kill_worker(project: Project, chance: random.Random) -> bool:
@@ -75,16 +78,36 @@ def kill_dvc(project: Project, _chance: random.Random) -> bool:
     return True
 
 
-def kill_in_write(project: Project, _chance: random.Random) -> bool:
-    """The worker that is writing a checkpoint at this moment."""
-    deadline = time.monotonic() + 30.0
-    while time.monotonic() < deadline:
-        if any(not (folder / "manifest.json").exists() for folder in checkpoints(project).glob("*step-*")):
-            return any([_killed(worker) for worker in training_workers(of_project(project))])
+def kill_writer(project: Project, _chance: random.Random) -> bool:
+    """The worker that writes the checkpoints, in the middle of one."""
+    writers = [worker for worker in training_workers(of_project(project)) if holds(worker, "writer.lock")]
+    return bool(writers) and kill_in_write(writers[0], checkpoints(project))
+
+
+def holds(process: psutil.Process, name: str) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return any(Path(file.path).name == name for file in process.open_files())
     return False
 
 
-def damage(change: Callable[[bytearray, random.Random], bytes]) -> Callable[[Project, random.Random], bool]:
+def freeze_worker(project: Project, chance: random.Random) -> bool:
+    """The whole process stops, as on a machine that is gone, and its connections stay open."""
+    with suppress(psutil.NoSuchProcess):
+        if workers := training_workers(of_project(project)):
+            chance.choice(workers).suspend()
+            return True
+    return False
+
+
+def hang_worker(project: Project, _chance: random.Random) -> bool:
+    """The training of whichever worker looks first waits for ever, while the rest of its process lives on."""
+    order = project.scratch / "hang"
+    order.touch()
+    until(lambda: not order.exists() or done(project), "a worker hangs", 30.0)
+    return not order.exists()
+
+
+def damage(how: str) -> Callable[[Project, random.Random], bool]:
     """Spoil the newest checkpoint, and kill a worker so that the run has to look for one."""
 
     def inflict(project: Project, chance: random.Random) -> bool:
@@ -92,21 +115,10 @@ def damage(change: Callable[[bytearray, random.Random], bytes]) -> Callable[[Pro
         for worker in workers:
             with suppress(psutil.NoSuchProcess):
                 worker.suspend()  # else a newer checkpoint could be there by now
-        newest = max(checkpoints(project).glob("step-*/state.safetensors"), default=None)
-        if newest is not None:
-            newest.write_bytes(change(bytearray(newest.read_bytes()), chance))
-        return any([_killed(worker) for worker in workers]) and newest is not None
+        spoiled = spoil_newest(checkpoints(project), how, chance)
+        return any([_killed(worker) for worker in workers]) and spoiled
 
     return inflict
-
-
-def flipped(content: bytearray, chance: random.Random) -> bytes:
-    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-    return bytes(content)
-
-
-def truncated(content: bytearray, chance: random.Random) -> bytes:
-    return bytes(content[: chance.randrange(len(content))])
 
 
 OPTIMIZER_RESTORED = Edit("pipeline/train/state.py", 'self._restore_optimizer(select(tensors, "optimizer."))', "pass")
@@ -118,6 +130,19 @@ RENAMED_WHEN_COMPLETE = Edit(
     'with atomic_dir(self.folder / f"step-{step:09d}") as folder:',
     'if (folder := self.folder / f"step-{step:09d}").mkdir(parents=True, exist_ok=True) is None:',
 )
+HEALTH_CHECKED = Edit("pipeline/cluster.py", '_HEALTH_CHECK_TIMEOUT_S": "20"', '_HEALTH_CHECK_TIMEOUT_S": "600"')
+WATCHED = Edit("pipeline/worker.py", ", watched():", ":")
+COLLECTIVES_TIMED = Edit("pipeline/worker.py", "COLLECTIVE_TIMEOUT_S = 60", "COLLECTIVE_TIMEOUT_S = 1800")
+HANGS_WHEN_TOLD = Edit(
+    "pipeline/worker.py",
+    "    return _told_to_go.is_set() or",
+    """    with suppress(FileNotFoundError):
+        os.unlink(os.environ["TMPDIR"] + "/hang")
+        threading.Event().wait()
+    return _told_to_go.is_set() or""",
+)
+SUPPRESS_IMPORTED = Edit("pipeline/worker.py", "import contextmanager", "import contextmanager, suppress")
+NOBODY_NOTICES = "waited 120 s in vain until new workers start"
 DRIVER_DIED = "the process that drives Ray died"
 DIFFERENT = "the weights differ"
 FAILED = "training gave up after"
@@ -127,9 +152,11 @@ FAULTS = {
     "dvc": Fault(10, kill_dvc, (DVC_WATCHED,), "everything ends with dvc"),
     "controller": Fault(10, kill_newest("ray::TrainController"), (DRIVER_STARTED_AGAIN,), DRIVER_DIED),
     "head": Fault(3, kill_newest("gcs_server"), (DRIVER_STARTED_AGAIN,), DRIVER_DIED),
-    "truncated checkpoint": Fault(10, damage(truncated), (VERIFIED,), FAILED),
-    "flipped bit": Fault(10, damage(flipped), (VERIFIED,), f"{DIFFERENT}|{FAILED}"),
-    "inside the write": Fault(20, kill_in_write, (VERIFIED, RENAMED_WHEN_COMPLETE), FAILED),
+    "truncated checkpoint": Fault(10, damage("truncated"), (VERIFIED,), FAILED),
+    "flipped bit": Fault(10, damage("flipped"), (VERIFIED,), f"{DIFFERENT}|{FAILED}"),
+    "inside the write": Fault(20, kill_writer, (VERIFIED, RENAMED_WHEN_COMPLETE), FAILED),
+    "frozen worker": Fault(5, freeze_worker, (HEALTH_CHECKED, WATCHED, COLLECTIVES_TIMED), NOBODY_NOTICES),
+    "hung training": Fault(5, hang_worker, (WATCHED,), NOBODY_NOTICES, (HANGS_WHEN_TOLD, SUPPRESS_IMPORTED, COLLECTIVES_TIMED)),
 }
 TWIN_FAULTS = 3
 """Of the twin at most: one flipped bit could be rounded away."""
@@ -154,6 +181,8 @@ def test_it_ends_in_the_same_weights(
         if len(seconds) >= fault.times:
             break
         with copied_project(undisturbed, tmp_path / str(number), leave_out=WITHOUT_TRAINING) as project:
+            for edit in fault.given:
+                edit.apply(project.root)
             seconds += disturb(project, fault, chance, fault.times - len(seconds))
             assert project.commands[-1].wait().expect_success()
             until(lambda project=project: not of_project(project), "the courier ends", 30.0)  # type: ignore[misc]
@@ -170,7 +199,7 @@ def test_its_twin_without_the_protection_fails(undisturbed: Project, tmp_path: P
     fault = FAULTS[name]
     with copied_project(undisturbed, tmp_path / "twin", leave_out=WITHOUT_TRAINING) as project:
         project.change_params({"resources": {"max_failures": TWIN_FAULTS}})
-        for edit in fault.without:
+        for edit in (*fault.given, *fault.without):
             edit.apply(project.root)
         with pytest.raises(AssertionError, match=fault.then):
             disturb(project, fault, random.Random(name), TWIN_FAULTS)
