@@ -23,17 +23,22 @@ def weights(project: Project) -> str:
 
 
 @pytest.mark.timeout(1200)
-def test_with_a_lost_node_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("exact", [True, False])
+def test_with_a_lost_node_it_goes_on_to_the_same_weights(
+    tmp_path: Path, exact: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The twin without `exact_elastic` must fail: it goes on too, and ends in other weights."""
     (tmp_path / "one").mkdir()
     with fresh_project(tmp_path / "one") as alone:
         alone.change_params(EXACT)
-        alone.change_params({"resources": {"min_workers": None, "workers": 1}})
+        alone.change_params({"train": {"exact_elastic": exact}, "resources": {"min_workers": None, "workers": 1}})
         alone.run("dvc", "repro", "train").expect_success()
         with (
             local_cluster(nodes=2, cpus_per_node=1) as client,
             copied_project(alone, tmp_path / "two", leave_out=WITHOUT_TRAINING) as project,
         ):
             project.change_params(EXACT)
+            project.change_params({"train": {"exact_elastic": exact}})
             command = project.start("dvc", "repro", "train", **client)
             port = client["RAY_ADDRESS"].rpartition(":")[2]
             reached(project, 5)
@@ -47,7 +52,7 @@ def test_with_a_lost_node_it_goes_on_to_the_same_weights(tmp_path: Path, capsys:
             until(lambda: newest_event(project) > since, "training goes on without the node", 300.0)
             seconds = time.monotonic() - start
             command.wait().expect_success()
-            assert weights(project) == weights(alone)
+            assert (weights(project) == weights(alone)) is exact
             placement = str(read_spec(project.root / "artifacts/dense").provenance["placement"])
             assert placement == "2 workers x 1 threads on cpu, then 1 workers x 1 threads on cpu"
     with capsys.disabled():

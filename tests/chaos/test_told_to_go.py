@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.files import sha256_file
+from tests.chaos.test_chaos import Edit
 from tests.e2e.project import Project, copied_project, fresh_project, of_project, training_workers, until
 from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, reached, validated
 
@@ -16,6 +17,7 @@ TIMES = 5
 EPOCHS = 90
 RARE = {"train": {"epochs": EPOCHS}, "resources": {"workers": 2, "checkpoint_s": 1000.0, "max_failures": 0}}
 """No failure is allowed: to leave is none."""
+LISTENS = Edit("pipeline/worker.py", "signal.signal(signal.SIGTERM, lambda *_: _told_to_go.set())", "pass")
 TOLD = "a worker was told to go; training goes on elsewhere"
 
 
@@ -28,31 +30,43 @@ def step(project: Project) -> int:
     return 0
 
 
+def tell_again_and_again(project: Project) -> list[float]:
+    """Each worker in turn; seconds from each word until training goes on after the step at which all left."""
+    command = project.start("dvc", "repro", "train")
+    said, seconds = command.log / "err", []
+    for number in range(1, TIMES + 1):
+        reached(project, 8 * number)
+        before, start = step(project), time.monotonic()
+        workers = training_workers(of_project(project))
+        workers[number % len(workers)].send_signal(signal.SIGTERM)
+        until(lambda n=number: command.process.poll() or said.read_text().count(TOLD) == n, "they leave", 60.0)  # type: ignore[misc]
+        assert command.process.poll() is None, said.read_text()
+        newest = max((project.root / ".espalier/runs").glob("train-*/checkpoints/step-*")).name
+        left = int(newest.removeprefix("step-"))
+        assert left >= before, "a step was lost"
+        until(lambda left=left: step(project) > left, "training goes on", 120.0)  # type: ignore[misc]
+        seconds.append(time.monotonic() - start)
+    command.wait().expect_success()
+    until(lambda: not of_project(project), "the courier ends", 30.0)
+    return seconds
+
+
 @pytest.mark.timeout(1200)
 def test_no_step_is_lost_and_no_failure_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The twin that does not listen must fail: SIGTERM ends its worker, which is a failure."""
     (tmp_path / "undisturbed").mkdir()
     with fresh_project(tmp_path / "undisturbed") as undisturbed:
         undisturbed.change_params(RARE)
         undisturbed.run("dvc", "repro", "train").expect_success()
         with copied_project(undisturbed, tmp_path / "disturbed", leave_out=WITHOUT_TRAINING) as project:
-            command = project.start("dvc", "repro", "train")
-            seconds = []
-            for number in range(1, TIMES + 1):
-                reached(project, 8 * number)
-                before, start = step(project), time.monotonic()
-                workers = training_workers(of_project(project))
-                workers[number % len(workers)].send_signal(signal.SIGTERM)
-                until(lambda n=number: (command.log / "err").read_text().count(TOLD) == n, "they leave", 60.0)  # type: ignore[misc]
-                newest = max((project.root / ".espalier/runs").glob("train-*/checkpoints/step-*")).name
-                left = int(newest.removeprefix("step-"))
-                assert left >= before, "a step was lost"
-                until(lambda left=left: step(project) > left, "training goes on", 120.0)  # type: ignore[misc]
-                seconds.append(time.monotonic() - start)
-            command.wait().expect_success()
-            until(lambda: not of_project(project), "the courier ends", 30.0)
+            seconds = tell_again_and_again(project)
             weights = "artifacts/dense/weights.safetensors"
             assert sha256_file(project.root / weights) == sha256_file(undisturbed.root / weights)
             assert mlflow_steps(project) == validated(undisturbed)
+        with copied_project(undisturbed, tmp_path / "twin", leave_out=WITHOUT_TRAINING) as twin:
+            LISTENS.apply(twin.root)
+            with pytest.raises(AssertionError, match="training gave up after 0 restarts"):
+                tell_again_and_again(twin)
     with capsys.disabled():
         said = f"no step lost, on after {min(seconds):.1f} to {max(seconds):.1f} s"
         print(f"\ntold to go: {TIMES} times, {said}")  # noqa: T201
