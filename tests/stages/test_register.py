@@ -31,6 +31,7 @@ from tests.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, r
 from tests.pickles import pickles
 from tests.tracked_project import free_port, mlflow_server
 
+CANARIES = ("canary-of-the-tracking-address", "canary-of-the-storage", "canary-of-a-variable", "canary-of-the-git-remote")
 IMAGES = np.random.default_rng(7).integers(0, 256, (5, *SHAPE)).astype(np.uint8)
 
 
@@ -212,9 +213,13 @@ def summary_after(root: Path) -> str:
 def test_a_server_holds_runs_and_versions_as_the_local_database_does(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server starts while the first stage is running: what waited in the journal arrives, once."""
+    """The server starts while the first stage is running: what waited in the journal arrives, once, and no secret with it."""
     port = free_port()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{CANARIES[0]}@127.0.0.1:{port}")
+    for name, canary in zip(("AWS_SECRET_ACCESS_KEY", "SOME_API_TOKEN"), CANARIES[1:3], strict=True):
+        monkeypatch.setenv(name, canary)
+    subprocess.run(["git", "init", "-q", root], check=True)
+    subprocess.run(["git", "remote", "add", "origin", f"https://me:{CANARIES[3]}@example.org/x.git"], cwd=root, check=True)
     prepare, stage = Stage("prepare", root), Stage("register", root)
     with ExitStack() as server:
         with tracked(prepare) as report:
@@ -236,3 +241,8 @@ def test_a_server_holds_runs_and_versions_as_the_local_database_does(
         assert sync(root).points == 0
         with mlflow_address(f"http://127.0.0.1:{port}"):
             assert len(mlflow.pyfunc.load_model("models:/tiny@champion").predict(IMAGES)) == len(IMAGES)
+    left = [path for folder in (root, tmp_path / "server") for path in folder.rglob("*") if path.is_file()]
+    left = [path for path in left if ".git" not in path.parts]
+    assert {"server.db", "server.log", "verdict.json", "MLmodel", "README.md"} <= {path.name for path in left}
+    assert {".jsonl", ".json", ".onnx"} <= {path.suffix for path in left}
+    assert [path for path in left if any(canary.encode() in path.read_bytes() for canary in CANARIES)] == []

@@ -230,7 +230,7 @@ def test_the_next_stage_sends_what_an_earlier_one_could_not(root: Path, monkeypa
     assert history(connect(root), key_of(early), "val/top1") == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
 
-def test_a_dead_server_neither_stops_nor_slows_a_stage(
+def test_with_a_dead_server_a_report_is_an_append_and_the_end_comes_within_seconds(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
