@@ -1,6 +1,7 @@
 """MLflow is down at the start, comes, goes in the middle of a delivery, and comes again: every point is there once."""
 
 import sqlite3
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,10 +9,9 @@ import pytest
 
 from pipeline.report import Reporter
 from pipeline.stage import Stage
-from pipeline.tracking import courier, delivery
-from pipeline.tracking.delivery import tracked
+from pipeline.tracking import delivery
+from pipeline.tracking.delivery import start_courier, tracked
 from pipeline.tracking.records import read_record
-from tests.couriers import ThreadCourier
 from tests.e2e.project import until
 from tests.tracked_project import free_port, make_project, mlflow_server
 
@@ -33,17 +33,26 @@ def points(folder: Path) -> tuple[int, int]:
 
 
 def test_ten_thousand_points_are_there_once_after_two_outages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the courier's own process, which asks a dead server again every 5 s."""
     stage, server, port = Stage("train", make_project(tmp_path / "project")), tmp_path / "server", free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    monkeypatch.setattr(delivery, "start_courier", ThreadCourier)
-    monkeypatch.setattr(courier, "RETRY_S", 0.2)
-    with ExitStack() as back, tracked(stage) as report:
-        report_steps(report, range(STEPS // 2))
-        with mlflow_server(server, port):
-            until(lambda: points(server)[0] > 0, "the delivery has begun", DELIVERED_S)
-        sent = points(server)[0]
-        report_steps(report, range(STEPS // 2, STEPS))
-        assert sent < STEPS * len(METRICS) / 2, "the server went too late to cut off a delivery"
-        back.enter_context(mlflow_server(server, port))
+    couriers: list[subprocess.Popen[bytes]] = []
+
+    def started(stage: Stage) -> subprocess.Popen[bytes]:
+        couriers.append(start_courier(stage))
+        return couriers[0]
+
+    monkeypatch.setattr(delivery, "start_courier", started)
+    with ExitStack() as back:
+        with tracked(stage) as report:
+            report_steps(report, range(STEPS // 2))
+            with mlflow_server(server, port):
+                until(lambda: points(server)[0] > 0, "the delivery has begun", DELIVERED_S)
+            sent = points(server)[0]
+            report_steps(report, range(STEPS // 2, STEPS))
+            assert sent < STEPS * len(METRICS) / 2, "the server went too late to cut off a delivery"
+            back.enter_context(mlflow_server(server, port))
+            until(lambda: points(server)[0] > sent, "the courier goes on", DELIVERED_S)
+        assert couriers[0].wait(DELIVERED_S) == 0
+        assert read_record(stage.journal).delivered
     assert points(server) == (STEPS * len(METRICS), STEPS * len(METRICS))
-    assert read_record(stage.journal).delivered
