@@ -1,4 +1,9 @@
-"""Images/s of the train stage while MLflow answers, and while it is dead, by turns within one training."""
+"""Images/s of the train stage while MLflow answers, and while it is dead, by turns within one training.
+
+By turns, because two trainings differ by more than the 2 % in question; so a server that is dead from the start is not a row of
+its own. For the training it is the same: it writes a journal, whoever reads that, and the courier beside it, once its session
+has failed, asks every RETRY_S for a new one, as one that never had any.
+"""
 
 import argparse
 import http.client
