@@ -32,7 +32,7 @@ from pipeline.train.travel import (
     await_silence,
     collect,
     fault_path,
-    forget,
+    finish,
     leave_fault,
     read_fault,
     received,
@@ -62,7 +62,7 @@ def launch(job: Job, resources: Resources, name: str) -> None:
             with received(job):
                 _attempts(order, server, name)
             collect(job)
-        forget(job)  # not before the last of what the workers sent was received
+        finish(job)  # not before the last of what the workers sent was received
 
 
 def _attempts(order: Order, server: JobServer | None, name: str) -> None:

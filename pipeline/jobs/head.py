@@ -5,6 +5,7 @@ takes nothing finished along; dvc.lock and the journals go to the storage at the
 What is in dvc.lock is in the remote, at the start and at the end: the next submission goes on from it.
 """
 
+import os
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from pipeline.jobs.results import leave_results
 from pipeline.repro.dag import entries, forget
 from pipeline.repro.side_by_side import repro
 from pipeline.submission import Submission, read_submission
+from pipeline.train.travel import SENDS_ON, forget_finished
 
 NO_GIT = "[core]\n    no_scm = true\n"
 """In DVC's words; a tree that was sent has no configuration of its own beside it."""
@@ -35,6 +37,7 @@ def run(root: Path, waits_s: Sequence[float] = WAITS_S) -> int:
     if submission is None:
         raise SubmitError("this folder is no submitted tree; use `espalier submit`")
     signal.signal(signal.SIGTERM, _stop)
+    os.environ[SENDS_ON] = "1"
     write_atomic(root / ".dvc" / "config.local", NO_GIT)
     check_remote(root)
     if gone := lacking(root):
@@ -83,8 +86,15 @@ class _Keeper:
                 time.sleep(wait_s or 0.0)
             else:
                 self._kept.add(stage)
+                self._forget_runs(stage)
                 return True
         return False
+
+    def _forget_runs(self, stage: str) -> None:
+        try:
+            forget_finished(self._root, stage)
+        except EspalierError as error:
+            _say(f"{error}; a finished run of {stage} stays there, which may be removed")
 
     def finish(self) -> list[str]:
         """Take stages out of dvc.lock whose outputs cannot be sent, after a last attempt. Returns them."""

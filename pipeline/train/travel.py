@@ -8,6 +8,7 @@ Each node copies the inputs once into its cache. Without a storage nothing trave
 all workers see. This is the driver's side, which knows no torch; arrival.py is the workers'.
 """
 
+import os
 import secrets
 import shutil
 import socket
@@ -32,6 +33,9 @@ RESULTS, RESULT = "results", "result.txt"
 """Finished models by their digest, and the digest of this run's."""
 FIELDS = ("data", "initial", "init", "teacher")
 """Those of a job that are paths to inputs."""
+SENDS_ON = "ESPALIER_SENDS_ON"
+"""Set where a disk may be lost with all that is on it, as a head's: a finished run stays until its outputs are sent."""
+FINISHED = Path(".espalier/finished")
 SIGN_S = 5.0
 """Between two signs of life."""
 SILENCE_S = 60.0
@@ -114,9 +118,26 @@ def collect(job: Job) -> None:
     write_atomic(job.journal, (folder / JOURNAL).read_bytes())
 
 
-def forget(job: Job) -> None:
-    """On the driver: remove the run's folder from the storage, once its result is here and unless another driver has it."""
-    if job.storage is not None and fence(job).is_driven:
+def finish(job: Job) -> None:
+    """On the driver, once the result is here: remove the run from the storage, or leave a note of it for forget_finished."""
+    if job.storage is None:
+        return
+    if os.environ.get(SENDS_ON):
+        write_atomic(FINISHED / f"{job.run_dir.name}.json", job.model_dump_json())
+    else:
+        _forget(job)
+
+
+def forget_finished(root: Path, stage: str) -> None:
+    """Where a stage's outputs have been sent on: remove its finished runs from the storage. Raises StorageError."""
+    for note in (root / FINISHED).glob(f"{stage}-*.json"):
+        _forget(Job.model_validate_json(note.read_text()))
+        note.unlink()
+
+
+def _forget(job: Job) -> None:
+    """Remove the run's folder from the storage, unless another driver has it."""
+    if fence(job).is_driven:
         run_storage(job).remove("")
 
 

@@ -15,7 +15,7 @@ from pipeline.train.fence import ALIVE, OWNER, Fence
 from pipeline.train.job import Job
 from pipeline.train.loop import ddp_step, fit
 from pipeline.train.run import Run
-from pipeline.train.travel import ERROR, PROGRESS, fence, forget, leave_fault, run_storage, send, signs_of_life
+from pipeline.train.travel import ERROR, PROGRESS, fence, finish, leave_fault, run_storage, send, signs_of_life
 from tests.unit.fit_samples import job, prepared_digits
 
 TAKEN = "another worker has taken over this run; this one ends"
@@ -93,7 +93,7 @@ def test_a_driver_that_shows_no_life_is_replaced_and_disturbs_no_more(sent: Job,
         fence(arrive(sent)).take()
     leave_fault(sent, "the loss is not finite")
     fence(sent).sign()
-    forget(sent)
+    finish(sent)
     assert run.read(ERROR) is None
     assert run.read(ALIVE) is None
     assert second.is_writer
@@ -106,5 +106,5 @@ def test_the_same_folder_goes_on_at_once_with_what_it_left(sent: Job, data: Path
     with pytest.raises(LockedError, match=TAKEN):
         fence(arrive(sent)).take()
     fence(arrive(again)).take()
-    forget(again)
+    finish(again)
     assert run_storage(sent).read(OWNER) is None

@@ -14,7 +14,18 @@ from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from pipeline.train.remote_store import RemoteStore
 from pipeline.train.step import train_step
-from pipeline.train.travel import collect, forget, leave_fault, read_fault, run_storage, send
+from pipeline.train.travel import (
+    FINISHED,
+    RESULT,
+    SENDS_ON,
+    collect,
+    finish,
+    forget_finished,
+    leave_fault,
+    read_fault,
+    run_storage,
+    send,
+)
 from tests.unit.fit_samples import job, prepared_digits
 
 
@@ -56,7 +67,7 @@ def test_the_result_is_that_of_a_shared_disk(data: Path, sent: Job, tmp_path: Pa
     collect(sent)
     assert weights(tmp_path / "run") == weights(tmp_path / "here")
     assert values(sent.journal) == values(tmp_path / "here" / "journal.jsonl")
-    forget(sent)
+    finish(sent)
     left = Storage(str(tmp_path / "bucket")).names()
     assert left, "inputs stay for the next run"
     assert all(name.startswith("inputs/") for name in left)
@@ -112,6 +123,21 @@ def test_a_users_error_reaches_the_driver_and_is_forgotten_at_the_next_start(sen
     leave_fault(sent, "the loss is not finite at step 3")
     assert read_fault(sent) == "the loss is not finite at step 3"
     assert read_fault(send(sent, str(tmp_path / "bucket"))) is None
+
+
+def test_on_a_disk_that_may_be_lost_a_finished_run_stays_until_its_outputs_are_sent(
+    sent: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SENDS_ON, "1")
+    monkeypatch.chdir(tmp_path)
+    run = send(sent.model_copy(update={"run_dir": tmp_path / "train-12"}), str(tmp_path / "bucket"))
+    run_storage(run).write(RESULT, b"digest")
+    finish(run)
+    forget_finished(tmp_path, "finetune")
+    assert run_storage(run).read(RESULT) == b"digest"
+    forget_finished(tmp_path, "train")
+    assert run_storage(run).read(RESULT) is None
+    assert not list((tmp_path / FINISHED).iterdir())
 
 
 def test_inputs_are_sent_once(data: Path, sent: Job, tmp_path: Path) -> None:
