@@ -135,7 +135,7 @@ def _counts(groups: Sequence[ChannelGroup], profile: Profile) -> list[int]:
     """How many channels of each group go, by the profile."""
     kept = profile.chosen.channels if profile.chosen else {}
     if kept.keys() != {group.root for group in groups} or any(kept[group.root] > group.channels for group in groups):
-        raise ArtifactError("reports/profile.json: is of another network or target; run `dvc repro --force profile`")
+        raise ArtifactError("reports/profile.json: is of another network or target; run `dvc repro -f -s profile`")
     return [group.channels - kept[group.root] for group in groups]
 
 

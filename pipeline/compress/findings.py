@@ -70,6 +70,4 @@ def read_profile(path: Path) -> Profile:
     try:
         return Profile.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise ArtifactError(
-            f"{path}: not a profile ({' '.join(str(error).split())}); run `dvc repro --force profile`"
-        ) from error
+        raise ArtifactError(f"{path}: not a profile ({' '.join(str(error).split())}); run `dvc repro -f -s profile`") from error

@@ -114,7 +114,7 @@ def _recorded_parity(spec: ModelSpec, artifact: Path) -> Parity:
             images=int(spec.provenance["int8_images"]),
         )
     except KeyError as error:
-        raise ArtifactError(f"{artifact}: its provenance lacks {error}; make it again: `dvc repro --force quantize`") from error
+        raise ArtifactError(f"{artifact}: its provenance lacks {error}; make it again: `dvc repro -f -s quantize`") from error
 
 
 def _cost(spec: ModelSpec, file: Path) -> dict[str, float]:

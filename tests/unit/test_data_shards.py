@@ -114,7 +114,7 @@ def test_missing_or_foreign_shard(tmp_path: Path, content: bytes | None) -> None
     shard.unlink()
     if content is not None:
         shard.write_bytes(content)
-    with pytest.raises(DataError, match=r"train-00001.arrow: not a readable shard .*dvc repro --force prepare"):
+    with pytest.raises(DataError, match=r"train-00001.arrow: not a readable shard .*dvc repro -f -s prepare"):
         Split.open(tmp_path, "train")
 
 

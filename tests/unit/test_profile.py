@@ -186,13 +186,13 @@ def test_a_profile_survives_json_and_damage_is_named(simulated: Profile, tmp_pat
     assert read_profile(path) == simulated
     assert set(simulated.metrics()) == {"round_to", "latency_fraction"}
     path.write_text("{}")
-    with pytest.raises(ArtifactError, match=r"profile.json: not a profile .* run `dvc repro --force profile`"):
+    with pytest.raises(ArtifactError, match=r"profile.json: not a profile .* run `dvc repro -f -s profile`"):
         read_profile(path)
 
 
 def test_a_profile_of_another_network_is_refused(simulated: Profile, data: Path) -> None:
     spec, train = spec_of("resnet20", 8), Split.open(data, "train")
-    with pytest.raises(ArtifactError, match=r"profile.json: is of another network or target; run `dvc repro --force profile`"):
+    with pytest.raises(ArtifactError, match=r"profile.json: is of another network or target; run `dvc repro -f -s profile`"):
         make_plan(network(spec), spec, train, prune_params(target=LATENCY), TASK, Aim(simulated))
 
 

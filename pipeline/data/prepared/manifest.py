@@ -68,4 +68,4 @@ def read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"]) or "the file"
-        raise DataError(f"{path}: {key}: {problem['msg']}; run `dvc repro --force prepare` to write it again") from error
+        raise DataError(f"{path}: {key}: {problem['msg']}; run `dvc repro -f -s prepare` to write it again") from error

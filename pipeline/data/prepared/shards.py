@@ -23,7 +23,7 @@ from pipeline.params import nearest
 Pixels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 SLICE = "slice."
-REMEDY = "run `dvc repro --force prepare` to write it again"
+REMEDY = "run `dvc repro -f -s prepare` to write it again"
 
 
 class Table(NamedTuple):
