@@ -1,18 +1,24 @@
 """The workers' side of a run that shares no disk with its driver: see travel.py."""
 
+import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline import dist
-from pipeline.storage import Storage, node_cache
+from pipeline.files import locked
+from pipeline.storage import OTHERS_WAIT_S, Storage, node_cache
 from pipeline.train.checkpoint import Store
 from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
 from pipeline.train.remote_store import RemoteStore
 from pipeline.train.travel import INPUTS, JOURNAL, PROGRESS, RESULT, RESULTS, RUNS, fence, repeated, run_storage
+
+UNUSED_S = 14 * 24 * 3600.0
+"""After which a node removes inputs and run directories that nobody has come back to."""
 
 
 def arrive(job: Job) -> Job:
@@ -20,13 +26,23 @@ def arrive(job: Job) -> Job:
     if job.storage is None:
         return job
     cache, inputs = node_cache(), Storage(job.storage).below(INPUTS)
+    _clear(cache)
     run_dir = cache / RUNS / job.run_dir.name
     owner = f"{job.owner} {secrets.token_hex(4)}"
     local: dict[str, Path | str] = {"run_dir": run_dir, "journal": run_dir / JOURNAL, "owner": owner}
     for name, digest in job.inputs.items():
         folder, path = inputs.fetch_tree(digest, cache / INPUTS), getattr(job, name)
+        os.utime(folder)  # used now
         local[name] = folder / path.name if (folder / path.name).exists() else folder
     return job.model_copy(update=local)
+
+
+def _clear(cache: Path) -> None:
+    """Remove what was not used for long. What an old run still reads stays on disk until that run ends."""
+    with locked(cache / "clear.lock", wait_s=OTHERS_WAIT_S, what="the clearing of this node's cache"):
+        for folder in (*(cache / INPUTS).glob("*/"), *(cache / RUNS).glob("*/")):
+            if time.time() - folder.stat().st_mtime > UNUSED_S:
+                shutil.rmtree(folder)
 
 
 class Outbox:

@@ -1,5 +1,7 @@
 """A run through a storage: the worker's folders are not the driver's."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from pipeline.files import sha256_file, sha256_tree
 from pipeline.report import read_journal
 from pipeline.storage import Storage
 from pipeline.train import loop
-from pipeline.train.arrival import arrive, open_store
+from pipeline.train.arrival import UNUSED_S, arrive, open_store
 from pipeline.train.collect import result_folder
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
@@ -146,6 +148,24 @@ def test_inputs_are_sent_once(data: Path, sent: Job, tmp_path: Path) -> None:
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "bucket" / "inputs").rglob("*") if path.is_file()}
     assert before == after
     assert before
+
+
+def test_a_node_keeps_what_is_used_and_removes_what_nobody_came_back_to(sent: Job, tmp_path: Path) -> None:
+    here = arrive(sent)
+    kept, run = here.data.parent if here.data.is_file() else here.data, here.run_dir
+    unused, forgotten = kept.with_name("0" * 32), run.with_name("train-0")
+    for folder in (run, unused, forgotten):
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (kept, unused, forgotten):
+        os.utime(folder, (0, 0))
+    os.utime(kept, (time.time() - UNUSED_S / 2,) * 2)
+    before = time.time()
+    arrive(sent)
+    assert kept.exists()
+    assert run.exists()
+    assert not unused.exists()
+    assert not forgotten.exists()
+    assert kept.stat().st_mtime >= before - 1.0
 
 
 def test_the_result_folder_is_the_drivers(sent: Job, tmp_path: Path) -> None:
