@@ -8,9 +8,9 @@ from pipeline.doctor.finding import Finding, Verdict, one_line, problem, skipped
 from pipeline.doctor.folders import dvc_cache, folders, shared_memory, socket_paths, temporary_folder
 from pipeline.doctor.leftovers import dvc_lock, ray_folders, run_locks
 from pipeline.doctor.mlflow_services import journals, mlflow
-from pipeline.doctor.places import storage
+from pipeline.doctor.places import remote, storage
 from pipeline.doctor.ports import PORTS, port
-from pipeline.doctor.project import params, remote, secrets, stages
+from pipeline.doctor.project import params, secrets, stages
 from pipeline.doctor.ray_services import job_server, ray_cluster, ray_token
 from pipeline.doctor.versions import packages, python
 from pipeline.errors import EspalierError, ParamsError, shown

@@ -1,14 +1,16 @@
-"""resources.storage, as a training uses it: write, read, list, remove; and the clock that a bucket's signatures need."""
+"""Where data travels: resources.storage as a training uses it, with the clock that signatures need, and the DVC remote."""
 
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
 
 from pipeline.doctor.finding import Verdict, ok, one_line, problem, skipped
 from pipeline.errors import EspalierError
+from pipeline.jobs.remote import check_remote, named_remote
 from pipeline.storage import Storage
 
 LIMIT_S = 15.0
@@ -23,14 +25,32 @@ def storage(url: str | None, limit_s: float = LIMIT_S) -> Verdict:
         return skipped("resources.storage is null")
     if "://" not in url and not Path(url).is_dir():
         return problem(f"resources.storage: {url} is no folder here; mount it on every node, or make it")
+    late = problem(f"{url} did not answer within {limit_s:g} s; check resources.storage, AWS_ENDPOINT_URL and the network")
+    return _within(limit_s, lambda: _tried(url), late)
+
+
+def remote(root: Path, limit_s: float = LIMIT_S) -> Verdict:
+    """Raises SubmitError where none is set."""
+    name, url = named_remote(root)
+    late = problem(f"the DVC remote {name!r}, {url}, did not answer within {limit_s:g} s; check .dvc/config and the network")
+    return _within(limit_s, lambda: _sent_to(root), late)
+
+
+def _within(limit_s: float, ask: Callable[[], Verdict], late: Verdict) -> Verdict:
+    """In a thread, because a request to a bucket or to a dead mount cannot be called back."""
     found: list[Verdict] = []
-    # A thread, because a request to a bucket or to a dead mount cannot be called back.
-    thread = threading.Thread(target=lambda: found.append(_tried(url)), daemon=True, name="storage-probe")
+    thread = threading.Thread(target=lambda: found.append(ask()), daemon=True, name="probe")
     thread.start()
     thread.join(limit_s)
-    if not found:
-        return problem(f"{url} did not answer within {limit_s:g} s; check resources.storage, AWS_ENDPOINT_URL and the network")
-    return found[0]
+    return found[0] if found else late
+
+
+def _sent_to(root: Path) -> Verdict:
+    try:
+        check_remote(root)
+    except EspalierError as error:
+        return problem(one_line(error))
+    return ok("is set in .dvc/config, and takes files")
 
 
 def _tried(url: str) -> Verdict:

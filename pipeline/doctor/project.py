@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pipeline.doctor.finding import Verdict, judged, ok, problem
 from pipeline.errors import secret_in
-from pipeline.jobs.remote import named_remote
 from pipeline.params import read_yaml
 from pipeline.schema import SECTIONS, check_params
 
@@ -49,12 +48,6 @@ def secrets(root: Path) -> Verdict:
     """Names places, never values."""
     problems = [problem for name in COMMITTED if (root / name).exists() for problem in _secrets(root / name, name)]
     return judged(problems, f"none in {' or '.join(COMMITTED)}")
-
-
-def remote(root: Path) -> Verdict:
-    """Raises SubmitError where there is none."""
-    named_remote(root)
-    return ok("is set in .dvc/config")
 
 
 def _has_command(stage: object) -> bool:

@@ -131,7 +131,8 @@ def answers(host: Host) -> bool:
         ("s3://nowhere/runs", "cannot write s3://nowhere/runs/probe-"),
         ("/mnt/nowhere", "resources.storage: /mnt/nowhere is no folder on this machine; mount it here"),
         ("/usr/share", "cannot write /usr/share/probe-"),
-        ("gopher://me:secret@host/x", "gopher://host/x is no storage known here"),
+        ("gopher://host/x", "gopher://host/x is no storage known here"),
+        ("s3://me:secret@host/x", "resources.storage holds a user name or password in an address"),
         ("null", "resources.storage is null"),
     ],
 )

@@ -14,9 +14,9 @@ import pytest
 from pipeline.doctor.finding import Verdict
 from pipeline.doctor.folders import dvc_cache, folders, shared_memory, socket_paths
 from pipeline.doctor.leftovers import dvc_lock, ray_folders, run_locks
-from pipeline.doctor.project import params, remote, secrets, stages
+from pipeline.doctor.project import params, secrets, stages
 from pipeline.doctor.versions import packages, python
-from pipeline.errors import EspalierError, ParamsError, SubmitError
+from pipeline.errors import EspalierError, ParamsError
 from tests.unit.doctor_samples import holding, says, until
 
 ROOT = Path(__file__).parents[2]
@@ -109,16 +109,6 @@ def test_what_is_no_secret_is_none(tmp_path: Path, line: str) -> None:
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text(f"['remote \"a\"']\n    {line}\n")
     assert secrets(tmp_path).state == "ok"
-
-
-def test_a_remote_must_be_in_the_committed_configuration(tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc" / "config").write_text("[core]\n")
-    with pytest.raises(SubmitError, match=r"no DVC remote in \.dvc/config"):
-        remote(tmp_path)
-    (tmp_path / ".dvc" / "config").write_text("[core]\n    remote = here\n['remote \"here\"']\n    url = /tmp/here\n")
-    assert remote(tmp_path).state == "ok"
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ from moto.server import ThreadedMotoServer
 
 from pipeline.doctor.finding import Verdict
 from pipeline.doctor.mlflow_services import journals, mlflow
-from pipeline.doctor.places import storage
+from pipeline.doctor.places import remote, storage
 from pipeline.doctor.ports import Port, port
 from pipeline.doctor.ray_services import job_server, ray_cluster, ray_token
 from pipeline.errors import SubmitError, UnreachableError
 from pipeline.tracking.records import RunRecord, journal_lock, write_record
 from tests.unit.doctor_samples import holding, says
 from tests.unit.servers import answering, silent
+from tests.unit.submit_samples import project
 
 OURS = ("RAY_", "MLFLOW_", "AWS_")
 
@@ -206,7 +207,7 @@ S3_ENVIRONMENT = {
 }
 ASK = """
 import sys
-from pipeline.doctor.places import storage
+from pipeline.doctor.places import remote, storage
 verdict = storage(sys.argv[1], float(sys.argv[2]))
 print(verdict.state, verdict.text)
 """
@@ -232,6 +233,18 @@ def s3() -> Iterator[str]:
     connection.close()
     yield f"http://{host}:{number}"
     server.stop()
+
+
+def test_a_remote_must_be_committed_and_take_files(tmp_path: Path) -> None:
+    root = project(tmp_path / "project", tmp_path / "storage", tmp_path / "remote")
+    assert remote(root).state == "ok"
+    assert list((tmp_path / "remote").iterdir()) == []
+    (tmp_path / "remote").rmdir()
+    (tmp_path / "remote").touch()
+    says(remote(root), "the DVC remote 'store'", str(tmp_path / "remote"))
+    (root / ".dvc" / "config").write_text("[core]\n")
+    with pytest.raises(SubmitError, match=r"no DVC remote in \.dvc/config"):
+        remote(root)
 
 
 def test_a_bucket_is_tried_with_its_clock(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
