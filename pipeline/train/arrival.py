@@ -81,6 +81,7 @@ def outbox(job: Job) -> Iterator[Outbox | NoOutbox]:
     if job.storage is None or dist.rank() != 0:
         yield NoOutbox()
         return
+    (job.run_dir / PROGRESS).unlink(missing_ok=True)  # of an attempt that this node had before
     box = Outbox(job)
     with repeated(box.send):
         yield box

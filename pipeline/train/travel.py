@@ -52,7 +52,8 @@ def send(job: Job, url: str) -> Job:
     digests = {name: inputs.add_tree(path) for name in FIELDS if (path := getattr(job, name))}
     sent = job.model_copy(update={"storage": url, "inputs": digests, "owner": f"{place(job)}-{secrets.token_hex(4)}"})
     fence(sent).claim()
-    run_storage(sent).remove(ERROR)  # of an attempt before this one
+    for name in (ERROR, PROGRESS):  # of an attempt before this one
+        run_storage(sent).remove(name)
     return sent
 
 

@@ -188,12 +188,16 @@ def test_a_node_without_what_the_project_needs_says_so(installation: Topology, w
     assert "ended as FAILED: Job entrypoint command failed with exit code 78. What was complete is kept" in done.err
 
 
+TRAINED = {"train": {"epochs": 60, "seed": 1}}
+"""Of no other test, some of which leave a run in the storage."""
+
+
 @pytest.fixture(scope="module")
 def undisturbed(installation: Topology, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The model of the same training on one host."""
     with another_host(installation, "alone") as alone:
         alone.environment.update(TOOLS)
-        work = Work(alone, tmp_path_factory.mktemp("alone") / "project", "", workers=WORKERS, changes={"train": {"epochs": 60}})
+        work = Work(alone, tmp_path_factory.mktemp("alone") / "project", "", workers=WORKERS, changes=TRAINED)
         work.run("dvc", "repro", "train")
         return work.dense()
 
@@ -207,7 +211,7 @@ def test_a_stopped_job_ends_on_all_hosts_and_goes_on_when_submitted_again(
         workers=WORKERS,
         storage=STORAGE,
         checkpoint_s=1.0,
-        changes={"train": {"epochs": 60}},
+        changes=TRAINED,
     )
     client = work.submit("train")
     until(
