@@ -134,7 +134,7 @@ def test_mlflow_survives_a_restart_of_its_database(installation: Topology) -> No
 def test_a_project_is_brought_to_the_client_and_its_data_pushed(installation: Topology, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("1,2\n")
     client = installation.client
-    client.bring(tmp_path, "/tmp/project")
+    client.bring(tmp_path, "/tmp/pushed")
     for words in (
         ["git", "init", "-q"],
         ["dvc", "init", "-q"],
@@ -144,5 +144,5 @@ def test_a_project_is_brought_to_the_client_and_its_data_pushed(installation: To
         ["rm", "-r", "data.csv", ".dvc/cache"],
         ["dvc", "pull", "-q"],
     ):
-        client.run(words, cwd="/tmp/project")
-    assert client.path("/tmp/project/data.csv").read_text() == "1,2\n"
+        client.run(words, cwd="/tmp/pushed")
+    assert client.path("/tmp/pushed/data.csv").read_text() == "1,2\n"

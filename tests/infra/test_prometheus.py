@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.local_cluster import local_cluster
+from infra.local_cluster import NODE, local_cluster
 from tests.e2e.project import fresh_project
 from tests.infra.events import DONE
 from tests.infra.manifests import INFRA, documents
@@ -174,7 +174,7 @@ def train(root: Path, client: Mapping[str, str], server: Server) -> None:
 def lose_a_node() -> None:
     """Kill all of the node that is not the head, at once."""
     starts = {child.pid: child.cmdline() for child in psutil.Process().children()}
-    nodes = [pid for pid, command in starts.items() if "start" in command and "--head" not in command]
+    nodes = [pid for pid, command in starts.items() if str(NODE) in command]
     assert len(nodes) == 1
     os.killpg(nodes[0], signal.SIGKILL)
 

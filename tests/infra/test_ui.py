@@ -19,9 +19,10 @@ PASSWORD = "correct horse battery"
 
 @contextmanager
 def started(server: UI, url: str, folder: Path) -> Iterator[list[psutil.Process]]:
+    others = set(psutil.Process().children(recursive=True))
     with running(server.command, server.environment, folder):
         until(lambda: status(f"{url}/health") == 200, 90, folder / f"{Path(server.command[0]).name}.log")
-        yield psutil.Process().children(recursive=True)
+        yield [process for process in psutil.Process().children(recursive=True) if process not in others]
 
 
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
