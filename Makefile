@@ -27,10 +27,10 @@ test: $(READY) check ## everything that CI checks
 	@python -m pytest -n 2 tests/unit tests/contract tests/stages
 	@python -m pytest -n 3 --dist loadfile --timeout 1500 tests/e2e
 
-chaos: $(READY) ## kill and corrupt a training at random, again and again (an hour)
+chaos: $(READY) ## kill and corrupt a training at random, again and again (over an hour)
 	@python -m pytest --timeout 3600 tests/chaos
 
-faults: $(READY) ## every fault on a cluster of several hosts, again and again (as root; two hours)
+faults: $(READY) ## every fault on a cluster of several hosts, again and again (as root; three quarters of an hour)
 	@ESPALIER_FAULTS=all python -m pytest --timeout 1800 tests/cluster/test_faults.py
 
 test-cluster: $(READY) ## clusters of several hosts, and the files in infra/ that make them (as root; half an hour)

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 NODE_FAULT = 78
 """Exit status of a job whose node lacks what it needs (EX_CONFIG of sysexits.h), which another attempt would find again."""
 USER_OF_A_URL = re.compile(r"(?<=://)[^/\s]+@")
+"""To hide, rather too much than too little; LOGIN, by which a text is refused, must be one."""
 LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@'\"]+)@", re.IGNORECASE)
 LOGIN_SCHEMES = {"ssh", "sftp", "hdfs", "webhdfs", "webdav", "webdavs"}
 """Where a user name alone is how one logs in, and no secret."""

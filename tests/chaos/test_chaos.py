@@ -1,4 +1,4 @@
-"""Faults at random moments, many times over, in real training processes: `make chaos`, about an hour on four cores.
+"""Faults at random moments, many times over, in real training processes: `make chaos`, over an hour on four cores.
 
 Every training that was disturbed ends in the weights, the history and the metrics of the undisturbed one, and a twin
 whose code lacks what protects from the fault does not. Seconds from each fault to the first result afterwards are

@@ -1,6 +1,6 @@
 """What can happen to a cluster while it trains: every run ends in the weights of the undisturbed one.
 
-Each fault once; as many times as FAULTS says with ESPALIER_FAULTS=all, which `make faults` sets (about two hours).
+Each fault once; as many times as FAULTS says with ESPALIER_FAULTS=all, which `make faults` sets (three quarters of an hour).
 """
 
 import os
