@@ -4,10 +4,12 @@ The pipeline and the plain loop take turns step by step: what slows the machine 
 """
 
 import argparse
+import math
 import os
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,13 +37,17 @@ from pipeline.train.optim import set_lr
 from pipeline.train.params import FitParams
 
 WIDTHS = {"resnet20": 16, "resnet18": 64}
-ROWS = {"resnet20": 40_000, "resnet18": 12_000}
-"""Of noise: a run of the pipeline takes fifteen seconds or more. It begins with a checkpoint; a training has one in 30 s."""
-WARM_ROWS = 3_000
-"""For the round before those that count, which warms caches and kernels up."""
+RUN_S = 15
+"""Seconds that a run of the pipeline takes at least. It begins with a checkpoint; a training has one in 30 s."""
+RUN_STEPS = 5
+"""That a run has at least, however slow the machine is."""
+WARM_ROWS = 1_200
+"""Images of the round before those that count, which warms caches and kernels up and tells how many make up a run."""
 TYPICAL_STEPS = 4
 FIRST_STEPS = 1
 """Of a run, which are not counted: DDP builds its buckets in them."""
+TRAIN_SHARE = 0.8
+"""Of the prepared images in the training split, at least."""
 MACS_OF_A_STEP = 3
 """Of a training step in those of a forward pass: forward, and backward to weights and to inputs."""
 
@@ -55,10 +61,9 @@ def main(arguments: argparse.Namespace) -> None:
     print("peak: of bf16 3x3 convolutions on these threads")
     print(f"{'model':<9} {'batch':>5} {'workers':>7}   a images/s   a/b{'':<18} a/c{'':<14} e/a{'':<14} a of peak")
     with tempfile.TemporaryDirectory() as name:
-        data = {model: make_data(Path(name) / model, ROWS[model]) for model in arguments.models or WIDTHS}
         few = make_data(Path(name) / "few", WARM_ROWS)
         for workers in arguments.workers:
-            on_ranks(workers, measure, data, few, arguments.batches, arguments.rounds)
+            on_ranks(workers, measure, few, arguments.models or list(WIDTHS), arguments.batches, arguments.rounds)
 
 
 def make_data(folder: Path, rows: int, size: int = 32) -> Path:
@@ -73,39 +78,41 @@ def make_data(folder: Path, rows: int, size: int = 32) -> Path:
     return folder / "prepared"
 
 
-def measure(data: dict[str, Path], few: Path, batches: list[int], rounds: int) -> None:
-    """On every rank; rank 0 prints. data: by model. few: a small sample of the same noise."""
+def measure(few: Path, models: list[str], batches: list[int], rounds: int) -> None:
+    """On every rank; rank 0 prints. few: the noise of the round before."""
     threads = max(1, (os.cpu_count() or 1) // dist.get_world_size())
     torch.set_num_threads(threads)
-    for model, images in data.items():
+    for model in models:
         for batch in batches:
-            measure_row(make_job(images, model, batch), few, rounds, threads)
+            measure_row(make_job(few, model, batch), rounds, threads)
 
 
-def measure_row(job: Job, few: Path, rounds: int, threads: int) -> None:
-    speeds, b, c, e, fractions = [], [], [], [], []
-    batch = job.params.global_batch_size
-    flops = 2 * MACS_OF_A_STEP * count_macs(rebuild(job.spec), input_shape(job.spec))
-    plain = PlainLoop(job, batch)
-    for number in range(rounds + 1):
-        is_warm_up = number == 0
-        each = job.model_copy(update={"data": few}) if is_warm_up else job
-        ours, to_plain = in_turns(each, plain, threads, f"{batch}-{number}")
-        _, elastic_to_plain = in_turns(_exact(each), plain, threads, f"{batch}-{number}-exact")
-        typical = typical_speed(each, batch, TYPICAL_STEPS)
-        peak = torch.tensor(peak_flops())
-        dist.all_reduce(peak)
-        if is_warm_up:
-            continue
-        speeds.append(ours)
-        b.append(to_plain)
-        c.append(ours / typical)
-        e.append(elastic_to_plain / to_plain)
-        fractions.append(ours * flops / float(peak))
+def measure_row(warm: Job, rounds: int, threads: int) -> None:
+    name, world, batch = warm.spec.architecture.name, dist.get_world_size(), warm.params.global_batch_size
+    images_per_s, *_ = one_round(warm, PlainLoop(warm, batch), threads, "warm")
+    data = warm.run_dir / f"{name}-{world}-{batch}"
     if dist.get_rank() == 0:
-        name, world = job.spec.architecture.name, dist.get_world_size()
+        make_data(data, math.ceil(max(RUN_S * images_per_s, RUN_STEPS * batch) / TRAIN_SHARE))
+    dist.barrier()
+    job = warm.model_copy(update={"data": data / "prepared"})
+    plain = PlainLoop(job, batch)
+    counted = [one_round(job, plain, threads, str(number)) for number in range(rounds)]
+    speeds, b, c, e, fractions = zip(*counted, strict=True)
+    if dist.get_rank() == 0:
         shown = [spread(b, 3), spread(c, 1), spread(e, 2), spread(fractions, 2)]
         print(f"{name:<9} {batch:>5} {world:>7}   {statistics.median(speeds):>10,.0f}   {'  '.join(shown)}", flush=True)
+
+
+def one_round(job: Job, plain: PlainLoop, threads: int, name: str) -> tuple[float, float, float, float, float]:
+    """Images/s of the pipeline, its ratios to both loops, exact_elastic's to the pipeline, and the fraction of the peak."""
+    batch = job.params.global_batch_size
+    flops = 2 * MACS_OF_A_STEP * count_macs(rebuild(job.spec), input_shape(job.spec))
+    ours, to_plain = in_turns(job, plain, threads, f"{batch}-{name}")
+    _, elastic_to_plain = in_turns(_exact(job), plain, threads, f"{batch}-{name}-exact")
+    typical = typical_speed(job, batch, TYPICAL_STEPS)
+    peak = torch.tensor(peak_flops())
+    dist.all_reduce(peak)
+    return ours, to_plain, ours / typical, elastic_to_plain / to_plain, ours * flops / float(peak)
 
 
 def _exact(job: Job) -> Job:
@@ -152,5 +159,5 @@ def make_job(data: Path, model: str, batch: int) -> Job:
     )
 
 
-def spread(values: list[float], digits: int) -> str:
+def spread(values: Sequence[float], digits: int) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"

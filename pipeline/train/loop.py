@@ -21,6 +21,7 @@ from pipeline.files import locked
 from pipeline.progress import ProgressWriter
 from pipeline.resources import Device
 from pipeline.train.arrival import outbox
+from pipeline.train.bf16_rate import slow_bf16
 from pipeline.train.exact import Shards
 from pipeline.train.fake_quant import schedule
 from pipeline.train.job import Job
@@ -60,6 +61,8 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
         dist.barrier()
         run = open_run(job, device, leaving)
         resume(run, f"{dist.world_size()} workers x {threads} threads on {device}")
+        if dist.rank() == 0:
+            run.note = "; ".join(filter(None, [run.note, slow_bf16(job.params.amp, device)]))
         try:
             while not run.state.progress.done:
                 loss = train_epoch(run)

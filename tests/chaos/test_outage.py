@@ -1,7 +1,8 @@
-"""MLflow is down at the start, comes, goes in the middle of a delivery, and comes again: every point is there once."""
+"""MLflow is down at the start, comes, goes for five minutes amid a delivery, and comes again: each point is there once."""
 
 import sqlite3
 import subprocess
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.tracked_project import free_port, make_project, mlflow_server
 METRICS = [f"metric-{number}" for number in range(10)]
 STEPS = 1_000
 DELIVERED_S = 60.0
+OUTAGE_S = 300.0
 
 
 def report_steps(report: Reporter, steps: range) -> None:
@@ -51,6 +53,8 @@ def test_ten_thousand_points_are_there_once_after_two_outages(tmp_path: Path, mo
             sent = points(server)[0]
             report_steps(report, range(STEPS // 2, STEPS))
             assert sent < STEPS * len(METRICS) / 2, "the server went too late to cut off a delivery"
+            time.sleep(OUTAGE_S)
+            assert couriers[0].poll() is None, "it goes on asking"
             back.enter_context(mlflow_server(server, port))
             until(lambda: points(server)[0] > sent, "the courier goes on", DELIVERED_S)
         assert couriers[0].wait(DELIVERED_S) == 0

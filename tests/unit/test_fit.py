@@ -1,6 +1,7 @@
 """The loop itself, in one process on a tiny problem: it learns, stops, and resumes without a trace."""
 
 import csv
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from pipeline.files import sha256_file
 from pipeline.models.artifact import read_spec
 from pipeline.models.weights import load_model, save_model
 from pipeline.report import read_journal
+from pipeline.train.bf16_rate import bf16_to_float32, slow_bf16
 from pipeline.train.checkpoint import Store
 from pipeline.train.collect import collect_result
 from pipeline.train.job import Job, tuned_spec
@@ -50,6 +52,26 @@ def test_it_learns_and_leaves_a_model_with_its_history(data: Path, tmp_path: Pat
     assert float(rows[-1]["val/top1"]) > 0.85
     assert float(rows[-1]["train/loss"]) < float(rows[0]["train/loss"])
     assert read_spec(tmp_path / "model").provenance["placement"] == "1 workers x 1 threads on cpu"
+
+
+SLOW = "bf16 has 0.5 of the speed of float32 on this CPU (convolutions): amp: off trains faster, to other weights"
+
+
+@pytest.mark.parametrize(("rate", "warning"), [(0.5, SLOW), (0.95, ""), (2.0, "")])
+def test_it_says_where_bf16_is_slower_than_float32(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float, warning: str
+) -> None:
+    monkeypatch.setattr("pipeline.train.bf16_rate.bf16_to_float32", lambda: rate)
+    fit(job(data, tmp_path / "run", amp="bf16", epochs=1), "cpu", 1)
+    assert json.loads((tmp_path / "run" / "progress.json").read_text())["note"] == warning
+    assert slow_bf16("off", "cpu") == slow_bf16("bf16", "cuda") == ""
+
+
+def test_the_rate_of_bf16_is_measured_without_a_trace_in_the_training() -> None:
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    assert bf16_to_float32() > 0.0
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def killed_in(the_job: Job, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
