@@ -68,14 +68,18 @@ def stage_start(workers: int) -> dict[str, float]:
         while not any((root / ".espalier/runs").glob("*/progress.json")):
             assert stage.poll() is None, "the stage has ended before its first step"
             time.sleep(0.01)
-        times = [start, *process_starts(psutil.Process(stage.pid)), time.time()]
+        times = [start, *(start + seconds for seconds in process_starts(psutil.Process(stage.pid))), time.time()]
         assert stage.wait() == 0
         return {name: until - since for name, (since, until) in zip(PARTS, pairwise(times), strict=True)}
 
 
 def process_starts(stage: psutil.Process) -> list[float]:
-    """When the processes that make the PARTS were started, s since 1970; of the workers the first."""
-    descendants = [(" ".join(process.cmdline()), process.create_time()) for process in stage.children(recursive=True)]
+    """How long after the stage the processes that make the PARTS were started, s; of the workers the first.
+
+    Since 1970 psutil knows it to a second at most: Linux counts from the start of the machine, which it rounds.
+    """
+    begun = stage.create_time()
+    descendants = [(" ".join(process.cmdline()), process.create_time() - begun) for process in stage.children(recursive=True)]
     return [min(time for words, time in descendants if name in words) for name in STARTED.values()]
 
 
