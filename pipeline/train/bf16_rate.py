@@ -22,9 +22,12 @@ def slow_bf16(amp: str, device: str) -> str:
 
 
 def bf16_to_float32() -> float:
-    """Ratio of the speeds of a 3x3 convolution on one thread, by turns; takes a tenth of a second."""
+    """Ratio of the speeds of a 3x3 convolution on one thread, by turns; takes a tenth of a second.
+
+    In CPU time of that thread, so that other work on the machine hardly matters.
+    """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several would wait for each other, on a busy machine for long
+    torch.set_num_threads(1)
     try:
         _seconds(torch.bfloat16), _seconds(torch.float32)
         turns = [(_seconds(torch.bfloat16), _seconds(torch.float32)) for _ in range(TURNS)]
@@ -38,6 +41,6 @@ def _seconds(dtype: torch.dtype) -> float:
     # Not random: the training's numbers come from the same generator.
     images_BCHW: Tensor = torch.ones(SHAPE, dtype=dtype).contiguous(memory_format=torch.channels_last)
     weight_OIKK = torch.ones(SHAPE[1], SHAPE[1], 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    start = time.perf_counter()
+    start = time.thread_time()
     F.conv2d(images_BCHW, weight_OIKK, padding=1)
-    return time.perf_counter() - start
+    return time.thread_time() - start

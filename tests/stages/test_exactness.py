@@ -246,29 +246,33 @@ def exact(folder: Path) -> tuple[str, str]:
 
 NO_STATISTICS = ModelParams(name="mlp", width=16, dropout=0.0, stochastic_depth=0.0, init="random")
 """Without batch norm, whose statistics are each worker's own, and dropout."""
+PLAIN = (NO_STATISTICS, CONVOLUTIONS)
 
 
-def plain_job(folder: Path, world: int) -> Job:
-    return job(folder / "prepared", folder / f"plain-{world}", model=NO_STATISTICS, **SHORT)
+def plain_job(folder: Path, world: int, model: ModelParams) -> Job:
+    return job(folder / "prepared", folder / f"plain-{model.name}-{world}", model=model, **SHORT)
 
 
 def test_two_workers_resume_at_every_step_and_with_exact_elastic_give_the_weights_of_one(
     folder: Path, exact: tuple[str, str]
 ) -> None:
-    """Without it their number shows in the bits and hardly in the loss: every image is seen once an epoch all the same, and
-    what differs is the order in which gradients are added."""
+    """Without it their number shows in the bits, and where no worker has statistics of its own hardly in the loss: every image
+    is seen once an epoch all the same, and what differs is the order in which gradients are added."""
     on_ranks(2, _two, folder, forked=True)
     assert weights_and_history(folder, 2) == exact
-    fit(plain_job(folder, 1), "cpu", 1)
-    one, two = (folder / f"plain-{number}/result" for number in (1, 2))
-    assert sha256_file(one / "model/weights.safetensors") != sha256_file(two / "model/weights.safetensors")
+    for model in PLAIN:
+        fit(plain_job(folder, 1, model), "cpu", 1)
+    one, two = (plain_job(folder, world, CONVOLUTIONS).run_dir / "result/model/weights.safetensors" for world in (1, 2))
+    assert sha256_file(one) != sha256_file(two)
+    one, two = (plain_job(folder, world, NO_STATISTICS).run_dir / "result" for world in (1, 2))
     assert last_loss(two) == pytest.approx(last_loss(one), rel=1e-4)
 
 
 def _two(folder: Path) -> None:
     every_step(folder, jobs_of(folder))
     fit(exact_job(folder, 2), "cpu", 1)
-    fit(plain_job(folder, 2), "cpu", 1)
+    for model in PLAIN:
+        fit(plain_job(folder, 2, model), "cpu", 1)
 
 
 def last_loss(result: Path) -> float:
