@@ -101,10 +101,14 @@ def _job_server(resources: Resources) -> JobServer | None:
 
 
 def _attempt(order: Order) -> int:
-    """Its exit status. The pipe to its stdin closes when this process ends, however it ends, and ends it too."""
+    """Its exit status. The pipe to its stdin closes when this process ends, however it ends, and ends it too.
+
+    A session of its own keeps a terminal's Ctrl-C from it: this process answers that, in one line.
+    """
     path = order.job.run_dir / "order.json"
     write_atomic(path, order.model_dump_json())
-    with subprocess.Popen([sys.executable, "-m", "pipeline.driver", str(path)], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-m", "pipeline.driver", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
         try:
             return process.wait()
         except BaseException:

@@ -25,7 +25,7 @@ PARENT_POLL_S = 0.5
 
 
 def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
-    """Run a stage's main and end this process. A user's error ends with its message on stderr and exit status 1."""
+    """Run a stage's main and end this process. A user's error ends with its message on stderr and status 1, Ctrl-C with 130."""
     die_with_dvc()
     status = 0
     try:
@@ -36,6 +36,9 @@ def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
     except EspalierError as error:
         sys.stderr.write(f"espalier {name}: {error}\n")
         status = 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"espalier {name}: interrupted; the same command goes on from what is complete\n")
+        status = 128 + signal.SIGINT
     # All is written; the courier delivers. Python would now take torch and its modules apart, for 3 s.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -5,7 +5,6 @@ without a word. What a server that does not answer leaves undelivered, it says i
 """
 
 import math
-import signal
 import sys
 import threading
 import time
@@ -138,5 +137,4 @@ def main(name: str, root: Path) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the stage, which tells what it means
     main(sys.argv[1], Path(sys.argv[2]))

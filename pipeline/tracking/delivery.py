@@ -39,13 +39,14 @@ def tracked(stage: Stage) -> Iterator[Reporter]:
 
 
 def start_courier(stage: Stage) -> subprocess.Popen[bytes]:
-    """The courier of a stage, its stdin on a pipe."""
+    """The courier of a stage, its stdin on a pipe. In a session of its own a terminal's Ctrl-C does not reach it."""
     package = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.tracking.courier", stage.name, str(stage.root.absolute())],
         stdin=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": paths},
+        start_new_session=True,
     )
 
 

@@ -7,10 +7,12 @@ from tests.cluster.ray_nodes import STARTED, RayCluster, RayNode
 from tests.e2e.project import until
 
 ALIVE = """
-import json, logging, ray
+import json, logging, ray, sys
 ray.init(address="auto", logging_level=logging.ERROR, log_to_driver=False)
-print(json.dumps([node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]))
+print(sys.argv[1], json.dumps([node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]))
 """
+MARK = "alive:"
+"""Ray prints a raylet's last words among what its driver prints, also where it is told to print no logs."""
 AGAIN = 'while :; do "$@"; echo "ended with status $?"; sleep 1; done'
 """As Docker's `restart: unless-stopped` (infra/compose.yaml) and Kubernetes do it."""
 NOTICED_S = 120.0
@@ -30,7 +32,8 @@ def test_a_node_that_was_cut_off_comes_back(network: Network) -> None:
     cluster.wait_ready()
 
     def alive() -> list[str]:
-        found: list[str] = json.loads(host.run(["python", "-c", ALIVE]).out)
+        lines = host.run(["python", "-c", ALIVE, MARK]).out.splitlines()
+        (found,) = (json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK))
         return sorted(found)
 
     assert alive() == [host.ip, other.ip]

@@ -1,4 +1,4 @@
-"""SIGKILL at any place, run again: the same weights bit for bit, each step once in MLflow, no process left."""
+"""SIGKILL at any place, or Ctrl-C, run again: the same weights bit for bit, each step once in MLflow, no process left."""
 
 import os
 import signal
@@ -69,6 +69,17 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         second.process.wait()
         until(lambda: not of_project(project), "the stage ends after its dvc was killed", 20.0)
 
+        # Ctrl-C, which a terminal sends to the whole group: one line says so, and no traceback of anyone's.
+        kept = len(validated(project))
+        interrupted = project.start("dvc", "repro", "train")
+        reached(project, kept + 1)
+        os.killpg(interrupted.process.pid, signal.SIGINT)
+        ended = interrupted.wait()
+        assert "espalier train: interrupted; the same command goes on from what is complete" in ended.err
+        assert "exited with 130" in ended.err
+        assert "Traceback" not in ended.out + ended.err
+        until(lambda: not of_project(project), "the stage and its children end after Ctrl-C", 20.0)
+
         # Undisturbed to the end, but for a second run of the same stage, which is refused.
         kept = len(validated(project))
         third = project.start("dvc", "repro", "train")
@@ -80,7 +91,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         done = third.wait().expect_success()
         until(lambda: not of_project(project), "the courier ends after the stage", 30.0)
         assert f"epoch {EPOCHS}/{EPOCHS}" in done.err + done.out
-        assert kept > 12, "the last run had checkpoints to resume from"
+        assert kept > 13, "the last run had checkpoints to resume from"
 
         assert project.digests("artifacts/dense") == expected
         assert (project.root / "reports/train/history.csv").read_text() == (

@@ -40,7 +40,7 @@ def run(root: Path, *words: str) -> str:
 def environment() -> dict[str, str]:
     """Of a command in a project: this interpreter's tools, and nobody's settings of git."""
     tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "DVC_NO_ANALYTICS": "1"}
+    quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     return {**os.environ, **quiet, "PATH": tools, "PYTHONPATH": str(ROOT)}
 
 
