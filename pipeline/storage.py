@@ -4,7 +4,6 @@ Objects are whole or absent: a bucket shows a file when all of it is there, and 
 Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...), never from params.yaml.
 """
 
-import json
 import os
 import re
 import secrets
@@ -15,11 +14,14 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from pipeline.errors import EspalierError, StorageError, shown
 from pipeline.files import atomic_dir, locked, sha256_file, sha256_json, to_json, write_atomic
 
 TREE_NAME = "tree.json"
 """Names and SHA-256 of a folder's files; written last, so that a folder without it is not complete."""
+TREE = TypeAdapter(dict[str, str])
 DIGEST_DIGITS = 32
 DIGEST = re.compile(f"[0-9a-f]{{{DIGEST_DIGITS}}}")
 ATTEMPTS = 10
@@ -140,15 +142,18 @@ class Storage:
         written = place.read(TREE_NAME)
         if written is None:
             raise StorageError(f"{shown(place.url)} is gone or incomplete; run the stage again, which sends it anew")
-        tree: dict[str, str] = json.loads(written)
+        damaged = StorageError(
+            f"{shown(place.url)} is not what was sent; remove it and run the stage again, which sends it anew"
+        )
+        tree = _parsed(written)
+        if tree is None or sha256_json(tree)[:DIGEST_DIGITS] != digest:
+            raise damaged
         with atomic_dir(folder) as partial:
             for name in tree:
                 (target := partial / _inside(name)).parent.mkdir(parents=True, exist_ok=True)
                 place.get(name, target)
-            if _tree(partial) != tree or sha256_json(tree)[:DIGEST_DIGITS] != digest:
-                raise StorageError(
-                    f"{shown(place.url)} is not what was sent; remove it and run the stage again, which sends it anew"
-                )
+            if _tree(partial) != tree:
+                raise damaged
 
     @cached_property
     def _files(self) -> Any:
@@ -204,6 +209,14 @@ def _tree(path: Path) -> dict[str, str]:
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     root = path if path.is_dir() else path.parent
     return {file.relative_to(root).as_posix(): sha256_file(file) for file in files}
+
+
+def _parsed(written: bytes) -> dict[str, str] | None:
+    """What add_tree wrote, or None where it is anything else."""
+    try:
+        return TREE.validate_json(written)
+    except ValidationError:
+        return None
 
 
 def _holds(folder: Path, digest: str) -> bool:

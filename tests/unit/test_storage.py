@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.files import to_json
-from pipeline.storage import TREE_NAME, Storage
+from pipeline.files import sha256_json, to_json
+from pipeline.storage import DIGEST_DIGITS, TREE_NAME, Storage
 
 
 @pytest.fixture
@@ -75,6 +75,14 @@ def test_a_copy_that_changed_is_fetched_again(storage: Storage, folder: Path, tm
     assert (again / "deep" / "weights").read_bytes() == b"\0" * 100
 
 
+@pytest.mark.parametrize("content", [b"", b'{"model.json": ', b"[5]", b'{"model.json": 5}', b"{}", b"\xff"])
+def test_a_damaged_list_of_files_is_refused(storage: Storage, folder: Path, tmp_path: Path, content: bytes) -> None:
+    digest = storage.add_tree(folder)
+    storage.write(f"{digest}/{TREE_NAME}", content)
+    with pytest.raises(StorageError, match="is not what was sent; remove it and run the stage again"):
+        storage.fetch_tree(digest, tmp_path / "cache")
+
+
 def test_a_stored_folder_that_changed_is_refused(storage: Storage, folder: Path, tmp_path: Path) -> None:
     digest = storage.add_tree(folder)
     storage.write(f"{digest}/model.json", b"{ }")
@@ -93,9 +101,10 @@ def test_a_folder_that_was_not_sent_to_its_end_is_sent_again(storage: Storage, f
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../outside"])
-def test_a_list_of_files_cannot_lead_out_of_the_folder(storage: Storage, folder: Path, tmp_path: Path, name: str) -> None:
-    digest = storage.add_tree(folder)
-    storage.write(f"{digest}/{TREE_NAME}", to_json({name: "0" * 64}).encode())
+def test_a_list_of_files_cannot_lead_out_of_the_folder(storage: Storage, tmp_path: Path, name: str) -> None:
+    listed = {name: "0" * 64}
+    digest = sha256_json(listed)[:DIGEST_DIGITS]
+    storage.write(f"{digest}/{TREE_NAME}", to_json(listed).encode())
     with pytest.raises(StorageError, match="leads out of its folder"):
         storage.fetch_tree(digest, tmp_path / "cache" / "deep")
     assert not (tmp_path / "outside").exists()
