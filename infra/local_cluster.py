@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -125,7 +125,8 @@ def _stop(nodes: list[subprocess.Popen[bytes]]) -> None:
         node.terminate()
     _, left = psutil.wait_procs(members, STOP_TIMEOUT_S)
     for process in left:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # it may end between the wait and this
+            process.kill()
     psutil.wait_procs(left, STOP_TIMEOUT_S)
     for node in nodes:
         node.wait()
