@@ -19,7 +19,7 @@ import pytest
 from pipeline.files import sha256_file
 from pipeline.report import read_journal
 from tests.damage import kill_in_write, spoil_newest
-from tests.e2e.project import Project, copied_project, fresh_project, named, of_project, training_workers, until
+from tests.e2e.project import Project, copied_project, fresh_project, named, training_workers, until
 from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, validated
 
 EPOCHS = 90
@@ -57,7 +57,7 @@ class Fault(NamedTuple):
 
 
 def kill_worker(project: Project, chance: random.Random) -> bool:
-    workers = training_workers(of_project(project))
+    workers = training_workers(project.processes())
     return bool(workers) and _killed(chance.choice(workers))
 
 
@@ -73,14 +73,14 @@ def kill_dvc(project: Project, _chance: random.Random) -> bool:
     """`dvc repro` itself; it is started again, as a user would."""
     project.commands[-1].process.kill()
     project.commands[-1].process.wait()
-    until(lambda: not of_project(project), "everything ends with dvc", 30.0)
+    until(lambda: not project.processes(), "everything ends with dvc", 30.0)
     project.start("dvc", "repro", "train")
     return True
 
 
 def kill_writer(project: Project, _chance: random.Random) -> bool:
     """The worker that writes the checkpoints, in the middle of one."""
-    writers = [worker for worker in training_workers(of_project(project)) if holds(worker, "writer.lock")]
+    writers = [worker for worker in training_workers(project.processes()) if holds(worker, "writer.lock")]
     return bool(writers) and kill_in_write(writers[0], checkpoints(project))
 
 
@@ -93,7 +93,7 @@ def holds(process: psutil.Process, name: str) -> bool:
 def freeze_worker(project: Project, chance: random.Random) -> bool:
     """The whole process stops, as on a machine that is gone, and its connections stay open."""
     with suppress(psutil.NoSuchProcess):
-        if workers := training_workers(of_project(project)):
+        if workers := training_workers(project.processes()):
             chance.choice(workers).suspend()
             return True
     return False
@@ -111,7 +111,7 @@ def damage(how: str) -> Callable[[Project, random.Random], bool]:
     """Spoil the newest checkpoint, and kill a worker so that the run has to look for one."""
 
     def inflict(project: Project, chance: random.Random) -> bool:
-        workers = training_workers(of_project(project))
+        workers = training_workers(project.processes())
         for worker in workers:
             with suppress(psutil.NoSuchProcess):
                 worker.suspend()  # else a newer checkpoint could be there by now
@@ -185,7 +185,7 @@ def test_it_ends_in_the_same_weights(
                 edit.apply(project.root)
             seconds += disturb(project, fault, chance, fault.times - len(seconds))
             assert project.commands[-1].wait().expect_success()
-            until(lambda project=project: not of_project(project), "the courier ends", 30.0)  # type: ignore[misc]
+            until(lambda project=project: not project.processes(), "the courier ends", 30.0)  # type: ignore[misc]
             check_equal(project, undisturbed)
     assert len(seconds) >= fault.times, "the trainings were too short for as many faults"
     with capsys.disabled():
@@ -224,7 +224,7 @@ def disturb(project: Project, fault: Fault, chance: random.Random, times: int) -
 
 
 def worker_ids(project: Project) -> set[int]:
-    return {worker.pid for worker in training_workers(of_project(project))}
+    return {worker.pid for worker in training_workers(project.processes())}
 
 
 def new_workers(project: Project, old: set[int]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.project import Project, copied_project, fresh_project, of_project, until
+from tests.e2e.project import Project, copied_project, fresh_project, until
 
 PARAMS = {
     "train": {"epochs": 4},
@@ -29,7 +29,7 @@ def test_a_schedule_that_was_killed_ends_in_the_same_bytes(tmp_path: Path) -> No
             until(lambda: checkpoints(killed, training=2), "the second training has a checkpoint", 300.0)
             os.killpg(first.process.pid, signal.SIGKILL)
             first.process.wait()
-            until(lambda: not of_project(killed), "everything ends with dvc", 30.0)
+            until(lambda: not killed.processes(), "everything ends with dvc", 30.0)
             assert checkpoints(killed, training=2), "killed in the middle"
             assert not (killed.root / "artifacts" / "pruned").exists()
             killed.run("dvc", "repro", "prune").expect_success()

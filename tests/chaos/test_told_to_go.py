@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.files import sha256_file
 from tests.chaos.test_chaos import Edit
-from tests.e2e.project import Project, copied_project, fresh_project, of_project, training_workers, until
+from tests.e2e.project import Project, copied_project, fresh_project, training_workers, until
 from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, reached, validated
 
 TIMES = 5
@@ -37,7 +37,7 @@ def tell_again_and_again(project: Project) -> list[float]:
     for number in range(1, TIMES + 1):
         reached(project, 8 * number)
         before, start = step(project), time.monotonic()
-        workers = training_workers(of_project(project))
+        workers = training_workers(project.processes())
         workers[number % len(workers)].send_signal(signal.SIGTERM)
         until(lambda n=number: command.process.poll() or said.read_text().count(TOLD) == n, "they leave", 60.0)  # type: ignore[misc]
         assert command.process.poll() is None, said.read_text()
@@ -47,7 +47,7 @@ def tell_again_and_again(project: Project) -> list[float]:
         until(lambda left=left: step(project) > left, "training goes on", 120.0)  # type: ignore[misc]
         seconds.append(time.monotonic() - start)
     command.wait().expect_success()
-    until(lambda: not of_project(project), "the courier ends", 30.0)
+    until(lambda: not project.processes(), "the courier ends", 30.0)
     return seconds
 
 

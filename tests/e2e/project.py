@@ -101,8 +101,15 @@ class Project:
         return self.start(*words, **environment).wait()
 
     def processes(self) -> list[psutil.Process]:
-        """What lives of all that was started here: members of its sessions, also those whose parent is gone."""
-        return sessions({command.process.pid for command in self.commands})
+        """What lives of all that was started here: it inherited the folder for temporary files, whoever its parent is."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("TMPDIR") == str(self.scratch) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
 
     def end(self) -> None:
         """Kill whatever still runs, and remove the temporary files."""
@@ -197,22 +204,10 @@ def sessions(leaders: set[int]) -> list[psutil.Process]:
     return members
 
 
-def of_project(project: Project) -> list[psutil.Process]:
-    """Living processes that inherited the project's own folder for temporary files, whoever their parent is."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("TMPDIR") == str(project.scratch) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
 def named(project: Project, words: str) -> psutil.Process | None:
     """The newest process of the project with these words in its command line."""
     found = []
-    for process in of_project(project):
+    for process in project.processes():
         with suppress(psutil.NoSuchProcess):
             if words in " ".join(process.cmdline()):
                 found.append((process.create_time(), process))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pipeline.report import read_journal
-from tests.e2e.project import TINY, Project, copied_project, named, of_project, training_workers, until
+from tests.e2e.project import TINY, Project, copied_project, named, training_workers, until
 
 EPOCHS = TINY["train"]["epochs"]
 WITHOUT_TRAINING = ("artifacts", "exported", "reports/train", ".dvc/cache", ".dvc/tmp")
@@ -45,7 +45,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         # A worker: Ray starts the group again, which resumes from our checkpoint.
         first = project.start("dvc", "repro", "train")
         reached(project, 4)
-        training_workers(of_project(project))[0].kill()
+        training_workers(project.processes())[0].kill()
         until(lambda: len(validated(project)) >= 6, "training goes on after a worker was killed", 600.0)
 
         # Ray's controller, its head, and the process that drives it: the stage starts the driver again.
@@ -58,7 +58,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         # The process group of `dvc repro`: everything that it started is gone within seconds.
         os.killpg(first.process.pid, signal.SIGKILL)
         first.process.wait()
-        until(lambda: not of_project(project), "no process is left after the group was killed", 20.0)
+        until(lambda: not project.processes(), "no process is left after the group was killed", 20.0)
         assert not (project.root / "artifacts" / "dense").exists(), "a killed stage leaves no outs"
 
         # Only dvc: the stage notices that its parent is gone, and ends with its children.
@@ -67,7 +67,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         reached(project, kept + 3)
         second.process.kill()
         second.process.wait()
-        until(lambda: not of_project(project), "the stage ends after its dvc was killed", 20.0)
+        until(lambda: not project.processes(), "the stage ends after its dvc was killed", 20.0)
 
         # Ctrl-C, which a terminal sends to the whole group: one line says so, and no traceback of anyone's.
         kept = len(validated(project))
@@ -78,18 +78,18 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         assert "espalier train: interrupted; the same command goes on from what is complete" in ended.err
         assert "exited with 130" in ended.err
         assert "Traceback" not in ended.out + ended.err
-        until(lambda: not of_project(project), "the stage and its children end after Ctrl-C", 20.0)
+        until(lambda: not project.processes(), "the stage and its children end after Ctrl-C", 20.0)
 
         # Undisturbed to the end, but for a second run of the same stage, which is refused.
         kept = len(validated(project))
         third = project.start("dvc", "repro", "train")
-        until(lambda: training_workers(of_project(project)), "the workers start", 600.0)
+        until(lambda: training_workers(project.processes()), "the workers start", 600.0)
         refused = project.run(sys.executable, "-m", "stages.train")
         assert refused.status == 1
         assert "this stage with the same inputs is in use by another process" in refused.err
         assert "Traceback" not in refused.err
         done = third.wait().expect_success()
-        until(lambda: not of_project(project), "the courier ends after the stage", 30.0)
+        until(lambda: not project.processes(), "the courier ends after the stage", 30.0)
         assert f"epoch {EPOCHS}/{EPOCHS}" in done.err + done.out
         assert kept > 13, "the last run had checkpoints to resume from"
 
