@@ -194,12 +194,20 @@ def _ray_folder(run_dir: Path) -> Iterator[Path]:
     Its name says the run, so that what a killed attempt left is cleared by the next, and ends in something random,
     because that attempt's Ray may still be about to end.
     """
-    name = f"ray-{sha256_json(str(run_dir))[:8]}"
     try:
-        yield Path(tempfile.mkdtemp(prefix=f"{name}-"))
+        yield Path(tempfile.mkdtemp(prefix=_ray_prefix(run_dir)))
     finally:
-        for folder in Path(tempfile.gettempdir()).glob(f"{name}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        clear_ray_folders(run_dir)
+
+
+def clear_ray_folders(run_dir: Path) -> None:
+    """Remove what the local Rays of a run left on this disk."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_ray_prefix(run_dir)}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ray_prefix(run_dir: Path) -> str:
+    return f"ray-{sha256_json(str(run_dir))[:8]}-"
 
 
 def _token(folder: Path) -> dict[str, str]:

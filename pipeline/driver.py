@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from pipeline import attached
-from pipeline.cluster import Order, drive
+from pipeline.cluster import Order, clear_ray_folders, drive
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.files import write_atomic
 from pipeline.job_server import JobServer
@@ -42,6 +42,10 @@ from pipeline.train.travel import (
 
 OUR_FAULT = 70
 """Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which another attempt would meet again."""
+CLEARS_S = 5.0
+"""How long an interrupted stage waits for the process that drives Ray to end what it started."""
+KILLED_S = 0.5
+"""Until what got SIGKILL writes no more. Not until it is gone: in a container nobody may reap it."""
 
 
 def launch(job: Job, resources: Resources, name: str) -> None:
@@ -112,6 +116,10 @@ def _attempt(order: Order) -> int:
         try:
             return process.wait()
         except BaseException:
+            assert process.stdin is not None
+            process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(CLEARS_S)
             process.kill()
             raise
 
@@ -128,7 +136,7 @@ def main(path: Path, *, is_attached: bool) -> None:
     """
     told = Order.model_validate_json(path.read_bytes())
     wait = partial(await_silence, told.job) if is_attached else sys.stdin.buffer.read
-    threading.Thread(target=_end_after, args=(wait,), daemon=True, name="end-with-parent").start()
+    threading.Thread(target=_end_after, args=(wait, told.job.run_dir), daemon=True, name="end-with-parent").start()
     status = 0
     try:
         drive(told)
@@ -146,12 +154,15 @@ def main(path: Path, *, is_attached: bool) -> None:
     os._exit(status)
 
 
-def _end_after(wait: Callable[[], object]) -> None:
-    """Wait until the stage is gone, and end this process and all that it started."""
+def _end_after(wait: Callable[[], object], run_dir: Path) -> None:
+    """Wait until the stage is gone, and end this process and all that it started, down to Ray's folder."""
     wait()
-    for child in psutil.Process().children(recursive=True):
+    children = psutil.Process().children(recursive=True)
+    for child in children:
         with suppress(psutil.NoSuchProcess):
             child.kill()
+    psutil.wait_procs(children, KILLED_S)
+    clear_ray_folders(run_dir)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -79,6 +79,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         assert "exited with 130" in ended.err
         assert "Traceback" not in ended.out + ended.err
         until(lambda: not project.processes(), "the stage and its children end after Ctrl-C", 20.0)
+        assert not list(project.scratch.glob("ray-*")), "nor is Ray's folder left"
 
         # Undisturbed to the end, but for a second run of the same stage, which is refused.
         kept = len(validated(project))

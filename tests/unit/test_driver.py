@@ -1,5 +1,6 @@
 """What the stage does with the ends of the process that drives Ray, without starting one."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -101,21 +102,27 @@ def test_a_run_that_another_folder_drives_is_refused_before_anything_starts(
     assert told == []
 
 
-def test_a_driver_ends_with_the_stage_that_started_it() -> None:
-    """And so does what it started. Its stdin closes when the stage dies, however it dies."""
+def test_a_driver_ends_with_the_stage_that_started_it(tmp_path: Path) -> None:
+    """And so does what it started, with the folder of its Ray. Its stdin closes when the stage dies, however it dies."""
     code = """
 import subprocess, sys
+from pathlib import Path
+from pipeline.cluster import _ray_folder
 from pipeline.driver import _end_after
 subprocess.Popen(["sleep", "60"])
-print("waits", flush=True)
-_end_after(sys.stdin.buffer.read)
+with _ray_folder(Path("run")) as folder:
+    assert folder.is_dir()
+    print("waits", flush=True)
+    _end_after(sys.stdin.buffer.read, Path("run"))
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    command, environment = [sys.executable, "-c", code], {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"waits\n"
         assert process.poll() is None, "it ended before the stage did"
         process.communicate(timeout=30)  # closes its stdin, and waits until nobody holds its stdout
         assert process.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
 
 
 HEAVY = {
