@@ -239,8 +239,10 @@ def test_a_server_holds_runs_and_versions_as_the_local_database_does(
         assert [file.path for file in store.client.list_artifacts(pipeline, "reports")] == ["reports/verdict.json"]
         assert aliases(root) == {"dense": 1, "candidate": 3, "champion": 3}
         assert sync(root).points == 0
+        (brought := tmp_path / "brought").mkdir()  # MLflow would leave a folder in /tmp
         with mlflow_address(f"http://127.0.0.1:{port}"):
-            assert len(mlflow.pyfunc.load_model("models:/tiny@champion").predict(IMAGES)) == len(IMAGES)
+            loaded = mlflow.pyfunc.load_model("models:/tiny@champion", dst_path=str(brought))
+        assert len(loaded.predict(IMAGES)) == len(IMAGES)
     left = [path for folder in (root, tmp_path / "server") for path in folder.rglob("*") if path.is_file()]
     left = [path for path in left if ".git" not in path.parts]
     assert {"server.db", "server.log", "verdict.json", "MLmodel", "README.md"} <= {path.name for path in left}
