@@ -197,13 +197,13 @@ def _ray_folder(run_dir: Path) -> Iterator[Path]:
     try:
         yield Path(tempfile.mkdtemp(prefix=_ray_prefix(run_dir)))
     finally:
-        clear_ray_folders(run_dir)
+        for folder in ray_folders(run_dir):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def clear_ray_folders(run_dir: Path) -> None:
-    """Remove what the local Rays of a run left on this disk."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_ray_prefix(run_dir)}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+def ray_folders(run_dir: Path) -> list[Path]:
+    """Of the local Rays of a run on this disk."""
+    return list(Path(tempfile.gettempdir()).glob(f"{_ray_prefix(run_dir)}*"))
 
 
 def _ray_prefix(run_dir: Path) -> str:

@@ -7,6 +7,7 @@ controller. All that lives through it are our checkpoints, from which the next a
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from pipeline import attached
-from pipeline.cluster import Order, clear_ray_folders, drive
+from pipeline.cluster import Order, drive, ray_folders
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.files import write_atomic
 from pipeline.job_server import JobServer
@@ -157,12 +158,14 @@ def main(path: Path, *, is_attached: bool) -> None:
 def _end_after(wait: Callable[[], object], run_dir: Path) -> None:
     """Wait until the stage is gone, and end this process and all that it started, down to Ray's folder."""
     wait()
+    folders = ray_folders(run_dir)  # now, because soon the next attempt may make one of its own
     children = psutil.Process().children(recursive=True)
     for child in children:
         with suppress(psutil.NoSuchProcess):
             child.kill()
     psutil.wait_procs(children, KILLED_S)
-    clear_ray_folders(run_dir)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
