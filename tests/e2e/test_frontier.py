@@ -33,7 +33,7 @@ def test_a_killed_sweep_goes_on_and_what_it_made_is_registered_after_apply(compl
         project.change_params({"resources": {"workers": 1}})  # two trainings fit into two CPUs
         before = project.run("git", "status", "--short").expect_success().out
         first = project.start(*SWEEP)
-        both = "three epochs of each of two points are validated"  # a checkpoint of the first is then complete
+        both = "three epochs of each of two points are validated"  # the checkpoint of two is complete
         until(lambda: [len(epochs) >= 3 for epochs in validated(project)] == [True, True], both, 600.0)
         os.killpg(first.process.pid, signal.SIGKILL)
         said = first.wait().out.splitlines()[1:]
@@ -48,7 +48,7 @@ def test_a_killed_sweep_goes_on_and_what_it_made_is_registered_after_apply(compl
         assert set(made) == {"prune.target.macs=0.7:", "prune.target.macs=0.6:"}
         assert not at_work(project.root / ".espalier")
         assert [len(epochs) for epochs in validated(project)] == [EPOCHS] * 2
-        assert all(epochs[0] < killed for epochs in validated(project)), "both went on from checkpoints of the killed run"
+        assert all(epochs[1] < killed for epochs in validated(project)), "both went on from checkpoints of the killed run"
         ran = {path.name.split("-")[0] for path in (project.root / ".espalier/journals").glob("*.jsonl")}
         assert ran == {"profile", "prune", *AFTER_PRUNE}, "the others came from the cache, or never ran"
 
