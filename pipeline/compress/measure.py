@@ -33,7 +33,7 @@ from pipeline.tasks.task import make_task
 ROUNDINGS = (1, 4, 8, 16, 32)
 CLEARLY_FASTER = 0.97
 """A coarser rounding, which leaves less choice, must be faster by this."""
-ROUNDS = 15
+ROUNDS = 10
 """In which all networks have a turn."""
 PASSES, POINTS = 3, 4
 """A pass adds so many networks between the widest that meets the target and the next: what is left is 1/125 of the MACs."""
@@ -131,26 +131,30 @@ def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
     """The widest network that meets the target of latency, of those that are timed.
 
     At first they lie between the smallest and the dense one, then between the widest that meets the target and the next. Each
-    pass times all of them again, so that none is judged by a busy moment of the machine.
+    pass times these and the dense one again, so that none of them is judged by a busy moment of the machine.
     Raises CompressionError where none meets the target.
     """
     target, groups = subject.params.target, subject.ranking.groups
     whole = (0,) * len(groups)
     runs = {whole: device.network(subject.spec, subject.dense)}
-    seconds = {whole: math.inf}
-    ends = subject.fraction(subject.smallest(round_to)), 1.0
+    seconds: dict[Counts, float] = {}
+    near, ends = [whole], (subject.fraction(subject.smallest(round_to)), 1.0)
     for _ in range(PASSES):
-        for counts in (subject.cut(fraction, round_to) for fraction in np.linspace(*ends, POINTS + 2).tolist()):
+        cuts = [subject.cut(fraction, round_to) for fraction in np.linspace(*ends, POINTS + 2).tolist()]
+        timed = list(dict.fromkeys([*near, *cuts]))
+        for counts in timed:
             if counts not in runs:
                 runs[counts] = device.network(subject.spec, subject.network(counts))
-        times = in_turns(device, list(runs.values()), ROUNDS)
-        seconds = {counts: min(seconds.get(counts, math.inf), time) for counts, time in zip(runs, times, strict=True)}
+        times = in_turns(device, [runs[counts] for counts in timed], ROUNDS)
+        seconds |= {counts: min(seconds.get(counts, math.inf), time) for counts, time in zip(timed, times, strict=True)}
         trials = {
             counts: Trial(macs=subject.fraction(counts), latency=round(time / seconds[whole], 4))
             for counts, time in seconds.items()
         }
         best = _widest(trials, subject.limits(target.fraction, round_to))
-        ends = trials[best].macs, min((trial.macs for trial in trials.values() if trial.macs > trials[best].macs), default=1.0)
+        wider = [counts for counts in trials if trials[counts].macs > trials[best].macs]
+        following = min(wider, key=lambda counts: trials[counts].macs, default=whole)
+        near, ends = [whole, best, following], (trials[best].macs, trials[following].macs)
     return Chosen(
         device=device.name,
         runtime=device.runtime,

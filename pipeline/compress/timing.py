@@ -19,8 +19,9 @@ from pipeline.compress.session import OnnxModel, device_name
 from pipeline.errors import CompressionError
 from pipeline.models.spec import ONNX_NAME, WEIGHTS_NAME, ModelSpec, WeightsFile
 
-TURN_S = 0.01
-"""A turn is at least one run and as long as this. The fastest run counts: what else a machine does only makes one slower.
+TURN_S = 0.1
+"""A turn is at least one run and as long as this. Its first run finds the caches full of another network, which took ResNet-18
+a fifth longer at batch 1, and counts only where it is alone. Of several the fastest counts: other work only makes one slower.
 On a machine with three busy processes per core, ratios of the fastest of 21 turns varied by 1-4 % (standard deviation), the
 medians of the ratios of turns by 6-8 % (ResNet-18 and ResNet-20 at batch 1, 8-10 repeats)."""
 UNSAVED = WeightsFile(kind="torch", file=WEIGHTS_NAME, sha256="0" * 64, size_bytes=1)
@@ -103,15 +104,14 @@ class CudaDevice:
 
 def turn_s(device: Device, run: Run) -> float:
     """Seconds of the fastest run of a turn."""
-    times = [device.seconds(run)]
-    while sum(times) < TURN_S:
-        times.append(device.seconds(run))
-    return min(times)
+    first = device.seconds(run)
+    further: list[float] = []
+    while first + sum(further) < TURN_S:
+        further.append(device.seconds(run))
+    return min(further, default=first)
 
 
 def in_turns(device: Device, runs: Sequence[Run], rounds: int) -> list[float]:
     """Seconds of the fastest run of each over several rounds, in each of which all have a turn."""
-    for run in runs:
-        run()
     times: list[float] = np.array([[turn_s(device, run) for run in runs] for _ in range(rounds)]).min(0).tolist()
     return times

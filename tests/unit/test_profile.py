@@ -196,6 +196,14 @@ def test_a_profile_of_another_network_is_refused(simulated: Profile, data: Path)
         make_plan(network(spec), spec, train, prune_params(target=LATENCY), TASK, Aim(simulated))
 
 
+@pytest.mark.parametrize(("runs", "fastest_s"), [([0.04, 0.03, 0.02, 0.05], 0.02), ([0.04, 0.07], 0.07), ([0.2], 0.2)])
+def test_the_first_run_of_a_turn_counts_only_alone(runs: list[float], fastest_s: float) -> None:
+    """It brings the weights back into the caches, which the other networks' have filled."""
+    times = iter(runs)
+    assert turn_s(Simulated(), lambda: next(times)) == fastest_s
+    assert not list(times), "a turn is 0.1 s long"
+
+
 def test_a_network_is_timed_as_it_is_deployed(tmp_path: Path) -> None:
     spec, device = spec_of("mlp"), CpuDevice(batch=3, threads=1)
     run = device.network(spec, network(spec))
