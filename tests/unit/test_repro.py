@@ -81,7 +81,7 @@ def root(tmp_path: Path) -> Path:
     (root / "dvc.yaml").write_text(DVC_YAML)
     (root / ".gitignore").write_text("/first\n/slow\n/quick\n/timed\n/last\n*.here\n")
     (root / ".dvc").mkdir()
-    (root / ".dvc" / "config").touch()
+    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
     return root
 
 
