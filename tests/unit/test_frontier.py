@@ -2,16 +2,18 @@
 
 import shutil
 import subprocess
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.text import Annotation, Text
 
 from pipeline import machine
 from pipeline.errors import ArtifactError, EspalierError, ParamsError, TrainingError
 from pipeline.frontier.candidates import Candidate, Frontier, Speed, frontier
 from pipeline.frontier.experiments import Experiment, head, names, save
-from pipeline.frontier.picture import draw
+from pipeline.frontier.picture import draw, plot
 from pipeline.frontier.points import VARIANTS, Project, parse_settings, points
 from pipeline.frontier.show import choice, table
 from pipeline.frontier.sweep import in_turns, sweep
@@ -258,6 +260,16 @@ def test_the_table_marks_the_pareto_set_and_what_is_slower() -> None:
 def test_the_picture_is_the_same_for_the_same_numbers() -> None:
     assert draw(sample()) == draw(sample())
     assert draw(sample()).startswith(b"\x89PNG")
+
+
+def test_labels_of_close_points_can_be_read_one_by_one() -> None:
+    near = [candidate("quantized", f"0.{label}", 2 + label / 1000, 0.97 + label / 10000) for label in range(10)]
+    for axes in plot(Frontier(DENSE, near, ["prune.target.macs"], {})).axes:
+        labels = [each for each in axes.texts if isinstance(each, Annotation)]
+        assert sorted(each.get_text() for each in labels) == [*(f"0.{label}" for label in range(10)), "dense"]
+        boxes = [Text.get_window_extent(each) for each in labels]
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+        assert all(axes.bbox.containsx(x) and axes.bbox.containsy(y) for box in boxes for x, y in box.corners())
 
 
 def experiment(project: Project, changes: dict[str, Any], device: str = "CPU x") -> Experiment:
