@@ -252,6 +252,16 @@ def test_top5_of_three_classes_and_sums_over_batches() -> None:
     assert metrics["loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("classes", [10, 100, 1000])
+def test_of_tied_logits_the_first_is_the_answer(classes: int) -> None:
+    logits = torch.randint(0, 4, (1000, classes), generator=torch.manual_seed(0)).float()
+    labels = torch.randint(0, classes, (1000,), generator=torch.manual_seed(1))
+    right = logits.numpy().argmax(axis=1) == labels.numpy()
+    assert Classification(label_smoothing=0.0).sums(logits, labels)["top1"] == right.sum()
+    tied = Classification(label_smoothing=0.0).sums(torch.zeros(classes, classes), torch.arange(classes))
+    assert (tied["top1"].item(), tied["top5"].item()) == (1, 5)
+
+
 def tensors(value: float) -> dict[str, Tensor]:
     return {"w": torch.full((3,), value)}
 
