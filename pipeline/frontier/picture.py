@@ -66,7 +66,10 @@ def _panel(axes: Axes, found: Frontier, batch: int) -> None:
 
 
 def _annotate(axes: Axes, labels: dict[tuple[float, float], str]) -> None:
-    """Put each label at the first place around its point that no point and no other label takes, tied to it by a line."""
+    """Put each label at the first place around its point that no point and no other label takes, tied to it by a line.
+
+    Where all are taken, at the last: a label that lies on another is better than none.
+    """
     points = axes.transData.transform(list(labels))
     taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in points]
     for place, text in labels.items():
