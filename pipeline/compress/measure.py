@@ -6,7 +6,7 @@ widest that meets a target is found by timing a dozen of them.
 """
 
 import copy
-import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +137,7 @@ def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
     target, groups = subject.params.target, subject.ranking.groups
     whole = (0,) * len(groups)
     runs = {whole: device.network(subject.spec, subject.dense)}
-    seconds: dict[Counts, float] = {}
+    fractions: dict[Counts, list[float]] = {}
     near, ends = [whole], (subject.fraction(subject.smallest(round_to)), 1.0)
     for _ in range(PASSES):
         cuts = [subject.cut(fraction, round_to) for fraction in np.linspace(*ends, POINTS + 2).tolist()]
@@ -145,11 +145,11 @@ def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
         for counts in timed:
             if counts not in runs:
                 runs[counts] = device.network(subject.spec, subject.network(counts))
-        times = in_turns(device, [runs[counts] for counts in timed], ROUNDS)
-        seconds |= {counts: min(seconds.get(counts, math.inf), time) for counts, time in zip(timed, times, strict=True)}
+        for counts, found in zip(timed, in_turns(device, [runs[counts] for counts in timed], ROUNDS), strict=True):
+            fractions.setdefault(counts, []).extend(found)
         trials = {
-            counts: Trial(macs=subject.fraction(counts), latency=round(time / seconds[whole], 4))
-            for counts, time in seconds.items()
+            counts: Trial(macs=subject.fraction(counts), latency=round(statistics.median(found), 4))
+            for counts, found in fractions.items()
         }
         best = _widest(trials, subject.limits(target.fraction, round_to))
         wider = [counts for counts in trials if trials[counts].macs > trials[best].macs]
@@ -177,5 +177,5 @@ def _widest(trials: Mapping[Counts, Trial], limits: Limits) -> Counts:
 def _latencies(subject: Subject, device: Device, cuts: Sequence[Counts]) -> list[float]:
     """As fractions of the dense network's."""
     models = [subject.dense, *map(subject.network, cuts)]
-    dense, *others = in_turns(device, [device.network(subject.spec, model) for model in models], ROUNDS)
-    return [round(seconds / dense, 4) for seconds in others]
+    _, *others = in_turns(device, [device.network(subject.spec, model) for model in models], ROUNDS)
+    return [round(statistics.median(fractions), 4) for fractions in others]

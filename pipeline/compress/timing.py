@@ -1,6 +1,7 @@
 """Networks ready to run on a device, and how they are timed."""
 
 import copy
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,9 +22,9 @@ from pipeline.models.spec import ONNX_NAME, WEIGHTS_NAME, ModelSpec, WeightsFile
 
 TURN_S = 0.1
 """A turn is at least one run and as long as this. Its first run finds the caches full of another network, which took ResNet-18
-a fifth longer at batch 1, and counts only where it is alone. Of several the fastest counts: other work only makes one slower.
-On a machine with three busy processes per core, ratios of the fastest of 21 turns varied by 1-4 % (standard deviation), the
-medians of the ratios of turns by 6-8 % (ResNet-18 and ResNet-20 at batch 1, 8-10 repeats)."""
+a fifth longer at batch 1, and counts only where it is alone. Of several the median counts, as in `compare`. The fastest is
+steadier under other work but not what a user sees: of five repeats of 500 runs of ResNet-18 at batch 1, it put half of the
+network at 0.40-0.49, the median at 0.43-0.45 (4 quiet virtual Xeon cores; the dense one reads 45 MB of weights in each run)."""
 UNSAVED = WeightsFile(kind="torch", file=WEIGHTS_NAME, sha256="0" * 64, size_bytes=1)
 """Stands in the metadata of an export that is timed and forgotten."""
 
@@ -103,15 +104,16 @@ class CudaDevice:
 
 
 def turn_s(device: Device, run: Run) -> float:
-    """Seconds of the fastest run of a turn."""
+    """Seconds of the middle run of a turn."""
     first = device.seconds(run)
     further: list[float] = []
     while first + sum(further) < TURN_S:
         further.append(device.seconds(run))
-    return min(further, default=first)
+    return statistics.median(further or [first])
 
 
-def in_turns(device: Device, runs: Sequence[Run], rounds: int) -> list[float]:
-    """Seconds of the fastest run of each over several rounds, in each of which all have a turn."""
-    times: list[float] = np.array([[turn_s(device, run) for run in runs] for _ in range(rounds)]).min(0).tolist()
-    return times
+def in_turns(device: Device, runs: Sequence[Run], rounds: int) -> list[list[float]]:
+    """How long each takes as a fraction of the first: a number for each round, in which all have a turn."""
+    seconds = np.array([[turn_s(device, run) for run in runs] for _ in range(rounds)])
+    fractions: list[list[float]] = (seconds / seconds[:, :1]).T.tolist()
+    return fractions
