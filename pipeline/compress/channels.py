@@ -16,7 +16,7 @@ from pipeline.compress.findings import Profile
 from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import ShapeParams
 from pipeline.compress.search import GONE, Limits, lowest, part, select
-from pipeline.compress.widths import Layer, Measure, counted_measure, layers_of
+from pipeline.compress.widths import Layer, Measure, channel_price, counted_measure, layers_of
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError
 from pipeline.models.groups import ChannelGroup, to_plan, trace_structure
@@ -78,11 +78,15 @@ def rank_channels(
     if not structure.groups:
         raise CompressionError(_nothing_to_prune(structure.whole))
     worths = _worths(scratch, spec, train, params, task, earlier)
-    groups, scores = score_groups(scratch, structure.groups, worths, params.importance, params.seed)
-    gone = earlier.plan if earlier else {}
-    scores = [score.index_fill(0, channels_gone(group, gone), GONE) for group, score in zip(groups, scores, strict=True)]
     layers = layers_of(dense, input_shape(spec))
     cost = counted_measure(params.target.kind, dense, input_shape(spec), layers)
+
+    def price(group: ChannelGroup) -> float:
+        return channel_price(group, layers, cost)
+
+    groups, scores = score_groups(scratch, structure.groups, worths, params.importance, params.seed, price)
+    gone = earlier.plan if earlier else {}
+    scores = [score.index_fill(0, channels_gone(group, gone), GONE) for group, score in zip(groups, scores, strict=True)]
     return Ranking(groups, scores, layers, cost, structure.whole, scratch)
 
 

@@ -9,11 +9,15 @@ A channel is worth the sum over all weights w that go with it (Fang et al. 2023,
     hessian   w^2 * h, second order: h is the sum over images of (dL/dw)^2, the diagonal of the empirical Fisher matrix
               (optimal brain damage, LeCun et al. 1989; Theis et al. 2018, arXiv 1801.05787)
 
-lamp divides what l2 gives by the sum of itself and all that is larger in the group (Lee et al. 2021, arXiv 2010.07611,
-with channels in the place of weights). random is the baseline that the others must beat.
+taylor and hessian estimate what the loss would rise by. That compares channels of any two layers, so they are divided by
+what the channel takes of the cost that is to fall, and what goes first is what costs much for little (a knapsack filled by
+value per weight: Shen et al. 2021, arXiv 2110.10811). Sizes of weights differ from layer to layer for other reasons: l1, l2 and
+bn_scale are divided by their mean in the group; lamp divides what l2 gives by the sum of itself and all that is larger in
+the group (Lee et al. 2021, arXiv 2010.07611, with channels in the place of weights). random is the baseline that the others
+must beat.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +28,9 @@ from pipeline.errors import CompressionError
 from pipeline.models.groups import ChannelGroup, position_sums
 from pipeline.models.spec import ModelSpec
 from pipeline.tasks.task import Task
+
+IN_LOSS: tuple[Importance, ...] = ("taylor", "hessian")
+"""Importances in the unit of the loss."""
 
 
 def weigh(model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task) -> dict[str, Tensor]:
@@ -50,11 +57,17 @@ def weigh(model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, 
 
 @torch.no_grad()
 def score_groups(
-    model: nn.Module, groups: Sequence[ChannelGroup], worths: Mapping[str, Tensor], importance: Importance, seed: int
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    worths: Mapping[str, Tensor],
+    importance: Importance,
+    seed: int,
+    price: Callable[[ChannelGroup], float],
 ) -> tuple[list[ChannelGroup], list[Tensor]]:
     """The groups that have a score, and one score per channel, comparable between groups.
 
-    worths: as weigh() gives them. seed: of importance random. A group without batch norm has no bn_scale and keeps its
+    worths: as weigh() gives them. seed: of importance random. price: what a channel of a group takes of the cost that is to
+    fall, which counts for importances in the unit of the loss. A group without batch norm has no bn_scale and keeps its
     channels. Raises CompressionError where no group has a score, or one has a score that is not finite.
     """
     scored = [group for group in groups if any(member.module in worths for member in group.members)]
@@ -66,8 +79,10 @@ def score_groups(
     if importance == "random":
         generator = torch.Generator().manual_seed(seed)
         return scored, [torch.rand(group.channels, generator=generator) for group in scored]
-    scale = _lamp if importance == "lamp" else _by_mean
-    return scored, [scale(_channel_sums(model, group, worths, importance)) for group in scored]
+    sums = [_channel_sums(model, group, worths, importance) for group in scored]
+    if importance in IN_LOSS:
+        return scored, [worth / price(group) for group, worth in zip(scored, sums, strict=True)]
+    return scored, [_lamp(worth) if importance == "lamp" else _by_mean(worth) for worth in sums]
 
 
 def score_weights(worths: Mapping[str, Tensor], importance: Importance, seed: int) -> dict[str, Tensor]:

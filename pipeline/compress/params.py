@@ -94,8 +94,8 @@ class ShapeParams(Section):
     )
     importance: Importance = Field(
         description="a channel's worth: L1 or L2 norm of its weights, batch-norm scale (after train.sparsity), first-order "
-        "(taylor) or second-order (hessian) effect on the loss, lamp (l2 among the channels of its layer that are larger), or "
-        "random, the baseline"
+        "(taylor) or second-order (hessian) effect on the loss for what the channel costs, lamp (l2 among the channels of its "
+        "layer that are larger), or random, the baseline"
     )
     round_to: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         description="kept channels are a multiple of this; auto: of 1, 4, 8, 16 or 32, whichever made the fastest network of "

@@ -114,6 +114,12 @@ class Narrowing:
         }
 
 
+def channel_price(group: ChannelGroup, layers: Mapping[str, Layer], cost: Measure) -> float:
+    """What a channel of a group takes of a measure of the dense network: the first, which stands for all of them."""
+    order = torch.arange(group.channels)
+    return cost.dense - cost.of(Narrowing(layers, [group], [order]).widths([1]))
+
+
 def _lost(group: ChannelGroup, order: Tensor, layers: Mapping[str, Layer]) -> list[tuple[tuple[str, Side], list[int]]]:
     """For each side of a layer in the group, the positions it has lost after 0, 1, 2 ... channels."""
     return [

@@ -22,6 +22,7 @@ from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_d
 CONV, NORM, HEAD = [3.0, -1.0], [0.5, 2.0], [[1.0, -4.0], [2.0, 0.5]]
 """By channel; the head's rows are classes."""
 IMAGES = [1.0, 2.0, 4.0]
+PRICE = 5.0
 EFFECTS = [1.5, 8.0]
 """Of each channel on logit 0 for an image of one: |conv * norm * head|."""
 
@@ -68,7 +69,7 @@ def scores_of(importance: Importance, **changes: Any) -> list[float]:
     spec = ModelSpec.model_construct(mean=[0.0], std=[1 / 255])
     worths = weigh(model, spec, cast(Split, Images()), params, cast(Task, FirstLogit()))
     groups = trace_groups(model, torch.zeros(2, 1, 1, 1), [])
-    _, (scores,) = score_groups(model, groups, worths, importance, params.seed)
+    _, (scores,) = score_groups(model, groups, worths, importance, params.seed, lambda group: PRICE)
     return cast(list[float], scores.tolist())
 
 
@@ -85,14 +86,14 @@ def test_each_criterion_gives_what_its_formula_says() -> None:
     assert scores_of("bn_scale") == of_mean(*NORM)
     assert scores_of("lamp") == pytest.approx([L2[0] / sum(L2), 1.0])
     # Each of the three weights on the way to logit 0 has the same product with its gradient, which is linear in the images.
-    assert scores_of("taylor") == of_mean(*(3 * effect * (1.0 - 2.0 + 4.0) for effect in EFFECTS))
-    assert scores_of("hessian") == of_mean(*(3 * effect**2 * (1.0 + 4.0 + 16.0) for effect in EFFECTS))
+    assert scores_of("taylor") == pytest.approx([3 * effect * (1.0 - 2.0 + 4.0) / PRICE for effect in EFFECTS])
+    assert scores_of("hessian") == pytest.approx([3 * effect**2 * (1.0 + 4.0 + 16.0) / PRICE for effect in EFFECTS])
 
 
 def test_second_order_counts_what_cancels_among_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.unit.test_importance.IMAGES", [1.0, 3.0, 2.0])
     assert scores_of("taylor") == [0.0, 0.0]
-    assert scores_of("hessian") == of_mean(*(effect**2 for effect in EFFECTS))
+    assert scores_of("hessian") == pytest.approx([3 * effect**2 * (1.0 + 9.0 + 4.0) / PRICE for effect in EFFECTS])
 
 
 def test_random_hangs_on_the_seed_alone() -> None:
@@ -114,7 +115,7 @@ def test_a_channel_that_stands_for_several_positions_is_worth_their_sum() -> Non
     heads = Member("0", "out", torch.arange(4), torch.tensor([0, 0, 1, 1]))
     halves = type(group)(root="0", channels=2, repeats=2, members=(heads,), traced=None)
     worths = {"0": torch.tensor([[1.0], [2.0], [3.0], [6.0]])}
-    assert score_groups(model, [halves], worths, "l2", 0)[1][0].tolist() == [0.5, 1.5]
+    assert score_groups(model, [halves], worths, "l2", 0, lambda group: 1.0)[1][0].tolist() == [0.5, 1.5]
 
 
 def test_every_rank_makes_the_same_plan(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import Importance
 from pipeline.compress.prune import prune
 from pipeline.compress.search import Limits, select
-from pipeline.compress.widths import Layer, Measure, Narrowing, layers_of, macs_measure
+from pipeline.compress.widths import Layer, Measure, Narrowing, channel_price, layers_of, macs_measure
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.files import sha256_file
@@ -427,6 +427,18 @@ def test_search_takes_the_first_that_fits_where_fewer_channels_can_cost_more() -
         removed(0.6)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_channel_costs_what_the_network_without_it_saves(name: str) -> None:
+    spec, shape = spec_of(name), (3, 8, 8)
+    dense = network(spec)
+    groups, layers = trace_groups(copy.deepcopy(dense), example(spec), []), layers_of(dense, shape)
+    cost, first, none = macs_measure(dense, shape, layers), torch.tensor([0]), torch.tensor([], dtype=torch.int64)
+    for group in groups:
+        plan = to_plan(dense, groups, [first if other is group else none for other in groups])
+        saved_macs = count_macs(dense, shape) - count_macs(apply_plan(copy.deepcopy(dense), plan), shape)
+        assert channel_price(group, layers, cost) == saved_macs > 0
+
+
 def test_depthwise_macs_follow_their_channels_once() -> None:
     every = torch.arange(8)
     group = ChannelGroup("d", 8, 1, (Member("d", "out", every, every), Member("d", "in", every, every)), None)
@@ -460,7 +472,8 @@ def test_a_group_whose_weights_are_all_zero_goes_first(train: Split) -> None:
     with torch.no_grad():
         for module in (root, *members):
             module.weight.zero_()  # type: ignore[operator]
-    _, scores = score_groups(dense, groups, weigh(dense, spec, train, params, TASK), params.importance, params.seed)
+    worths = weigh(dense, spec, train, params, TASK)
+    _, scores = score_groups(dense, groups, worths, params.importance, params.seed, lambda group: 1.0)
     assert not scores[0].any()
     assert all(score.isfinite().all() for score in scores)
 
