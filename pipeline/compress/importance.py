@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.compress.params import Importance, ShapeParams
-from pipeline.data.prepared.reader import Split, normalise
+from pipeline.compress.sample import sample
+from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.groups import ChannelGroup, position_sums
 from pipeline.models.spec import ModelSpec
@@ -133,14 +134,9 @@ def _losses(model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams
 
     Batch norms use their running statistics, so that nothing depends on the cut into batches.
     """
-    generator = torch.Generator().manual_seed(params.seed)
-    chosen = torch.randperm(len(train), generator=generator)[: params.gradient_batches * params.batch_size]
-    mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
-    labels = train.labels
     model.eval()
-    for indices in torch.split(chosen, size):
-        logits_BK = model(normalise(train.images(indices), mean, std))
-        yield task.loss(logits_BK, labels[indices]).sum()
+    for images_BCHW, labels_B in sample(spec, train, params, size):
+        yield task.loss(model(images_BCHW), labels_B).sum()
 
 
 def _gradients(weights: Mapping[str, Tensor], losses: Iterator[Tensor]) -> Iterator[dict[str, Tensor]]:

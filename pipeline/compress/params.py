@@ -106,8 +106,12 @@ class ShapeParams(Section):
         description='modules whose output channels all stay, and those inside: names or patterns, such as ["stem", "*.conv1"]; '
         "stem is the first layer of every network, whatever its name"
     )
-    gradient_batches: int = Field(ge=1, description="training batches that give gradients for taylor and hessian")
-    batch_size: int = Field(ge=1, description="images per batch, for gradients and validation")
+    sample_batches: int = Field(
+        ge=1,
+        description="training batches that give gradients for taylor and hessian, and batch norms their means and variances "
+        "after the cut",
+    )
+    batch_size: int = Field(ge=1, description="images per batch, of the sample and for validation")
     seed: int = Field(
         ge=0, lt=2**31, description="which training images give gradients; importance random; a student's weights"
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from pipeline.compress.batch_norm import renew_statistics
 from pipeline.compress.channels import Aim, Cut, make_plan
 from pipeline.compress.cost import Cost, count_macs, input_shape, measure_cost
 from pipeline.compress.findings import Profile
@@ -106,6 +107,8 @@ def prune(
         before_top1, earlier = top1(tuned), Cut(tuned_spec.plan, tuned)
         dense = widen(dense, tuned_spec.plan, tuned)
     smaller = _way(params)(dense, spec, train, params, task, Aim(profile, part.share, earlier))
+    if smaller.spec.plan or smaller.spec.sparse:
+        renew_statistics(smaller.model, spec, train, params)
     saved = save_model(out, smaller.spec, smaller.model)
     return PruneReport(
         dense=dense_cost,

@@ -26,7 +26,7 @@ TINY: dict[str, Any] = {
     "model": {"name": "vgg11", "width": 8},
     "train": {"epochs": 1, "amp": "off"},
     "finetune": {"epochs": 1, "amp": "off"},
-    "prune": {"gradient_batches": 1},
+    "prune": {"sample_batches": 1},
     "quantize": {"calibration_images": 40, "max_drop": 1.0},
     "evaluate": {"parity_images": 20, "worst_images": 4, "latency": {"batches": [1], "warmup": 1, "repeats": 20}},
 }

@@ -33,7 +33,7 @@ def prune_params(**changes: Any) -> PruneParams:
         "max_ratio": 0.9,
         "ignored": [],
         "schedule": None,
-        "gradient_batches": 2,
+        "sample_batches": 2,
         "batch_size": 16,
         "seed": 0,
         "student": None,

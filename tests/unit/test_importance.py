@@ -65,7 +65,7 @@ class FirstLogit:
 
 def scores_of(importance: Importance, **changes: Any) -> list[float]:
     model = Two().eval()
-    params = prune_params(importance=importance, gradient_batches=1, batch_size=3, **changes)
+    params = prune_params(importance=importance, sample_batches=1, batch_size=3, **changes)
     spec = ModelSpec.model_construct(mean=[0.0], std=[1 / 255])
     worths = weigh(model, spec, cast(Split, Images()), params, cast(Task, FirstLogit()))
     groups = trace_groups(model, torch.zeros(2, 1, 1, 1), [])
@@ -130,7 +130,7 @@ def _same_plans(data: Path) -> None:
         dense = network(spec)
         torch.manual_seed(dist.rank())
         plan, _ = make_plan(
-            dense, spec, train, prune_params(importance=importance, gradient_batches=1), TASK, Aim(fixed_profile())
+            dense, spec, train, prune_params(importance=importance, sample_batches=1), TASK, Aim(fixed_profile())
         )
         digest = sha256_json({name: kept.model_dump() for name, kept in plan.items()})
         numbers = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.int64)

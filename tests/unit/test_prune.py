@@ -126,7 +126,7 @@ def test_every_importance_prunes(importance: str, train: Split) -> None:
 
 
 def test_taylor_depends_on_the_images_chosen_by_the_seed(train: Split) -> None:
-    plans = [plan_of("resnet20", train, importance="taylor", gradient_batches=1, batch_size=2, seed=seed)[2] for seed in (0, 1)]
+    plans = [plan_of("resnet20", train, importance="taylor", sample_batches=1, batch_size=2, seed=seed)[2] for seed in (0, 1)]
     assert plans[0] != plans[1]
 
 
