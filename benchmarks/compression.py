@@ -17,6 +17,7 @@ from torch.optim.swa_utils import update_bn
 from benchmarks.rebuilt import digests_elsewhere, logits_digest
 from benchmarks.training import make_data, spread
 from pipeline.compare.latency import measure_latency
+from pipeline.compress.batch_norm import renew_statistics
 from pipeline.compress.cost import example
 from pipeline.compress.export import export_onnx
 from pipeline.compress.findings import Profile
@@ -99,7 +100,9 @@ def measure_row(name: str, data: Path, folder: Path, rounds: int) -> bool:
     files = {"dense": folder / "dense.onnx", "pruned": folder / "pruned.onnx"}
     export_onnx(saved, dense, files["dense"])
     export_onnx(pruned_spec, again, files["pruned"])
-    here = logits_digest(apply_plan(dense, pruned_spec.plan).eval(), spec)
+    cut = apply_plan(dense, pruned_spec.plan)
+    renew_statistics(cut, spec, Split.open(data, "train"), params)
+    here = logits_digest(cut, spec)
     diff = largest_difference(folder / "pruned", files["pruned"], data)
     shape = (spec.architecture.channels, spec.architecture.image_height, spec.architecture.image_width)
     times = [measure_latency(files, shape, LATENCY)["pruned"].batches for _ in range(rounds)]

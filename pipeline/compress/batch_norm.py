@@ -20,7 +20,7 @@ LEAST = 2
 def renew_statistics(model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams) -> None:
     """Set means and variances of all batch norms to averages over a sample of the training images, in place.
 
-    All other layers are in eval mode meanwhile, and the whole model after it.
+    All other layers are in eval mode meanwhile, unlike in torch's update_bn, whose dropout is random; the whole model after it.
     """
     norms = [module for module in model.eval().modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     if not norms:

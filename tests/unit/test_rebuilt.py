@@ -9,6 +9,7 @@ import torch
 from torch.optim.swa_utils import update_bn
 
 from benchmarks.rebuilt import digests_elsewhere, logits_digest
+from pipeline.compress.batch_norm import renew_statistics
 from pipeline.compress.cost import count_macs, input_shape
 from pipeline.compress.export import export_onnx
 from pipeline.compress.prune import prune
@@ -28,13 +29,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pruned_digest(name: str, data: Path, folder: Path) -> str:
-    """Prune to half the MACs; returns what the network in memory answers when it is cut by the plan that was saved."""
+    """Prune to half the MACs; returns what the network in memory answers when it is cut likewise, by the plan that was saved."""
     spec = spec_of(name)
     dense = network(spec)
     update_bn([torch.randn(32, *input_shape(spec))], dense)  # else the signal of an untrained MobileNet vanishes in its norms
     saved(folder / "dense", spec, dense)
-    prune(folder / "dense", data, folder / "pruned", prune_params(), fixed_profile(), TASK)
+    params = prune_params()
+    prune(folder / "dense", data, folder / "pruned", params, fixed_profile(), TASK)
     cut = apply_plan(copy.deepcopy(dense), read_spec(folder / "pruned").plan)
+    renew_statistics(cut, spec, Split.open(data, "train"), params)
     assert count_macs(cut, input_shape(spec)) <= 0.5 * count_macs(dense, input_shape(spec))
     return logits_digest(cut, spec)
 
