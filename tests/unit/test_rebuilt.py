@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pruned_digest(name: str, data: Path, folder: Path) -> str:
-    """Prune to half the MACs; returns what the network in memory answers when it is cut likewise, by the plan that was saved."""
+    """Prune to half the MACs; returns what the network in memory answers when cut likewise, by the plan that was saved."""
     spec = spec_of(name)
     dense = network(spec)
     update_bn([torch.randn(32, *input_shape(spec))], dense)  # else the signal of an untrained MobileNet vanishes in its norms
