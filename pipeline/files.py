@@ -5,8 +5,8 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,14 +51,14 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     Raises EspalierError, and leaves the old file, where the disk is full or not writable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = _sibling(path, "")
+    # Made by open and not by mkstemp, whose files are 0600: the kernel then obeys the umask, in every thread.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -78,11 +78,13 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.partial-*"):
         shutil.rmtree(stale)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
+    temporary = _sibling(path, "partial-")
+    temporary.mkdir()
+    mode = temporary.stat().st_mode  # the umask's; a folder that is copied over this one brings its own
     try:
         yield temporary
+        temporary.chmod(mode)
         _sync_tree(temporary)
-        temporary.chmod(0o755)
         _swap(temporary, path)
     except OSError as error:
         raise _explained(error, path) from error
@@ -105,6 +107,11 @@ def locked(path: Path, *, wait_s: float, what: str) -> Iterator[int]:
                 raise LockedError(f"{path}: {what} is in use by another process; wait for it to end, or stop it")
             time.sleep(LOCK_POLL_S)
         yield file.fileno()
+
+
+def _sibling(path: Path, kind: str) -> Path:
+    """A new name beside `path`."""
+    return path.with_name(f".{path.name}.{kind}{secrets.token_hex(8)}")
 
 
 def _try_lock(handle: int) -> bool:

@@ -69,7 +69,7 @@ class Journal:
 
     def _append(self, event: dict[str, Any]) -> None:
         # One write call per line: a kill leaves at most one incomplete last line.
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             os.write(handle, (json.dumps(event) + "\n").encode())
         finally:

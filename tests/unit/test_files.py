@@ -2,12 +2,15 @@
 
 import errno
 import os
+import shutil
+import stat
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import EspalierError
 from pipeline.files import atomic_dir, sha256_json, sha256_tree, to_json, write_atomic
+from pipeline.report import Journal
 
 
 def test_an_error_inside_atomic_dir_leaves_the_old_folder(tmp_path: Path) -> None:
@@ -65,6 +68,23 @@ def test_write_atomic_replaces_and_leaves_no_sibling(tmp_path: Path) -> None:
     write_atomic(path, b"two")
     assert path.read_bytes() == b"two"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700), (0o002, 0o664, 0o775)])
+def test_what_is_written_has_the_mode_that_the_umask_leaves(tmp_path: Path, umask: int, file: int, folder: int) -> None:
+    (tmp_path / "private").mkdir(mode=0o700)
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "file", "x")
+        with atomic_dir(tmp_path / "out") as partial:
+            shutil.copytree(tmp_path / "private", partial, dirs_exist_ok=True)
+            (partial / "sub").mkdir()
+            (partial / "inner").touch()
+        Journal(tmp_path / "journal").metrics({"a": 1.0})
+    finally:
+        os.umask(before)
+    expected = dict.fromkeys(("file", "journal", "out/inner"), file) | dict.fromkeys(("out", "out/sub"), folder)
+    assert {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in expected} == expected
 
 
 def test_tree_digest_follows_names_and_content_only(tmp_path: Path) -> None:
