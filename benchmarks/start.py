@@ -99,5 +99,5 @@ def plain_start(workers: int) -> float:
 def ray_start(workers: int) -> float:
     with tempfile.TemporaryDirectory(prefix="r-") as name:
         start = time.monotonic()
-        subprocess.run([sys.executable, "-c", RAY % (name, workers)], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-c", RAY % (f"{name}/r", workers)], check=True, stderr=subprocess.DEVNULL)
         return time.monotonic() - start

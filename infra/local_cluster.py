@@ -34,6 +34,8 @@ STARTED = "Ray runtime started."
 OBJECT_STORE_BYTES = 100_000_000
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Else Ray takes 127.0.0.1 for this machine's address in its network and listens to everyone; nodes and clients must agree."""
+RAYS_OWN = "r"
+"""Ray's folder in ours: Ray opens its folder and all in it to every user of the machine (0777), and ours lets none in."""
 NODE = Path(__file__).parent / "local_node.py"
 HEALTH_CHECKS = {
     "RAY_health_check_period_ms": "2000",
@@ -53,7 +55,7 @@ def local_cluster(nodes: int, cpus_per_node: int, head_options: Sequence[str] = 
 
     Raises TimeoutError where a node does not come up.
     """
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))  # of this user alone (0700)
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
     client = {"RAY_ADDRESS": f"{HOST}:{_free_port()}", **token, **LOOPBACK}
     (folder / "token").touch(0o600)
@@ -86,7 +88,7 @@ def _start_node(
 def _head(address: str, cpus: int, folder: Path, options: Sequence[str]) -> list[str]:
     return [
         *(str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats", "--head"),
-        *(f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder}"),
+        *(f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder / RAYS_OWN}"),
         f"--node-ip-address={HOST}",
         f"--num-cpus={cpus}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
@@ -105,7 +107,7 @@ def _worker(address: str, cpus: int, folder: Path) -> list[str]:
         "--object-store-bytes",
         str(OBJECT_STORE_BYTES),
         "--folder",
-        str(folder),
+        str(folder / RAYS_OWN),
     ]
     return [sys.executable, str(NODE), *asked]
 

@@ -33,6 +33,8 @@ RESIZE_EVERY_S = 30.0
 """How often a run that went on with fewer workers asks for room for more; each resize is a restart of the workers."""
 OBJECT_STORE_BYTES = 100_000_000
 CONNECT_TIMEOUT_S = 10
+RAYS_OWN = "r"
+"""Ray's folder in ours: Ray opens its folder and all in it to every user of the machine (0777), and ours lets none in."""
 RAY_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is paid at the start, the end and every failure
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20",  # until a frozen process counts as lost; Ray's default is 600 s
@@ -189,7 +191,7 @@ def _environment(job: Job) -> dict[str, Any]:
 
 @contextmanager
 def _ray_folder(run_dir: Path) -> Iterator[Path]:
-    """Where a local Ray keeps its sockets and logs: short, because a socket's path has at most 107 bytes.
+    """This user's alone (0700), with the token and a local Ray's sockets and logs: short, as a socket's path has 107 bytes.
 
     Its name says the run, so that what a killed attempt left is cleared by the next, and ends in something random,
     because that attempt's Ray may still be about to end.
@@ -202,8 +204,9 @@ def _ray_folder(run_dir: Path) -> Iterator[Path]:
 
 
 def ray_folders(run_dir: Path) -> list[Path]:
-    """Of the local Rays of a run on this disk."""
-    return list(Path(tempfile.gettempdir()).glob(f"{_ray_prefix(run_dir)}*"))
+    """Of this user's local Rays of a run on this disk."""
+    found = Path(tempfile.gettempdir()).glob(f"{_ray_prefix(run_dir)}*")
+    return [folder for folder in found if folder.lstat().st_uid == os.geteuid()]
 
 
 def _ray_prefix(run_dir: Path) -> str:
@@ -226,7 +229,7 @@ def _local(resources: Resources, temporary: Path) -> dict[str, Any]:
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
         "_node_ip_address": "127.0.0.1",
-        "_temp_dir": str(temporary),
+        "_temp_dir": str(temporary / RAYS_OWN),
     }
 
 

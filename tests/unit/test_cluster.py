@@ -2,13 +2,16 @@
 
 import io
 import json
+import os
+import stat
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.autoscaler import Reach, await_room, reach
-from pipeline.cluster import _cause, _placement
+from pipeline.cluster import _cause, _local, _placement, _ray_folder, _token, ray_folders
 from pipeline.errors import TrainingError
 from pipeline.progress import WRITE_EVERY_S, ProgressWriter, render, shown
 from pipeline.resources import Placement, Resources, place, room_for
@@ -45,6 +48,30 @@ def test_what_cannot_be_placed_is_said_with_what_the_cluster_has() -> None:
     ):
         place(resources(device="cuda"), [{"CPU": 8.0}], 128, "this machine")
     assert place(resources(), [{"CPU": 4.0}], 128, "here") == (2, 2, "cpu")
+
+
+def test_a_local_ray_lies_in_a_folder_that_only_its_user_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray gives its own folder, which it is told, mode 0777 (ray/_common/utils.py: try_to_create_directory)."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with _ray_folder(tmp_path / "run") as folder:
+        token = Path(_token(folder)["RAY_AUTH_TOKEN_PATH"])
+        rays = Path(_local(resources(), folder)["_temp_dir"])
+        rays.mkdir()
+        rays.chmod(0o777)
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (rays.parent, token)] == [0o700, 0o600]
+        assert token.parent == rays.parent
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
+def test_the_folder_of_another_user_is_not_a_ray_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with _ray_folder(tmp_path / "run") as folder:
+        other = folder.with_name(f"{folder.name[:-8]}aaaaaaaa")
+        other.mkdir()
+        os.chown(other, 4242, 4242)
+        assert ray_folders(tmp_path / "run") == [folder]
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_a_worker_must_fit_on_one_node() -> None:

@@ -136,11 +136,11 @@ def test_the_cache_of_a_folder_without_dvc_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_long_path_for_sockets_is_a_problem() -> None:
-    """With 22 bytes Ray 2.60 started and had sockets of 105, with a pid of four digits; with 26 it refused."""
+    """With 20 bytes Ray 2.60 started and had sockets of 105, with a pid of four digits; with 24 it refused."""
     assert socket_paths(Path("/tmp")).state == "ok"
-    assert socket_paths(Path("/" + "x" * 20)).state == "ok"
-    says(socket_paths(Path("/" + "x" * 21)), "has 22 bytes and may have 21", "set TMPDIR")
-    says(socket_paths(Path("/" + "ä" * 11)), "has 23 bytes")
+    assert socket_paths(Path("/" + "x" * 18)).state == "ok"
+    says(socket_paths(Path("/" + "x" * 19)), "has 20 bytes and may have 19", "set TMPDIR")
+    says(socket_paths(Path("/" + "ä" * 10)), "has 21 bytes")
 
 
 def test_a_run_without_a_holder_is_resumable(tmp_path: Path) -> None:
