@@ -4,7 +4,8 @@ A module may import its own package or a lower layer, never a higher or a siblin
 (tests/contract/test_imports.py). `ray` is imported in cluster.py, worker.py, autoscaler.py and job_server.py,
 `mlflow` in tracking/store.py and registry/, `dvc` in jobs/remote.py and repro/dag.py, `pyarrow` under data/.
 
-layer 0  errors.py     the exception tree
+layer 0  environment.py what the environment may not decide; the first import of each process
+         errors.py     the exception tree
 layer 1  files.py      atomic writes, locks and content digests
          params.py     a section of params.yaml -> a frozen model
          jsonfile.py   a JSON file that a stage left, checked

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.errors import EspalierError, ParamsError
 from pipeline.files import to_json, write_atomic
 from pipeline.params import nearest

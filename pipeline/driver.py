@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline import attached
 from pipeline.cluster import Order, drive, ray_folders
 from pipeline.errors import EspalierError, TrainingError

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.errors import EspalierError
 from pipeline.machine import place
 from pipeline.report import Reporter

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.errors import EspalierError, LockedError, StorageError
 from pipeline.resources import Device
 from pipeline.train.job import Job

@@ -1,5 +1,6 @@
 """Time every variant, and say what each step of compression lost."""
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.compare.compare import Evaluated, Outs, compare
 from pipeline.compare.records import STEPS, VARIANTS
 from pipeline.entry import run

@@ -2,6 +2,7 @@
 
 import sys
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run
 from pipeline.evaluate.evaluate import Outs, evaluate
 from pipeline.evaluate.params import EvaluateParams

@@ -1,5 +1,6 @@
 """Train the pruned model further, with the dense one, or one that was brought, as its teacher."""
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.driver import launch
 from pipeline.entry import run
 from pipeline.models.artifact import read_spec

@@ -1,5 +1,6 @@
 """Bring the source's images to one size, check every row, cut them into splits, and describe the result."""
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.data.intake.prepare import prepare
 from pipeline.data.params import DataParams
 from pipeline.entry import run

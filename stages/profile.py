@@ -1,5 +1,6 @@
 """Measure what pruning needs to know of this machine: the rounding, and how wide a network of the target's latency may be."""
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.compress.params import ShapeParams
 from pipeline.compress.profile import make_profile
 from pipeline.entry import run

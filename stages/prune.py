@@ -1,5 +1,6 @@
 """Make a smaller network of the dense one: without what it can best do without, at once or in parts, or another one."""
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.compress.findings import read_profile
 from pipeline.compress.params import PruneParams
 from pipeline.driver import launch

@@ -1,5 +1,6 @@
 """Turn the fine-tuned model into an int8 ONNX file, calibrated on training images."""
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.compress.params import QuantizeParams
 from pipeline.compress.quantize import quantize
 from pipeline.entry import run

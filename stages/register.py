@@ -1,5 +1,6 @@
 """Judge the candidate; where it passes, make the models versions of one registered model and move its aliases."""
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run
 from pipeline.files import write_atomic
 from pipeline.registry.candidates import read_inputs

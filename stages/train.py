@@ -1,5 +1,6 @@
 """Train the dense model on the prepared data, on every worker of the cluster."""
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.driver import launch
 from pipeline.entry import run
 from pipeline.models.params import ModelParams

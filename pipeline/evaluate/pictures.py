@@ -3,6 +3,7 @@
 import io
 import math
 
+import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,8 +19,11 @@ TITLE, CAPTION, SIDE, CELL = 0.5, 0.35, 1.35, (1.5, 1.8)
 """Inches of a grid of images: heights of title and caption, longer side of an image, width and height of its cell."""
 MIDDLE = 0.5
 """Of the colour scale: darker cells get white numbers."""
+PLAIN = "default"
+"""Matplotlib's own style, whatever a matplotlibrc says."""
 
 
+@matplotlib.style.context(PLAIN)
 def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
     """Rows of the confusion matrix, each divided by its sum; counts are written into the cells."""
     support = confusion_KK.sum(axis=1, keepdims=True)
@@ -38,6 +42,7 @@ def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
     return png(figure)
 
 
+@matplotlib.style.context(PLAIN)
 def draw_reliability(bins: Reliability) -> bytes:
     """Accuracy against confidence, with the diagonal of a calibrated model, and how many answers fall in each bin."""
     width = 1 / len(bins.lower)
@@ -52,6 +57,7 @@ def draw_reliability(bins: Reliability) -> bytes:
     return png(figure)
 
 
+@matplotlib.style.context(PLAIN)
 def draw_images(title: str, images_NCHW: npt.NDArray[np.uint8], captions: list[str]) -> bytes:
     """A grid of images with a caption each, under a title; in one plot, because 25 plots took seven times as long."""
     columns = min(COLUMNS, max(MIN_COLUMNS, len(captions)))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.errors import EspalierError, SubmitError
 from pipeline.files import write_atomic
 from pipeline.jobs.remote import check_remote, lacking, send

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.errors import EspalierError
 from pipeline.files import locked
 from pipeline.report import read_journal

@@ -2,11 +2,12 @@
 
 import ast
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.contract.imports import LAYERS, door_faults, layer_faults
+from tests.contract.imports import LAYERS, door_faults, imported_names, layer_faults
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +45,30 @@ def test_guarded_packages_are_imported_at_their_door_alone() -> None:
 def test_package_markers_hold_no_code(package: str) -> None:
     body = ast.parse((ROOT / package / "__init__.py").read_text()).body
     assert all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
+
+
+def first_imports(root: Path) -> dict[str, str]:
+    """Of each file that starts as a process, or is loaded into one of Ray's: the first that is not Python's own or psutil."""
+    files = [*(root / "stages").glob("[a-z]*.py"), root / "pipeline/cli.py", root / "pipeline/worker.py"]
+    files += [path for path in (root / "pipeline").rglob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
+    light = sys.stdlib_module_names | {"psutil"}
+    return {
+        path.relative_to(root).as_posix(): next(name for name in imported_names(path) if name.split(".")[0] not in light)
+        for path in files
+    }
+
+
+def test_every_process_settles_its_environment_before_it_imports_what_reads_it() -> None:
+    found = first_imports(ROOT)
+    assert found.pop("pipeline/jobs/start.py") == "pipeline.errors"  # what it imports next, head.py or driver.py, settles it
+    assert set(found.values()) == {"pipeline.environment"}
+    assert len(found) >= 14
+
+
+def test_a_process_that_does_not_settle_its_environment_is_found(copy: Path) -> None:
+    stage = copy / "stages/quantize.py"
+    stage.write_text("import torch\n" + stage.read_text())
+    assert first_imports(copy)["stages/quantize.py"] == "torch"
 
 
 def test_an_injected_upward_import_is_found(copy: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -30,6 +31,16 @@ def test_pictures_are_the_same_bytes_every_time() -> None:
         assert draw_confusion(confusion, ["a", "b"]) == draw_confusion(confusion, ["a", "b"])
         assert draw_reliability(bins()) == draw_reliability(bins())
         assert draw_images("t", images, ["a", "b"]) == draw_images("t", images, ["a", "b"])
+
+
+def test_a_matplotlibrc_decides_no_picture() -> None:
+    def drawn() -> list[bytes]:
+        grid = draw_images("t", np.zeros((2, 1, 4, 4), np.uint8), ["", ""])
+        return [draw_confusion(np.eye(2, dtype=np.int64), ["a", "b"]), draw_reliability(bins()), grid]
+
+    plain = drawn()
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "text.color": "blue", "savefig.facecolor": "yellow"}):
+        assert drawn() == plain
 
 
 def test_other_numbers_are_another_picture() -> None:
