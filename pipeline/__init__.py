@@ -10,7 +10,8 @@ layer 1  files.py      atomic writes, locks and content digests
          params.py     a section of params.yaml -> a frozen model
          jsonfile.py   a JSON file that a stage left, checked
          dist.py       rank, world size, sums over ranks
-layer 2  stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
+layer 2  seal.py       digests that go with what a stage leaves
+         stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
          report.py     where results go: reporters and the journal
          progress.py   the live line
          watch.py      ends a worker whose training hangs

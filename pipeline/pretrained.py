@@ -20,7 +20,7 @@ from pipeline.models.spec import WEIGHTS_NAME
 from pipeline.models.weights import load_model
 from pipeline.params import parse_section, read_yaml
 from pipeline.registry.weights import registered_model
-from pipeline.train.job import INIT_FOLDER, TEACHER_FOLDER
+from pipeline.train.job import INIT_FOLDER, ORIGIN_NAME, TEACHER_FOLDER, Origin
 
 PRETRAINED = "pretrained"
 REGISTERED = "models:/"
@@ -67,7 +67,7 @@ def bring_teacher(source: str, root: Path) -> str:
 
 
 def _write_origin(folder: Path, source: str, sha256: str) -> None:
-    write_atomic(folder / "origin.json", to_json({"source": source, "sha256": sha256}))
+    write_atomic(folder / ORIGIN_NAME, to_json(Origin(source=source, sha256=sha256).model_dump()))
 
 
 def _pretrained(name: str, channels: int) -> dict[str, Tensor]:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import ArtifactError
-from pipeline.files import to_json
+from pipeline.seal import sealed_json, unsealed
 
 
 class _Frozen(BaseModel):
@@ -56,7 +56,7 @@ class Profile(_Frozen):
     chosen: Chosen | None
 
     def to_json(self) -> str:
-        return to_json(self.model_dump())
+        return sealed_json(self.model_dump())
 
     def metrics(self) -> dict[str, float]:
         """Flat numbers, for a reporter."""
@@ -66,8 +66,8 @@ class Profile(_Frozen):
 
 
 def read_profile(path: Path) -> Profile:
-    """Raises ArtifactError where the file is not what the stage `profile` writes."""
+    """Raises ArtifactError if the file is not what the stage `profile` wrote."""
     try:
-        return Profile.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        return Profile.model_validate(unsealed(path.read_bytes()))
+    except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: not a profile ({' '.join(str(error).split())}); run `dvc repro -f -s profile`") from error

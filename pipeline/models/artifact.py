@@ -1,30 +1,31 @@
 """A model on disk: model.json and, beside it, weights.safetensors (weights.py) or model.onnx. No pickle, and no torch here.
 
 Formats are safe to parse, but neither notices a flipped bit, so the SHA-256 in model.json is checked
-against the bytes before they are parsed, on every load.
+against the bytes before they are parsed, on every load, and the seal of model.json (seal.py) before that.
 """
 
 import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from pipeline.errors import ArtifactError
-from pipeline.files import atomic_dir, sha256_file, to_json
-from pipeline.models.spec import ONNX_NAME, READABLE, ModelSpec, WeightsFile
+from pipeline.files import atomic_dir, sha256_file
+from pipeline.models.spec import ONNX_NAME, READABLE, SEALED, ModelSpec, WeightsFile
+from pipeline.seal import sealed_json, unsealed
 
 SPEC_NAME = "model.json"
 
 
 def read_spec(folder: Path) -> ModelSpec:
-    """model.json alone. Raises ArtifactError where it is missing, malformed or of an unknown format."""
+    """model.json alone. Raises ArtifactError if it is missing, malformed, not as it was written, or of an unknown format."""
     path = folder / SPEC_NAME
-    text = _spec_text(path)
+    values = _spec_values(path)
     try:
-        spec = ModelSpec.model_validate_json(text)
+        spec = ModelSpec.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "the model"
@@ -52,11 +53,11 @@ def onnx_path(folder: Path) -> Path:
     return path
 
 
-def _spec_text(path: Path) -> str:
-    """The text of model.json, known to be JSON of this format; a newer format must not fail at its new keys."""
+def _spec_values(path: Path) -> dict[str, Any]:
+    """What model.json holds, known to be JSON of this format; a newer format must not fail at its new keys."""
     try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text)
+        content = path.read_bytes()
+        found = json.loads(content)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactError(
             f"{path.parent}: holds no model ({path.name} is missing); "
@@ -67,14 +68,17 @@ def _spec_text(path: Path) -> str:
     number = found.get("format") if isinstance(found, dict) else None
     if number not in READABLE:
         raise ArtifactError(
-            f"{path}: format {number!r} is unknown to this version, which reads {' and '.join(map(str, READABLE))}; "
+            f"{path}: format {number!r} is unknown to this version, which reads {', '.join(map(str, READABLE))}; "
             "use the version that wrote it"
         )
-    return text
+    try:
+        return unsealed(content) if number >= SEALED else dict(found)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}{_cure(path.parent)}") from error
 
 
 def write_spec(folder: Path, spec: ModelSpec) -> None:
-    (folder / SPEC_NAME).write_text(to_json(spec.model_dump(mode="json")), encoding="utf-8")
+    (folder / SPEC_NAME).write_text(sealed_json(spec.model_dump(mode="json")), encoding="utf-8")
 
 
 def weights_file(folder: Path, spec: ModelSpec, kind: Literal["torch", "onnx"]) -> WeightsFile:

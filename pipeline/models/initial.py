@@ -1,5 +1,6 @@
 """Weights to start a network from instead of random ones (`model.init: file`)."""
 
+import hashlib
 from pathlib import Path
 
 import safetensors.torch
@@ -13,10 +14,13 @@ SHOWN = 3
 """Names that an error message lists at most."""
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Raises ArtifactError where the file is missing or is not safetensors."""
+def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """Raises ArtifactError if the file is missing, is not safetensors, or has another SHA-256 than is given."""
     try:
-        return safetensors.torch.load_file(path)
+        content = path.read_bytes()
+        if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+            raise ArtifactError(f"{path}: not the file that this run began with: damaged or exchanged; run the stage again")
+        return safetensors.torch.load(content)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"{path}: not a readable safetensors file ({error}); bring it again: `espalier init`") from error
 

@@ -7,9 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pipeline.models.params import NetworkParams
 from pipeline.models.plan import KeptChannels
 
-FORMAT: Final = 2
-"""Number of the layout of model.json; it rises when an older reader would misread a newer file. 2: sparse weights."""
-READABLE: Final = (1, 2)
+FORMAT: Final = 3
+"""Number of the layout of model.json; it rises when an older reader would misread a newer file. 2: sparse weights.
+
+3: sealed.
+"""
+READABLE: Final = (1, 2, 3)
+SEALED: Final = 3
+"""The first that carries a seal; a model that was registered before has none."""
 WEIGHTS_NAME: Final = "weights.safetensors"
 ONNX_NAME: Final = "model.onnx"
 
@@ -50,7 +55,7 @@ class ModelSpec(_Frozen):
     weights is None until artifact.py has written the model; its SHA-256 is the model's identity.
     """
 
-    format: Literal[1, 2] = FORMAT
+    format: Literal[1, 2, 3] = FORMAT
     architecture: Architecture
     classes: list[str] = Field(description="class names, in the order of the logits")
     mean: list[float] = Field(description="per channel, of pixels scaled to 0..1")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.errors import ArtifactError
@@ -17,9 +17,19 @@ from pipeline.tasks.params import TaskParams
 from pipeline.train.params import DistilParams, FitParams
 
 INIT_FOLDER = "data/init"
+ORIGIN_NAME = "origin.json"
 TEACHER_FOLDER = "data/teacher"
 SHOWN = 5
 """Classes that an error message lists at most."""
+
+
+class Origin(BaseModel):
+    """origin.json: where weights that `espalier init` brought came from, and the digest that they had."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    source: str
+    sha256: str
 
 
 class Job(BaseModel):
@@ -53,11 +63,13 @@ class Job(BaseModel):
 def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> ModelSpec:
     """The untrained dense network for prepared data, `init` being the file with its weights at the start, if not random.
 
-    Raises DataError for a folder that is not prepared data, ArtifactError for a missing file.
+    Raises DataError for a folder that is not prepared data, ArtifactError for a file that is missing or not as it was brought.
     """
     manifest = read_manifest(data)
     if init is not None and not init.exists():
         raise ArtifactError(f"model.init is file, but there is no {init}; bring one with `espalier init`")
+    if init is not None:
+        _check_origin(init, sha256_file(init), "espalier init")
     return ModelSpec(
         architecture=Architecture(
             **params.model_dump(exclude={"init"}),
@@ -83,7 +95,7 @@ def tuned_spec(parent: ModelSpec, name: str) -> ModelSpec:
 def taught(spec: ModelSpec, distil: DistilParams | None, dense: Path, brought: Path) -> tuple[ModelSpec, Path | None]:
     """A model's spec, with a teacher that was brought among its ancestors, and the folder of the teacher; None without one.
 
-    Raises ArtifactError where none was brought, or one for other images or classes.
+    Raises ArtifactError if none was brought, it is not as it was brought, or it is for other images or classes.
     """
     if distil is None or distil.teacher == "dense":
         return spec, dense if distil else None
@@ -92,10 +104,22 @@ def taught(spec: ModelSpec, distil: DistilParams | None, dense: Path, brought: P
             f"distil.teacher is file, but {brought} holds no model; bring one with `espalier init --teacher`, or take dense"
         )
     found = read_spec(brought)
+    _check_origin(brought / SPEC_NAME, found.digest, "espalier init --teacher")
     for what, own, other in (("classes", spec.classes, found.classes), ("images", _image(spec), _image(found))):
         if own != other:
             raise ArtifactError(f"{brought}: its {what} are {_shown(other)}, the data's {_shown(own)}; bring another teacher")
     return spec.model_copy(update={"ancestors": {**spec.ancestors, "teacher": found.digest}}), brought
+
+
+def _check_origin(path: Path, digest: str, bring: str) -> None:
+    """Raises ArtifactError unless the origin.json beside `path` names this digest. bring: the command that writes both."""
+    origin = path.with_name(ORIGIN_NAME)
+    try:
+        known = Origin.model_validate_json(origin.read_bytes()).sha256
+    except (OSError, ValidationError) as error:
+        raise ArtifactError(f"{origin}: missing or damaged; bring the weights again: `{bring}`") from error
+    if known != digest:
+        raise ArtifactError(f"{path}: not what {origin} says was brought: damaged or exchanged; bring it again: `{bring}`")
 
 
 def _image(spec: ModelSpec) -> list[str]:

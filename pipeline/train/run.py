@@ -174,7 +174,7 @@ def _start(job: Job, train: Split, device: Device) -> nn.Module:
 def _new_model(job: Job, train: Split) -> nn.Module:
     model = rebuild(job.spec)
     if job.init:
-        fill(model, read_tensors(job.init), str(job.init))
+        fill(model, read_tensors(job.init, job.spec.ancestors["init"]), str(job.init))
         return model
     first = torch.arange(min(len(train), WHITENED_IMAGES))
     fit_whitening(model, normalise(train.images(first), torch.tensor(job.spec.mean), torch.tensor(job.spec.std)))

@@ -28,6 +28,7 @@ LAYERS = {
     "params": 1,
     "jsonfile": 1,
     "dist": 1,
+    "seal": 2,
     "stage": 2,
     "report": 2,
     "progress": 2,

@@ -1,7 +1,9 @@
 """Shards and manifest: what is written comes back, by whatever shard boundary, and damage is named."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.intake.statistics import channel_statistics
+from pipeline.data.prepared import shards as reading
 from pipeline.data.prepared.manifest import MANIFEST, Manifest, SourceInfo, SplitInfo, read_manifest, write_manifest
 from pipeline.data.prepared.reader import ResidentSplit, Split, normalise
 from pipeline.data.prepared.send import sent
 from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.errors import DataError
+from pipeline.files import sha256_file
+from pipeline.seal import sealed_json, unsealed
 
 HEIGHT, WIDTH, CHANNELS = 2, 3, 3
 ROWS = 11
@@ -108,26 +113,89 @@ def test_unknown_split_names_the_nearest(tmp_path: Path) -> None:
         Split.open(write(tmp_path), "trian")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not arrow"])
-def test_missing_or_foreign_shard(tmp_path: Path, content: bytes | None) -> None:
-    shard = write(tmp_path) / "train-00001.arrow"
-    shard.unlink()
-    if content is not None:
-        shard.write_bytes(content)
+def test_missing_shard(tmp_path: Path) -> None:
+    (write(tmp_path) / "train-00001.arrow").unlink()
     with pytest.raises(DataError, match=r"train-00001.arrow: not a readable shard .*dvc repro -f -s prepare"):
         Split.open(tmp_path, "train")
 
 
-def test_truncated_shard(tmp_path: Path) -> None:
-    shard = write(tmp_path) / "train-00000.arrow"
-    shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"train-00000.arrow: not a readable shard"):
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("place", [0, 300, -300, -1])
+def test_a_flipped_bit_of_a_shard_is_named_also_after_a_good_look(tmp_path: Path, place: int) -> None:
+    shard = write(tmp_path) / "train-00001.arrow"
+    Split.open(tmp_path, "train")
+    flip(shard, place)
+    with pytest.raises(DataError, match=r"train-00001.arrow: its SHA-256 is not the manifest's.*dvc repro -f -s prepare"):
         Split.open(tmp_path, "train")
+
+
+def test_a_shard_is_read_once_in_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    read: list[Path] = []
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return sha256_file(path)
+
+    monkeypatch.setattr(reading, "sha256_file", counted)
+    Split.open(tmp_path, "train")
+    Split.open(tmp_path, "train")
+    assert [path.name for path in read] == [f"train-0000{number}.arrow" for number in range(3)]
+
+
+def reseal(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Edit the manifest as somebody would who makes its seal again."""
+    record = unsealed((folder / MANIFEST).read_bytes())
+    change(record)
+    (folder / MANIFEST).write_text(sealed_json(record))
+
+
+@pytest.mark.parametrize("content", [b"", b"not arrow"])
+def test_foreign_shard(tmp_path: Path, content: bytes) -> None:
+    shard = write(tmp_path) / "train-00001.arrow"
+    shard.write_bytes(content)
+    reseal(tmp_path, lambda record: record["splits"]["train"]["shards"][1].update(sha256=sha256_file(shard)))
+    with pytest.raises(DataError, match=r"train-00001.arrow: not a readable shard .*dvc repro -f -s prepare"):
+        Split.open(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    "name", ["../train-00000.arrow", "/train-00000.arrow", "x/train-00000.arrow", "..", "", "x\\a-00000.arrow"]
+)
+def test_a_shard_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path)
+    reseal(tmp_path, lambda record: record["splits"]["train"]["shards"][0].update(file=name))
+    with pytest.raises(DataError, match=r"manifest.json: splits.train.shards.0.file: String should match"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_out_of_range_is_named(tmp_path: Path, label: int) -> None:
+    good = table()
+    labels = good.labels.copy()
+    labels[6] = label
+    written = write_shards(write(tmp_path), "train", good._replace(labels=labels), np.arange(ROWS), 4)
+    reseal(tmp_path, lambda record: record["splits"]["train"].update(shards=[info.model_dump() for info in written]))
+    with pytest.raises(DataError, match=rf"train-00001.arrow: row 2: label {label}, but there are 2 classes"):
+        Split.open(tmp_path, "train")
+
+
+def test_an_edited_manifest_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path) / MANIFEST
+    path.write_text(path.read_text().replace('"cat"', '"cow"'))
+    with pytest.raises(DataError, match=r"manifest.json: its content is not what its seal says.*dvc repro -f -s prepare"):
+        read_manifest(tmp_path)
 
 
 def test_shard_of_another_size(tmp_path: Path) -> None:
     write(tmp_path)
-    write_shards(tmp_path, "train", table(), np.arange(3), 4)
+    written = write_shards(tmp_path, "train", table(), np.arange(3), 4)
+    reseal(tmp_path, lambda record: record["splits"]["train"]["shards"][0].update(sha256=written[0].sha256))
     with pytest.raises(DataError, match=r"train-00000.arrow: 3 rows of .*, but the manifest says 4 rows of 18 bytes"):
         Split.open(tmp_path, "train")
 
@@ -139,11 +207,11 @@ def test_missing_manifest(tmp_path: Path) -> None:
 
 def test_malformed_manifest_names_the_key(tmp_path: Path) -> None:
     path = write(tmp_path) / MANIFEST
-    path.write_text(path.read_text().replace('"height": 2', '"height": "two"'))
+    reseal(tmp_path, lambda record: record.update(height="two"))
     with pytest.raises(DataError, match=r"manifest.json: height: .*integer"):
         read_manifest(tmp_path)
     path.write_text("{")
-    with pytest.raises(DataError, match=r"manifest.json: the file: Invalid JSON"):
+    with pytest.raises(DataError, match=r"manifest.json: not valid JSON"):
         read_manifest(tmp_path)
 
 

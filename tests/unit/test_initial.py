@@ -124,10 +124,45 @@ def test_what_has_no_pretrained_weights_is_said(root: Path, monkeypatch: pytest.
         bring("pretrained", root)
 
 
+def brought(folder: Path, model: nn.Module) -> Path:
+    """Weights with an origin.json beside them, as `espalier init` leaves them."""
+    source = folder / "weights.safetensors"
+    safetensors.torch.save_file(model.state_dict(), source)
+    (folder / "origin.json").write_text(json.dumps({"source": "x", "sha256": sha256_file(source)}))
+    return source
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "exchange", "no origin", "torn origin"])
+def test_weights_that_are_not_as_they_were_brought_are_refused(tmp_path: Path, damage: str) -> None:
+    data, source = prepared_digits(tmp_path), brought(tmp_path, network())
+    dense_spec(CONVOLUTIONS, data, source)
+    content, origin = source.read_bytes(), source.with_name("origin.json")
+    if damage == "no origin":
+        origin.unlink()
+    elif damage == "torn origin":
+        origin.write_bytes(origin.read_bytes()[:20])
+    elif damage == "exchange":
+        safetensors.torch.save_file(network(seed=5).state_dict(), source)
+    else:
+        source.write_bytes(content[:-4] if damage == "truncate" else content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(
+        ArtifactError, match=r"(weights.safetensors: not what|origin.json: missing or damaged).*`espalier init`"
+    ):
+        dense_spec(CONVOLUTIONS, data, source)
+
+
+def test_a_worker_refuses_weights_that_changed_after_the_start(tmp_path: Path) -> None:
+    data, source = prepared_digits(tmp_path), brought(tmp_path, network(dropout=0.1))
+    spec = dense_spec(CONVOLUTIONS, data, source)
+    source.write_bytes(source.read_bytes()[:-1] + b"x")
+    begun = job(data, tmp_path / "run", model=CONVOLUTIONS).model_copy(update={"spec": spec, "init": source})
+    with pytest.raises(ArtifactError, match="not the file that this run began with"):
+        fit(begun, "cpu", 1)
+
+
 def test_training_starts_from_the_file_and_says_so_in_the_lineage(tmp_path: Path) -> None:
     data = prepared_digits(tmp_path)
-    source = tmp_path / "weights.safetensors"
-    safetensors.torch.save_file(network(dropout=0.1).state_dict(), source)
+    source = brought(tmp_path, network(dropout=0.1))
     still = {"optimizer": BASE["optimizer"] | {"lr": 1e-30, "momentum": 0.0}, "epochs": 1}
     expected = network(dropout=0.1).state_dict()
     the_job = job(data, tmp_path / "run", model=CONVOLUTIONS, **still)

@@ -19,6 +19,7 @@ from pipeline.models.nets.cut import apply_plan
 from pipeline.models.plan import KeptChannels
 from pipeline.models.spec import Architecture, ModelSpec
 from pipeline.models.weights import load_model, save_model
+from pipeline.seal import sealed_json, unsealed
 
 
 def spec_of(name: str = "resnet20", width: int = 4, **changed: Any) -> ModelSpec:
@@ -121,9 +122,8 @@ def test_a_sparse_tensor_that_does_not_fit_is_refused(
     tensors = safetensors.torch.load_file(path)
     change(tensors, "head.weight")
     safetensors.torch.save_file(tensors, path)
-    found = json.loads((tmp_path / "m" / "model.json").read_text())
-    found["weights"]["sha256"] = sha256_file(path)
-    (tmp_path / "m" / "model.json").write_text(json.dumps(found))
+    weights = unsealed((tmp_path / "m" / "model.json").read_bytes())["weights"]
+    edit(tmp_path / "m", weights=weights | {"sha256": sha256_file(path)})
     with pytest.raises(ArtifactError, match=message):
         load_model(tmp_path / "m")
 
@@ -199,15 +199,33 @@ def test_missing_files_are_named(folder: Path) -> None:
 
 
 def edit(folder: Path, **changed: Any) -> None:
-    """Change keys of model.json, as someone with an editor could."""
-    found = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(found | changed))
+    """Change keys of model.json, as a program could that seals it again."""
+    found = unsealed((folder / "model.json").read_bytes())
+    (folder / "model.json").write_text(sealed_json(found | changed))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("two", "too"), ('"world_size": 2', '"world_size": 3'), ('"seal"', '"sail"'), ('"format": 3', '"format": 2')],
+)
+def test_an_edit_by_hand_is_refused(folder: Path, before: str, after: str) -> None:
+    path = folder / "model.json"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(ArtifactError, match=r"model\.json: (its content is not what its seal says|has no seal|seal: Extra)"):
+        read_spec(folder)
+
+
+def test_a_model_of_before_there_were_seals_is_read(folder: Path) -> None:
+    found = unsealed((folder / "model.json").read_bytes())
+    (folder / "model.json").write_text(json.dumps(found | {"format": 2}))
+    assert load_model(folder)[0].format == 2
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"format": 3, "new_key": 1}, "model.json: format 3 is unknown to this version, which reads 1 and 2"),
+        ({"format": 4, "new_key": 1}, "model.json: format 4 is unknown to this version, which reads 1, 2, 3"),
         ({"weights": None}, "model.json: names no weights file"),
         ({"classes": ["a"]}, "model.json: the model: Value error, 1 class names for 3 classes"),
         ({"mean": [0.5, 0.5]}, "2 means and 1 stds for 1 channels"),

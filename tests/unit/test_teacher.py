@@ -27,9 +27,11 @@ def distil(teacher: str) -> DistilParams:
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> ModelSpec:
-    """Saved in `model`."""
+    """Saved in `model`, with the origin.json of one that was brought."""
     spec = spec_of("resnet20")
-    return saved(tmp_path / "model", spec, network(spec))
+    made = saved(tmp_path / "model", spec, network(spec))
+    (tmp_path / "model/origin.json").write_text(json.dumps({"source": "x", "sha256": made.digest}))
+    return made
 
 
 def test_a_model_folder_is_brought_whole(tmp_path: Path, teacher: ModelSpec) -> None:
@@ -59,6 +61,16 @@ def test_a_brought_teacher_is_an_ancestor(tmp_path: Path, teacher: ModelSpec) ->
     spec, folder = taught(student, distil("file"), dense, brought)
     assert folder == brought
     assert spec.ancestors == {**student.ancestors, "teacher": teacher.digest}
+
+
+def test_a_teacher_that_is_not_as_it_was_brought_is_refused(tmp_path: Path, teacher: ModelSpec) -> None:
+    bring_teacher(str(tmp_path / "model"), tmp_path)
+    other = spec_of("resnet20", width=4)
+    saved(tmp_path / "other", other, network(other, seed=9))
+    for name in ("model.json", "weights.safetensors"):
+        (tmp_path / "data/teacher" / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    with pytest.raises(ArtifactError, match=r"teacher/model.json: not what .*origin.json says .*`espalier init --teacher`"):
+        taught(spec_of("vgg11"), distil("file"), tmp_path, tmp_path / "data/teacher")
 
 
 @pytest.mark.parametrize(

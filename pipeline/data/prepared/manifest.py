@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import DataError
-from pipeline.files import to_json, write_atomic
+from pipeline.files import write_atomic
+from pipeline.seal import sealed_json, unsealed
 
 MANIFEST = "manifest.json"
+REMEDY = "run `dvc repro -f -s prepare` to write it again"
 
 
 class _Record(BaseModel):
@@ -17,7 +19,7 @@ class _Record(BaseModel):
 class ShardInfo(_Record):
     """One Arrow file, its name relative to the manifest."""
 
-    file: str
+    file: str = Field(pattern=r"^\w+-\d{5,}\.arrow$")
     rows: int
     sha256: str
 
@@ -55,17 +57,19 @@ class Manifest(_Record):
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    write_atomic(folder / MANIFEST, to_json(manifest.model_dump()))
+    write_atomic(folder / MANIFEST, sealed_json(manifest.model_dump()))
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of prepared data. Raises DataError where it is missing or malformed."""
+    """The manifest of prepared data. Raises DataError if it is missing, malformed or not as it was written."""
     path = folder / MANIFEST
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate(unsealed(path.read_bytes()))
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; run `dvc repro prepare`") from error
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"]) or "the file"
-        raise DataError(f"{path}: {key}: {problem['msg']}; run `dvc repro -f -s prepare` to write it again") from error
+        raise DataError(f"{path}: {key}: {problem['msg']}; {REMEDY}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; {REMEDY}") from error

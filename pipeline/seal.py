@@ -1,0 +1,96 @@
+"""Seals: SHA-256 digests that go with what a stage leaves, so that who reads it sees damage, exchange and edits by hand.
+
+A JSON record carries its own under the key `seal`. Other files are named by a record beside them, seal.json, which also says
+of which input they are. Digests that somebody computes anew are no concern here: that is a forgery, not damage.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import ArtifactError
+from pipeline.files import sha256_file, sha256_json, to_json, write_atomic
+
+SEAL_NAME = "seal.json"
+KEY = "seal"
+
+
+def sealed_json(record: Mapping[str, Any]) -> str:
+    """A record as readable JSON, with the digest of the rest of it under `seal`."""
+    values = json.loads(to_json(record))  # keys as a reader will have them
+    return to_json(values | {KEY: sha256_json(values)})
+
+
+def unsealed(content: bytes) -> dict[str, Any]:
+    """The record in what sealed_json() wrote. Raises ValueError, which says what is wrong, if it is not that any more."""
+    try:
+        values = json.loads(content)
+    except ValueError as error:  # of undecodable bytes too
+        raise ValueError(f"not valid JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ValueError("not a record")
+    seal = values.pop(KEY, None)
+    if seal is None:
+        raise ValueError("has no seal")
+    if seal != sha256_json(values):
+        raise ValueError("its content is not what its seal says: it is damaged or was edited")
+    return values
+
+
+class _Record(BaseModel):
+    """seal.json. files: SHA-256 by path below its folder. of: digests of what the files were made from or measured on."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    files: dict[str, str]
+    of: dict[str, str]
+
+
+def write_seal(folder: Path, names: Iterable[str], of: Mapping[str, str]) -> None:
+    """Write `folder`/seal.json over files below the folder, named by their relative paths. of: digest by name of an input."""
+    record = _Record(files={name: sha256_file(folder / name) for name in names}, of=dict(of))
+    write_atomic(folder / SEAL_NAME, sealed_json(record.model_dump()))
+
+
+class Sealed:
+    """The files that a seal.json names. remake: the stage that writes them, for messages.
+
+    Raises ArtifactError, which names the file and the stage that makes it again, for whatever does not fit.
+    """
+
+    def __init__(self, path: Path, remake: str) -> None:
+        self._path, self._folder = path, path.parent
+        self._cure = f"; make it again: `dvc repro -f -s {remake}`"
+        try:
+            self._record = _Record.model_validate(unsealed(path.read_bytes()))
+        except OSError as error:
+            raise ArtifactError(f"{path}: cannot be read ({error.strerror}){self._cure}") from error
+        except ValidationError as error:
+            raise ArtifactError(f"{path}: not a seal{self._cure}") from error
+        except ValueError as error:
+            raise ArtifactError(f"{path}: {error}{self._cure}") from error
+
+    def file(self, name: str) -> Path:
+        """The path of a sealed file, its bytes compared with the seal."""
+        path = self._folder / name
+        try:
+            digest = sha256_file(path)
+        except OSError as error:
+            raise ArtifactError(f"{path}: cannot be read ({error.strerror}){self._cure}") from error
+        if digest != self._record.files.get(name):
+            raise ArtifactError(f"{path}: not what {self._path} sealed: it is damaged, exchanged or edited{self._cure}")
+        return path
+
+    def digest(self, name: str) -> str:
+        """Of a file as it was sealed."""
+        if name not in self._record.files:
+            raise ArtifactError(f"{self._path}: seals no {name}{self._cure}")
+        return self._record.files[name]
+
+    def demand_of(self, what: str, digest: str, place: Path) -> None:
+        """Raises ArtifactError unless the files are of `what` with this digest, which is now at `place`."""
+        if self._record.of.get(what) != digest:
+            raise ArtifactError(f"{self._path}: is of another {what} than {place}{self._cure}")
