@@ -21,10 +21,12 @@ from pipeline.registry.card import model_card
 from pipeline.registry.figures import Figures
 from pipeline.registry.gates import Decision, Standing, Verdict, decide, judge
 from pipeline.registry.params import RegisterParams
+from pipeline.registry.versions import Versions
 from pipeline.stage import STATE_FOLDER, Stage
+from pipeline.tracking.answers import mlflow_errors, settled
 from pipeline.tracking.records import deciding_params
 from pipeline.tracking.runs import obtain_pipeline
-from pipeline.tracking.store import ENVIRONMENT, KEY_TAG, Store, connect, mlflow_errors
+from pipeline.tracking.store import ENVIRONMENT, KEY_TAG, Store, connect
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -72,7 +74,7 @@ def register(params: RegisterParams, stage: Stage, inputs: Inputs) -> Registrati
         versions: dict[str, int] = {}
         for name, parent in PARENTS.items():
             versions[name] = registrar.version(inputs.exports[name], versions[parent] if parent else None)
-        decision = registrar.move_aliases(versions)
+        decision = settled(store.uri, lambda: registrar.move_aliases(versions))
     return Registration(params, verdict, {name: export.key for name, export in inputs.exports.items()}, versions, decision)
 
 
@@ -111,25 +113,20 @@ class _Registrar:
         self._store, self._client = store, store.client
         self._params, self._inputs = params, inputs
         self._lineage = lineage(stage)
-        self._run = obtain_pipeline(store, stage.pipeline_key(), deciding_params(stage.root), time.time()).run.id
-        if not self._client.search_registered_models(f"name = '{params.model_name}'"):
-            self._client.create_registered_model(params.model_name, description="Variants of one model, registered by Espalier")
+        run = obtain_pipeline(store, stage.pipeline_key(), deciding_params(stage.root), time.time()).run.id
+        self._versions = Versions(store, params.model_name, run)
 
     def version(self, export: Export, parent: int | None) -> int:
         """The number of the version that holds this export, made now if there is none."""
-        name = self._params.model_name
-        found = self._client.search_model_versions(f"name = '{name}' and tags.`{KEY_TAG}` = '{export.key}'")
-        if found:
-            return min(int(each.version) for each in found)
-        tags = self._tags(export, parent)
         card = self._card(export)
-        model = self._logged_model(export, tags, card)
-        # A server resolves models:/<id>; with a database MLflow 3.17 would look the id up at its global address.
-        source = (
-            f"models:/{model}" if self._store.uri.startswith("http") else self._client.get_logged_model(model).artifact_location
-        )
-        made = self._client.create_model_version(name, source, self._run, tags, description=card, model_id=model)
-        return int(made.version)
+
+        def save(model: str) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                save_served(Path(folder), export, card, model)
+                self._client.log_model_artifacts(model, str(Path(folder) / "model"))
+
+        name = f"{self._params.model_name}-{export.variant}"
+        return self._versions.obtain(export.key, self._tags(export, parent), card, name, save)
 
     def move_aliases(self, versions: dict[str, int]) -> Decision:
         """`dense` and `candidate` name the newest; `champion` moves by its rule."""
@@ -183,21 +180,6 @@ class _Registrar:
             parity=export.parity,
             lineage=lineage_shown,
         )
-
-    def _logged_model(self, export: Export, tags: dict[str, str], card: str) -> str:
-        """The id of the stored model. One that an interrupted attempt left incomplete is replaced."""
-        experiments = [self._store.experiment_id]
-        for found in self._client.search_logged_models(experiments, f"tags.`{KEY_TAG}` = '{export.key}'"):
-            if str(found.status) == "READY":
-                return str(found.model_id)
-            self._client.delete_logged_model(found.model_id)
-        name = f"{self._params.model_name}-{export.variant}"
-        model = str(self._client.create_logged_model(self._store.experiment_id, name, self._run, tags).model_id)
-        with tempfile.TemporaryDirectory() as folder:
-            save_served(Path(folder), export, card, model)
-            self._client.log_model_artifacts(model, str(Path(folder) / "model"))
-        self._client.finalize_logged_model(model, "READY")
-        return model
 
 
 def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:

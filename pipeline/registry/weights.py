@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipeline.errors import ArtifactError
 from pipeline.models.spec import WEIGHTS_NAME
-from pipeline.tracking.store import ENVIRONMENT, mlflow_errors, tracking_uri
+from pipeline.tracking.answers import mlflow_errors
+from pipeline.tracking.store import ENVIRONMENT, tracking_uri
 
 
 @contextmanager

@@ -9,29 +9,34 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.errors import EspalierError, LockedError, UnreachableError, shown
+from pipeline.errors import EspalierError, LockedError
 from pipeline.files import locked
 from pipeline.report import read_journal
 from pipeline.stage import STATE_FOLDER, Stage
+from pipeline.tracking.answers import ATTEMPTS, foreign, mlflow_errors, settled
 from pipeline.tracking.records import RunRecord, all_journals, journal_lock, read_record, write_record
 from pipeline.tracking.runs import Point, Run, RunSession
 
 if TYPE_CHECKING:
     import mlflow
 
+ItemT = TypeVar("ItemT")
 EXPERIMENT = "espalier"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the UI opens the experiment on its pages for language models."""
 KEY_TAG = "espalier.key"
 MAX_POINTS, MAX_OTHERS = 1000, 100
 """Limits of one log_batch call: metrics; params or tags (mlflow/utils/validation.py)."""
-REFUSALS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}
-"""What MLflow's client makes of these statuses."""
+MARK = "espalier.run"
+"""The param by which clients agree on one run of a key, since MLflow keeps the first value that a param is given."""
+KEPT = "kept"
+DOUBLE = "double"
+RANKS = {KEPT: 0, None: 1, DOUBLE: 2}
 ENVIRONMENT = {
     # A request to a dead server would block for 247 s by default; here the journal is what waits.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -97,12 +102,15 @@ class Store:
 
     def find(self, key: str) -> str | None:
         with mlflow_errors(self.uri):
-            found = self._search(key)
+            runs = self._search(key)
+        # Of several the one that `obtain` would settle on.
+        found = min(runs, key=lambda run: RANKS.get(run.data.params.get(MARK), 1), default=None)
         return found.info.run_id if found else None
 
     def obtain(self, key: str, name: str, started: float) -> Run:
+        # The lock saves clients of one project from making doubles; those of other machines settle.
         with mlflow_errors(self.uri), locked(self.lock, wait_s=math.inf, what="the tracking database"):
-            run = self._search(key) or self.client.create_run(self.experiment_id, _ms(started), {KEY_TAG: key}, name)
+            run = settled(self.uri, lambda: self._obtain(key, name, started))
             history = {metric: self._history(run.info.run_id, metric) for metric in run.data.metrics}
         return Run(run.info.run_id, run.info.status, dict(run.data.tags), dict(run.data.params), history)
 
@@ -112,13 +120,13 @@ class Store:
         # Times come from the journal: a batch that arrived although its answer was lost is the same
         # rows again, and MLflow's primary key keeps them once.
         metrics = [Metric(p.key, p.value, _ms(p.time), p.step) for p in points]
+        # So are params and tags: a batch that met the same one of another client is sent again whole.
+        batches: list[dict[str, Any]] = [{"metrics": chunk} for chunk in _chunks(metrics, MAX_POINTS)]
+        batches += [{"params": chunk} for chunk in _chunks([Param(*item) for item in params.items()], MAX_OTHERS)]
+        batches += [{"tags": chunk} for chunk in _chunks([RunTag(*item) for item in tags.items()], MAX_OTHERS)]
         with mlflow_errors(self.uri):
-            for start in range(0, len(metrics), MAX_POINTS):
-                self.client.log_batch(run, metrics=metrics[start : start + MAX_POINTS])
-            for name_values in _chunks(params):
-                self.client.log_batch(run, params=[Param(name, value) for name, value in name_values])
-            for name_values in _chunks(tags):
-                self.client.log_batch(run, tags=[RunTag(name, value) for name, value in name_values])
+            for batch in batches:
+                settled(self.uri, partial(self.client.log_batch, run, **batch))
 
     def log_artifact(self, run: str, path: Path, place: str | None) -> None:
         with mlflow_errors(self.uri):
@@ -131,11 +139,48 @@ class Store:
             else:
                 self.client.set_terminated(run, status, None if ended is None else _ms(ended))
 
-    def _search(self, key: str) -> "mlflow.entities.Run | None":
-        """The oldest run with this key; there is one, unless two machines made it at the same moment."""
-        order = ["attributes.start_time ASC"]
-        runs = self.client.search_runs([self.experiment_id], f"tags.`{KEY_TAG}` = '{key}'", order_by=order, max_results=1)
-        return runs[0] if runs else None
+    def _obtain(self, key: str, name: str, started: float) -> "mlflow.entities.Run":
+        for _ in range(ATTEMPTS):
+            if (run := self._settle(key)) is not None:
+                return run
+            self.client.create_run(self.experiment_id, _ms(started), {KEY_TAG: key}, name)
+        raise foreign(self.uri)  # it keeps no run that it is given
+
+    def _settle(self, key: str) -> "mlflow.entities.Run | None":
+        """The run of a key that all clients use, None if there is none. Doubles, of whoever made them, are deleted.
+
+        No run is used before it is marked `kept`, and one marked `double` never is. Whoever makes a run looks afterwards, so of
+        two clients one at least sees both runs. It marks the younger ones first: that fails where one is kept already, and then
+        this is the one. The oldest is marked `double` by nobody else.
+        """
+        runs = self._search(key)
+        if not runs:
+            return None
+        chosen = next((run for run in runs[1:] if self._mark(run, DOUBLE) == KEPT), runs[0])
+        marks = [self._mark(run, KEPT if run is chosen else DOUBLE) for run in runs]
+        for run, mark in zip(runs, marks, strict=True):
+            if mark == DOUBLE:
+                self.client.delete_run(run.info.run_id)
+        return chosen if KEPT in marks else self._settle(key)
+
+    def _mark(self, run: "mlflow.entities.Run", value: str) -> str:
+        """The mark of a run: the one that it has, else this value, unless another client is quicker."""
+        from mlflow.exceptions import MlflowException
+
+        held = run.data.params.get(MARK)
+        if held is None:
+            try:
+                self.client.log_param(run.info.run_id, MARK, value)
+            except MlflowException:
+                held = self.client.get_run(run.info.run_id).data.params.get(MARK)
+                if held is None:
+                    raise
+        return held or value
+
+    def _search(self, key: str) -> "list[mlflow.entities.Run]":
+        """The runs with this key, oldest first; more than one where clients without a common lock made them at once."""
+        runs = self.client.search_runs([self.experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
+        return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def _history(self, run: str, metric: str) -> dict[int, float]:
         points = sorted(self.client.get_metric_history(run, metric), key=lambda point: point.timestamp)
@@ -151,32 +196,13 @@ def connect(root: Path) -> Store:
     _prepare_process()
     from mlflow import MlflowClient  # takes a second, so it is imported beside the stage's work
 
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # it logs a traceback of what is raised here anyway
     # The first creation of a SQLite database races between processes.
     with mlflow_errors(uri), locked(lock, wait_s=math.inf, what="the tracking database"):
         if uri == _local_uri(root):
             _make_database(root)
         client = MlflowClient(uri, registry_uri=uri)
-        return Store(client, _experiment(client, root, uri), uri, lock)
-
-
-@contextmanager
-def mlflow_errors(uri: str) -> Iterator[None]:
-    """MLflow's exceptions become ours: UnreachableError without an answer, EspalierError for a refusal."""
-    from mlflow.exceptions import MlflowException, RestException
-
-    try:
-        yield
-    except MlflowException as error:
-        if not isinstance(error, RestException) and error.error_code in REFUSALS:
-            cure = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of an account that may"
-            raise EspalierError(
-                f"MLflow at {shown(uri)} refuses who asks (status {REFUSALS[error.error_code]}); {cure}"
-            ) from error
-        if uri.startswith("http") and not isinstance(error, RestException):
-            address = f"MLflow at {shown(uri)} does not answer"
-            raise UnreachableError(f"{address}; start it, or correct or unset MLFLOW_TRACKING_URI") from error
-        raise EspalierError(f"MLflow at {shown(uri)} refuses: {shown(str(error).splitlines()[0])}") from error
+        return Store(client, settled(uri, lambda: _experiment(client, root, uri)), uri, lock)
 
 
 def ask(root: Path) -> None:
@@ -189,7 +215,7 @@ def ask(root: Path) -> None:
     from mlflow import MlflowClient
 
     with mlflow_errors(uri):
-        MlflowClient(uri, registry_uri=uri).get_experiment_by_name(EXPERIMENT)
+        _find_experiment(MlflowClient(uri, registry_uri=uri), uri)
 
 
 def open_session(stage: Stage, record: RunRecord) -> RunSession:
@@ -231,7 +257,7 @@ def _make_database(root: Path) -> None:
 def _experiment(client: "mlflow.MlflowClient", root: Path, uri: str) -> str:
     """The id of the experiment, made or restored when needed; its artifacts lie beside a local database."""
     location = artifact_root(root) if uri == _local_uri(root) else None
-    found = client.get_experiment_by_name(EXPERIMENT)
+    found = _find_experiment(client, uri)
     if found is None:
         return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=EXPERIMENT_TAGS))
     if location is not None and found.artifact_location != location:
@@ -244,6 +270,14 @@ def _experiment(client: "mlflow.MlflowClient", root: Path, uri: str) -> str:
     return str(found.experiment_id)
 
 
+def _find_experiment(client: "mlflow.MlflowClient", uri: str) -> "mlflow.entities.Experiment | None":
+    """Raises UnreachableError where something else than an experiment comes back."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None and found.name != EXPERIMENT:
+        raise foreign(uri)
+    return found
+
+
 def _prepare_process() -> None:
     """MLflow's settings for this process: short waits, no noise, no pickle. What the user's environment says stays."""
     for name, value in ENVIRONMENT.items():
@@ -254,9 +288,8 @@ def _prepare_process() -> None:
     warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType", category=UserWarning)
 
 
-def _chunks(values: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
-    items = list(values.items())
-    yield from (items[start : start + MAX_OTHERS] for start in range(0, len(items), MAX_OTHERS))
+def _chunks(items: list[ItemT], size: int) -> Iterator[list[ItemT]]:
+    yield from (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _local_uri(root: Path) -> str:

@@ -15,7 +15,7 @@ from pipeline.tracking import delivery
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.records import RunRecord, all_journals, new_record, read_record, run_key, upstream, write_record
 from pipeline.tracking.runs import RunSession
-from pipeline.tracking.store import Store, ask, connect, sync
+from pipeline.tracking.store import KEPT, MARK, Store, ask, connect, sync
 from tests.couriers import ThreadCourier
 from tests.tracked_project import empty_database, free_port, history, make_project, write
 from tests.unit.servers import answering
@@ -56,7 +56,8 @@ def test_a_stage_becomes_a_run_below_the_pipelines_run(root: Path) -> None:
     assert history(store, key_of(stage), "val/top1") == [(1, 0.1), (2, 0.2), (3, 0.3)]
     assert history(store, key_of(stage), "top1") == [(0, 0.5)]
     assert (run.info.run_name, run.info.status, run.data.tags["mlflow.parentRunId"]) == ("train", "FINISHED", parent_id)
-    assert run.data.params == {"train.epochs": "3", "train.milestones": "[1, 2]", "train.schedule": "cosine"}
+    own = {"train.epochs": "3", "train.milestones": "[1, 2]", "train.schedule": "cosine"}
+    assert run.data.params == {**own, MARK: KEPT}
     assert (parent.info.run_name, parent.info.status) == (f"pipeline {stage.pipeline_key()[:8]}", "FINISHED")
     assert parent.data.params["data.seed"] == "1"
     assert not any(name.startswith("resources") for name in parent.data.params)
