@@ -42,7 +42,8 @@ def check_params(path: Path) -> None:
 def check_values(values: dict[str, Any], file: str) -> None:
     """The same for what a params file holds, or would hold."""
     _refuse_secrets(values, file)
-    problems = [f"{file}: unknown section {name!r}{nearest(name, list(SECTIONS))}" for name in values if name not in SECTIONS]
+    unknown = [str(name) for name in values if name not in SECTIONS]
+    problems = [f"{file}: unknown section {name!r}{nearest(name, list(SECTIONS))}" for name in unknown]
     problems += [f"{file}: section {name!r} is missing; add it" for name in SECTIONS if name not in values]
     for name, model in SECTIONS.items():
         if name in values:

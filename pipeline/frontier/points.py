@@ -9,11 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.errors import ParamsError
 from pipeline.files import sha256_json, sha256_tree
-from pipeline.params import nearest, read_yaml
+from pipeline.params import nearest, parse_yaml, read_yaml
 from pipeline.schema import check_values
 from pipeline.stage import Stage
 from pipeline.tracking.records import ancestors, stage_names
@@ -182,11 +180,7 @@ def _changed(values: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, 
 
 
 def _values(setting: str, text: str) -> list[Any]:
-    try:
-        values = yaml.safe_load(f"[{text}]")
-    except yaml.YAMLError as error:
-        raise ParamsError(f"--set {setting}: not YAML: {' '.join(str(error).split())}") from error
-    return list(values)
+    return list(parse_yaml(f"[{text}]", f"--set {setting}"))
 
 
 def _sections(stages: Sequence[Stage]) -> set[str]:

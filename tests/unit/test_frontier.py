@@ -89,7 +89,7 @@ def test_values_are_yaml_and_commas_within_brackets_do_not_part_them() -> None:
     [
         (["prune.max_ratio"], "write it as section.key=value,value"),
         (["prune.max_ratio="], "write it as section.key=value,value"),
-        (["prune.max_ratio={a: 1"], "not YAML"),
+        (["prune.max_ratio={a: 1"], "not valid YAML"),
         (["prune.max_ratio=0.5", "prune.max_ratio=0.6"], "given twice"),
         (["prune.max_ration=0.5"], "unknown key 'prune.max_ration'; did you mean 'max_ratio'?"),
         (["prunes.max_ratio=0.5"], "no stage of a point reads 'prunes'; did you mean 'prune'?"),

@@ -55,21 +55,6 @@ def test_a_section_is_immutable() -> None:
         section.kind = "adamw"
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a: [1", "not valid YAML"),
-        ("- 1", "expected sections"),
-        ("a: 1\na: 2", "key 'a' is written twice"),
-        ("a: !!python/object/apply:os.getcwd []", "not valid YAML"),
-    ],
-)
-def test_a_malformed_file_is_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(ParamsError, match=message):
-        read_yaml(tmp_path / "params.yaml")
-
-
 @pytest.mark.parametrize("preset", sorted(path.name for path in (ROOT / "presets").glob("*.yaml")))
 def test_presets_are_valid(preset: str) -> None:
     check_params(ROOT / "presets" / preset)
