@@ -1,12 +1,13 @@
 """A section of params.yaml becomes a frozen model; a wrong key or value becomes one clear error."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
@@ -27,12 +28,16 @@ DEEPEST = 50
 """Lists and mappings inside each other; the loader's own stack ends at some thousands, with the process."""
 MOST_VALUES = 100_000
 """In one file, counting what its aliases repeat: nine lines of nine aliases each would be 400 million."""
+HUGE = re.compile(r"[-+]?0[xob][0-9a-fA-F_]{1000}")
+"""A number that Python reads, but refuses to print."""
+LONGEST_SHOWN = 200
+"""Characters of a wrong value."""
 
 
 class Section(BaseModel):
     """Base of every params model: immutable, no type coercion, no unknown keys, every key written out.
 
-    Fields carry a description with their unit, and their bounds; there are no defaults, so that
+    Fields carry a description with their unit, and bounds on both sides; there are no defaults, so that
     params.yaml shows everything that decides a result.
     """
 
@@ -40,6 +45,8 @@ class Section(BaseModel):
 
 
 SectionT = TypeVar("SectionT", bound=Section)
+Name = Annotated[str, Field(max_length=255)]
+"""A column, a module or a network, or a pattern of such names."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -158,7 +165,11 @@ def _size(event: NodeEvent, around: list[_Collection], sizes: dict[str, int], wh
         return sizes.get(event.anchor, 1)
     if isinstance(event, ScalarEvent | CollectionStartEvent) and event.tag is not None:
         raise ParamsError(f"{where}: {event.tag} is a tag, which is not read here; write the value alone")
-    return 1 if isinstance(event, ScalarEvent) else 0
+    if not isinstance(event, ScalarEvent):
+        return 0
+    if HUGE.match(event.value):
+        raise ParamsError(f"{where}: a number of more than 1,000 digits; write a smaller one")
+    return 1
 
 
 def parse_section(name: str, values: Any, model: type[SectionT], *, file: str = "params.yaml") -> SectionT:
@@ -187,7 +198,8 @@ def _explain(section: str, problem: Any, model: type[BaseModel]) -> str:
     message = problem["msg"][0].lower() + problem["msg"][1:]
     if problem["type"] == "value_error":
         return f"{key}: {message.removeprefix('value error, ')}"
-    return f"{key} is {problem['input']!r}, but {message}"
+    given = repr(problem["input"])
+    return f"{key} is {given if len(given) <= LONGEST_SHOWN else given[:LONGEST_SHOWN] + '...'}, but {message}"
 
 
 def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from pipeline.errors import TrainingError
-from pipeline.params import Section
+from pipeline.params import Name, Section
 
 Device = Literal["cpu", "cuda"]
 Node = Mapping[str, float]
@@ -27,42 +27,48 @@ workers: 2,276, 2,090 and 1,881 in batches of 128, 2,618, 2,605 and 2,888 in tho
 
 
 class Resources(Section):
-    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    workers: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = Field(
         description="training processes (ranks), on which the last bits of the weights depend; auto: one per GPU, or else "
         "one per node, while each has 32 images of a batch, and more of them on a node's CPUs while each has 128 (32 where "
         "threads_per_worker is given); counted on all nodes that the cluster's autoscaler may start, there or not"
     )
     min_workers: int | None = Field(
         ge=1,
+        le=10_000,
         description="fewest workers to start with, and to go on with after a node is lost, until there is room again; "
         "null: wait until all have a place",
     )
-    threads_per_worker: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    threads_per_worker: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         description="CPU threads of each training process, also the CPUs asked of Ray; auto: its share of its node"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="where to train, on CUDA with one GPU for each worker, as it is one rank of DDP; auto takes "
         "CUDA where each can have one, there or yet to be started"
     )
-    accelerator: str | None = Field(description="kind of GPU to train on, in Ray's words (H100, A100-80G, ...); null: any")
+    accelerator: Name | None = Field(description="kind of GPU to train on, in Ray's words (H100, A100-80G, ...); null: any")
     placement: Literal["spread", "pack"] = Field(
         description="spread: workers on as many nodes as there are; pack: on as few, which keeps the traffic inside them"
     )
     address: str | None = Field(
+        max_length=2000,
         description="Ray cluster: host:port, from one of its nodes; http://host:8265, its head's dashboard, from one that "
-        "is no node, with a storage; null starts a local one; RAY_ADDRESS overrides it"
+        "is no node, with a storage; null starts a local one; RAY_ADDRESS overrides it",
     )
     storage: str | None = Field(
+        max_length=2000,
         description="where workers on other machines leave checkpoints and find their inputs: a folder that every node mounts, "
-        "or s3://bucket/prefix (credentials by AWS_* variables); null: the project's own folder, which every node must see"
+        "or s3://bucket/prefix (credentials by AWS_* variables); null: the project's own folder, which every node must see",
     )
     await_nodes_s: float = Field(
         ge=0.0,
+        le=604_800.0,
         description="seconds to wait for nodes that the cluster's autoscaler starts; what it never can is refused at once; "
         "0: only nodes that are there count, also for auto",
     )
-    max_failures: int = Field(ge=0, description="restarts of the workers before training gives up")
-    checkpoint_s: float = Field(ge=0.0, description="seconds between two checkpoints within an epoch; 0: one at every step")
+    max_failures: int = Field(ge=0, le=10_000, description="restarts of the workers before training gives up")
+    checkpoint_s: float = Field(
+        ge=0.0, le=604_800.0, description="seconds between two checkpoints within an epoch; 0: one at every step"
+    )
     show_ray_logs: bool = Field(description="show Ray's own log lines")
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.models.params import NetworkParams
-from pipeline.params import Section
+from pipeline.params import Name, Section
 
 Importance = Literal["l1", "l2", "bn_scale", "taylor", "hessian", "lamp", "random"]
 Format = Literal["fp16", "bf16", "pt2"]
@@ -20,7 +20,7 @@ EXAMPLE = "{latency: 0.5, device: cpu, batch: 1}"
 
 class PartsParams(Section):
     parts: int = Field(ge=2, le=1000, description="cuts; after i of n the removed share is 1 - (1 - i/n)^3 of the whole")
-    epochs: int = Field(ge=1, description="of training between two cuts, otherwise as the section `finetune` says")
+    epochs: int = Field(ge=1, le=100_000, description="of training between two cuts, otherwise as the section `finetune` says")
 
 
 class PruneTarget(Section):
@@ -36,9 +36,9 @@ class PruneTarget(Section):
     device: Literal["cpu", "cuda"] | None = Field(
         default=None, description="of latency: cpu is the exported file in onnxruntime, cuda the network in torch"
     )
-    batch: int | None = Field(default=None, ge=1, description="of latency: images at a time")
+    batch: int | None = Field(default=None, ge=1, le=65_536, description="of latency: images at a time")
     threads: int | None = Field(
-        default=None, ge=1, description="of latency on a cpu: threads of onnxruntime; 1 where not given"
+        default=None, ge=1, le=1024, description="of latency on a cpu: threads of onnxruntime; 1 where not given"
     )
 
     weights: Fraction | None = Field(
@@ -102,16 +102,18 @@ class ShapeParams(Section):
         "equal cost when the stage `profile` measured them on this machine"
     )
     max_ratio: float = Field(gt=0.0, lt=1.0, description="largest fraction of one layer's channels that may go")
-    ignored: list[str] = Field(
+    ignored: list[Name] = Field(
+        max_length=1000,
         description='modules whose output channels all stay, and those inside: names or patterns, such as ["stem", "*.conv1"]; '
-        "stem is the first layer of every network, whatever its name"
+        "stem is the first layer of every network, whatever its name",
     )
     sample_batches: int = Field(
         ge=1,
+        le=100_000,
         description="training batches that give gradients for taylor and hessian, and batch norms their means and variances "
         "after the cut",
     )
-    batch_size: int = Field(ge=1, description="images per batch, of the sample and for validation")
+    batch_size: int = Field(ge=1, le=65_536, description="images per batch, of the sample and for validation")
     seed: int = Field(
         ge=0, lt=2**31, description="which training images give gradients; importance random; a student's weights"
     )
@@ -155,9 +157,11 @@ class QuantizeParams(Section):
         description="largest loss of validation top-1 against the float export; the layers that cost most stay float "
         "until it holds",
     )
-    calibration_images: int = Field(ge=1, description="training images, evenly over the classes, that set the int8 ranges")
+    calibration_images: int = Field(
+        ge=1, le=1_000_000, description="training images, evenly over the classes, that set the int8 ranges"
+    )
     calibration: Literal["minmax", "entropy", "percentile"] = Field(description="how a range follows from the activations seen")
-    batch_size: int = Field(ge=1, description="images per batch, for calibration and validation")
+    batch_size: int = Field(ge=1, le=65_536, description="images per batch, for calibration and validation")
     per_channel: bool = Field(description="a scale for each output channel of a weight instead of one for the tensor")
     reduce_range: bool = Field(
         description="7-bit weights, which are right on every CPU; 8-bit sums saturate on an x86 without VNNI, where false is "

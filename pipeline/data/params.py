@@ -4,9 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.params import Section
+from pipeline.params import Name, Section
 
-PositiveInt = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=65_535)]
+"""Pixels, or channels, of a raw image."""
 
 
 class DataParams(Section):
@@ -15,16 +16,18 @@ class DataParams(Section):
     source: Literal["digits", "parquet"] = Field(description="digits: scikit-learn's 8x8 digits; parquet: your own table")
     path: str = Field(
         min_length=1,
+        max_length=4096,
         description="Parquet file, or folder with train.parquet and optionally val.parquet, test.parquet and classes.json "
         "(a list of names); digits does not read it",
     )
-    image_column: str = Field(min_length=1, description="column with encoded images (PNG, JPEG, ...) or raw pixels")
-    label_column: str = Field(min_length=1, description="column with the class: an integer from 0, or its name")
-    slice_columns: list[str] = Field(
+    image_column: Name = Field(min_length=1, description="column with encoded images (PNG, JPEG, ...) or raw pixels")
+    label_column: Name = Field(min_length=1, description="column with the class: an integer from 0, or its name")
+    slice_columns: list[Name] = Field(
+        max_length=20,
         description="columns of strings or integers that say what kind an image is (its camera, its site); what a step of "
-        "compression loses is also stated for each of their values"
+        "compression loses is also stated for each of their values",
     )
-    raw_shape: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] | None = Field(
+    raw_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = Field(
         description="[height, width, channels] of raw uint8 pixels in pixels; null: the images are encoded"
     )
     height: int = Field(ge=1, le=2048, description="height that every image is brought to, in pixels")
@@ -33,8 +36,10 @@ class DataParams(Section):
     val_fraction: float = Field(ge=0, lt=1, description="fraction of the rows carved out as val; unused with a val.parquet")
     test_fraction: float = Field(ge=0, lt=1, description="fraction of the rows carved out as test; unused with a test.parquet")
     max_quarantined: float = Field(ge=0, le=1, description="largest fraction of the rows that may be defective and left out")
-    shard_rows: int = Field(ge=1, description="rows in a shard file; one shard has to fit into memory while it is written")
-    seed: int = Field(ge=0, description="decides which rows are carved out as val and test")
+    shard_rows: int = Field(
+        ge=1, le=10_000_000, description="rows in a shard file; one shard has to fit into memory while it is written"
+    )
+    seed: int = Field(ge=0, lt=2**31, description="decides which rows are carved out as val and test")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -57,9 +62,9 @@ class AugmentParams(Section):
     flip: Literal["none", "random", "alternating"] = Field(
         description="left-right flips; random: half of the images; alternating: each image every other epoch"
     )
-    crop_padding: int = Field(ge=0, description="largest shift of the image in each direction, in pixels")
+    crop_padding: int = Field(ge=0, le=2048, description="largest shift of the image in each direction, in pixels")
     crop_fill: Literal["black", "mirror"] = Field(description="what a shift uncovers: black, or the image mirrored")
-    cutout: int = Field(ge=0, description="side of a black square at a random place, in pixels; 0: none")
+    cutout: int = Field(ge=0, le=2048, description="side of a black square at a random place, in pixels; 0: none")
     erase: float = Field(
         ge=0, le=1, description="probability that a rectangle of 2 to 33 % of the image turns black (Zhong et al. 2020)"
     )

@@ -9,14 +9,16 @@ from pipeline.params import Section
 
 Tta = Literal["none", "flip", "flip_shift"]
 Slicing = Literal["brightness", "contrast"]
-BatchSize = Annotated[int, Field(ge=1)]
+BatchSize = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class LatencyParams(Section):
     batches: list[BatchSize] = Field(min_length=1, max_length=4, description="batch sizes at which every variant is timed")
-    warmup: int = Field(ge=0, description="runs at each batch size before the clock starts")
-    repeats: int = Field(ge=1, description="timed runs at batch 1; at batch B, this divided by the square root of B")
-    threads: int = Field(ge=1, description="CPU threads of onnxruntime")
+    warmup: int = Field(ge=0, le=1_000_000, description="runs at each batch size before the clock starts")
+    repeats: int = Field(
+        ge=1, le=1_000_000, description="timed runs at batch 1; at batch B, this divided by the square root of B"
+    )
+    threads: int = Field(ge=1, le=1024, description="CPU threads of onnxruntime")
 
     @field_validator("batches")
     @classmethod
@@ -27,11 +29,14 @@ class LatencyParams(Section):
 
 
 class EvaluateParams(Section):
-    batch_size: int = Field(ge=1, description="images per batch on the test split")
-    parity_images: int = Field(ge=1, description="test images on which the exported file is compared with the model")
+    batch_size: BatchSize = Field(description="images per batch on the test split")
+    parity_images: int = Field(
+        ge=1, le=10_000_000, description="test images on which the exported file is compared with the model"
+    )
     exports: list[Format] = Field(
+        max_length=3,
         description="what a float variant is also exported to, beside model.onnx: fp16 or bf16 ONNX for GPUs, pt2 for "
-        "torch.export.load"
+        "torch.export.load",
     )
     calibration_bins: int = Field(ge=1, le=1000, description="equal bins of confidence for the expected calibration error")
     worst_images: int = Field(
@@ -42,7 +47,8 @@ class EvaluateParams(Section):
         "image, with flip_shift also moved by a pixel; none leaves the metric out"
     )
     slices: list[Slicing] = Field(
+        max_length=2,
         description="what the test images are sorted by into quarters; what a step loses is stated for each of them, as it is "
-        "for each value of data.slice_columns"
+        "for each value of data.slice_columns",
     )
     latency: LatencyParams

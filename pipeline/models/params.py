@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.params import Section, nearest
+from pipeline.params import Name, Section, nearest
 
 BUILT_IN = (
     "airbench",
@@ -27,7 +27,7 @@ ADAPTED = ("timm", "torchvision")
 class NetworkParams(Section):
     """Which network to build."""
 
-    name: str = Field(
+    name: Name = Field(
         min_length=1,
         description="a built-in network (airbench, mlp, mobilenetv2, resnet18, resnet20, resnet32, resnet44, resnet56, "
         "resnet110, vgg11, vgg16), or timm/<name> or torchvision/<name>",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.data.params import AugmentParams
-from pipeline.params import Section
+from pipeline.params import Name, Section
 
 Sampling = Literal["shuffle", "balanced"]
 LOGICAL_SHARDS = 4
@@ -23,9 +23,10 @@ class OptimizerParams(Section):
     weight_decay: float = Field(
         ge=0.0, le=1.0, description="applied to weights of two or more dimensions only, not to norms and biases"
     )
-    lr_factors: dict[str, Annotated[float, Field(ge=0.0, le=1e5)]] = Field(
+    lr_factors: dict[Name, Annotated[float, Field(ge=0.0, le=1e5)]] = Field(
+        max_length=100,
         description="patterns of parameter names, as in a shell, and what their learning rate is multiplied by; the first "
-        'that fits counts, for example {"head.*": 10}'
+        'that fits counts, for example {"head.*": 10}',
     )
 
 
@@ -43,8 +44,9 @@ class FeatureParams(Section):
         "attention: where their energy lies (Zagoruyko & Komodakis 2017)"
     )
     weight: float = Field(gt=0.0, le=1e6, description="factor of this loss, which is added to the others")
-    layers: dict[str, str] | None = Field(
+    layers: dict[Name, Name] | None = Field(
         min_length=1,
+        max_length=100,
         description='modules of the student, and for each that of the teacher, for example {"stages.2": "stages.2"}; null for '
         "the last stages that give maps of the same size",
     )
@@ -75,12 +77,14 @@ class QuantizationAwareParams(Section):
 
 
 class FitParams(Section):
-    epochs: int = Field(ge=1, description="passes over the training split")
-    global_batch_size: int = Field(ge=1, description="images per optimizer step, over all workers")
+    epochs: int = Field(ge=1, le=100_000, description="passes over the training split")
+    global_batch_size: int = Field(ge=1, le=1_000_000, description="images per optimizer step, over all workers")
     sampling: Sampling = Field(
         description="shuffle: each image once per epoch; balanced: as many of each class, repeated or left out by turns"
     )
-    accumulate: int = Field(ge=1, description="parts that each worker cuts its share of a batch into, to save memory")
+    accumulate: int = Field(
+        ge=1, le=1_000_000, description="parts that each worker cuts its share of a batch into, to save memory"
+    )
     optimizer: OptimizerParams
     schedule: ScheduleParams
     amp: Literal["off", "bf16", "fp16"] = Field(description="autocast precision; fp16 (with a gradient scaler) needs CUDA")
@@ -89,12 +93,16 @@ class FitParams(Section):
         "batch statistics of their own, computed by 1 to 4 workers"
     )
     channels_last: bool = Field(description="NHWC memory layout, faster for convolutions")
-    grad_clip: float | None = Field(gt=0.0, description="largest gradient norm; null for none")
+    grad_clip: float | None = Field(gt=0.0, le=1e6, description="largest gradient norm; null for none")
     ema_decay: float | None = Field(gt=0.0, lt=1.0, description="moving average of the weights, per step; null for none")
     augment: AugmentParams
     keep: Literal["best", "last"] = Field(description="which epoch's weights become the model")
-    patience: int | None = Field(ge=1, description="epochs without a better validation result before stopping; null for never")
-    frozen: list[str] = Field(description='modules that keep their weights and statistics, for example ["stem", "stages.0"]')
+    patience: int | None = Field(
+        ge=1, le=100_000, description="epochs without a better validation result before stopping; null for never"
+    )
+    frozen: list[Name] = Field(
+        max_length=1000, description='modules that keep their weights and statistics, for example ["stem", "stages.0"]'
+    )
     distil: DistilParams | None = Field(description="learn from the dense model too (finetune); null for none")
     sparsity: SparsityParams | None = Field(description="make whole channels fade, before pruning; null for none")
     quantization_aware: QuantizationAwareParams | None = Field(

@@ -120,6 +120,7 @@ def test_any_text_is_what_dvc_reads_or_one_message(tokens: list[str]) -> None:
         ("a: &x [*x]", r"line 1: \*x stands for what it is in"),
         ("a: 1\nb: 2026-13-45", "line 2 looks like a number or date"),
         ("a: " + "9" * 5000, "line 1 looks like a number"),
+        ("a: 0x" + "f" * 5000, "line 1: a number of more than 1,000 digits"),
         (BOMB, "line 6: more than 100,000 values"),
         (MERGES, "line 6: more than 100,000 values"),
         ("[" * 1_000, f"line 1: nested deeper than {DEEPEST}"),
