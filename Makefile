@@ -18,8 +18,9 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 setup: $(READY) ## make .venv with every pinned package (the other commands do it when needed)
+	@grep -qs 'site_cache_dir = ' .dvc/config.local || python -m pipeline.site_cache
 
-repro: $(READY) ## raw data -> registered compressed model; only what changed runs
+repro: setup ## raw data -> registered compressed model; only what changed runs
 	@dvc repro || { dvc checkout --quiet; exit 1; }
 	@espalier summary
 

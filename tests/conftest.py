@@ -1,7 +1,12 @@
 """What all tests need of the process that runs them."""
 
 import os
+import shutil
 import signal
+import tempfile
+
+SITE_CACHE = tempfile.mkdtemp(prefix="espalier-test-dvc-")
+"""Where each DVC that tests start keeps its state, instead of in the user's own folder; of this user alone (0700)."""
 
 
 def pytest_configure() -> None:
@@ -11,3 +16,8 @@ def pytest_configure() -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["DVC_NO_ANALYTICS"] = "1"
+    os.environ["DVC_SITE_CACHE_DIR"] = SITE_CACHE
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(SITE_CACHE, ignore_errors=True)

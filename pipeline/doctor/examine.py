@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.doctor.finding import Finding, Verdict, one_line, problem, skipped
-from pipeline.doctor.folders import dvc_cache, folders, shared_memory, socket_paths, temporary_folder
+from pipeline.doctor.folders import dvc_cache, dvc_site_cache, folders, shared_memory, socket_paths, temporary_folder
 from pipeline.doctor.leftovers import dvc_lock, ray_folders, run_locks
 from pipeline.doctor.mlflow_services import journals, mlflow
 from pipeline.doctor.places import remote, storage
@@ -35,6 +35,7 @@ def _checks(root: Path) -> Iterator[Check]:
     yield "dvc.yaml", lambda: stages(root)
     yield "secrets", lambda: secrets(root)
     yield "folders", lambda: folders([root, root / STATE_FOLDER, dvc_cache(root), temporary_folder()])
+    yield "DVC site cache", lambda: dvc_site_cache(root)
     yield "shared memory", shared_memory
     yield "run locks", lambda: run_locks(root)
     yield "DVC lock", lambda: dvc_lock(root)

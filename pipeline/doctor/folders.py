@@ -1,5 +1,6 @@
 """Where this machine writes: folders, shared memory, and the sockets of a local Ray."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from pipeline.doctor.finding import Verdict, judged, ok, problem, skipped
 from pipeline.errors import EspalierError
+from pipeline.site_cache import SETTING, VARIABLE, fault
 
 SMALLEST_FREE = 2_000_000_000
 SMALLEST_SHM = 256_000_000
@@ -26,6 +28,22 @@ def dvc_cache(root: Path) -> Path:
         said = (done.stderr.strip() or "no message").splitlines()[0]
         raise EspalierError(f"`dvc cache dir` fails ({said}); run this in the project's folder, `dvc doctor` may tell more")
     return root / done.stdout.strip()
+
+
+def dvc_site_cache(root: Path) -> Verdict:
+    """Whether only this user may write where a `dvc` that is started here keeps pickled state."""
+    remedy = "`python -m pipeline.site_cache` gives you one of your own"
+    if named := os.environ.get(VARIABLE):
+        remedy = f"{remedy}, and unset {VARIABLE}"
+    words = [sys.executable, "-m", "dvc", "config", SETTING]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
+    folder = named or done.stdout.strip()
+    if not folder:
+        return problem(f"DVC keeps its state in /var/tmp, where every user may write, and with it run code as you; {remedy}")
+    if not Path(folder).exists():
+        return problem(f"{folder} is not there yet, and its maker decides who may write there; {remedy}")
+    why = fault(Path(folder))
+    return problem(f"{folder}: {why}, and with it run code as you; {remedy}") if why else ok(f"{folder} is this user's alone")
 
 
 def folders(paths: Iterable[Path], smallest_free: int = SMALLEST_FREE) -> Verdict:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.errors import EspalierError
 from pipeline.frontier.points import PREFIX
+from pipeline.site_cache import use_site_cache
 
 AUTHOR = {
     f"GIT_{role}_{what}": value
@@ -63,6 +64,7 @@ def save(root: Path, folder: Path, commit: str, name: str, message: str) -> None
 
 def read(root: Path) -> list[Experiment]:
     """The sweeps' experiments on this commit, with what they measured. Raises EspalierError where DVC cannot tell."""
+    use_site_cache()
     words = [sys.executable, "-m", "dvc", "exp", "show", "--json", "--hide-queued", "--hide-failed"]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -24,6 +24,7 @@ from pipeline.files import locked, write_atomic
 from pipeline.frontier.points import Point, Project
 from pipeline.jobs.results import JOURNALS
 from pipeline.jobs.tree import copy_tree
+from pipeline.site_cache import use_site_cache
 from pipeline.stage import STATE_FOLDER
 from pipeline.tracking.records import journal_lock, record_path
 from pipeline.tracking.store import tracking_uri
@@ -79,6 +80,7 @@ class Bench:
 
     def repro(self, targets: Sequence[str], lock: int) -> None:
         """Raises EspalierError, with the reason, where a stage failed."""
+        use_site_cache()
         environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(self.project.root)}
         with self.log.open("ab") as log:
             start = log.tell()

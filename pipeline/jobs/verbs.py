@@ -16,6 +16,7 @@ from pipeline.params import nearest, parse_section, read_yaml
 from pipeline.repro.side_by_side import check_jobs
 from pipeline.resources import Resources
 from pipeline.schema import check_params
+from pipeline.site_cache import use_site_cache
 from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
 from pipeline.submission import SUBMISSION_NAME, Submission
@@ -188,6 +189,7 @@ def _pull(root: Path) -> None:
 
 def _dvc(root: Path, *words: str) -> str:
     """What DVC says, where it fails."""
+    use_site_cache()
     command = [sys.executable, "-m", "dvc", *words]
     done = subprocess.run(command, cwd=root, stderr=subprocess.PIPE, text=True, check=False)
     return (shown(" ".join(done.stderr.split())) or f"status {done.returncode}") if done.returncode else ""

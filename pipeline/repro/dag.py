@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.errors import EspalierError
 from pipeline.files import write_atomic
+from pipeline.site_cache import use_site_cache
 
 LOCK = "dvc.lock"
 COLOUR = re.compile(r"\x1b\[\d+m")
@@ -118,6 +119,7 @@ def opened(root: Path) -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo, lock_repo
 
+    use_site_cache()
     try:
         with Repo(str(root), _wait_for_lock=True) as repo, lock_repo(repo):
             yield repo

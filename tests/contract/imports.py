@@ -37,6 +37,7 @@ LAYERS = {
     "storage": 2,
     "watch": 2,
     "submission": 2,
+    "site_cache": 3,
     "machine": 3,
     "data": 3,
     "models": 3,
