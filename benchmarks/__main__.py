@@ -3,6 +3,7 @@
 import argparse
 import os
 
+import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from benchmarks import compression, drift, latency_target, outage, scaling, start, training
 from pipeline.cluster import WORKER_SETTINGS
 

@@ -4,9 +4,12 @@ Needs numpy and onnxruntime alone. images.npy: (B, C, H, W) or (C, H, W), pixels
 """
 
 import json
+import os
 import sys
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else the import writes an id of this machine and calls Microsoft (1.31)
 import onnxruntime
 
 file, images = sys.argv[1:]

@@ -43,7 +43,6 @@ RAY_SETTINGS = {
     "RAY_prestart_worker_first_driver": "0",  # its processes lack the environment of ours, and only compete with them
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # Ray's default of 15 lets any other process take the cores from the training
 }
 LOCAL_SETTINGS = {

@@ -64,12 +64,17 @@ KEPT = (
 """Exceptions: these say where, how much, or what is logged."""
 
 SET = {
+    "DVC_NO_ANALYTICS": "1",  # as .dvc/config says for this project; what DVC is started on may be another
+    "HF_HUB_DISABLE_TELEMETRY": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # true by default: a foreign model could run code here
+    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MPLBACKEND": "agg",  # a notebook's own is a module that the stage's Python may lack
+    "ORT_DISABLE_TELEMETRY": "1",  # else its import writes an id of this machine and looks up Microsoft's servers (1.31)
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # below `uv run` Ray would start workers in an environment of uv's choice
     "RAY_TRAIN_V2_ENABLED": "1",  # ours; the one before has other classes by the same names
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
-"""Variables that have one value, whatever they had."""
+"""Variables that have one value, whatever they had. With those of telemetry, nothing leaves the machine."""
 
 
 def settle(environment: MutableMapping[str, str]) -> None:

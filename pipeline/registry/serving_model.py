@@ -5,12 +5,15 @@ here: MLflow executes it (models from code), and its last line hands MLflow the 
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pandas as pd
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else the import writes an id of this machine and calls Microsoft (1.31)
+import onnxruntime
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 

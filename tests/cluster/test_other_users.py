@@ -47,6 +47,7 @@ dvc checkout -q
 START_RAY = """
 import os, sys
 from pathlib import Path
+import pipeline.environment
 from pipeline.cluster import LOCAL_SETTINGS, RAY_SETTINGS, _local, _ray_folder, _token
 from pipeline.params import read_yaml
 from pipeline.resources import Resources

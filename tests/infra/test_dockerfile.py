@@ -6,9 +6,11 @@ from importlib.metadata import requires
 
 import pytest
 
+from pipeline.environment import SET
 from tests.infra.manifests import INFRA
 
 ROOT = INFRA.parent
+TELEMETRY = {name: value for name, value in SET.items() if re.search("TELEMETRY|ANALYTICS|USAGE_STATS", name)}
 STAGES = ["base", "mlflow-build", "mlflow", "ray-build", "ray"]
 
 
@@ -53,7 +55,13 @@ def test_nothing_secret() -> None:
     for name, rest in instructions():
         assert name in {"FROM", "ENV", "RUN", "WORKDIR", "COPY", "USER"}  # ARG too stays in the image's history
         if name == "ENV":
-            assert {word.partition("=")[0] for word in shlex.split(rest)} == {"PYTHONUNBUFFERED", "PATH"}
+            assert {word.partition("=")[0] for word in shlex.split(rest)} <= {"PYTHONUNBUFFERED", "PATH", *TELEMETRY}
+
+
+def test_nothing_in_an_image_reports_to_its_makers() -> None:
+    given = dict(word.split("=", 1) for name, rest in stages()["base"] if name == "ENV" for word in shlex.split(rest))
+    assert TELEMETRY.items() <= given.items()
+    assert [stages()[name][0] for name in ("mlflow", "ray")] == [("FROM", "base AS mlflow"), ("FROM", "base AS ray")]
 
 
 def test_every_package_is_pinned() -> None:
