@@ -1,8 +1,20 @@
 """Rank, world size and sums over ranks; the same answers without a process group (rank 0 of 1)."""
 
+import re
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+PASSING = (OSError, MemoryError, dist.DistError, torch.OutOfMemoryError, torch.AcceleratorError)
+"""Errors of a node, of its devices and of the way between nodes, which another attempt may not meet."""
+PASSING_TEXT = re.compile(r"gloo|nccl|cuda error|cudnn error|cublas|out of memory|can't allocate memory|timed out", re.IGNORECASE)
+"""The same, told by no more than a RuntimeError's text, as gloo does."""
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error is of a node or a connection. All others are met again by whoever computes the same."""
+    return isinstance(error, PASSING) or (type(error) is RuntimeError and PASSING_TEXT.search(str(error)) is not None)
 
 
 def rank() -> int:

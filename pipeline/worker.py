@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ from pipeline.watch import watched
 COLLECTIVE_TIMEOUT_S = 60
 """Longer than what one rank does alone between two of them. A worker that is frozen is found sooner, by Ray's health check, and
 one whose training hangs by its own watch."""
+OURS = "an error in this program ended the training; complete checkpoints are kept, and another attempt would meet it again:"
 _told_to_go = threading.Event()
 
 
@@ -39,7 +41,8 @@ def _is_leaving() -> bool:
 def work(config: dict[str, Any]) -> bool:
     """What Ray runs on each worker: whether the training is over.
 
-    A user's error is left for the driver, because Ray would retry it in vain.
+    An error that each attempt would meet again, a user's or ours, is left for the driver: Ray would retry it in vain. The
+    other ranks, whose connections to this one then end, find it there.
     """
     from pipeline.train.arrival import arrive  # here, so that the driver need not wait for torch before it starts Ray
     from pipeline.train.loop import fit
@@ -55,7 +58,19 @@ def work(config: dict[str, Any]) -> bool:
             raise  # which may pass: the next attempt goes on from the last checkpoint
         except EspalierError as error:
             leave_fault(job, str(error))
-            return True
+        except Exception as error:
+            if not _is_passing(error):
+                leave_fault(job, f"{OURS}\n{traceback.format_exc().rstrip()}")
+            elif not read_fault(job):
+                raise
+        return True
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether another attempt may go on from the last checkpoint where this one ended."""
+    from pipeline.dist import may_pass
+
+    return type(error).__module__.startswith("ray.") or may_pass(error)
 
 
 @contextmanager

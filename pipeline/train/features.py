@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.errors import TrainingError
+from pipeline.dist import may_pass
+from pipeline.errors import EspalierError, TrainingError
+from pipeline.models.probe import not_taken
 from pipeline.models.spec import ModelSpec
 from pipeline.params import nearest
 from pipeline.train.params import FeatureParams
@@ -36,7 +38,13 @@ class Tapped(nn.Module):
             model.get_submodule(name).register_forward_hook(partial(self._take, name))
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
-        logits_BK: Tensor = self.model(images_BCHW)
+        """Raises TrainingError where the network cannot compute these images, on whatever machine."""
+        try:
+            logits_BK: Tensor = self.model(images_BCHW)
+        except Exception as error:  # a network of another library can fail in any way
+            if isinstance(error, EspalierError) or may_pass(error):
+                raise
+            raise not_taken(self.model, images_BCHW, error) from error
         maps = [adapter(self._maps[name]) for name, adapter in zip(self._names, self.adapters, strict=True)]
         self._maps.clear()
         return logits_BK, maps

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
 from pipeline.models.weights import load_model
@@ -27,6 +27,37 @@ def features(kind: str = "features", layers: dict[str, str] | None = None) -> Fe
 def channels(tapped: Tapped) -> list[tuple[int, int] | None]:
     """Of each adapter, None for one that changes nothing."""
     return [(a.in_features, a.out_features) if isinstance(a, Adapter) else None for a in tapped.adapters]
+
+
+@pytest.mark.parametrize(
+    ("layers", "images", "says"),
+    [
+        (
+            [nn.Conv2d(1, 4, 5), nn.Conv2d(4, 4, 5)],
+            torch.zeros(2, 1, 8, 8),
+            r"does not take images of 1 x 8 x 8 \(module '1': RuntimeError: .*take another model\.name, or other data\.height",
+        ),
+        (
+            [nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4)],
+            torch.zeros(1, 1, 8, 8),
+            r"on a single image at a time \(module '2': ValueError: .*raise global_batch_size, or lower accumulate or",
+        ),
+    ],
+)
+def test_images_that_a_network_cannot_take_are_named_with_the_module(
+    layers: list[nn.Module], images: Tensor, says: str
+) -> None:
+    with pytest.raises(TrainingError, match=says):
+        Tapped(nn.Sequential(*layers))(images)
+
+
+def test_a_lost_device_or_connection_is_not_the_networks_fault() -> None:
+    class Lost(nn.Module):
+        def forward(self, _: Tensor) -> Tensor:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory"):
+        Tapped(Lost())(PIXELS)
 
 
 def test_features_are_compared_as_they_are() -> None:

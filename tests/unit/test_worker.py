@@ -1,9 +1,11 @@
 """What a worker does with the errors of a training, and how long it waits for the one before it; without Ray."""
 
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline import dist, worker
 from pipeline.errors import EspalierError, LockedError, StorageError, TrainingError
@@ -11,7 +13,7 @@ from pipeline.files import locked
 from pipeline.train import loop
 from pipeline.train.job import Job
 from pipeline.train.loop import _only_writer
-from pipeline.train.travel import read_fault
+from pipeline.train.travel import leave_fault, read_fault
 from tests.unit.fit_samples import job, prepared_digits
 
 
@@ -34,22 +36,55 @@ def test_a_late_rank_0_must_be_gone_and_is_waited_for(tmp_path: Path, the_job: J
         pass
 
 
-@pytest.mark.parametrize(
-    ("error", "passes"), [(StorageError("503"), True), (LockedError("in use"), True), (TrainingError("fp16 on a CPU"), False)]
-)
-def test_what_may_pass_is_for_ray_to_try_again_and_a_users_error_is_not(
-    the_job: Job, monkeypatch: pytest.MonkeyPatch, error: EspalierError, passes: bool
-) -> None:
+CLOSED = RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4711")
+"""As gloo tells of another rank that died."""
+
+
+def attempt(the_job: Job, error: Exception, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """What a worker says whose training ends in an error."""
+
     def fit(*_: object) -> bool:
         raise error
 
     monkeypatch.setattr(loop, "fit", fit)
     monkeypatch.setattr(worker, "_joined", lambda _: nullcontext())
-    config = {"job": the_job.model_dump_json(), "device": "cpu", "threads": 1}
-    if passes:
-        with pytest.raises(type(error)):
-            worker.work(config)
-        assert read_fault(the_job) is None
-    else:
-        assert worker.work(config)
-        assert read_fault(the_job) == str(error)
+    return worker.work({"job": the_job.model_dump_json(), "device": "cpu", "threads": 1})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StorageError("503"),
+        LockedError("in use"),
+        CLOSED,
+        torch.distributed.DistNetworkError("the client socket has timed out"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        ConnectionResetError("reset"),
+    ],
+)
+def test_what_may_pass_is_for_ray_to_try_again(the_job: Job, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        attempt(the_job, error, monkeypatch)
+    assert read_fault(the_job) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [
+        (TrainingError("fp16 on a CPU"), r"fp16 on a CPU"),
+        (RuntimeError("size of tensor a must match"), r"an error in this program .*Traceback .*test_worker.*RuntimeError: size of"),
+        (KeyError("lost"), r"an error in this program .*Traceback .*KeyError: 'lost'"),
+    ],
+)
+def test_what_each_attempt_would_meet_is_left_for_the_driver(
+    the_job: Job, monkeypatch: pytest.MonkeyPatch, error: Exception, left: str
+) -> None:
+    assert attempt(the_job, error, monkeypatch)
+    assert re.fullmatch(left if isinstance(error, EspalierError) else f"(?s){left}.*", read_fault(the_job) or "")
+
+
+def test_a_rank_whose_peer_left_an_error_does_not_hide_it(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_fault(the_job, "the first error")
+    monkeypatch.setattr(worker, "read_fault", lambda _, found=iter([None, "the first error"]): next(found))
+    assert attempt(the_job, CLOSED, monkeypatch)
+    assert read_fault(the_job) == "the first error"

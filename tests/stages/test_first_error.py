@@ -1,0 +1,67 @@
+"""The error that one rank meets ends the training of all at once, and is the one that is told; a rank that died is not."""
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from benchmarks.ranks import on_ranks
+from pipeline import dist, worker
+from pipeline.train import loop
+from pipeline.train.job import Job
+from pipeline.train.run import Run
+from pipeline.train.travel import read_fault
+from tests.unit.fit_samples import job, prepared_digits
+
+FAILING_STEP = 2
+
+
+def on_last_rank(fails: Callable[[], None]) -> Callable[[Run, torch.Tensor], object]:
+    make_batch = loop.make_batch
+
+    def maker(run: Run, rows: torch.Tensor) -> object:
+        if dist.rank() == dist.world_size() - 1 and run.state.progress.step == FAILING_STEP:
+            fails()
+        return make_batch(run, rows)
+
+    return maker
+
+
+def stumble() -> None:
+    raise KeyError("lost")
+
+
+def die() -> None:
+    os._exit(0)
+
+
+def work(the_job: Job, fails: Callable[[], None]) -> None:
+    """One rank's attempt; leaves what came of it."""
+    outcome = the_job.run_dir / f"outcome-{dist.rank()}"
+    with patch.object(loop, "make_batch", on_last_rank(fails)), patch.object(worker, "_joined", lambda _: nullcontext()):
+        try:
+            outcome.write_text(str(worker.work({"job": the_job.model_dump_json(), "device": "cpu", "threads": 1})))
+        except RuntimeError:
+            outcome.write_text("tries again")
+
+
+@pytest.fixture
+def the_job(tmp_path: Path) -> Job:
+    (tmp_path / "run").mkdir()
+    return job(prepared_digits(tmp_path), tmp_path / "run")
+
+
+def test_the_first_error_is_left_and_no_other_hides_it(the_job: Job) -> None:
+    on_ranks(2, work, the_job, stumble, forked=True)
+    assert [(the_job.run_dir / f"outcome-{rank}").read_text() for rank in range(2)] == ["True", "True"]
+    assert "KeyError: 'lost'" in (read_fault(the_job) or "")
+
+
+def test_a_rank_that_died_leaves_no_error_and_the_others_try_again(the_job: Job) -> None:
+    on_ranks(2, work, the_job, die, forked=True)
+    assert (the_job.run_dir / "outcome-0").read_text() == "tries again"
+    assert read_fault(the_job) is None
