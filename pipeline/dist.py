@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 PASSING = (OSError, MemoryError, dist.DistError, torch.OutOfMemoryError, torch.AcceleratorError)
 """Errors of a node, of its devices and of the way between nodes, which another attempt may not meet."""
-PASSING_TEXT = re.compile(r"gloo|nccl|cuda error|cudnn error|cublas|out of memory|can't allocate memory|timed out", re.IGNORECASE)
+PASSING_TEXT = re.compile(
+    r"gloo|nccl|cuda error|cudnn error|cublas|out of memory|can't allocate memory|timed out", re.IGNORECASE
+)
 """The same, told by no more than a RuntimeError's text, as gloo does."""
 
 

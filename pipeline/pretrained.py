@@ -8,15 +8,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.data.params import DataParams
 from pipeline.errors import ArtifactError, ParamsError, UnreachableError
 from pipeline.files import to_json, write_atomic
 from pipeline.models.artifact import SPEC_NAME
-from pipeline.models.initial import read_tensors
+from pipeline.models.initial import fill, read_tensors, without_prefix
+from pipeline.models.nets.build import build
 from pipeline.models.params import ModelParams
-from pipeline.models.spec import WEIGHTS_NAME
+from pipeline.models.spec import WEIGHTS_NAME, Architecture
 from pipeline.models.weights import load_model
 from pipeline.params import parse_section, read_yaml
 from pipeline.registry.weights import registered_model
@@ -24,6 +25,8 @@ from pipeline.train.job import INIT_FOLDER, ORIGIN_NAME, TEACHER_FOLDER, Origin
 
 PRETRAINED = "pretrained"
 REGISTERED = "models:/"
+MORE_THAN_ONE = 2
+"""Classes of a network whose head does not count."""
 
 
 def bring(source: str, root: Path) -> str:
@@ -41,13 +44,35 @@ def bring(source: str, root: Path) -> str:
     else:
         path = Path(source) / WEIGHTS_NAME if Path(source).is_dir() else Path(source)
         tensors, origin = read_tensors(path), path.name
+    tensors, prefix = _fitting(tensors, model, data, origin)
     content = safetensors.torch.save({name: tensor.clone().contiguous() for name, tensor in sorted(tensors.items())})
     folder = root / INIT_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / WEIGHTS_NAME, content)
     _write_origin(folder, origin, hashlib.sha256(content).hexdigest())
     millions = sum(tensor.numel() for tensor in tensors.values()) / 1e6
-    return f"{folder / WEIGHTS_NAME}: {millions:.1f} M numbers from {origin}; `model.init: file` trains from them"
+    taken_off = f", without the {prefix!r} that its names began with" if prefix else ""
+    return f"{folder / WEIGHTS_NAME}: {millions:.1f} M numbers from {origin}{taken_off}; `model.init: file` trains from them"
+
+
+def _fitting(tensors: dict[str, Tensor], model: ModelParams, data: DataParams, origin: str) -> tuple[dict[str, Tensor], str]:
+    """The tensors by the names of the network that `model` describes, and the prefix that they had.
+
+    Raises ArtifactError where they are of another network. The classes of the data may not be known yet: the network gets as
+    many as the weights are for.
+    """
+
+    def network(num_classes: int) -> nn.Module:
+        image = {"channels": data.channels, "image_height": data.height, "image_width": data.width}
+        named = model.model_dump(exclude={"init"})
+        return build(Architecture.model_validate(named | image | {"num_classes": num_classes}))
+
+    last = list(network(MORE_THAN_ONE).state_dict())[-1]
+    heads = [len(tensor) for name, tensor in tensors.items() if f".{name}".endswith(f".{last}") and tensor.ndim]
+    own = network(heads[0] if heads else MORE_THAN_ONE)
+    tensors, prefix = without_prefix(own, tensors)
+    fill(own, tensors, origin)
+    return tensors, prefix
 
 
 def bring_teacher(source: str, root: Path) -> str:

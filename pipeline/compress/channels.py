@@ -15,7 +15,7 @@ from pipeline.compress.cost import example, input_shape
 from pipeline.compress.findings import Profile
 from pipeline.compress.importance import score_groups, weigh
 from pipeline.compress.params import ShapeParams
-from pipeline.compress.search import GONE, Limits, lowest, part, select
+from pipeline.compress.search import GONE, Limits, lowest, part, reasons, select
 from pipeline.compress.widths import Layer, Measure, channel_price, counted_measure, layers_of
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError
@@ -26,9 +26,6 @@ from pipeline.models.probe import LastModule
 from pipeline.models.spec import ModelSpec
 from pipeline.models.widen import widen_tensors
 from pipeline.tasks.task import Task
-
-SHOWN = 3
-"""Reasons that an error message lists at most."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def _removed(ranking: Ranking, params: ShapeParams, aim: Aim) -> list[Tensor]:
         return Limits(fraction, params.scope, aim.profile.round_to, params.max_ratio)
 
     def cut(share: float) -> list[Tensor]:
-        return select(ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits(share))
+        return select(ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits(share), ranking.whole)
 
     if params.target.kind == "latency":
         counts = part(ranking.groups, _counts(ranking.groups, aim.profile), aim.share, limits(aim.share))
@@ -144,9 +141,11 @@ def _counts(groups: Sequence[ChannelGroup], profile: Profile) -> list[int]:
 
 
 def _nothing_to_prune(whole: dict[str, str]) -> str:
-    reasons = [f"{modules}: {reason}" for modules, reason in whole.items()]
-    more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
-    return f"no layer of this network can be pruned ({'; '.join([*reasons[:SHOWN], *more]) or 'prune.ignored names them all'})"
+    why = reasons(whole) or "prune.ignored names them all"
+    return (
+        f"no layer of this network can be pruned ({why}); ignore fewer layers, take another model.name, or name a smaller "
+        "network in prune.student"
+    )
 
 
 def channels_gone(group: ChannelGroup, plan: Plan) -> Tensor:

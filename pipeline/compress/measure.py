@@ -67,7 +67,8 @@ class Subject:
     def cut(self, fraction: float, round_to: int) -> Counts:
         """To a fraction of the cost. Raises CompressionError as select()."""
         ranking, limits = self.ranking, self.limits(fraction, round_to)
-        return tuple(map(len, select(ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits)))
+        chosen = select(ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits, ranking.whole)
+        return tuple(map(len, chosen))
 
     def smallest(self, round_to: int) -> Counts:
         """Without any channel that may go."""
@@ -156,7 +157,7 @@ def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
             counts: Trial(macs=subject.fraction(counts), latency=round(statistics.median(found), 4))
             for counts, found in fractions.items()
         }
-        best = _widest(trials, subject.limits(target.fraction, round_to))
+        best = _widest(trials, subject.limits(target.fraction, round_to), subject.ranking.whole)
         wider = [counts for counts in trials if trials[counts].macs > trials[best].macs]
         following = min(wider, key=lambda counts: trials[counts].macs, default=whole)
         near, ends = [whole, best, following], (trials[best].macs, trials[following].macs)
@@ -171,11 +172,11 @@ def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
     )
 
 
-def _widest(trials: Mapping[Counts, Trial], limits: Limits) -> Counts:
+def _widest(trials: Mapping[Counts, Trial], limits: Limits, whole: Mapping[str, str]) -> Counts:
     """Of those within the target of latency. Raises CompressionError where none is."""
     fitting = [counts for counts, trial in trials.items() if trial.latency <= limits.fraction]
     if not fitting:
-        raise out_of_reach(min(trial.latency for trial in trials.values()), "latency", limits)
+        raise out_of_reach(min(trial.latency for trial in trials.values()), "latency", limits, whole)
     return max(fitting, key=lambda counts: trials[counts].macs)
 
 

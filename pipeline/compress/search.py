@@ -19,6 +19,9 @@ from pipeline.models.groups import ChannelGroup
 GONE = -1.0
 """The score of a channel that an earlier cut removed: below all others, which are not negative, and never given back."""
 
+SHOWN = 3
+"""Reasons that an error message lists at most."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -31,12 +34,18 @@ class Limits:
 
 
 def select(
-    groups: Sequence[ChannelGroup], scores: Sequence[Tensor], layers: Mapping[str, Layer], cost: Measure, limits: Limits
+    groups: Sequence[ChannelGroup],
+    scores: Sequence[Tensor],
+    layers: Mapping[str, Layer],
+    cost: Measure,
+    limits: Limits,
+    whole: Mapping[str, str],
 ) -> list[Tensor]:
     """The channels to remove from each group, rising.
 
-    scores: one per channel of each group, low goes first. scope "layer" takes the same fraction of each
-    group, up to one rounding step. Deterministic: equal scores go in the order of groups and channels.
+    scores: one per channel of each group, low goes first. whole: why other layers cannot go, for the message. scope "layer"
+    takes the same fraction of each group, up to one rounding step. Deterministic: equal scores go in the order of groups and
+    channels.
     Raises CompressionError where nothing that may be removed meets the target.
     """
     by_score = [torch.argsort(score, stable=True) for score in scores]
@@ -54,7 +63,7 @@ def select(
         if least <= limits.fraction:
             back = _give_back(counts, gone, order[:steps], rounding, lambda counts: fraction_of(counts) <= limits.fraction)
             return lowest(scores, back)
-    raise out_of_reach(least, cost.name, limits)
+    raise out_of_reach(least, cost.name, limits, whole)
 
 
 def lowest(scores: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
@@ -72,13 +81,24 @@ def part(groups: Sequence[ChannelGroup], counts: Sequence[int], share: float, li
     return [_allowed(math.floor(share * count), group, limits) for group, count in zip(groups, counts, strict=True)]
 
 
-def out_of_reach(least: float, name: str, limits: Limits) -> CompressionError:
-    """What to say where the least that can be reached of the cost called `name` is above the target."""
+def out_of_reach(least: float, name: str, limits: Limits, whole: Mapping[str, str]) -> CompressionError:
+    """What to say where the least that can be reached of the cost called `name` is above the target.
+
+    whole: why which layers cannot be cut at all.
+    """
+    within = f"with round_to {limits.round_to}, max_ratio {limits.max_ratio} and the ignored layers"
+    reach = f"{least:.3f} to 1.0 can be reached" if least < 1.0 else "no channel may go at all"
+    uncut = f"; no plan can cut {reasons(whole)}" if whole else ""
     return CompressionError(
-        f"prune.target: {limits.fraction:.3f} of the dense {name} is out of reach; with round_to {limits.round_to}, "
-        f"max_ratio {limits.max_ratio} and the ignored layers, {least:.3f} to 1.0 can be reached; "
+        f"prune.target: {limits.fraction:.3f} of the dense {name} is out of reach; {within}, {reach}{uncut}; "
         f"raise the target or prune.max_ratio, lower prune.round_to, or ignore fewer layers"
     )
+
+
+def reasons(whole: Mapping[str, str]) -> str:
+    """Why which layers cannot be cut, the first of them."""
+    found = [f"{modules}: {reason}" for modules, reason in whole.items()]
+    return "; ".join([*found[:SHOWN], *([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])])
 
 
 def _prefixes(

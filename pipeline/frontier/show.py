@@ -48,6 +48,9 @@ def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
     within = "" if max_ms is None else f" within {max_ms:g} ms"
     floor = f"{keep:.4g} of dense's validation top-1 ({keep * found.dense.val_top1:.4f} of {found.dense.val_top1:.4f}){within}"
     eligible = found.eligible(keep, max_ms)
+    if not eligible and (accurate := found.eligible(keep, None)):
+        fast = found.fastest(accurate)
+        return f"None keeps {floor}; the fastest that keeps as much takes longer: {_said(fast, found)}"
     if not eligible:
         best = max(found.candidates, key=lambda each: each.val_top1)
         return f"None keeps {floor}; the most accurate has {best.val_top1:.4f}: {_said(best, found)}"

@@ -154,7 +154,8 @@ def prunable_weights(model: nn.Module, ignored: list[str]) -> dict[str, Tensor]:
     layers = {name: module for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)}
     found = {name: module.weight for name, module in layers.items() if name not in left_out}
     if not found:
-        raise CompressionError("the network has no convolution or linear layer to prune; ignore fewer layers")
+        why = "prune.ignored names all its layers; ignore fewer" if layers else "it has no convolution and no linear layer"
+        raise CompressionError(f"no weight of the network can be pruned: {why}")
     return found
 
 

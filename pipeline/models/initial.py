@@ -12,6 +12,9 @@ from pipeline.models.nets.attention import unpacked_names
 
 SHOWN = 3
 """Names that an error message lists at most."""
+OTHER_NETWORK = (
+    "it is of another network than model.name says; name that in the section `model`, with its width, or take other weights"
+)
 
 
 def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
@@ -31,20 +34,44 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     Raises ArtifactError that names what the network and the file do not share.
     """
     own = model.state_dict()
-    tensors = unpacked_names(tensors, own.keys())
-    head = _head(model)
+    unpacked = unpacked_names(tensors, own.keys())
+    left, differences = _compare(model, unpacked)
+    if differences:
+        _, prefix = without_prefix(model, tensors)
+        cure = f"its names begin with {prefix!r}, which `espalier init` takes off" if prefix else OTHER_NETWORK
+        raise ArtifactError(f"{source}: {differences}; {cure}")
+    model.load_state_dict({name: own[name] if name in left else unpacked[name] for name in own})
+
+
+def without_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """The tensors without a prefix that all their names have, where the network then takes them over, and that prefix.
+
+    Wrappers leave one (`module.` of DistributedDataParallel, `_orig_mod.` of torch.compile). Otherwise as they are, and "".
+    """
+    own, prefix, named = model.state_dict().keys(), "", tensors
+    while len(first := {name.partition(".")[0] for name in named}) == 1 and all("." in name for name in named):
+        prefix += f"{first.pop()}."
+        named = {name.partition(".")[2]: tensor for name, tensor in named.items()}
+        if not _compare(model, unpacked_names(named, own))[1]:
+            return named, prefix
+    return tensors, ""
+
+
+def _compare(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], str]:
+    """What of the head stays random, and what else the tensors do not share with the network; an empty text where they fit."""
+    own, head = model.state_dict(), f"{_head(model)}."
     differ = {name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape}
-    left = {name for name in own if name.startswith(f"{head}.") and (name in differ or name not in tensors)}
+    left = {name for name in own if name.startswith(head) and (name in differ or name not in tensors)}
     problems = {
         "lacks": sorted(own.keys() - tensors.keys() - left),
-        "has, unlike the network,": sorted(name for name in tensors.keys() - own.keys() if not name.startswith(f"{head}.")),
+        "has, unlike the network,": sorted(name for name in tensors.keys() - own.keys() if not name.startswith(head)),
         "has in another shape": sorted(differ - left),
     }
-    for what, names in problems.items():
-        if names:
-            shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-            raise ArtifactError(f"{source}: {what} {shown}; it is of another network than model.name says")
-    model.load_state_dict({name: own[name] if name in left else tensors[name] for name in own})
+    return left, ", and ".join(f"{what} {_shown(names)}" for what, names in problems.items() if names)
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _head(model: nn.Module) -> str:

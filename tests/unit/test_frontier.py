@@ -240,6 +240,7 @@ def test_the_choice_is_by_validation_and_names_the_experiment() -> None:
     assert "quantized 0.7: validation 0.9790, test 0.9700 (-0.0100), 0.2 kB, 0.667 ms, 3.00x  [frontier-0.7]" in said
     assert "`dvc exp apply frontier-0.7`" in said
     assert choice(found, 0.999, 0.1).startswith("None keeps 0.999 of dense's validation top-1 (0.9790 of 0.9800) within 0.1 ms")
+    assert "; the fastest that keeps as much takes longer: quantized 0.5: " in choice(found, 0.9, 0.1)
 
 
 def test_the_table_marks_the_pareto_set_and_what_is_slower() -> None:

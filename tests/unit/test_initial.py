@@ -34,12 +34,13 @@ def network(**changes: Any) -> nn.Module:
 def root(tmp_path: Path) -> Path:
     params = yaml.safe_load((ROOT / "presets/digits.yaml").read_text())
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    name_model(tmp_path, "vgg11", channels=1, width=4)
     return tmp_path
 
 
-def name_model(root: Path, name: str, channels: int = 3) -> None:
+def name_model(root: Path, name: str, channels: int = 3, width: int = 16) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
-    params["model"] |= {"name": name, "width": None if "/" in name else 16}
+    params["model"] |= {"name": name, "width": None if "/" in name else width}
     params["data"]["channels"] = channels
     (root / "params.yaml").write_text(yaml.safe_dump(params))
 
@@ -80,6 +81,32 @@ def test_a_file_and_a_model_folder_are_brought_with_their_origin(root: Path) -> 
     assert brought.read_bytes() == first
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module.backbone."])
+def test_a_prefix_of_all_names_is_taken_off_and_named(root: Path, prefix: str) -> None:
+    weights = network(num_classes=7).state_dict()
+    safetensors.torch.save_file({f"{prefix}{name}": tensor for name, tensor in weights.items()}, root / "wrapped.safetensors")
+    assert f"without the {prefix!r} that its names began with" in bring(str(root / "wrapped.safetensors"), root)
+    brought = safetensors.torch.load_file(root / "data/init/weights.safetensors")
+    fill(network(), brought, "x")
+    assert brought.keys() == weights.keys()
+
+
+def test_a_prefix_that_came_by_another_way_is_named_with_what_takes_it_off() -> None:
+    wrapped = {f"module.{name}": tensor for name, tensor in network().state_dict().items()}
+    with pytest.raises(ArtifactError, match=r"x: lacks .*; its names begin with 'module\.', which `espalier init` takes off"):
+        fill(network(), wrapped, "x")
+
+
+def test_weights_of_another_network_are_refused_when_they_are_brought(root: Path) -> None:
+    wider = network(width=8).state_dict()
+    safetensors.torch.save_file({f"module.{name}": tensor for name, tensor in wider.items()}, root / "wide.safetensors")
+    with pytest.raises(ArtifactError, match=r"wide\.safetensors: lacks .*name that in the section `model`, with its width"):
+        bring(str(root / "wide.safetensors"), root)
+    assert not (root / "data/init").exists()
+    name_model(root, "vgg11", channels=1, width=8)
+    assert "without the 'module.'" in bring(str(root / "wide.safetensors"), root)
+
+
 def test_a_pickle_is_refused_and_what_was_there_stays(root: Path) -> None:
     safetensors.torch.save_file(network().state_dict(), root / "good.safetensors")
     bring(str(root / "good.safetensors"), root)
@@ -109,7 +136,7 @@ def test_torchvisions_weights_come_from_its_cache(root: Path, monkeypatch: pytes
 
 
 def test_what_has_no_pretrained_weights_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ParamsError, match=r"model\.name is 'resnet20', and only timm/<name> and torchvision/<name> come with"):
+    with pytest.raises(ParamsError, match=r"model\.name is 'vgg11', and only timm/<name> and torchvision/<name> come with"):
         bring("pretrained", root)
     name_model(root, "torchvision/squeezenet1_1", channels=1)
     with pytest.raises(ArtifactError, match=r"torchvision's weights take 3 channels, but data\.channels is 1"):

@@ -211,6 +211,15 @@ def test_an_unreachable_target_says_what_can_be_reached(train: Split) -> None:
         plan_of("resnet20", train, target={"macs": 0.01}, max_ratio=0.5)
 
 
+def test_a_target_that_nothing_can_bring_nearer_says_why(train: Split) -> None:
+    with pytest.raises(CompressionError, match=r"out of reach; with round_to 256, .* no channel may go at all; raise"):
+        plan_of("resnet20", train, round_to=256)
+    groups, layers = [hand_made_group("a", "b", 10)], hand_made_layers(a=30, b=200)
+    whole = {f"layer{number}": "they can only go together" for number in range(5)}
+    with pytest.raises(CompressionError, match=r"no plan can cut layer0: they can only go together; .*; and 2 more; raise the"):
+        select(groups, [torch.ones(10)], layers, macs_of(layers), Limits(0.1, "global", 1, 0.5), whole)
+
+
 def test_an_unknown_ignored_module_names_the_nearest(train: Split) -> None:
     with pytest.raises(CompressionError, match=r"no module 'stages.0.0.conv3'; did you mean 'stages.0.0.conv\d'"):
         plan_of("resnet20", train, ignored=["stages.0.0.conv3"])
@@ -400,7 +409,7 @@ def test_search_removes_the_lowest_scores_until_the_target_is_met() -> None:
     layers = hand_made_layers(a=30, b=200, c=60)
     groups = [hand_made_group("a", "b", 10), hand_made_group("b", "c", 20)]
     scores = [torch.arange(10.0), torch.full((20,), 100.0)]
-    removed = select(groups, scores, layers, macs_of(layers), Limits(210 / 290, scope="global", round_to=1, max_ratio=0.5))
+    removed = select(groups, scores, layers, macs_of(layers), Limits(210 / 290, scope="global", round_to=1, max_ratio=0.5), {})
     # Each channel of a costs 3 in a and 20 in b: four of them free 92, three only 69.
     assert [channels.tolist() for channels in removed] == [[0, 1, 2, 3], []]
 
@@ -408,7 +417,7 @@ def test_search_removes_the_lowest_scores_until_the_target_is_met() -> None:
 def test_search_gives_equal_scores_in_the_order_of_channels() -> None:
     layers = hand_made_layers(a=30, b=200)
     limits = Limits(161 / 230, "global", 1, 0.9)
-    removed = select([hand_made_group("a", "b", 10)], [torch.ones(10)], layers, macs_of(layers), limits)
+    removed = select([hand_made_group("a", "b", 10)], [torch.ones(10)], layers, macs_of(layers), limits, {})
     assert removed[0].tolist() == [0, 1, 2]
 
 
@@ -419,7 +428,7 @@ def test_search_takes_the_first_that_fits_where_fewer_channels_can_cost_more() -
 
     def removed(fraction: float) -> list[int]:
         groups, limits = [hand_made_group("a", "b", 10)], Limits(fraction, "global", 1, 0.5)
-        return select(groups, [torch.arange(10.0)], layers, slow_when_odd, limits)[0].tolist()
+        return select(groups, [torch.arange(10.0)], layers, slow_when_odd, limits, {})[0].tolist()
 
     assert removed(0.8) == [0, 1]
     assert removed(0.7) == [0, 1, 2, 3]

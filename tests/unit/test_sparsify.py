@@ -88,7 +88,7 @@ def test_without_inputs_in_fours_the_pattern_is_refused() -> None:
 
 
 def test_a_network_without_layers_is_refused() -> None:
-    with pytest.raises(CompressionError, match="no convolution or linear layer"):
+    with pytest.raises(CompressionError, match="no convolution and no linear layer"):
         prunable_weights(nn.Sequential(nn.ReLU()), [])
 
 

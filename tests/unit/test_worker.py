@@ -72,7 +72,10 @@ def test_what_may_pass_is_for_ray_to_try_again(the_job: Job, monkeypatch: pytest
     ("error", "left"),
     [
         (TrainingError("fp16 on a CPU"), r"fp16 on a CPU"),
-        (RuntimeError("size of tensor a must match"), r"an error in this program .*Traceback .*test_worker.*RuntimeError: size of"),
+        (
+            RuntimeError("size of tensor a must match"),
+            r"an error in this program .*Traceback .*test_worker.*RuntimeError: size of",
+        ),
         (KeyError("lost"), r"an error in this program .*Traceback .*KeyError: 'lost'"),
     ],
 )
@@ -85,6 +88,7 @@ def test_what_each_attempt_would_meet_is_left_for_the_driver(
 
 def test_a_rank_whose_peer_left_an_error_does_not_hide_it(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_fault(the_job, "the first error")
-    monkeypatch.setattr(worker, "read_fault", lambda _, found=iter([None, "the first error"]): next(found))
+    looks = iter([None, "the first error"])
+    monkeypatch.setattr(worker, "read_fault", lambda _: next(looks))
     assert attempt(the_job, CLOSED, monkeypatch)
     assert read_fault(the_job) == "the first error"
