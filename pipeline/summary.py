@@ -52,12 +52,14 @@ def lost_table(figures: dict[str, Figures]) -> str:
 
 def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
     """The versions that an alias names, and how many others there are."""
-    lines = [
-        f"  version {each.version}  {each.variant:<10} top-1 {float(each.top1):.4f}  @{', @'.join(each.aliases)}"
-        for each in versions
-        if each.aliases
-    ]
+    lines = [f"  version {each.version}  {_said_of(each)}  @{', @'.join(each.aliases)}" for each in versions if each.aliases]
     return "\n".join([f"Registered as models:/{model_name} ({len(versions)} versions):", *lines])
+
+
+def _said_of(version: RegisteredVersion) -> str:
+    if version.variant is None:
+        return "made by another tool"
+    return f"{version.variant:<10} top-1 {version.top1:.4f}"
 
 
 def _chosen(profile: Path, pruned: Latency) -> list[str]:

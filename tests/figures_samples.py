@@ -99,18 +99,18 @@ def register_params(**changes: Any) -> RegisterParams:
     return RegisterParams(**{**GOOD, **changes})
 
 
-def evaluated_project(root: Path) -> Path:
+def evaluated_project(root: Path, shape: tuple[int, int, int] = SHAPE) -> Path:
     """Every input of `register`; each variant has its own weights."""
     deps = [f"reports/{v}/{name}.json" for v in VARIANTS for name in ("metrics", "latency")]
     deps += [f"reports/{v}/lost" for v in STEPS]
     deps += [f"{folder}/{v}" for folder in ("exported", "artifacts") for v in VARIANTS]
     make_project(root, DVC.replace("{deps}", ", ".join(deps)), "data: {seed: 1}\nregister: " + json.dumps(GOOD) + "\n")
     for number, variant in enumerate(VARIANTS):
-        evaluate(root, variant, seed=number)
+        evaluate(root, variant, seed=number, shape=shape)
     return root
 
 
-def evaluate(root: Path, variant: str, *, seed: int, **changes: Any) -> None:
+def evaluate(root: Path, variant: str, *, seed: int, shape: tuple[int, int, int] = SHAPE, **changes: Any) -> None:
     """Write what `evaluate` and the stage before it leave of one variant; another seed is another model."""
     made = figures(variant, **{"ms": SPEEDS[variant], "speedup": 1 / SPEEDS[variant], **changes})
     write(root, f"reports/{variant}/metrics.json", made.quality.model_dump_json())
@@ -119,7 +119,7 @@ def evaluate(root: Path, variant: str, *, seed: int, **changes: Any) -> None:
         write(root, f"reports/{variant}/lost/lost.json", made.loss.model_dump_json())
     parity = {"against": "its parent", "max_diff": 0.5 if variant == "quantized" else 1e-5, "agreement": 0.995, "images": 200}
     onnx = write(root, f"exported/{variant}/parity.json", json.dumps(parity)).with_name("model.onnx")
-    linear_onnx(onnx, seed)
+    linear_onnx(onnx, seed, shape)
     spec = {"classes": CLASSES, "ancestors": {"data": "d" * 64}, "weights": {"sha256": sha256_file(onnx)}}
     write(root, f"artifacts/{variant}/model.json", json.dumps(spec))
 

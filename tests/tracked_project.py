@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from pipeline.tracking import store as tracking
+from pipeline.tracking import local as tracking
 from pipeline.tracking.store import Store, connect
 
 DVC = """

@@ -26,8 +26,8 @@ from pipeline.jobs.results import JOURNALS
 from pipeline.jobs.tree import copy_tree
 from pipeline.site_cache import use_site_cache
 from pipeline.stage import STATE_FOLDER
+from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.records import journal_lock, record_path
-from pipeline.tracking.store import tracking_uri
 
 FOLDER = f"{STATE_FOLDER}/frontier"
 COURIER_S = 300.0

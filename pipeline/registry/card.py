@@ -8,11 +8,21 @@ from pipeline.registry.figures import Figures, Parity
 SHOWN_CLASSES = 20
 USE = """## Use
 ```python
+import mlflow
+import numpy as np
+
+{address}
 model = mlflow.pyfunc.load_model("models:/{name}@champion")
-model.predict(images)  # uint8 (B, {channels}, {height}, {width}) -> DataFrame: label, class_index, probability
+images = np.zeros((1, {channels}, {height}, {width}), np.uint8)  # yours: (B, C, H, W), pixels as they are
+print(model.predict(images))  # a DataFrame: label, class_index, probability
 ```
 Without MLflow: `artifacts/model.onnx` runs in any onnxruntime. Its input `pixels` is float32 (B, {channels}, {height}, {width})
 with values 0..255 as they are in the image (the graph normalises them), its output `logits` (B, {classes})."""
+
+
+ADDRESS = 'mlflow.set_tracking_uri("{uri}")'
+LOCAL = "  # in the folder of the project"
+ELSEWHERE = "# MLFLOW_TRACKING_URI names the database that this is registered in"
 
 
 def model_card(
@@ -24,8 +34,12 @@ def model_card(
     figures: Mapping[str, Figures],
     parity: Parity,
     lineage: Mapping[str, str],
+    uri: str | None,
 ) -> str:
-    """Markdown of one variant. shape: C, H, W of an image; figures: at least dense and the variant."""
+    """Markdown of one variant. shape: C, H, W of an image; figures: at least dense and the variant.
+
+    uri: the registry's address as anyone may read it; None for one that only its users know.
+    """
     channels, height, width = shape
     parts = [
         f"# {name}: {variant}",
@@ -33,11 +47,17 @@ def model_card(
         f"into {len(classes)} classes: {_shortened(classes)}.",
         _figures(figures["dense"], figures[variant], parity),
         "## Lineage\n" + "\n".join(f"- {key}: {value}" for key, value in lineage.items()),
-        USE.format(name=name, channels=channels, height=height, width=width, classes=len(classes)),
+        USE.format(name=name, channels=channels, height=height, width=width, classes=len(classes), address=_address(uri)),
         "## Limits\nIt gives every image one of the classes above, also an image of something else. "
         "Accuracy holds for images like those of the test split; it was measured on no other.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _address(uri: str | None) -> str:
+    if uri is None:
+        return ELSEWHERE
+    return ADDRESS.format(uri=uri) + ("" if uri.startswith("http") else LOCAL)
 
 
 def _figures(dense: Figures, own: Figures, parity: Parity) -> str:

@@ -1,5 +1,6 @@
 """What a model must reach to be registered, and when it becomes the champion. Pure: figures in, verdicts out."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -119,10 +120,8 @@ def decide(params: RegisterParams, candidate: Standing, champion: Standing | Non
         return Decision(True, "there was no champion")
     if champion.version == candidate.version:
         return Decision(False, "it is the champion already")
-    if champion.data != candidate.data:
-        return Decision(
-            False, "the champion was measured on other data; move the alias by hand, or register under another model_name"
-        )
+    if why := _incomparable(candidate, champion):
+        return Decision(False, f"{why}; move the alias by hand, or register under another model_name")
     gain = _difference(candidate.top1, champion.top1)
     if gain and abs(gain) >= params.champion_min_gain:
         return Decision(gain > 0, f"top-1 {candidate.top1:.4f} against the champion's {champion.top1:.4f}")
@@ -133,6 +132,12 @@ def decide(params: RegisterParams, candidate: Standing, champion: Standing | Non
         ratio >= params.champion_min_speedup and ratio > 1,
         f"as accurate as the champion and {ratio:.2f} times as fast, where {params.champion_min_speedup:g} times is asked for",
     )
+
+
+def _incomparable(candidate: Standing, champion: Standing) -> str | None:
+    if not (math.isfinite(champion.top1) and champion.latency_ms > 0):
+        return "the champion has no figures to compare (tags top1 and latency_ms), as one that another tool made"
+    return None if champion.data == candidate.data else "the champion was measured on other data"
 
 
 def _drop(name: str, change: Change, limit: float, key: str, kind: str = "") -> Gate:

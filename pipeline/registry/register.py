@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -24,6 +24,7 @@ from pipeline.registry.params import RegisterParams
 from pipeline.registry.versions import Versions
 from pipeline.stage import STATE_FOLDER, Stage
 from pipeline.tracking.answers import mlflow_errors, settled
+from pipeline.tracking.local import printed_uri
 from pipeline.tracking.records import deciding_params
 from pipeline.tracking.runs import obtain_pipeline
 from pipeline.tracking.store import ENVIRONMENT, KEY_TAG, Store, connect
@@ -80,9 +81,11 @@ def register(params: RegisterParams, stage: Stage, inputs: Inputs) -> Registrati
 
 @dataclass(frozen=True)
 class RegisteredVersion:
+    """variant: None for a version that another tool made. top1: NaN if none is noted."""
+
     version: int
-    variant: str
-    top1: str
+    variant: str | None
+    top1: float
     aliases: tuple[str, ...]
 
 
@@ -97,8 +100,8 @@ def registered_versions(root: Path, model_name: str) -> list[RegisteredVersion]:
     versions = [
         RegisteredVersion(
             int(each.version),
-            each.tags.get("variant", "?"),
-            each.tags.get("top1", "?"),
+            each.tags.get("variant") if KEY_TAG in each.tags else None,
+            _number(each.tags, "top1"),
             tuple(sorted(alias for alias, number in aliases.items() if int(number) == int(each.version))),
         )
         for each in found
@@ -112,7 +115,7 @@ class _Registrar:
     def __init__(self, store: Store, params: RegisterParams, stage: Stage, inputs: Inputs) -> None:
         self._store, self._client = store, store.client
         self._params, self._inputs = params, inputs
-        self._lineage = lineage(stage)
+        self._lineage, self._address = lineage(stage), printed_uri(stage.root)
         run = obtain_pipeline(store, stage.pipeline_key(), deciding_params(stage.root), time.time()).run.id
         self._versions = Versions(store, params.model_name, run)
 
@@ -179,6 +182,7 @@ class _Registrar:
             figures=self._inputs.figures,
             parity=export.parity,
             lineage=lineage_shown,
+            uri=self._address,
         )
 
 
@@ -214,8 +218,17 @@ def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
 
 def _standing_of(champion: "ModelVersion") -> Standing:
     """A registered version's figures as its tags keep them; a version that another tool made has none to compare."""
-    tags = {"top1": "nan", "latency_ms": "nan", "measured_on": "", "data": "", **champion.tags}
-    return Standing(int(champion.version), float(tags["top1"]), float(tags["latency_ms"]), tags["measured_on"], tags["data"])
+    tags = champion.tags
+    top1, latency_ms = _number(tags, "top1"), _number(tags, "latency_ms")
+    return Standing(int(champion.version), top1, latency_ms, tags.get("measured_on", ""), tags.get("data", ""))
+
+
+def _number(tags: Mapping[str, str], name: str) -> float:
+    """NaN for a tag that is absent, or edited by hand into no number."""
+    try:
+        return float(tags.get(name, "nan"))
+    except ValueError:
+        return math.nan
 
 
 @contextmanager

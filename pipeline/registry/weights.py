@@ -9,7 +9,8 @@ from pathlib import Path
 from pipeline.errors import ArtifactError
 from pipeline.models.spec import WEIGHTS_NAME
 from pipeline.tracking.answers import mlflow_errors
-from pipeline.tracking.store import ENVIRONMENT, tracking_uri
+from pipeline.tracking.local import tracking_uri
+from pipeline.tracking.store import ENVIRONMENT
 
 
 @contextmanager

@@ -14,11 +14,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.errors import EspalierError, LockedError
+from pipeline.errors import LockedError
 from pipeline.files import locked
 from pipeline.report import read_journal
 from pipeline.stage import STATE_FOLDER, Stage
 from pipeline.tracking.answers import ATTEMPTS, foreign, mlflow_errors, settled
+from pipeline.tracking.local import (
+    EXPERIMENT,
+    artifacts_beside,
+    database_file,
+    follow,
+    is_a_projects,
+    local_uri,
+    make_database,
+    tracking_uri,
+)
 from pipeline.tracking.records import RunRecord, all_journals, journal_lock, read_record, write_record
 from pipeline.tracking.runs import Point, Run, RunSession
 
@@ -26,7 +36,6 @@ if TYPE_CHECKING:
     import mlflow
 
 ItemT = TypeVar("ItemT")
-EXPERIMENT = "espalier"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the UI opens the experiment on its pages for language models."""
 KEY_TAG = "espalier.key"
@@ -74,20 +83,6 @@ def sync(root: Path) -> SyncReport:
         except LockedError:
             busy.append(journal.stem)
     return SyncReport(len(sent), sum(s.sent_points for s in sent), sum(s.sent_artifacts for s in sent), tuple(busy))
-
-
-def tracking_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, else a SQLite file below the project's folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(root)
-
-
-def local_folder(root: Path) -> Path:
-    """Of the local database and its artifacts, below the project's folder."""
-    return root.absolute() / STATE_FOLDER / "mlflow"
-
-
-def artifact_root(root: Path) -> str:
-    return (local_folder(root) / "artifacts").as_uri()
 
 
 @dataclass(frozen=True)
@@ -174,12 +169,12 @@ class Store:
                 held = self.client.get_run(run.info.run_id).data.params.get(MARK)
                 if held is None:
                     raise
-        return held or value
+        return DOUBLE if (held or value) == DOUBLE else KEPT
 
     def _search(self, key: str) -> "list[mlflow.entities.Run]":
         """The runs with this key, oldest first; more than one where clients without a common lock made them at once."""
         runs = self.client.search_runs([self.experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
-        return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+        return sorted(runs, key=lambda run: (run.info.start_time or 0, run.info.run_id))
 
     def _history(self, run: str, metric: str) -> dict[int, float]:
         points = sorted(self.client.get_metric_history(run, metric), key=lambda point: point.timestamp)
@@ -198,10 +193,13 @@ def connect(root: Path) -> Store:
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # it logs a traceback of what is raised here anyway
     # The first creation of a SQLite database races between processes.
     with mlflow_errors(uri), locked(lock, wait_s=math.inf, what="the tracking database"):
-        if uri == _local_uri(root):
-            _make_database(root)
+        database = database_file(uri)
+        if uri == local_uri(root):
+            make_database(root)
+        if database is not None and is_a_projects(database):
+            follow(database)
         client = MlflowClient(uri, registry_uri=uri)
-        return Store(client, settled(uri, lambda: _experiment(client, root, uri)), uri, lock)
+        return Store(client, settled(uri, lambda: _experiment(client, uri, database)), uri, lock)
 
 
 def ask(root: Path) -> None:
@@ -242,28 +240,12 @@ def _deliver(store: Store, journal: Path, root: Path) -> RunSession:
     return session
 
 
-def _make_database(root: Path) -> None:
-    """Make the local database beside its place and move it there, because a kill while MLflow makes its tables spoils it."""
-    from mlflow import MlflowClient
-
-    database, partial = local_folder(root) / "mlflow.db", local_folder(root) / "mlflow.partial.db"
-    if not database.exists():
-        partial.unlink(missing_ok=True)
-        MlflowClient(f"sqlite:///{partial}")
-        partial.rename(database)
-
-
-def _experiment(client: "mlflow.MlflowClient", root: Path, uri: str) -> str:
-    """The id of the experiment, made or restored when needed; its artifacts lie beside a local database."""
-    location = artifact_root(root) if uri == _local_uri(root) else None
+def _experiment(client: "mlflow.MlflowClient", uri: str, database: Path | None) -> str:
+    """The id of the experiment, made or restored when needed; artifacts lie beside a database that is a file."""
     found = _find_experiment(client, uri)
     if found is None:
+        location = artifacts_beside(database) if database else None
         return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=EXPERIMENT_TAGS))
-    if location is not None and found.artifact_location != location:
-        raise EspalierError(
-            f"{local_folder(root)} was made in another folder and would write its artifacts there; "
-            "delete it, then run `espalier sync` and `dvc repro -f -s register`"
-        )
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
@@ -289,10 +271,6 @@ def _prepare_process() -> None:
 
 def _chunks(items: list[ItemT], size: int) -> Iterator[list[ItemT]]:
     yield from (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _local_uri(root: Path) -> str:
-    return f"sqlite:///{local_folder(root) / 'mlflow.db'}"
 
 
 def _ms(seconds: float) -> int:

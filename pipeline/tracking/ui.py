@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.errors import EspalierError, shown
 from pipeline.files import write_atomic
-from pipeline.tracking.store import artifact_root, local_folder, tracking_uri
+from pipeline.tracking.local import artifact_root, local_folder, tracking_uri
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 PASSWORD, ACCOUNTS, SIGNS = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_CONFIG_PATH", "MLFLOW_FLASK_SERVER_SECRET_KEY"

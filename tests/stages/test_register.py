@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -24,8 +26,9 @@ from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tracking import delivery
 from pipeline.tracking.delivery import tracked
+from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.records import run_key
-from pipeline.tracking.store import connect, sync, tracking_uri
+from pipeline.tracking.store import connect, sync
 from stages.register import main
 from tests.couriers import ThreadCourier
 from tests.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, register_params
@@ -33,6 +36,7 @@ from tests.pickles import pickles
 from tests.tracked_project import free_port, mlflow_server
 
 CANARIES = ("canary-of-the-tracking-address", "canary-of-the-storage", "canary-of-a-variable", "canary-of-the-git-remote")
+README = Path(__file__).parents[2] / "README.md"
 IMAGES = np.random.default_rng(7).integers(0, 256, (5, *SHAPE)).astype(np.uint8)
 
 
@@ -53,9 +57,9 @@ def mlflow_address(uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri("")
 
 
-def register_now(root: Path) -> Registration:
+def register_now(root: Path, **changes: Any) -> Registration:
     stage = Stage("register", root)
-    return register(register_params(), stage, read_inputs(stage))
+    return register(register_params(**changes), stage, read_inputs(stage))
 
 
 def aliases(root: Path) -> dict[str, int]:
@@ -194,6 +198,58 @@ print(len(model.predict(numpy.zeros((3, 1, 2, 4), numpy.uint8))))"""
         [sys.executable, "-I", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == "3", done.stderr
+
+
+def test_what_readme_and_the_card_print_works_as_printed_also_after_a_move(tmp_path: Path) -> None:
+    made = evaluated_project(tmp_path / "project", shape=(1, 8, 8))
+    versions = register_now(made, model_name="digits").versions
+    root = made.rename(tmp_path / "moved")
+    assert register_now(root, model_name="digits").versions == versions
+    client = connect(root).client
+    card = str(client.get_model_version_by_alias("digits", "champion").description)
+    assert str(made) not in card
+    snippets = [snippet(card), *(text for text in python_blocks(README.read_text()) if "models:/digits@champion" in text)]
+    assert len(snippets) == 2
+    before = files(tmp_path)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHON"))}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(snippets)], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("probability") == 2
+    assert files(tmp_path) == before
+
+
+def snippet(text: str) -> str:
+    (block,) = python_blocks(text)
+    return block
+
+
+def python_blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def files(folder: Path) -> set[Path]:
+    """All but what MLflow notes in a stored model's own folder when it loads it."""
+    return {
+        path.relative_to(folder) for path in folder.rglob("*") if ".espalier/mlflow/artifacts/models" not in path.as_posix()
+    }
+
+
+def test_versions_that_another_tool_made_or_edited_stop_nothing(root: Path) -> None:
+    register_now(root)
+    client = connect(root).client
+    foreign = client.create_model_version("tiny", str(root), tags={"top1": "high"}).version
+    client.set_registered_model_alias("tiny", "prod", foreign)
+    assert "version 4  made by another tool  @prod" in summary_after(root)
+    for champion, tags in (("3", {"top1": "very high", "latency_ms": ""}), (foreign, {})):
+        for name, value in tags.items():
+            client.set_model_version_tag("tiny", champion, name, value)
+        client.set_registered_model_alias("tiny", "champion", champion)
+        evaluate(root, "quantized", seed=20 + int(champion), top1=0.99)
+        assert "the champion has no figures to compare" in register_now(root).champion.reason
+        assert aliases(root)["champion"] == int(champion)
+        assert "@champion" in summary_after(root)
 
 
 def test_a_report_that_lacks_a_key_is_named(root: Path) -> None:

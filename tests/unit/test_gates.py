@@ -1,5 +1,6 @@
 """Each gate fails alone, with its figure and limit; the champion moves by its rule and no other way."""
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -101,6 +102,14 @@ def test_the_champion_rule(candidate: dict[str, Any], moves: bool, reason: str) 
     assert re.search(reason, decision.reason)
 
 
+@pytest.mark.parametrize(("top1", "latency_ms"), [(math.nan, 1.0), (math.inf, 1.0), (0.9, math.nan), (0.9, 0.0)])
+def test_a_champion_without_figures_stays(top1: float, latency_ms: float) -> None:
+    champion = replace(CHAMPION, top1=top1, latency_ms=latency_ms)
+    decision = decide(register_params(), replace(CHAMPION, version=4, top1=1.0), champion)
+    assert not decision.moves
+    assert "the champion has no figures to compare" in decision.reason
+
+
 def test_the_first_candidate_becomes_champion() -> None:
     assert decide(register_params(), CHAMPION, None).moves
 
@@ -127,9 +136,11 @@ def test_the_card_says_slower_where_it_is_slower() -> None:
         figures=both,
         parity=EXACT,
         lineage={"git_commit": "c0ffee"},
+        uri=None,
     )
+    assert "# MLFLOW_TRACKING_URI names the database" in card
     assert "at batch 1: 1.000 ms on CPU x, 2 threads, onnxruntime 1; slower than dense (0.50 of its speed)" in card
     assert "at batch 64: 32.000 ms on CPU x, 2 threads, onnxruntime 1; 3.00 times as fast as dense" in card
     assert "the class that lost most, eel: -0.3000 (95 %: -0.3500 to -0.2500, 100 images)" in card
-    for text in ("tiny: quantized", "cat, dog, eel", "- git_commit: c0ffee", "uint8 (B, 1, 2, 4)", "4,000,000"):
+    for text in ("tiny: quantized", "cat, dog, eel", "- git_commit: c0ffee", "np.zeros((1, 1, 2, 4), np.uint8)", "4,000,000"):
         assert text in card

@@ -22,7 +22,9 @@ from pipeline.errors import EspalierError
 from pipeline.registry import versions as versions_once
 from pipeline.registry.versions import Versions
 from pipeline.tracking import answers
-from pipeline.tracking.store import KEY_TAG, MARK, Store, connect
+from pipeline.tracking.local import tracking_uri
+from pipeline.tracking.runs import Point
+from pipeline.tracking.store import KEY_TAG, MARK, Store, _experiment, connect
 from tests.tracked_project import make_project
 
 MEETING_S = 10.0
@@ -119,8 +121,6 @@ def test_the_race_is_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("table", ["tags", "metrics"])
 def test_tags_and_metrics_do_not_stop_each_other_either(root: Path, table: str) -> None:
-    from pipeline.tracking.runs import Point
-
     store = connect(root)
     run = store.obtain("k", "name", 1.0)
     with meeting_before(f"INSERT INTO {table}", 2):
@@ -140,11 +140,9 @@ def test_one_experiment_is_made(root: Path) -> None:
 
 def open_elsewhere(root: Path) -> Store:
     """A connection without this project's lock."""
-    from pipeline.tracking.store import _experiment, tracking_uri
-
-    client = MlflowClient(tracking_uri(root))
     uri = tracking_uri(root)
-    return Store(client, answers.settled(uri, lambda: _experiment(client, root, uri)), uri, root / "lock")
+    client = MlflowClient(uri)
+    return Store(client, answers.settled(uri, lambda: _experiment(client, uri, None)), uri, root / "lock")
 
 
 def test_machines_that_make_a_run_at_once_settle_on_one(root: Path) -> None:

@@ -1,5 +1,6 @@
 """The final table says what was measured, also that a variant is slower."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,15 @@ def test_what_each_step_lost_has_a_row_and_names_the_worst_class_and_who_is_slow
 
 def test_only_versions_with_an_alias_are_listed() -> None:
     versions = [
-        RegisteredVersion(4, "quantized", "0.98", ("candidate", "champion")),
-        RegisteredVersion(3, "finetuned", "0.97", ()),
+        RegisteredVersion(4, "quantized", 0.98, ("candidate", "champion")),
+        RegisteredVersion(3, "finetuned", 0.97, ()),
+        RegisteredVersion(2, None, math.nan, ("prod",)),
+        RegisteredVersion(1, "dense", math.nan, ("dense",)),
     ]
     text = versions_text("tiny", versions)
-    assert text.startswith("Registered as models:/tiny (2 versions):")
+    assert text.startswith("Registered as models:/tiny (4 versions):")
+    assert "version 2  made by another tool  @prod" in text
+    assert "version 1  dense      top-1 nan  @dense" in text
     assert "version 4  quantized  top-1 0.9800  @candidate, @champion" in text
     assert "version 3" not in text
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sqlite3
 import statistics
 import time
 from pathlib import Path
@@ -272,11 +273,26 @@ def test_a_database_whose_making_was_killed_is_made_again(tmp_path: Path, monkey
     assert [path.name for path in (tmp_path / ".espalier/mlflow").iterdir()] == ["mlflow.db"]
 
 
-def test_a_database_made_in_another_folder_is_refused(root: Path, tmp_path: Path) -> None:
-    train(root)
-    other = root.rename(tmp_path / "moved")
-    with pytest.raises(EspalierError, match="made in another folder"):
-        connect(other)
+def test_a_moved_project_finds_its_runs_and_artifacts(root: Path, tmp_path: Path) -> None:
+    with tracked(Stage("evaluate@dense", root)) as report:
+        report.artifact(root / "reports/dense/metrics.json")
+    other = root.rename(tmp_path / "moved by 100 % 'here'")
+    for _ in range(2):
+        store = connect(other)
+        run = store.find(key_of(Stage("evaluate@dense", other)))
+        assert run is not None
+        brought = store.client.download_artifacts(run, "reports/dense/metrics.json", str(tmp_path))
+        assert Path(brought).read_text() == '{"top1": 0.9}'
+    with sqlite3.connect(other / ".espalier/mlflow/mlflow.db") as connection:
+        left = [line for line in connection.iterdump() if f"{root}/.espalier" in line]
+    connection.close()
+    assert left == []
+
+
+def test_a_file_that_is_no_database_is_named(root: Path) -> None:
+    write(root, ".espalier/mlflow/mlflow.db", "text" * 1000)
+    with pytest.raises(EspalierError, match=r"mlflow\.db: cannot be read as MLflow's database \(file is not"):
+        connect(root)
 
 
 def test_two_sessions_obtain_the_same_run(root: Path) -> None:

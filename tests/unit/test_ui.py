@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import EspalierError
-from pipeline.tracking.store import local_folder, tracking_uri
+from pipeline.tracking.local import local_folder, tracking_uri
 from pipeline.tracking.ui import ui
 
 PASSWORD = {"MLFLOW_AUTH_ADMIN_PASSWORD": "correct horse battery"}

@@ -1,0 +1,99 @@
+"""Where runs go: the address of MLflow, and the project's own database if there is none, also after the project has moved."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from pipeline.errors import EspalierError, shown
+from pipeline.stage import STATE_FOLDER
+
+EXPERIMENT = "espalier"
+DATABASE = Path(STATE_FOLDER, "mlflow", "mlflow.db")
+SQLITE = "sqlite:///"
+PLACES = {
+    "experiments": ["artifact_location"],
+    "runs": ["artifact_uri"],
+    "logged_models": ["artifact_location"],
+    "model_versions": ["source", "storage_location"],
+}
+"""Tables and columns in which MLflow 3 keeps the place of artifacts, as absolute paths (mlflow/store/*/dbmodels/models.py)."""
+MOVED = "UPDATE {table} SET {column} = :new || substr({column}, :length + 1) WHERE {column} = :old OR {below}"
+BELOW = "substr({column}, 1, :length + 1) = :old || '/'"
+BUSY_S = 20.0
+
+
+def tracking_uri(root: Path) -> str:
+    """MLFLOW_TRACKING_URI, else a SQLite file below the project's folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
+
+
+def local_uri(root: Path) -> str:
+    return f"{SQLITE}{root.absolute() / DATABASE}"
+
+
+def printed_uri(root: Path) -> str | None:
+    """The address as anyone may read it: a server's without login, the own database's as seen from the project's folder.
+
+    None for another database, whose place is known to whoever set MLFLOW_TRACKING_URI.
+    """
+    uri = tracking_uri(root)
+    if is_a_projects(database_file(uri)):
+        return f"{SQLITE}{DATABASE}"
+    return shown(uri) if uri.startswith("http") else None
+
+
+def local_folder(root: Path) -> Path:
+    """The folder of the local database and its artifacts, below the project's."""
+    return (root.absolute() / DATABASE).parent
+
+
+def artifact_root(root: Path) -> str:
+    return artifacts_beside(root.absolute() / DATABASE)
+
+
+def artifacts_beside(database: Path) -> str:
+    return (database.parent / "artifacts").as_uri()
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of a SQLite address, None for any other."""
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute() if uri.startswith(SQLITE) else None
+
+
+def is_a_projects(database: Path | None) -> bool:
+    """Whether this is a project's own database: this one's, or the one that a point of a sweep shares."""
+    return database is not None and database.match(str(DATABASE))
+
+
+def make_database(root: Path) -> None:
+    """Make the local database beside its place and move it there, because a kill while MLflow makes its tables spoils it."""
+    from mlflow import MlflowClient
+
+    database = root.absolute() / DATABASE
+    partial = database.with_name("mlflow.partial.db")
+    if not database.exists():
+        partial.unlink(missing_ok=True)
+        MlflowClient(f"{SQLITE}{partial}")
+        partial.rename(database)
+
+
+def follow(database: Path) -> None:
+    """Let a project's database say where its artifacts are now, if it was made elsewhere, in one transaction.
+
+    Raises EspalierError for a file that is no database of MLflow's.
+    """
+    new = artifacts_beside(database)
+    try:
+        with closing(sqlite3.connect(database, timeout=BUSY_S)) as connection, connection:
+            row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]).fetchone()
+            old = row[0] if row else new
+            if old == new or not old.startswith("file:"):
+                return
+            for table, columns in PLACES.items():
+                for column in columns:
+                    statement = MOVED.format(table=table, column=column, below=BELOW.format(column=column))
+                    connection.execute(statement, {"new": new, "old": old, "length": len(old)})
+    except sqlite3.Error as error:
+        cure = "move it away, then run `espalier sync` and `dvc repro -f -s register`"
+        raise EspalierError(f"{database}: cannot be read as MLflow's database ({error}); {cure}") from error
