@@ -1,7 +1,5 @@
 """Checkpoints that are written beside the training: which, when it waits, and where an error of a write goes."""
 
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from pipeline.train.checkpoint import State, Store
 from pipeline.train.fence import Fence
 from pipeline.train.remote_store import RemoteStore
 from pipeline.train.saver import Saver
+from tests.limited import run_limited
 
 
 class SlowStore:
@@ -78,7 +77,7 @@ def test_whatever_ends_a_write_reaches_the_training(then: str) -> None:
 
 
 FULL_DISK = """
-import resource, signal, sys
+import sys
 from pathlib import Path
 import torch
 from pipeline.errors import StorageError
@@ -87,8 +86,6 @@ from pipeline.train.checkpoint import Store
 from pipeline.train.fence import Fence
 from pipeline.train.remote_store import RemoteStore
 
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 place = Path(sys.argv[2])
 fence = Fence(Storage(f"{place}-run"), "here-1")
 fence.claim()
@@ -104,8 +101,7 @@ except StorageError as error:
 @pytest.mark.parametrize("kind", ["disk", "storage"])
 def test_a_disk_that_takes_no_more_is_named_and_the_checkpoint_before_is_kept(tmp_path: Path, kind: str) -> None:
     """safetensors has an error of its own for it, which is no OSError."""
-    words = [sys.executable, "-c", FULL_DISK, kind, str(tmp_path)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={"TMPDIR": str(tmp_path)})
+    done = run_limited(FULL_DISK, kind, str(tmp_path), most_bytes=10_000, environment={"TMPDIR": str(tmp_path)})
     assert done.returncode == 1
     assert done.stderr.startswith(f"{tmp_path}: a checkpoint cannot be written (")
     assert "File too large" in done.stderr

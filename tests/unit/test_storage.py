@@ -1,8 +1,7 @@
 """Storage on a disk; on a bucket it is in tests/cluster, where a whole run goes through it."""
 
+import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.files import sha256_json, to_json
 from pipeline.storage import DIGEST_DIGITS, TREE_NAME, Storage
+from tests.limited import run_limited
 
 
 @pytest.fixture
@@ -144,16 +144,28 @@ def test_a_full_disk_is_found_before_it_is_used(small_disk: Path) -> None:
 def test_a_place_that_takes_no_larger_file_is_found_before_it_is_used(storage: Storage) -> None:
     """As a full disk does, for those who may not mount one."""
     program = (
-        "import resource, signal, sys; from pipeline.errors import StorageError; from pipeline.storage import Storage\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "import sys; from pipeline.errors import StorageError; from pipeline.storage import Storage\n"
         "Storage(sys.argv[1]).write('short', b'x')\n"
         "try: Storage(sys.argv[1]).check()\n"
         "except StorageError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, storage.url], capture_output=True, text=True, check=False)
+    done = run_limited(program, storage.url, most_bytes=4096, environment=dict(os.environ))
     assert "cannot write" in done.stdout, done.stderr
     assert "has room" in done.stdout
     assert storage.names() == ["short"]
+
+
+def test_a_process_that_may_write_no_larger_file_leaves_no_bytecode_behind(tmp_path: Path) -> None:
+    (tmp_path / "large.py").write_text(f"text = {'x' * 5_000!r}")
+    words = "import sys; sys.path.insert(0, sys.argv[1]); import large; print(len(large.text))"
+    done = run_limited(words, str(tmp_path), most_bytes=4096, environment=dict(os.environ))
+    assert (done.stdout, done.stderr) == ("5000\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["large.py"]
+
+
+def test_only_such_a_process_has_a_limit() -> None:
+    tests = Path(__file__).parents[1]
+    assert [path.name for path in tests.rglob("*.py") if "setr" + "limit" in path.read_text(encoding="utf-8")] == ["limited.py"]
 
 
 def test_a_file_in_the_place_of_a_folder_is_a_storage_error(storage: Storage) -> None:
