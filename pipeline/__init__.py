@@ -12,6 +12,7 @@ layer 1  files.py      atomic writes, locks and content digests
          dist.py       rank, world size, sums over ranks
 layer 2  seal.py       digests that go with what a stage leaves
          stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
+         ending.py     one message and a status for a process that cannot go on
          report.py     where results go: reporters and the journal
          progress.py   the live line
          watch.py      ends a worker whose training hangs

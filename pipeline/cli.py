@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pipeline.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.errors import EspalierError, ParamsError
+from pipeline.ending import flushed, tell
+from pipeline.errors import ParamsError
 from pipeline.files import to_json, write_atomic
 from pipeline.params import nearest
 from pipeline.schema import check_params, json_schema
@@ -26,11 +27,14 @@ JOB_SERVER = "http://127.0.0.1:8265"
 
 
 def main() -> None:
-    arguments = parser().parse_args()
+    name = "espalier"
     try:
-        arguments.command(arguments)
-    except EspalierError as error:
-        sys.exit(f"espalier {arguments.name}: {error}")
+        with flushed():
+            arguments = parser().parse_args()
+            name = f"espalier {arguments.name}"
+            arguments.command(arguments)
+    except BaseException as error:  # those of this program go on from there, with their traceback
+        sys.exit(tell(error, name))
 
 
 def parser() -> argparse.ArgumentParser:

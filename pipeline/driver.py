@@ -6,11 +6,13 @@ Ray ends the process that drives it when its head is gone, without an exception,
 controller. All that lives through it are our checkpoints, from which the next attempt goes on.
 """
 
+import argparse
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable
@@ -24,7 +26,7 @@ import pipeline.environment  # noqa: F401 - first: it settles what the others re
 from pipeline import attached
 from pipeline.cluster import Order, drive, ray_folders
 from pipeline.errors import EspalierError, TrainingError
-from pipeline.files import write_atomic
+from pipeline.files import check_room, write_atomic
 from pipeline.job_server import JobServer
 from pipeline.progress import shown
 from pipeline.resources import Resources, cluster_address, is_job_server
@@ -54,12 +56,16 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     """Run `fit(job)` on the workers that `resources` say and show the live line until it is done.
 
     Raises TrainingError where workers cannot be placed or keep failing, where the cluster does not answer, and
-    with the message of whatever EspalierError a worker met; LockedError where another driver trains the same in the storage.
+    with the message of whatever EspalierError a worker met; LockedError where another driver trains the same in the storage;
+    DiskError where a disk of this machine has no room.
     """
     if result_folder(job).exists():
         return  # of a run before this one, which ended before the stage took it over
     fault_path(job).unlink(missing_ok=True)
     server = _job_server(resources)
+    if server is None:
+        for folder in (job.run_dir, Path(tempfile.gettempdir())):  # of checkpoints, and of what a Ray of our own leaves
+            check_room(folder)
     if resources.storage:
         job = send(job, resources.storage)
     order = Order(job=job, resources=resources)
@@ -171,4 +177,6 @@ def _end_after(wait: Callable[[], object], run_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), is_attached=False)
+    words = argparse.ArgumentParser(prog="python -m pipeline.driver")
+    words.add_argument("order", type=Path)
+    main(words.parse_args().order, is_attached=False)

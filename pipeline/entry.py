@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 
 import pipeline.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.errors import EspalierError
+from pipeline.ending import USAGE, flushed, tell
 from pipeline.machine import place
+from pipeline.params import nearest, read_yaml
 from pipeline.report import Reporter
 from pipeline.repro.side_by_side import STARTER
 from pipeline.schema import check_params
@@ -26,24 +27,32 @@ PARENT_POLL_S = 0.5
 
 
 def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
-    """Run a stage's main and end this process. A user's error ends with its message on stderr and status 1, Ctrl-C with 130."""
+    """Run a stage's main and end this process. A user's error ends with its message on stderr and status 1, Ctrl-C with 130.
+
+    Words on the command line are of a stage with items (`foreach` of dvc.yaml): the name of one of them.
+    """
     die_with_dvc()
     status = 0
     try:
+        name = _whole_name(name, sys.argv[1:])
         check_params(Path("params.yaml"))
         stage = Stage(name)
-        with place(stage), tracked(stage) as report:
+        with place(stage), tracked(stage) as report, flushed():
             main(stage, report)
-    except EspalierError as error:
-        sys.stderr.write(f"espalier {name}: {error}\n")
-        status = 1
-    except KeyboardInterrupt:
-        sys.stderr.write(f"espalier {name}: interrupted; the same command goes on from what is complete\n")
-        status = 128 + signal.SIGINT
+    except BaseException as error:  # those of this program go on from there, with their traceback
+        status = tell(error, f"espalier {name}")
     # All is written; the courier delivers. Python would now take torch and its modules apart, for 3 s.
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(status)
+
+
+def _whole_name(name: str, words: list[str]) -> str:
+    """For example evaluate@dense. Ends this process, with a line on how to start it, where the words are others."""
+    items = list(read_yaml(Path("dvc.yaml")).get("stages", {}).get(name, {}).get("foreach", []))
+    if [word for word in words if word in items] == words and len(words) == bool(items):
+        return "@".join([name, *words])
+    wrong = f"there is no {words[0]!r}{nearest(words[0], items)}\n" if items and words else ""
+    sys.stderr.write(f"espalier {name}: {wrong}usage: python -m stages.{name} {'|'.join(items)}".rstrip() + "\n")
+    sys.exit(USAGE)
 
 
 def die_with_dvc() -> None:

@@ -3,13 +3,15 @@
 Importing this module does that, so it is the first import of whatever starts as a process of ours
 (tests/contract/test_imports.py); a library reads some of these variables while it is imported. It holds for the process and
 for all that it starts. Kept is what says where, and on how much of a machine: addresses, credentials, folders, devices,
-memory, numbers of threads (those of a training are the section `resources`).
+memory, numbers of threads (those of a training are the section `resources`). From here on Ctrl-C ends without a traceback.
 """
 
 import os
+import sys
 import warnings
 from collections.abc import MutableMapping
 from fnmatch import fnmatchcase
+from types import TracebackType
 
 CLEARED = {
     "ARROW_PRE_*": "writes shards in formats of old, with other bytes",
@@ -97,5 +99,14 @@ def _warn_as_python_does() -> None:
             warnings.simplefilter("ignore", category)
 
 
+def _end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C before anything was begun, for example while libraries are imported, is no error in this program."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("espalier: interrupted\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
 _warn_as_python_does()
 settle(os.environ)
+sys.excepthook = _end_quietly

@@ -9,6 +9,7 @@ EspalierError
 ├── CompressionError   a target out of reach, a network that cannot be traced or exported
 ├── LockedError        another process writes here
 ├── UnreachableError   an address that does not answer
+├── DiskError          a disk here that is full or may not be written
 ├── StorageError       resources.storage that cannot be used, or holds something else; checkpoints that cannot be written
 ├── SubmitError        a tree or cluster with which nothing can be submitted, a job that failed
 └── GateError          a model that may not be registered
@@ -67,6 +68,10 @@ class LockedError(EspalierError):
 
 class UnreachableError(EspalierError):
     """A server or cluster does not answer at its address."""
+
+
+class DiskError(EspalierError):
+    """A disk here is full or may not be written, which another attempt would find again."""
 
 
 class StorageError(EspalierError):

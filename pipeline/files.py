@@ -7,15 +7,31 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EspalierError, LockedError
+from pipeline.errors import DiskError, EspalierError, LockedError
 
 LOCK_POLL_S = 0.1
+ROOM_BYTES = 1 << 20
+"""Tried before a long run: a full disk still takes an empty file or a short one."""
+CURES = {
+    errno.ENOSPC: ("the disk is full", "Free some space"),
+    errno.EDQUOT: ("the quota of this user's disk space is used up", "Free some space"),
+    errno.EROFS: ("cannot be written (Read-only file system)", "Mount it so that it can be written, or use another folder"),
+    errno.EACCES: ("cannot be used (Permission denied)", "Give this user the right to, or use another folder"),
+    errno.EPERM: ("cannot be used (Operation not permitted)", "Give this user the right to, or use another folder"),
+    errno.ENOTDIR: ("cannot be used (a part of this path is a file, not a folder)", "Move that file away"),
+    errno.EISDIR: ("cannot be written (a folder is in its place)", "Move that folder away"),
+    errno.ENAMETOOLONG: ("cannot be used (File name too long)", "Use a folder with a shorter path"),
+    errno.EFBIG: ("cannot be written (File too large)", "Let larger files be written (`ulimit -f`)"),
+    errno.EMFILE: ("cannot be opened (Too many open files)", "Let more be open at once (`ulimit -n`)"),
+}
+"""What a user can do about an OSError by its number, after what it means; others are no fault of the disk or its rights."""
 
 
 def sha256_file(path: Path) -> str:
@@ -48,23 +64,22 @@ def to_json(value: Any) -> str:
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Replace a file by `content`, all or nothing, and flush it to the disk.
 
-    Raises EspalierError, and leaves the old file, where the disk is full or not writable.
+    Raises DiskError, and leaves the old file, where the disk is full or not writable.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _sibling(path, "")
-    # Made by open and not by mkstemp, whose files are 0600: the kernel then obeys the umask, in every thread.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise _explained(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with may_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _sibling(path, "")
+        # Made by open and not by mkstemp, whose files are 0600: the kernel then obeys the umask, in every thread.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -73,23 +88,22 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 
     After an error, `path` is as it was and the sibling is gone. A killed process can leave a sibling
     `.<name>.partial-*` behind, never a half-written `path`; the next write clears it.
-    Raises EspalierError where the disk is full or not writable.
+    Raises DiskError where the disk is full or not writable.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.partial-*"):
-        shutil.rmtree(stale)
-    temporary = _sibling(path, "partial-")
-    temporary.mkdir()
-    mode = temporary.stat().st_mode  # the umask's; a folder that is copied over this one brings its own
-    try:
-        yield temporary
-        temporary.chmod(mode)
-        _sync_tree(temporary)
-        _swap(temporary, path)
-    except OSError as error:
-        raise _explained(error, path) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with may_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{path.name}.partial-*"):
+            shutil.rmtree(stale)
+        temporary = _sibling(path, "partial-")
+        temporary.mkdir()
+        mode = temporary.stat().st_mode  # the umask's; a folder that is copied over this one brings its own
+        try:
+            yield temporary
+            temporary.chmod(mode)
+            _sync_tree(temporary)
+            _swap(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -97,10 +111,13 @@ def locked(path: Path, *, wait_s: float, what: str) -> Iterator[int]:
     """Hold an exclusive lock on a file among processes and threads; the kernel frees it when its holder dies.
 
     Yields the file's descriptor: a child that inherits it holds the lock too, for as long as it lives.
-    Raises LockedError, saying `what` is in use, where another still holds it after `wait_s` seconds.
+    Raises LockedError, saying `what` is in use, where another still holds it after `wait_s` seconds; DiskError where the
+    disk is full or not writable.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with may_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a")
+    with opened as file:
         deadline = time.monotonic() + wait_s
         while not _try_lock(file.fileno()):
             if time.monotonic() >= deadline:
@@ -149,7 +166,33 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _explained(error: OSError, path: Path) -> EspalierError:
-    if error.errno == errno.ENOSPC:
-        return EspalierError(f"{path}: the disk is full; nothing was replaced. Free some space and run the stage again")
-    return EspalierError(f"{path}: cannot be written ({error.strerror or error}); nothing was replaced")
+def disk_fault(error: OSError, path: Path | str | None = None) -> DiskError | None:
+    """What a user can do where a disk or its rights keep a file away; None for errors of other kinds.
+
+    path: of the file; else the error's own, or, as an error of a write has none, this folder and the one for temporary files.
+    """
+    if error.errno not in CURES:
+        return None
+    what, cure = CURES[error.errno]
+    place = path or error.filename or f"{Path.cwd()} or {tempfile.gettempdir()}"
+    return DiskError(f"{place}: {what}; nothing was replaced. {cure} and run it again")
+
+
+@contextmanager
+def may_write(path: Path) -> Iterator[None]:
+    """Raises DiskError for an OSError that keeps a file out of `path`, or EspalierError if no cure is known."""
+    try:
+        yield
+    except OSError as error:
+        unknown = EspalierError(f"{path}: cannot be written ({error.strerror or error}); nothing was replaced")
+        raise (disk_fault(error, path) or unknown) from error
+
+
+def check_room(folder: Path) -> None:
+    """Raises DiskError where the folder cannot take a file of ROOM_BYTES."""
+    probe = _sibling(folder / "probe", "")
+    with may_write(folder):
+        try:
+            probe.write_bytes(secrets.token_bytes(ROOM_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)

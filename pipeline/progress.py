@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -44,8 +44,9 @@ class ProgressWriter:
         values = {"epoch": epoch, "step": step, "loss": loss, "images_per_s": self.images_per_s, "eta_s": eta_s}
         # Not write_atomic: its two flushes to the disk would hold up every rank, and nobody misses this file after a crash.
         partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps({**self._totals, **values, "validation": self.validation, "note": self.note}))
-        partial.replace(self._path)
+        with suppress(OSError):  # of a full disk the next checkpoint tells
+            partial.write_text(json.dumps({**self._totals, **values, "validation": self.validation, "note": self.note}))
+            partial.replace(self._path)
 
 
 @contextmanager

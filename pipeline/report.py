@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.files import sha256_tree, write_atomic
+from pipeline.files import may_write, sha256_tree, write_atomic
 
 
 class Reporter(Protocol):
@@ -49,7 +49,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with may_write(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.read_bytes().endswith(b"\n"):
             self._rewrite(list(read_journal(path)))
 
@@ -69,11 +70,12 @@ class Journal:
 
     def _append(self, event: dict[str, Any]) -> None:
         # One write call per line: a kill leaves at most one incomplete last line.
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, (json.dumps(event) + "\n").encode())
-        finally:
-            os.close(handle)
+        with may_write(self.path):
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                os.write(handle, (json.dumps(event) + "\n").encode())
+            finally:
+                os.close(handle)
 
     def _rewrite(self, events: list[dict[str, Any]]) -> None:
         write_atomic(self.path, "".join(json.dumps(event) + "\n" for event in events))

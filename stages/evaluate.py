@@ -1,7 +1,5 @@
 """Measure one variant on the test split: `python -m stages.evaluate <variant>`."""
 
-import sys
-
 import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run
 from pipeline.evaluate.evaluate import Outs, evaluate
@@ -31,4 +29,4 @@ def main(stage: Stage, report: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    run(f"evaluate@{sys.argv[1]}", main)
+    run("evaluate", main)

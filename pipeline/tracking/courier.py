@@ -4,6 +4,7 @@ It ends after the last delivery when the stage says on stdin that it has ended, 
 without a word. What a server that does not answer leaves undelivered, it says in one line on stderr.
 """
 
+import argparse
 import math
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import pipeline.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.ending import tell
 from pipeline.errors import EspalierError
 from pipeline.files import locked
 from pipeline.report import read_journal
@@ -131,11 +133,17 @@ def obey(courier: Courier, orders: BinaryIO) -> None:
 
 def main(name: str, root: Path) -> None:
     """Run the courier of the stage `name` until stdin says the end, or closes."""
-    stage = Stage(name, root)
-    courier = Courier(stage, lambda record: open_session(stage, record))
-    threading.Thread(target=obey, args=(courier, sys.stdin.buffer), daemon=True, name="orders").start()
-    courier.run()
+    try:
+        stage = Stage(name, root)
+        courier = Courier(stage, lambda record: open_session(stage, record))
+        threading.Thread(target=obey, args=(courier, sys.stdin.buffer), daemon=True, name="orders").start()
+        courier.run()
+    except (EspalierError, OSError) as error:
+        sys.exit(tell(error, f"espalier {name}: what was reported waits for `espalier sync`"))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    words = argparse.ArgumentParser(prog="python -m pipeline.tracking.courier")
+    words.add_argument("name")
+    words.add_argument("root", type=Path)
+    main(**vars(words.parse_args()))

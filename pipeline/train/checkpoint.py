@@ -17,8 +17,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pipeline.errors import EspalierError, LockedError, StorageError
-from pipeline.files import atomic_dir, sha256_file, to_json
+from pipeline.errors import DiskError, EspalierError, LockedError, StorageError
+from pipeline.files import atomic_dir, disk_fault, sha256_file, to_json
 
 NUM_KEPT = 2
 TENSORS_NAME, VALUES_NAME, MANIFEST_NAME = FILES = ("state.safetensors", "state.json", "manifest.json")
@@ -33,7 +33,7 @@ class Store:
         self.folder = folder
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Raises StorageError where the disk takes it not."""
+        """Raises DiskError where the disk is full or not writable, StorageError where it fails in a way that may pass."""
         with explained(self.folder):
             with atomic_dir(self.folder / f"step-{step:09d}") as folder:
                 write(folder, tensors, values)
@@ -53,13 +53,14 @@ class Store:
 
 @contextmanager
 def explained(place: Path | str) -> Iterator[None]:
-    """StorageError for all that keeps a checkpoint out of `place`; of a full disk safetensors has an error of its own."""
+    """DiskError or StorageError for all that keeps a checkpoint out of `place`; safetensors has an error of its own for it."""
     try:
         yield
     except (StorageError, LockedError):
         raise
     except (OSError, SafetensorError, EspalierError) as error:
-        raise StorageError(
+        stays = isinstance(error, DiskError | SafetensorError) or (isinstance(error, OSError) and disk_fault(error))
+        raise (DiskError if stays else StorageError)(
             f"{place}: a checkpoint cannot be written ({error.__cause__ or error}); those before it are kept. "
             "Make room on that disk, or let it be written, and run the stage again"
         ) from error

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from pipeline.errors import StorageError, TrainingError, shown
+from pipeline.errors import DiskError, StorageError, TrainingError, shown
 from pipeline.files import atomic_dir, sha256_json, write_atomic
 from pipeline.storage import Storage
 from pipeline.train.collect import result_folder
@@ -185,7 +185,7 @@ def repeated(work: Callable[[], None], every_s: float = POLL_S) -> Iterator[None
             stopped = stop.wait(every_s)
             try:
                 work()
-            except StorageError as error:
+            except (StorageError, DiskError) as error:
                 sys.stderr.write(f"espalier: {error}; the training goes on\n")
 
     thread = threading.Thread(target=run, name="travel", daemon=True)

@@ -11,7 +11,7 @@ import pytest
 from pipeline import driver
 from pipeline.cluster import Order
 from pipeline.driver import OUR_FAULT, launch
-from pipeline.errors import EspalierError, LockedError, TrainingError
+from pipeline.errors import DiskError, EspalierError, LockedError, TrainingError
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from pipeline.train.travel import PROGRESS, fault_path, run_storage, send, signs_of_life
@@ -47,6 +47,22 @@ def test_a_driver_that_died_is_started_again_with_the_same_order(
     assert "espalier train: the process that drives Ray died (SIGKILL)" in lines[0]
     assert "3 more attempts" in lines[0]
     assert "(status 1), or Ray's head or controller did; 2 more attempts from the last checkpoint" in lines[1]
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_said_before_ray_starts(
+    the_job: Job, monkeypatch: pytest.MonkeyPatch, small_disk: Path
+) -> None:
+    told = ends(monkeypatch, 0)
+    full = the_job.model_copy(update={"run_dir": small_disk})
+    with pytest.raises(
+        DiskError, match=rf"{small_disk}: the disk is full; nothing was replaced\. Free some space and run it again"
+    ):
+        launch(full, resources(), "train")
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    with pytest.raises(DiskError, match=rf"{small_disk}: the disk is full"):
+        launch(the_job, resources(), "train")
+    assert told == []
+    assert [path.name for path in small_disk.iterdir()] == ["full"]
 
 
 def test_it_gives_up_after_the_failures_that_are_allowed(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import StorageError
+from pipeline.errors import DiskError
 from pipeline.storage import Storage
 from pipeline.train.checkpoint import State, Store
 from pipeline.train.fence import Fence
@@ -80,7 +80,7 @@ FULL_DISK = """
 import sys
 from pathlib import Path
 import torch
-from pipeline.errors import StorageError
+from pipeline.errors import DiskError, StorageError
 from pipeline.storage import Storage
 from pipeline.train.checkpoint import Store
 from pipeline.train.fence import Fence
@@ -93,7 +93,7 @@ store = Store(place) if sys.argv[1] == "disk" else RemoteStore(Storage(str(place
 store.save(1, {"w": torch.zeros(10)}, {})
 try:
     store.save(2, {"w": torch.zeros(10_000)}, {})
-except StorageError as error:
+except (StorageError, DiskError) as error:
     sys.exit(str(error))
 """
 
@@ -113,7 +113,7 @@ def test_a_disk_that_takes_no_more_is_named_and_the_checkpoint_before_is_kept(tm
     assert found[0]["w"].shape == (10,)
 
 
-def test_old_checkpoints_that_cannot_be_removed_are_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_checkpoints_that_cannot_be_removed_are_a_disk_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     for step in (1, 2):
         store.save(step, {}, {})
@@ -123,5 +123,5 @@ def test_old_checkpoints_that_cannot_be_removed_are_a_storage_error(tmp_path: Pa
             raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("pipeline.train.checkpoint.shutil.rmtree", refuse)
-    with pytest.raises(StorageError, match=r"a checkpoint cannot be written \(.*Permission denied: .*step-000000001'\)"):
+    with pytest.raises(DiskError, match=r"a checkpoint cannot be written \(.*Permission denied: .*step-000000001'\)"):
         store.save(3, {}, {})

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline import dist, worker
-from pipeline.errors import EspalierError, LockedError, StorageError, TrainingError
+from pipeline.errors import DiskError, EspalierError, LockedError, StorageError, TrainingError
 from pipeline.files import locked
 from pipeline.train import loop
 from pipeline.train.job import Job
@@ -72,6 +72,7 @@ def test_what_may_pass_is_for_ray_to_try_again(the_job: Job, monkeypatch: pytest
     ("error", "left"),
     [
         (TrainingError("fp16 on a CPU"), r"fp16 on a CPU"),
+        (DiskError("the disk is full"), r"the disk is full"),
         (
             RuntimeError("size of tensor a must match"),
             r"an error in this program .*Traceback .*test_worker.*RuntimeError: size of",
