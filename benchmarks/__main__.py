@@ -4,7 +4,7 @@ import argparse
 import os
 
 import pipeline.environment  # noqa: F401 - first: it settles what the others read
-from benchmarks import compression, drift, latency_target, outage, scaling, start, training
+from benchmarks import compression, drift, equal_files, latency_target, outage, scaling, start, training
 from pipeline.cluster import WORKER_SETTINGS
 
 TABLES = {
@@ -15,6 +15,7 @@ TABLES = {
     "scaling": scaling.main,
     "latency_target": latency_target.main,
     "compression": compression.main,
+    "equal_files": equal_files.main,
 }
 
 

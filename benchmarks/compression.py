@@ -106,7 +106,7 @@ def measure_row(name: str, data: Path, folder: Path, rounds: int) -> bool:
     diff = largest_difference(folder / "pruned", files["pruned"], data)
     shape = (spec.architecture.channels, spec.architecture.image_height, spec.architecture.image_width)
     times = [measure_latency(files, shape, LATENCY)["pruned"].batches for _ in range(rounds)]
-    one, many = (spread([time[size].speedup["dense"] for time in times], 2) for size in LATENCY.batches)
+    one, many = (spread([time[size].speedup["dense"].ratio for time in times], 2) for size in LATENCY.batches)
     same = digests_elsewhere([folder / "pruned"], LATENCY.threads) == [here]
     fractions = f"{values['macs_fraction']:>5.3f} {values['params_fraction']:>6.3f}"
     print(f"{name:<28} {fractions} {str(same).lower():>9} {diff:>8.1e}   {one:<21} {many}", flush=True)

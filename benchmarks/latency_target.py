@@ -77,4 +77,4 @@ def timed(folders: dict[str, Path], batch: int, threads: int) -> float:
         export_onnx(spec, model, files[name])
     params = LatencyParams(batches=[batch], warmup=WARMUP, repeats=REPEATS, threads=threads)
     found = measure_latency(files, input_shape(spec), params)["pruned"].batches[batch]
-    return 1.0 / found.speedup["dense"]
+    return 1.0 / found.speedup["dense"].ratio

@@ -1,7 +1,7 @@
 """The end of the line: one table of all variants, the registered versions, and where to look next."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipeline.compare.records import STEPS, VARIANTS, Change, Latency, speed_text
@@ -47,7 +47,16 @@ def lost_table(figures: dict[str, Figures]) -> str:
         "each step against the one before it, in points with 95 % intervals; lost/gained: images that were right and are\n"
         "wrong, and the reverse; pictures of them, every class and slice: reports/<variant>/lost"
     )
-    return f"{_aligned(rows)}\n{note}"
+    return "\n".join([_aligned(rows), note, *_slower(figures)])
+
+
+def _slower(figures: Mapping[str, Figures]) -> Iterator[str]:
+    """A line for each variant that is beyond doubt slower than the one it was made from, or than dense."""
+    for name, own in figures.items():
+        for size, timing in own.latency.batches.items():
+            for other, speedup in timing.speedup.items():
+                if speedup.at_most < 1:
+                    yield f"{name} is slower than {other} at batch {size}: {speedup} of its speed"
 
 
 def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
@@ -79,7 +88,7 @@ def _chosen(profile: Path, pruned: Latency) -> list[str]:
     timing = pruned.batches.get(chosen.batch)
     if timing is None:
         return [f"{said}, not compared at this batch; on {chosen.measured_on}"]
-    speedup = timing.speedup["dense"]
+    speedup = timing.speedup["dense"].ratio
     slower = " (slower)" if speedup < 1 else ""
     return [f"{said}, {1 / speedup:.2f} when compared{slower}; both on {chosen.measured_on}"]
 
@@ -111,7 +120,7 @@ def _aligned(rows: list[list[str]]) -> str:
 
 def _row(name: str, figures: Figures) -> list[str]:
     quality = figures.quality
-    timed = [(f"{each.median_ms:.3f} ms", speed_text(each.speedup["dense"])) for each in figures.latency.batches.values()]
+    timed = [(f"{each.median_ms:.3f} ms", speed_text(each.speedup["dense"].ratio)) for each in figures.latency.batches.values()]
     return [
         name,
         f"{quality.top1:.4f}",
@@ -131,7 +140,7 @@ def _lost_cells(figures: Figures, other: str) -> list[str]:
         f"{100 * found.agreement:.1f} %",
         f"{found.lost}/{found.gained}",
         f"{found.ece_change:+.4f}",
-        *(speed_text(each.speedup[other]) for each in figures.latency.batches.values()),
+        *(speed_text(each.speedup[other].ratio) for each in figures.latency.batches.values()),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper, save_model
 
-from pipeline.compare.records import STEPS, VARIANTS, Change, Comparison, Latency, Loss, NamedChange, Quality, Timing
+from pipeline.compare.records import STEPS, VARIANTS, Change, Comparison, Latency, Loss, NamedChange, Quality, Speedup, Timing
 from pipeline.files import sha256_file
 from pipeline.registry.figures import Figures
 from pipeline.registry.params import RegisterParams
@@ -33,6 +33,7 @@ GOOD = {
     "min_same_answers": 0.9,
     "speed_batch": 1,
     "min_speedup": 1.5,
+    "min_parent_speedup": 1.0,
     "max_logit_diff": 0.001,
     "min_agreement": 0.99,
     "champion_min_gain": 0.002,
@@ -56,13 +57,15 @@ stages:
 def figures(variant: str = "quantized", **changes: Any) -> Figures:
     """One variant's figures, with some keys of metrics.json changed.
 
-    Beside them: ms and speedup (at batch 1), speedup64, and, against every other variant, top1_change, class_change, agreement.
+    Beside them: ms and speedup (at batch 1, with an interval of 5 % on each side), speedup64, parent_speedup (at batch 1, else
+    as speedup), and, against every other variant, top1_change, class_change, agreement.
     """
     quality = {**QUALITY, **{key: value for key, value in changes.items() if key in QUALITY}}
     lost = {key: changes[key] for key in ("top1_change", "class_change", "agreement") if key in changes}
     loss = {"dense": comparison(**lost)} | ({STEPS[variant]: comparison(**lost)} if variant in STEPS else {})
     ms, speedup, speedup64 = (changes.get(key, value) for key, value in (("ms", 1.0), ("speedup", 2.0), ("speedup64", 3.0)))
-    batches = {1: timing(variant, ms, speedup), 64: timing(variant, 32 * ms, speedup64)}
+    step = changes.get("parent_speedup", speedup)
+    batches = {1: timing(variant, ms, speedup, step), 64: timing(variant, 32 * ms, speedup64, speedup64)}
     return Figures(
         quality=Quality(**quality),
         latency=Latency(device="CPU x", threads=2, runtime="onnxruntime 1", batches=batches),
@@ -70,8 +73,9 @@ def figures(variant: str = "quantized", **changes: Any) -> Figures:
     )
 
 
-def timing(variant: str, ms: float, speedup: float) -> Timing:
-    speedups = {"dense": speedup} | ({STEPS[variant]: speedup} if variant in STEPS else {})
+def timing(variant: str, ms: float, speedup: float, parent_speedup: float) -> Timing:
+    ratios = {"dense": speedup, STEPS.get(variant, "dense"): parent_speedup}
+    speedups = {other: Speedup(ratio=ratio, low=0.95 * ratio, high=1.05 * ratio) for other, ratio in ratios.items()}
     return Timing(median_ms=ms, p95_ms=ms, images_per_s=1e3 / ms, speedup=speedups, repeats=1)
 
 

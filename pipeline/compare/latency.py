@@ -1,6 +1,7 @@
 """How long the deployed files take, on the device named beside the numbers."""
 
 import math
+import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from pipeline.compare.records import Latency, Timing, references
+from pipeline.compare.records import Latency, Speedup, Timing, references
 from pipeline.compress.session import OnnxModel, device_name
 from pipeline.evaluate.params import LatencyParams
 
-ROUNDS = 20
-"""Files and batch sizes take turns this often, so that a busy moment of the machine falls on all of them."""
+BLOCKS = 10
+"""Each opens the files anew: where the memory of a session lies made equal files differ by up to 2 % (ResNet-20, 8 sessions in
+one process). The lowest and the highest of ten ratios hold their median with a confidence of 1 - 2 / 2^10, whatever their
+distribution is; of six it would be 96.9 %, but then one of 64 comparisons of equal files says slower. Turns are no independent
+repeats: what a machine does beside may last longer than one. What lasts longer than a block falls on all of its files."""
+ROUNDS = 2
+"""Of a block: files and batch sizes take turns this often, each time in another order, so that a busy moment of the machine
+falls on all of them, and none always runs after the same other."""
 P95 = 95
 
 Times = dict[tuple[str, int], list[float]]
@@ -26,42 +33,57 @@ def measure_latency(files: Mapping[str, Path], shape_CHW: tuple[int, int, int], 
 
     files: dense and what is compared with it. Between processes the same file varies by 10-25 % on a shared machine.
     """
-    times = _take_turns({name: OnnxModel(path, params.threads) for name, path in files.items()}, shape_CHW, params)
-    medians = {key: float(np.median(seconds)) for key, seconds in times.items()}
+    generator = np.random.default_rng(0)
+    images = {size: generator.integers(0, 256, (size, *shape_CHW)).astype(np.float32) for size in params.batches}
+    blocks = [_take_turns(files, images, params, generator) for _ in range(BLOCKS)]
     runtime = f"onnxruntime {onnxruntime.__version__}"
-
-    def timing(name: str, size: int) -> Timing:
-        own = medians[name, size]
-        others = references(name) or [name]
-        return Timing(
-            median_ms=round(own * 1e3, 4),
-            p95_ms=round(float(np.percentile(times[name, size], P95)) * 1e3, 4),
-            images_per_s=round(size / own, 1),
-            speedup={other: round(medians[other, size] / own, 3) for other in others},
-            repeats=len(times[name, size]),
-        )
-
     return {
         name: Latency(
             device=device_name(),
             threads=params.threads,
             runtime=runtime,
-            batches={size: timing(name, size) for size in params.batches},
+            batches={size: timing(blocks, name, size) for size in params.batches},
         )
         for name in files
     }
 
 
-def _take_turns(models: Mapping[str, OnnxModel], shape_CHW: tuple[int, int, int], params: LatencyParams) -> Times:
-    generator = np.random.default_rng(0)
-    images = {size: generator.integers(0, 256, (size, *shape_CHW)).astype(np.float32) for size in params.batches}
-    turns = {size: max(1, round(params.repeats / ROUNDS / math.sqrt(size))) for size in params.batches}
-    times: Times = {(name, size): [] for name in models for size in params.batches}
+def timing(blocks: list[Times], name: str, size: int) -> Timing:
+    """What the blocks say of one variant at one batch size."""
+    seconds = [second for block in blocks for second in block[name, size]]
+    own = statistics.median(seconds)
+    return Timing(
+        median_ms=round(own * 1e3, 4),
+        p95_ms=round(float(np.percentile(seconds, P95)) * 1e3, 4),
+        images_per_s=round(size / own, 1),
+        speedup={other: speedup(blocks, name, other, size) for other in references(name) or [name]},
+        repeats=len(seconds),
+    )
+
+
+def speedup(blocks: list[Times], name: str, other: str, size: int) -> Speedup:
+    """The ratio is the middle of the blocks', and the interval is from the lowest to the highest of them."""
+    ratios = [statistics.median(block[other, size]) / statistics.median(block[name, size]) for block in blocks]
+    return Speedup(ratio=round(statistics.median(ratios), 3), low=round(min(ratios), 3), high=round(max(ratios), 3))
+
+
+def _take_turns(
+    files: Mapping[str, Path],
+    images: Mapping[int, npt.NDArray[np.float32]],
+    params: LatencyParams,
+    generator: np.random.Generator,
+) -> Times:
+    """One block."""
+    models = {name: OnnxModel(path, params.threads) for name, path in files.items()}
+    runs = {size: max(1, round(params.repeats / BLOCKS / ROUNDS / math.sqrt(size))) for size in images}
+    times: Times = {(name, size): [] for name in models for size in images}
     for name, size in times:
-        _time(models[name], images[size], params.warmup)
+        _time(models[name], images[size], math.ceil(params.warmup / BLOCKS))
+    keys = list(times)
     for _ in range(ROUNDS):
-        for name, size in times:
-            times[name, size] += _time(models[name], images[size], turns[size])
+        for number in generator.permutation(len(keys)):
+            name, size = keys[number]
+            times[name, size] += _time(models[name], images[size], runs[size])
     return times
 
 

@@ -32,13 +32,29 @@ class Quality(JsonFile):
     size_bytes: int = Field(gt=0)
 
 
+class Speedup(JsonFile):
+    """Another variant's time over this one's, both timed in turns in one process; low, high: its interval, of 95 % at least."""
+
+    ratio: float = Field(ge=0)
+    low: float = Field(ge=0)
+    high: float = Field(ge=0)
+
+    @property
+    def at_most(self) -> float:
+        """The interval's upper end as it is printed: what rounds to 1 is neither faster nor slower."""
+        return round(self.high, 2)
+
+    def __str__(self) -> str:
+        return f"{self.ratio:.2f} (95 %: {self.low:.2f} to {self.high:.2f})"
+
+
 class Timing(JsonFile):
-    """One batch size. speedup: for dense and the parent, its median time over this one's, all timed in turns in one process."""
+    """One batch size. speedup: against dense, and against the parent."""
 
     median_ms: float = Field(gt=0)
     p95_ms: float = Field(gt=0)
     images_per_s: float = Field(gt=0)
-    speedup: dict[str, float]
+    speedup: dict[str, Speedup]
     repeats: int
 
 

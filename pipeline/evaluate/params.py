@@ -14,7 +14,7 @@ BatchSize = Annotated[int, Field(ge=1, le=65_536)]
 
 class LatencyParams(Section):
     batches: list[BatchSize] = Field(min_length=1, max_length=4, description="batch sizes at which every variant is timed")
-    warmup: int = Field(ge=0, le=1_000_000, description="runs at each batch size before the clock starts")
+    warmup: int = Field(ge=0, le=1_000_000, description="runs at each batch size before the clock starts, in all")
     repeats: int = Field(
         ge=1, le=1_000_000, description="timed runs at batch 1; at batch B, this divided by the square root of B"
     )

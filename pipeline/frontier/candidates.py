@@ -11,6 +11,9 @@ from pipeline.errors import ArtifactError
 from pipeline.frontier.experiments import Experiment
 from pipeline.frontier.points import PRUNED, QUANTIZED, Project
 from pipeline.jsonfile import FileT, JsonFile, problems
+from pipeline.params import parse_section
+from pipeline.registry.candidates import PARENTS
+from pipeline.registry.params import RegisterParams
 from pipeline.tracking.records import flatten
 
 OTHER_STATE = "of other code, data or a dense model of other params"
@@ -31,10 +34,14 @@ class _Quantized(JsonFile):
 
 @dataclass(frozen=True)
 class Speed:
-    """At one batch size. speedup: the dense model's time over this one's, both timed in turns in one process."""
+    """At one batch size. speedup: the dense model's time over this one's, both timed in turns in one process.
+
+    step_at_most: the most that the time of the model it was made from over this one's may be, at 95 %.
+    """
 
     ms: float
     speedup: float
+    step_at_most: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Candidate:
 @dataclass(frozen=True)
 class Frontier:
     """keys: the parameters whose values make the labels. left_out: how many experiments do not compare, by what they are.
+    min_step: `register.min_parent_speedup`.
 
     All its speeds were measured on one device: speed-ups hold among processes and not among devices.
     """
@@ -67,6 +75,7 @@ class Frontier:
     candidates: list[Candidate]
     keys: list[str]
     left_out: dict[str, int]
+    min_step: float
 
     @property
     def batches(self) -> list[int]:
@@ -95,9 +104,16 @@ class Frontier:
         return sorted((each for each in everyone if not beaten(each)), key=goods)
 
     def eligible(self, keep: float, max_ms: float | None) -> list[Candidate]:
-        """Those that keep a fraction of dense's validation top-1 and take no longer than max_ms at the smallest batch."""
+        """Those that keep a fraction of dense's validation top-1 and take no longer than max_ms at the smallest batch.
+
+        None that is slower than what it was made from, which `register` refuses.
+        """
         floor = keep * self.dense.val_top1
-        return [each for each in self.candidates if each.val_top1 >= floor and (max_ms is None or self.ms(each) <= max_ms)]
+        kept = [each for each in self.candidates if each.val_top1 >= floor and (max_ms is None or self.ms(each) <= max_ms)]
+        return [each for each in kept if not self.is_refused(each)]
+
+    def is_refused(self, each: Candidate) -> bool:
+        return each.speeds[self.batches[0]].step_at_most < self.min_step
 
     def smallest(self, some: Sequence[Candidate]) -> Candidate:
         return min(some, key=lambda each: (each.size_bytes, -each.val_top1, each.experiment))
@@ -126,7 +142,8 @@ def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequ
         own = [key for key in keys if key.split(".")[0] in sections]
         for experiment, label in zip(mine, _labels(mine, own), strict=True):
             found.setdefault((variant, label), _candidate(experiment, variant, label))  # the same in each point that shares it
-    return Frontier(_candidate(mine[0], "dense", ""), list(found.values()), keys, left_out)
+    min_step = parse_section("register", project.values["register"], RegisterParams).min_parent_speedup
+    return Frontier(_candidate(mine[0], "dense", ""), list(found.values()), keys, left_out, min_step)
 
 
 def _on_one_device(experiments: Sequence[Experiment]) -> tuple[list[Experiment], dict[str, int]]:
@@ -181,7 +198,7 @@ def _candidate(experiment: Experiment, variant: str, label: str) -> Candidate:
         macs=quality.macs,
         size_bytes=quality.size_bytes,
         measured_on=latency.measured_on,
-        speeds=_speeds(latency),
+        speeds=_speeds(latency, PARENTS[variant] or variant),
     )
 
 
@@ -193,5 +210,8 @@ def _read(experiment: Experiment, path: str, model: type[FileT]) -> FileT:
         raise ArtifactError(f"{path} of experiment {experiment.name}: {problems(error)}; {cure}") from error
 
 
-def _speeds(latency: Latency) -> dict[int, Speed]:
-    return {size: Speed(each.median_ms, each.speedup["dense"]) for size, each in latency.batches.items()}
+def _speeds(latency: Latency, parent: str) -> dict[int, Speed]:
+    return {
+        size: Speed(each.median_ms, each.speedup["dense"].ratio, each.speedup[parent].at_most)
+        for size, each in latency.batches.items()
+    }

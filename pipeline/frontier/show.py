@@ -48,17 +48,25 @@ def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
     within = "" if max_ms is None else f" within {max_ms:g} ms"
     floor = f"{keep:.4g} of dense's validation top-1 ({keep * found.dense.val_top1:.4f} of {found.dense.val_top1:.4f}){within}"
     eligible = found.eligible(keep, max_ms)
+    refused = [
+        f"Not chosen, since slower than what it was made from ({each.speeds[found.batches[0]].step_at_most:.2f} of its speed "
+        f"at most): {each.variant} {each.label}".rstrip()
+        for each in found.candidates
+        if found.is_refused(each)
+    ]
     if not eligible and (accurate := found.eligible(keep, None)):
         fast = found.fastest(accurate)
-        return f"None keeps {floor}; the fastest that keeps as much takes longer: {_said(fast, found)}"
+        return "\n".join([f"None keeps {floor}; the fastest that keeps as much takes longer: {_said(fast, found)}", *refused])
     if not eligible:
         best = max(found.candidates, key=lambda each: each.val_top1)
-        return f"None keeps {floor}; the most accurate has {best.val_top1:.4f}: {_said(best, found)}"
+        none = f"None keeps {floor}; the most accurate has {best.val_top1:.4f}: {_said(best, found)}"
+        return "\n".join([none, *refused])
     small, fast = found.smallest(eligible), found.fastest(eligible)
     chosen = [("Smallest and fastest", small)] if small is fast else [("Smallest", small), ("Fastest", fast)]
     lines = [f"{what} that keeps {floor}:\n  {_said(each, found)}" for what, each in chosen]
     applied = dict.fromkeys(each.experiment for _, each in chosen)
-    return "\n".join([*lines, *(f"`dvc exp apply {name}` brings it here; `dvc repro` then registers it" for name in applied)])
+    lines += [*refused, *(f"`dvc exp apply {name}` brings it here; `make repro` then registers it" for name in applied)]
+    return "\n".join(lines)
 
 
 def _said(each: Candidate, found: Frontier) -> str:

@@ -65,7 +65,7 @@ class Inputs:
             for size, timing in own.latency.batches.items():
                 values[f"{name}/batch{size}/latency_ms"] = timing.median_ms
                 values[f"{name}/batch{size}/images_per_s"] = timing.images_per_s
-                values[f"{name}/batch{size}/speedup"] = timing.speedup["dense"]
+                values[f"{name}/batch{size}/speedup"] = timing.speedup["dense"].ratio
         return values
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.compare.records import Change
+from pipeline.compare.records import Change, Speedup
 from pipeline.registry.figures import Figures, Parity
 
 SHOWN_CLASSES = 20
@@ -94,12 +94,16 @@ def _change(change: Change) -> str:
 def _speed(own: Figures) -> list[str]:
     lines = []
     for size, timing in own.latency.batches.items():
-        ratio = timing.speedup["dense"]
-        pace = (
-            f"{ratio:.2f} times as fast as dense" if round(ratio, 2) >= 1 else f"slower than dense ({ratio:.2f} of its speed)"
-        )
-        lines.append(f"- latency at batch {size}: {timing.median_ms:.3f} ms on {own.latency.measured_on}; {pace}")
+        paces = ", ".join(_pace(speedup, other) for other, speedup in timing.speedup.items())
+        lines.append(f"- latency at batch {size}: {timing.median_ms:.3f} ms on {own.latency.measured_on}; {paces}")
     return lines
+
+
+def _pace(speedup: Speedup, other: str) -> str:
+    sure = f"95 %: {speedup.low:.2f} to {speedup.high:.2f}"
+    if round(speedup.ratio, 2) >= 1:
+        return f"{speedup.ratio:.2f} times as fast as {other} ({sure})"
+    return f"slower than {other} ({speedup.ratio:.2f} of its speed; {sure})"
 
 
 def _shortened(classes: Sequence[str]) -> str:

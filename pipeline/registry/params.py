@@ -24,6 +24,11 @@ class RegisterParams(Section):
     min_speedup: float = Field(
         gt=0, le=1000, description="smallest ratio of median latencies at speed_batch, dense / candidate"
     )
+    min_parent_speedup: float = Field(
+        gt=0,
+        le=1000,
+        description="smallest ratio of latencies at speed_batch, parent / candidate; fails if its whole 95 % interval is below",
+    )
     max_logit_diff: float = Field(
         gt=0, le=1e6, description="largest difference of a logit between a float ONNX export and its network"
     )

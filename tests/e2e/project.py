@@ -41,6 +41,7 @@ TINY: dict[str, Any] = {
         "max_class_drop": 1.0,
         "min_same_answers": 0.0,
         "min_speedup": 0.001,
+        "min_parent_speedup": 0.001,
         "min_agreement": 0.5,
     },
     "resources": {"workers": 2, "threads_per_worker": 1},

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from pipeline.compare.compare import Compared, Evaluated, Outs, compare
-from pipeline.compare.records import STEPS, VARIANTS
+from pipeline.compare.latency import BLOCKS, ROUNDS, Times, speedup
+from pipeline.compare.records import STEPS, VARIANTS, Speedup
 from pipeline.compress.session import device_name
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError
@@ -179,7 +180,37 @@ def test_every_batch_asked_for_is_timed_on_the_device_that_is_named(found: Found
     assert {size: timing["repeats"] for size, timing in record["batches"].items()} == {"1": 60, "9": 20}
     assert set(record["batches"]["9"]["speedup"]) == {"finetuned", "dense"}
     assert all(0 < timing["median_ms"] <= timing["p95_ms"] for timing in record["batches"].values())
-    assert loaded(found.outs.latency["dense"])["batches"]["1"]["speedup"] == {"dense": 1.0}
+    assert loaded(found.outs.latency["dense"])["batches"]["1"]["speedup"] == {"dense": {"ratio": 1.0, "low": 1.0, "high": 1.0}}
+
+
+def blocks(slower: float, generator: np.random.Generator, count: int) -> list[Times]:
+    """Made-up times of two files that take turns beside other work, which comes and goes at any pace from turns to blocks.
+
+    slower: the second's true time over the first's.
+    """
+    made = []
+    for _ in range(count):
+        pace = 10 ** generator.uniform(-2, 1)  # of a block
+        sessions = np.exp(generator.normal(0, 0.01, 2)) * [1, slower]
+        busy = np.cumsum(generator.normal(0, np.sqrt(1 / (20 * pace)), 80))
+        noise = 0.3 * np.abs(np.sin(busy)) + generator.exponential(0.1, 80)
+        turns = np.concatenate([generator.permutation(2) for _ in range(ROUNDS)]).repeat(20)
+        seconds = sessions[turns] * (1 + noise)
+        made.append({(name, 1): seconds[turns == number].tolist() for number, name in enumerate(("dense", "quantized"))})
+    return made
+
+
+def test_equal_files_are_in_the_interval_and_slower_ones_are_not() -> None:
+    generator = np.random.default_rng(0)
+
+    def repeated(slower: float, count: int = BLOCKS) -> list[Speedup]:
+        return [speedup(blocks(slower, generator, count), "quantized", "dense", 1) for _ in range(300)]
+
+    equal, slow = repeated(1.0), repeated(1 / 0.75)
+    assert np.mean([each.low <= 1 <= each.high for each in equal]) >= 0.95
+    assert sum(each.at_most < 1 for each in equal) == 0
+    assert np.mean([each.at_most < 1 for each in slow]) >= 0.95
+    assert np.mean([each.low <= 1 <= each.high for each in repeated(1.0, count=4)]) < 0.95, "twin: of fewer blocks"
 
 
 def test_again_gives_the_same_bytes_but_for_the_times(found: Found, tmp_path: Path) -> None:

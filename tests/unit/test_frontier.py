@@ -55,12 +55,12 @@ def candidate(variant: str, label: str, speedup: float, top1: float, **changes: 
         "macs": 100,
         "size_bytes": 1000,
         "measured_on": "CPU x",
-        "speeds": {1: Speed(1 / speedup, speedup), 64: Speed(64 / speedup, speedup)},
+        "speeds": {1: Speed(1 / speedup, speedup, 1.0), 64: Speed(64 / speedup, speedup, 1.0)},
     }
     return Candidate(variant=variant, label=label, top1=top1, **{**values, **changes})
 
 
-DENSE = candidate("dense", "", 1.0, 0.98, speeds={1: Speed(2.0, 1.0), 64: Speed(64.0, 1.0)})
+DENSE = candidate("dense", "", 1.0, 0.98, speeds={1: Speed(2.0, 1.0, 1.0), 64: Speed(64.0, 1.0, 1.0)})
 
 
 TINY = candidate("quantized", "0.3", 1.5, 0.9, size_bytes=10)
@@ -73,7 +73,7 @@ def sample() -> Frontier:
         candidate("quantized", "0.5", 4.0, 0.95, size_bytes=150),
         candidate("quantized", "0.7", 3.0, 0.97, val_top1=0.979, size_bytes=200),
     ]
-    return Frontier(DENSE, found, ["prune.max_ratio"], left_out={})
+    return Frontier(DENSE, found, ["prune.max_ratio"], left_out={}, min_step=1.0)
 
 
 def test_values_are_yaml_and_commas_within_brackets_do_not_part_them() -> None:
@@ -236,11 +236,28 @@ def test_the_choice_is_by_validation_and_names_the_experiment() -> None:
     assert [each.label for each in found.eligible(0.9, max_ms=0.6)] == ["0.5"], "2 ms / 4"
     said = choice(found, 0.995, None)
     assert said.startswith("Smallest and fastest that keeps 0.995 of dense's validation top-1")
-    assert "\nFastest that keeps 0.9 " in choice(Frontier(DENSE, [*found.candidates, TINY], [], {}), 0.9, None)
+    assert "\nFastest that keeps 0.9 " in choice(Frontier(DENSE, [*found.candidates, TINY], [], {}, 1.0), 0.9, None)
     assert "quantized 0.7: validation 0.9790, test 0.9700 (-0.0100), 0.2 kB, 0.667 ms, 3.00x  [frontier-0.7]" in said
     assert "`dvc exp apply frontier-0.7`" in said
     assert choice(found, 0.999, 0.1).startswith("None keeps 0.999 of dense's validation top-1 (0.9790 of 0.9800) within 0.1 ms")
     assert "; the fastest that keeps as much takes longer: quantized 0.5: " in choice(found, 0.9, 0.1)
+
+
+def test_what_is_slower_than_what_it_was_made_from_is_not_chosen() -> None:
+    """Twin: the same point, as slow as its parent."""
+    slow, same = (
+        candidate("quantized", "0.5", 1.4, 0.98, size_bytes=10, speeds={1: Speed(0.7, 1.4, most), 64: Speed(1.0, 1.4, 2.0)})
+        for most in (0.76, 1.0)
+    )
+    parent = candidate("finetuned", "0.5", 1.9, 0.98, size_bytes=40)
+    said = choice(Frontier(DENSE, [parent, slow], [], {}, 1.0), 0.99, None)
+    assert said.startswith("Smallest and fastest that keeps")
+    assert "\n  finetuned 0.5: " in said
+    refusal = "Not chosen, since slower than what it was made from (0.76 of its speed at most): quantized 0.5"
+    assert refusal in said.splitlines()
+    assert refusal in choice(Frontier(DENSE, [slow], [], {}, 1.0), 0.99, None).splitlines()
+    for found in (Frontier(DENSE, [parent, same], [], {}, 1.0), Frontier(DENSE, [parent, slow], [], {}, 0.5)):
+        assert found.smallest(found.eligible(0.99, None)).variant == "quantized"
 
 
 def test_the_table_marks_the_pareto_set_and_what_is_slower() -> None:
@@ -265,7 +282,7 @@ def test_the_picture_is_the_same_for_the_same_numbers() -> None:
 
 def test_labels_of_close_points_can_be_read_one_by_one() -> None:
     near = [candidate("quantized", f"0.{label}", 2 + label / 1000, 0.97 + label / 10000) for label in range(10)]
-    for axes in plot(Frontier(DENSE, near, ["prune.target.macs"], {})).axes:
+    for axes in plot(Frontier(DENSE, near, ["prune.target.macs"], {}, 1.0)).axes:
         labels = [each for each in axes.texts if isinstance(each, Annotation)]
         assert sorted(each.get_text() for each in labels) == [*(f"0.{label}" for label in range(10)), "dense"]
         boxes = [Text.get_window_extent(each) for each in labels]

@@ -55,6 +55,15 @@ def test_what_each_step_lost_has_a_row_and_names_the_worst_class_and_who_is_slow
     assert " ".join(lines[4].split()).endswith(cells)
 
 
+def test_what_is_slower_beyond_doubt_is_said_in_a_line_of_its_own() -> None:
+    made = {variant: figures(variant) for variant in ("dense", "pruned", "finetuned")}
+    made["quantized"] = figures(speedup=1.4, parent_speedup=0.75, speedup64=0.96)
+    lines = lost_table(made).splitlines()
+    assert [line for line in lines if " is slower than " in line] == [
+        "quantized is slower than finetuned at batch 1: 0.75 (95 %: 0.71 to 0.79) of its speed"
+    ]
+
+
 def test_only_versions_with_an_alias_are_listed() -> None:
     versions = [
         RegisteredVersion(4, "quantized", 0.98, ("candidate", "champion")),
