@@ -21,7 +21,7 @@ setup: $(READY) ## make .venv with every pinned package (the other commands do i
 	@grep -qs 'site_cache_dir = ' .dvc/config.local || python -m pipeline.site_cache
 
 repro: setup ## raw data -> registered compressed model; only what changed runs
-	@dvc repro || { dvc checkout --quiet; exit 1; }
+	@dvc repro || { espalier mend >/dev/null && dvc repro; } || { dvc checkout --quiet; exit 1; }
 	@espalier summary
 
 test: $(READY) check ## everything that CI checks

@@ -21,6 +21,7 @@ layer 2  seal.py       digests that go with what a stage leaves
          submission.py what a submitted tree says of itself
 layer 3  site_cache.py DVC's pickled state in a folder of this user's alone
          machine.py    who computes here: a stage that times has the machine alone
+         leftovers.py  locks that name their holder, folders of temporary files
          autoscaler.py nodes that a cluster may start, and waiting for them
          data/         sources, validation, shards, splits, augmentation
          models/       networks, adapters, pruning plans, the model on disk

@@ -1,4 +1,4 @@
-"""The command line: `espalier preset | init | schema | repro | summary | sync | submit ... stop | frontier | ui | doctor`."""
+"""The command line: `espalier preset | init | schema | repro | mend | summary | sync | submit ... | frontier | ui | doctor`."""
 
 import argparse
 import filecmp
@@ -64,6 +64,9 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("--jobs", type=int, default=2, help="stages at a time (%(default)s); one that times runs alone")
     again.set_defaults(command=_repro)
 
+    whole = commands.add_parser("mend", help="make DVC's own files readable again, where a kill or a full disk cut them off")
+    whole.set_defaults(command=_mend)
+
     show = commands.add_parser("summary", help="the table of all variants and the registered versions")
     show.set_defaults(command=lambda _: print(summary(Path())))
 
@@ -128,6 +131,15 @@ def _repro(arguments: argparse.Namespace) -> None:
     from pipeline.repro.side_by_side import repro
 
     repro(Path(), arguments.targets, arguments.jobs)
+
+
+def _mend(_: argparse.Namespace) -> None:
+    """Status 0 if anything was damaged, so that what failed because of it may be tried again."""
+    from pipeline.repro.mend import mended
+
+    if not mended(Path()):
+        print("nothing of DVC's is damaged")
+        sys.exit(1)
 
 
 def _submit(arguments: argparse.Namespace) -> None:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.autoscaler import alive_nodes, await_nodes, limits
 from pipeline.errors import TrainingError, UnreachableError
 from pipeline.files import sha256_json
+from pipeline.leftovers import scratch
 from pipeline.resources import Placement, Resources, cluster_address, place, token_remedy
 from pipeline.train.job import Job
 from pipeline.train.params import FitParams
@@ -195,21 +196,22 @@ def _ray_folder(run_dir: Path) -> Iterator[Path]:
     Its name says the run, so that what a killed attempt left is cleared by the next, and ends in something random,
     because that attempt's Ray may still be about to end.
     """
-    try:
-        yield Path(tempfile.mkdtemp(prefix=_ray_prefix(run_dir)))
-    finally:
-        for folder in ray_folders(run_dir):
-            shutil.rmtree(folder, ignore_errors=True)
+    with scratch(Path(), _ray_name(run_dir), place=Path(tempfile.gettempdir())) as folder:
+        try:
+            yield folder
+        finally:
+            for other in ray_folders(run_dir):
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def ray_folders(run_dir: Path) -> list[Path]:
     """Of this user's local Rays of a run on this disk."""
-    found = Path(tempfile.gettempdir()).glob(f"{_ray_prefix(run_dir)}*")
+    found = Path(tempfile.gettempdir()).glob(f"{_ray_name(run_dir)}-*")
     return [folder for folder in found if folder.lstat().st_uid == os.geteuid()]
 
 
-def _ray_prefix(run_dir: Path) -> str:
-    return f"ray-{sha256_json(str(run_dir))[:8]}-"
+def _ray_name(run_dir: Path) -> str:
+    return f"ray-{sha256_json(str(run_dir))[:8]}"
 
 
 def _token(folder: Path) -> dict[str, str]:

@@ -9,21 +9,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.ending import USAGE, flushed, tell
+from pipeline.errors import EspalierError
+from pipeline.leftovers import at_work
 from pipeline.machine import place
 from pipeline.params import nearest, read_yaml
 from pipeline.report import Reporter
+from pipeline.repro.mend import RWLOCK, named
 from pipeline.repro.side_by_side import STARTER
 from pipeline.schema import check_params
 from pipeline.stage import Stage
 from pipeline.tracking.delivery import tracked
 
 PARENT_POLL_S = 0.5
+STAGE = "DVC_STAGE"
+"""Variable that DVC sets for what it starts."""
+RWLOCK_POLLS = 20
+"""Until a list that cannot be read is not one that another stage's dvc is writing."""
 
 
 def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
@@ -31,13 +39,13 @@ def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
 
     Words on the command line are of a stage with items (`foreach` of dvc.yaml): the name of one of them.
     """
-    die_with_dvc()
     status = 0
     try:
         name = _whole_name(name, sys.argv[1:])
+        die_with_dvc()
         check_params(Path("params.yaml"))
         stage = Stage(name)
-        with place(stage), tracked(stage) as report, flushed():
+        with at_work(stage), place(stage), tracked(stage) as report, flushed():
             main(stage, report)
     except BaseException as error:  # those of this program go on from there, with their traceback
         status = tell(error, f"espalier {name}")
@@ -59,7 +67,7 @@ def die_with_dvc() -> None:
     """End this process and its children when what started it is gone, `dvc repro` or `espalier repro`.
 
     DVC does not pass its own death on: after SIGKILL of `dvc repro` the stage would run on, and the
-    next repro would race it.
+    next repro would race it. Raises EspalierError if that was killed while this process imported: nothing is written yet.
     """
     starters = _starters()
     if starters:
@@ -67,16 +75,29 @@ def die_with_dvc() -> None:
 
 
 def _starters() -> list[psutil.Process]:
-    """The process that runs `dvc repro`: DVC sets DVC_STAGE, and its shell may stand between. Or all up to `espalier repro`."""
-    if "DVC_STAGE" not in os.environ:
+    """The `dvc repro` or `espalier repro` that started this process, and what stands between; empty without one."""
+    if STAGE not in os.environ:
         return []
     parents: list[psutil.Process] = psutil.Process().parents()
-    if STARTER not in os.environ:
-        return [parent for parent in parents if any(Path(word).name.startswith("dvc") for word in parent.cmdline()[:3])][:1]
-    pids = [str(parent.pid) for parent in parents]
-    if os.environ[STARTER] not in pids:  # it was killed while this stage waited for DVC's lock
-        os.kill(os.getpid(), signal.SIGKILL)
-    return parents[: pids.index(os.environ[STARTER]) + 1]
+    pids = {int(os.environ[STARTER])} if STARTER in os.environ else _dvcs(Path())
+    depths = [depth for depth, parent in enumerate(parents, start=1) if parent.pid in pids]
+    if not depths:
+        raise EspalierError(
+            f"{STAGE} is set, but the dvc that started this stage is gone; run `dvc repro` again, or unset {STAGE} if it was "
+            "started without one"
+        )
+    return parents[: depths[0]]
+
+
+def _dvcs(folder: Path) -> set[int]:
+    """All that run stages in this project now: DVC notes it before it starts one."""
+    here = folder.absolute()
+    rwlock = next((place / RWLOCK for place in (here, *here.parents) if (place / RWLOCK).exists()), here / RWLOCK)
+    for _ in range(RWLOCK_POLLS):
+        with suppress(ValueError):
+            return named(rwlock)
+        time.sleep(PARENT_POLL_S / RWLOCK_POLLS)
+    return set()
 
 
 def _watch(starters: list[psutil.Process]) -> None:

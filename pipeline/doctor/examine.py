@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.doctor.finding import Finding, Verdict, one_line, problem, skipped
 from pipeline.doctor.folders import dvc_cache, dvc_site_cache, folders, shared_memory, socket_paths, temporary_folder
-from pipeline.doctor.leftovers import dvc_lock, ray_folders, run_locks
+from pipeline.doctor.leftovers import dvc_files, ray_folders, run_locks, scratch_folders
 from pipeline.doctor.mlflow_services import journals, mlflow
 from pipeline.doctor.places import remote, storage
 from pipeline.doctor.ports import PORTS, port
@@ -38,7 +38,8 @@ def _checks(root: Path) -> Iterator[Check]:
     yield "DVC site cache", lambda: dvc_site_cache(root)
     yield "shared memory", shared_memory
     yield "run locks", lambda: run_locks(root)
-    yield "DVC lock", lambda: dvc_lock(root)
+    yield "DVC's files", lambda: dvc_files(root)
+    yield "temporary files", lambda: scratch_folders(root, temporary_folder())
     yield "Ray leftovers", lambda: ray_folders(temporary_folder())
     for each in PORTS:
         yield "port", lambda each=each: port(each)  # type: ignore[misc]

@@ -1,19 +1,17 @@
-"""What dead processes leave: locks that somebody still holds, DVC's list of who works, folders of a Ray that is gone."""
+"""What dead processes leave: locks that somebody still holds, DVC's files cut off, folders of a Ray that is gone."""
 
-import fcntl
-import json
 import os
 import re
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from pipeline.doctor.finding import Verdict, judged, ok, problem
+from pipeline.doctor.finding import Verdict, judged, ok
+from pipeline.leftovers import OWNER, RUN_LOCKS, dead_folders, is_held
+from pipeline.repro.mend import RWLOCK, examine, named
 from pipeline.stage import STATE_FOLDER
 
-LOCKS = ("driver.lock", "writer.lock")
 RAY_FOLDER = re.compile(r"ray-[a-z0-9_]{8}(-[a-z0-9_]{8})?")
 """As cluster.py and infra/local_cluster.py name them."""
 YOUNG_S = 60.0
@@ -25,32 +23,31 @@ def run_locks(root: Path) -> Verdict:
     runs = sorted(path for path in (root / STATE_FOLDER / "runs").glob("*") if path.is_dir())
     problems, running, resumable = [], [], []
     for run in runs:
-        driver, writer = (is_held(run / name) for name in LOCKS)
-        for name, held in zip(LOCKS, (driver, writer), strict=True):
+        driver, writer = (is_held(run / name) for name in RUN_LOCKS)
+        for name, held in zip(RUN_LOCKS, (driver, writer), strict=True):
             if held and (why := _fault(run / name, alone=name == "writer.lock" and not driver)):
                 problems.append(why)
         if driver or writer:
-            running.append(f"{run.name} ({_who(_holder(run / LOCKS[0 if driver else 1]))})")
+            running.append(f"{run.name} ({_who(_holder(run / RUN_LOCKS[0 if driver else 1]))})")
         else:
             resumable.append(run.name)
     parts = [f"{what}: {', '.join(names)}" for what, names in (("running", running), ("resumable", resumable)) if names]
     return judged(problems, "; ".join(parts) or "no run is unfinished")
 
 
-def dvc_lock(root: Path) -> Verdict:
-    """Whom .dvc/tmp/rwlock names. DVC clears entries of pids that are gone, but waits for zombies and for reused pids."""
-    path, shown = root / ".dvc" / "tmp" / "rwlock", ".dvc/tmp/rwlock"
-    if not path.exists():
-        return ok("no dvc command left one")
-    remedy = f"when no dvc command runs here, remove {shown}"
-    try:
-        pids = _pids(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return problem(f"{shown} is damaged, so each dvc command fails; {remedy}")
-    faults = {pid: _dvc_fault(pid, path) for pid in sorted(pids)}
-    problems = [f"{shown} names pid {pid}, {fault}; {remedy}" for pid, fault in faults.items() if fault]
-    busy = ", ".join(str(pid) for pid, fault in faults.items() if not fault)
-    return judged(problems, f"a dvc command runs: pid {busy}" if busy else "nothing is locked")
+def dvc_files(root: Path) -> Verdict:
+    """Whether DVC can read its own files, and whom it would wait for. What names a pid that is gone it clears by itself."""
+    problems = [f"{fault.found}; `espalier mend` when no dvc command runs here" for fault in examine(root)]
+    if problems:
+        return judged(problems, "")
+    busy = ", ".join(str(pid) for pid in sorted(named(root / RWLOCK)) if psutil.pid_exists(pid))
+    return ok(f"a dvc command runs: pid {busy}" if busy else "nothing is locked or cut off")
+
+
+def scratch_folders(root: Path, temporary: Path) -> Verdict:
+    """Temporary files of killed processes of this project, here and where its Rays are."""
+    dead = dead_folders(root.absolute(), temporary)
+    return ok(f"{len(dead)} of killed processes, which the next stage removes" if dead else "none without an owner")
 
 
 def ray_folders(temporary: Path, young_s: float = YOUNG_S) -> Verdict:
@@ -63,21 +60,16 @@ def ray_folders(temporary: Path, young_s: float = YOUNG_S) -> Verdict:
     if not mine:
         return ok("none")
     commands = "\n".join(" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
-    gone = [str(path) for path in mine if str(path) not in commands and time.time() - path.lstat().st_mtime > young_s]
+    gone = [path for path in mine if not _is_at_work(path, commands, young_s)]
     problems = [f"{path} is of a Ray that was killed; `rm -r {path}`" for path in gone]
     return judged(problems, f"{len(mine)} of a Ray that runs")
 
 
-def is_held(path: Path) -> bool:
-    """Whether somebody holds the kernel's lock on this file. Asked with a shared one, which is given back at once."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
+def _is_at_work(folder: Path, commands: str, young_s: float) -> bool:
+    """Whether a Ray is in a folder: by the lock of what started it, if it has one, else by its processes' command lines."""
+    if (folder / OWNER).exists():
+        return is_held(folder / OWNER)
+    return str(folder) in commands or time.time() - folder.lstat().st_mtime <= young_s
 
 
 def _holder(path: Path) -> psutil.Process | None:
@@ -105,22 +97,4 @@ def _fault(lock: Path, *, alone: bool) -> str | None:
     if alone:
         end = f"`kill {holder.pid}`" if holder else "end the training's processes that are left on this or another node"
         return f"{where} is held by {_who(holder)}, a worker whose driver is gone; {end}, then run the stage again"
-    return None
-
-
-def _pids(lock: dict[str, Any]) -> set[int]:
-    """{"write": {path: {"pid": 1, ...}}, "read": {path: [{"pid": 1, ...}]}} -> {1}"""
-    readers = [reader for entries in lock.get("read", {}).values() for reader in entries]
-    return {int(entry["pid"]) for entry in [*lock.get("write", {}).values(), *readers]}
-
-
-def _dvc_fault(pid: int, rwlock: Path) -> str | None:
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return f"a zombie, for which dvc would wait (its parent, pid {process.ppid()}, has to end)"
-        if process.create_time() > rwlock.stat().st_mtime:
-            return f"which is now another program ({process.name()}), for which dvc would wait"
-    except psutil.NoSuchProcess:
-        return "which is gone from this machine; the next dvc command clears this by itself"
     return None

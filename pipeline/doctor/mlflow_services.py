@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.doctor.finding import Verdict, judged, ok, one_line, problem, skipped
-from pipeline.doctor.leftovers import is_held
 from pipeline.errors import shown
+from pipeline.leftovers import is_held
 from pipeline.tracking.records import all_journals, journal_lock, read_record
 from pipeline.tracking.store import ask
 

@@ -8,13 +8,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import EspalierError
 from pipeline.frontier.points import PREFIX
+from pipeline.leftovers import scratch
 from pipeline.site_cache import use_site_cache
 
 AUTHOR = {
@@ -51,7 +51,7 @@ def names(root: Path, commit: str) -> set[str]:
 
 def save(root: Path, folder: Path, commit: str, name: str, message: str) -> None:
     """Make what lies in a folder, as far as git does not ignore it, the experiment `name` on `commit`."""
-    with tempfile.TemporaryDirectory() as temporary:
+    with scratch(root, "experiment") as temporary:
         # An index of its own: nothing is staged in the user's, and nothing of theirs is touched.
         store = _git(root, "rev-parse", "--absolute-git-dir").strip()
         paths = {"GIT_DIR": store, "GIT_WORK_TREE": str(folder.absolute()), "GIT_INDEX_FILE": f"{temporary}/index"}

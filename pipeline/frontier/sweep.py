@@ -10,13 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.doctor.folders import dvc_cache
-from pipeline.doctor.leftovers import is_held
 from pipeline.errors import EspalierError, ParamsError, TrainingError
 from pipeline.files import locked
 from pipeline.frontier.experiments import head, names, save
 from pipeline.frontier.points import DENSE, MEASURED, Point, Project, parse_settings, points
 from pipeline.frontier.workshop import Bench
+from pipeline.leftovers import is_held
 from pipeline.params import parse_section
+from pipeline.repro.mend import mended
 from pipeline.resources import Resources
 from pipeline.tracking.store import connect
 
@@ -26,6 +27,7 @@ def sweep(root: Path, settings: Sequence[str], jobs: int) -> None:
 
     Raises ParamsError before anything runs, and EspalierError at the end where points failed.
     """
+    mended(root)
     project = Project(root)
     wanted = points(project, parse_settings(settings))
     _check_room(project, jobs)

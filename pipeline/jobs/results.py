@@ -4,11 +4,11 @@ What dvc.lock names, models and data, travels through the DVC remote.
 """
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from pipeline.errors import SubmitError
 from pipeline.files import sha256_file, to_json, write_atomic
+from pipeline.leftovers import scratch
 from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
 from pipeline.submission import JOBS, SUBMISSION_NAME, Submission, read_submission
@@ -19,8 +19,8 @@ LOCK = "dvc.lock"
 
 def leave_results(submission: Submission, root: Path) -> None:
     """On the head. Raises StorageError."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch(root, "results") as temporary:
+        folder = temporary / "tree"
         write_atomic(folder / SUBMISSION_NAME, to_json(submission.model_dump()))
         if (root / LOCK).exists():
             shutil.copy(root / LOCK, folder)
@@ -39,8 +39,8 @@ def fetch_results(job: str, storage: str, root: Path) -> bool:
     digest = place.read(_note(job))
     if digest is None:
         return False
-    with tempfile.TemporaryDirectory() as name:
-        folder = place.fetch_tree(digest.decode(errors="replace"), Path(name))
+    with scratch(root, "results") as temporary:
+        folder = place.fetch_tree(digest.decode(errors="replace"), temporary)
         if (folder / LOCK).exists():
             _check_lock(root, folder)
             write_atomic(root / LOCK, (folder / LOCK).read_bytes())

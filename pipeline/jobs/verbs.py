@@ -3,7 +3,6 @@
 import hashlib
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from pipeline.errors import ParamsError, SubmitError, UnreachableError, shown
@@ -12,7 +11,9 @@ from pipeline.job_server import JobState, Server
 from pipeline.jobs.remote import check_remote
 from pipeline.jobs.results import fetch_results, forget_results, lock_digest
 from pipeline.jobs.tree import changes, commit, copy_tree
+from pipeline.leftovers import scratch
 from pipeline.params import nearest, parse_section, read_yaml
+from pipeline.repro.mend import mended
 from pipeline.repro.side_by_side import check_jobs
 from pipeline.resources import Resources
 from pipeline.schema import check_params
@@ -37,11 +38,12 @@ def submit(root: Path, server: Server, targets: list[str], *, jobs: int = 1, dir
     check_targets(root, targets)
     check_jobs(jobs)
     storage = storage_url(root)
+    mended(root)
     head, changed = commit(root), changes(root)
     if changed and not dirty:
         _confirm(changed)
-    with tempfile.TemporaryDirectory() as name:
-        tree = Path(name) / "tree"
+    with scratch(root, "submit") as folder:
+        tree = folder / "tree"
         copy_tree(root, tree)
         job, running = _name(tree, targets, server)
         if not running:
@@ -183,6 +185,7 @@ def _push(root: Path) -> None:
 
 def _pull(root: Path) -> None:
     """All that dvc.lock knows; stages that were not asked for, or not reached, have nothing to bring."""
+    mended(root)
     if said := _dvc(root, "pull", "--quiet", "--allow-missing"):
         raise SubmitError(f"the job's results are in the DVC remote, but `dvc pull` failed; run it again: {said}")
 

@@ -1,12 +1,12 @@
 """A registered version brought back, to train from its weights or to learn from it."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import ArtifactError
+from pipeline.leftovers import scratch
 from pipeline.models.spec import WEIGHTS_NAME
 from pipeline.tracking.answers import mlflow_errors
 from pipeline.tracking.local import tracking_uri
@@ -24,10 +24,10 @@ def registered_model(uri: str, root: Path) -> Iterator[Path]:
     import mlflow
 
     mlflow.set_tracking_uri(tracking_uri(root))
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch(root, "weights") as folder:
         with mlflow_errors(tracking_uri(root)):
-            mlflow.artifacts.download_artifacts(uri, dst_path=folder)
-        found = sorted(Path(folder).rglob(WEIGHTS_NAME))
+            mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
+        found = sorted(folder.rglob(WEIGHTS_NAME))
         if not found:
             raise ArtifactError(f"{uri}: holds no {WEIGHTS_NAME}, because it is int8; take its parent, or @dense")
         yield found[0].parent

@@ -4,6 +4,7 @@ The plan, the locks and the words for what is wrong are DVC's, so that nothing h
 """
 
 import re
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -102,6 +103,35 @@ def forget(root: Path, names: Sequence[str]) -> None:
         write_atomic(root / LOCK, dumps_yaml(lock))
 
 
+def is_readable(root: Path) -> bool:
+    """Whether DVC can read dvc.lock, or there is none."""
+    from dvc.exceptions import DvcException
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from dvc.utils.strictyaml import load
+
+    path = root / LOCK
+    try:
+        return not path.exists() or bool(load(str(path), COMPILED_LOCKFILE_SCHEMA))
+    except DvcException:
+        return False
+
+
+def committed(root: Path) -> str | None:
+    """dvc.lock as git has it; None where there is no such."""
+    words = ["git", "show", f"HEAD:./{LOCK}"]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def places(root: Path) -> tuple[Path, Path]:
+    """DVC's cache of files, and its notes of runs. Raises EspalierError for DVC's errors."""
+    from dvc.repo import Repo
+
+    use_site_cache()
+    with _explained(), Repo(str(root)) as repo:
+        return Path(repo.cache.local.path), Path(repo.stage_cache.cache_dir)
+
+
 def _read(root: Path) -> dict[str, Any]:
     from dvc.utils.serialize import parse_yaml_for_update
 
@@ -116,12 +146,19 @@ def opened(root: Path) -> Iterator[Any]:
 
     It waits for the lock: a dvc that finds it taken for 3 s when a command has ended throws the results away.
     """
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo, lock_repo
 
     use_site_cache()
+    with _explained(), Repo(str(root), _wait_for_lock=True) as repo, lock_repo(repo):
+        yield repo
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Around what DVC does: raises EspalierError with its reason."""
+    from dvc.exceptions import DvcException
+
     try:
-        with Repo(str(root), _wait_for_lock=True) as repo, lock_repo(repo):
-            yield repo
+        yield
     except DvcException as error:
         raise EspalierError(" ".join(COLOUR.sub("", str(error)).split())) from error

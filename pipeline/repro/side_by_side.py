@@ -18,6 +18,7 @@ from typing import IO
 
 from pipeline.errors import EspalierError, ParamsError
 from pipeline.repro.dag import Step, plan, settle
+from pipeline.repro.mend import mending
 
 STARTER = "ESPALIER_REPRO"
 """Variable that tells stages the pid of the process without which they must not go on."""
@@ -38,13 +39,17 @@ def repro(root: Path, targets: Sequence[str], jobs: int, *, pull: bool = False, 
     """
     check_jobs(jobs)
     try:
-        steps = plan(root, targets, pull=pull)
-        try:
-            _Run(root, steps, jobs, keep, pull=pull).run()
-        finally:
-            settle(root, steps)
+        mending(root, lambda: _repro(root, targets, jobs, keep, pull=pull))
     except KeyboardInterrupt:
         sys.exit("\ninterrupted; what is complete is kept, and the same command goes on from there")
+
+
+def _repro(root: Path, targets: Sequence[str], jobs: int, keep: Keep, *, pull: bool) -> None:
+    steps = plan(root, targets, pull=pull)
+    try:
+        _Run(root, steps, jobs, keep, pull=pull).run()
+    finally:
+        settle(root, steps)
 
 
 def check_jobs(jobs: int) -> None:

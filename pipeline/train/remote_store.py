@@ -7,7 +7,6 @@ The journal goes along, because the next rank 0 may be on another node.
 """
 
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from torch import Tensor
 from pipeline import dist
 from pipeline.errors import shown
 from pipeline.files import write_atomic
-from pipeline.storage import Storage
+from pipeline.leftovers import scratch
+from pipeline.storage import Storage, node_cache
 from pipeline.train.checkpoint import FILES, MANIFEST_NAME, NUM_KEPT, State, explained, read, write
 from pipeline.train.fence import Fence
 
@@ -38,22 +38,22 @@ class RemoteStore:
         Raises LockedError where another rank 0 writes now.
         """
         journal = self._journal.read_text() if self._journal.exists() else ""
-        with explained(tempfile.gettempdir()), tempfile.TemporaryDirectory() as name:
-            write(Path(name), tensors, values | {JOURNAL_KEY: journal})
+        with explained(str(node_cache())), scratch(node_cache(), "checkpoint") as folder:
+            write(folder, tensors, values | {JOURNAL_KEY: journal})
             place = f"step-{step:09d}-{secrets.token_hex(4)}"
             for file in FILES:
                 if file == MANIFEST_NAME:
                     self._fence.check()
-                self._storage.put(Path(name) / file, f"{place}/{file}")
+                self._storage.put(folder / file, f"{place}/{file}")
         self._keep(NUM_KEPT)
 
     def newest(self) -> State | None:
         """As Store.newest; on rank 0 the journal is then as it was at that checkpoint. Raises StorageError."""
         for place in self._complete():
-            with tempfile.TemporaryDirectory() as name:
+            with scratch(node_cache(), "checkpoint") as folder:
                 for file in FILES:
-                    self._storage.get(f"{place}/{file}", Path(name) / file)
-                if found := read(Path(name)):
+                    self._storage.get(f"{place}/{file}", folder / file)
+                if found := read(folder):
                     journal = found[1].pop(JOURNAL_KEY)
                     if dist.rank() == 0:
                         write_atomic(self._journal, journal)

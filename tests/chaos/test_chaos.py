@@ -123,7 +123,7 @@ def damage(how: str) -> Callable[[Project, random.Random], bool]:
 
 OPTIMIZER_RESTORED = Edit("pipeline/train/state.py", 'self._restore_optimizer(select(tensors, "optimizer."))', "pass")
 DRIVER_STARTED_AGAIN = Edit("pipeline/driver.py", "range(order.resources.max_failures + 1)", "range(1)")
-DVC_WATCHED = Edit("pipeline/entry.py", "    die_with_dvc()\n    status", "    status")
+DVC_WATCHED = Edit("pipeline/entry.py", "        die_with_dvc()\n", "")
 VERIFIED = Edit("pipeline/train/checkpoint.py", "if not _verifies(folder):", "if not folder.exists():")
 RENAMED_WHEN_COMPLETE = Edit(
     "pipeline/train/checkpoint.py",

@@ -10,6 +10,7 @@ EXEMPT = {
     "pipeline/ending.py",  # messages
     "pipeline/environment.py",  # takes away what would change one
     "pipeline/schema.py",  # can only stop a stage
+    "pipeline/leftovers.py",  # the same, and where temporary files lie
     "pipeline/tracking/records.py",  # sends what was already computed, as do the next six
     "pipeline/tracking/answers.py",
     "pipeline/tracking/local.py",
@@ -42,6 +43,7 @@ LAYERS = {
     "submission": 2,
     "site_cache": 3,
     "machine": 3,
+    "leftovers": 3,
     "data": 3,
     "models": 3,
     "tasks": 3,

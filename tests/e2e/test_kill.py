@@ -89,7 +89,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         until(lambda: training_workers(project.processes()), "the workers start", 600.0)
         refused = project.run(sys.executable, "-m", "stages.train")
         assert refused.status == 1
-        assert "this stage with the same inputs is in use by another process" in refused.err
+        assert "espalier train: stage train is at work in process " in refused.err
         assert "Traceback" not in refused.err
         done = third.wait().expect_success()
         until(lambda: not project.processes(), "the courier ends after the stage", 30.0)

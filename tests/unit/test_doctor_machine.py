@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 
 from pipeline.doctor.finding import Verdict
 from pipeline.doctor.folders import dvc_cache, folders, shared_memory, socket_paths
-from pipeline.doctor.leftovers import dvc_lock, ray_folders, run_locks
+from pipeline.doctor.leftovers import dvc_files, ray_folders, run_locks, scratch_folders
 from pipeline.doctor.project import params, secrets, stages
 from pipeline.doctor.versions import packages, python
 from pipeline.errors import EspalierError, ParamsError
+from pipeline.leftovers import scratch
 from tests.unit.doctor_samples import holding, says, until
 
 ROOT = Path(__file__).parents[2]
@@ -179,35 +181,48 @@ def rwlock(root: Path, *, write: int | None = None, read: int | None = None) -> 
         "read": {"/b": [entries[read]]} if read is not None else {},
     }
     path.write_text(json.dumps(lock))
+    (root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
     return path
 
 
 def test_dvcs_lock_of_a_living_command_is_fine(tmp_path: Path) -> None:
-    assert dvc_lock(tmp_path).state == "ok"
+    assert dvc_files(tmp_path).state == "ok"
     rwlock(tmp_path)
-    assert dvc_lock(tmp_path) == Verdict("ok", "nothing is locked")
+    assert dvc_files(tmp_path) == Verdict("ok", "nothing is locked or cut off")
     rwlock(tmp_path, write=os.getpid())
-    assert dvc_lock(tmp_path) == Verdict("ok", f"a dvc command runs: pid {os.getpid()}")
+    assert dvc_files(tmp_path) == Verdict("ok", f"a dvc command runs: pid {os.getpid()}")
 
 
 @pytest.mark.parametrize("mode", ["write", "read"])
-def test_a_dead_pid_in_dvcs_lock_is_a_problem(tmp_path: Path, mode: str) -> None:
+def test_a_zombie_in_dvcs_lock_is_a_problem_and_who_is_gone_is_none(tmp_path: Path, mode: str) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         until(lambda: psutil.Process(dead.pid).status() == psutil.STATUS_ZOMBIE)
         rwlock(tmp_path, **{mode: dead.pid})
-        says(dvc_lock(tmp_path), f"pid {dead.pid}, a zombie", f"its parent, pid {os.getpid()}", "remove .dvc/tmp/rwlock")
-    says(dvc_lock(tmp_path), f".dvc/tmp/rwlock names pid {dead.pid}, which is gone", "remove .dvc/tmp/rwlock")
+        says(dvc_files(tmp_path), f"pid {dead.pid}, a zombie", f"its parent, pid {os.getpid()}", "`espalier mend`")
+    assert dvc_files(tmp_path).state == "ok"
 
 
 def test_a_pid_that_is_another_program_now_is_a_problem(tmp_path: Path) -> None:
     os.utime(rwlock(tmp_path, write=os.getpid()), (1e9, 1e9))
-    says(dvc_lock(tmp_path), "which is now another program", "remove .dvc/tmp/rwlock")
+    says(dvc_files(tmp_path), "which is now another program", "`espalier mend`")
 
 
 @pytest.mark.parametrize("text", ["", '{"write": {"/a": {"pid"', "[]", '{"write": {"/a": {}}}', '{"read": {"/a": 1}}'])
 def test_a_damaged_lock_of_dvc_is_a_problem(tmp_path: Path, text: str) -> None:
     rwlock(tmp_path).write_text(text)
-    says(dvc_lock(tmp_path), ".dvc/tmp/rwlock is damaged")
+    says(dvc_files(tmp_path), ".dvc/tmp/rwlock is damaged", "`espalier mend`")
+
+
+def test_temporary_files_of_killed_processes_are_counted(tmp_path: Path) -> None:
+    places = tmp_path / "project", tmp_path / "elsewhere"
+    places[1].mkdir()
+    with scratch(places[0], "train") as own, scratch(places[0], "ray-01234567", places[1]) as rays:
+        assert scratch_folders(*places).text == "none without an owner"
+        assert ray_folders(places[1], young_s=0) == Verdict("ok", "1 of a Ray that runs")
+        for number, folder in enumerate((own, rays)):
+            shutil.copytree(folder, folder.with_name(f"ray-01234567-0000000{number}"))
+    assert scratch_folders(*places).text == "2 of killed processes, which the next stage removes"
+    says(ray_folders(places[1]), "ray-01234567-00000001 is of a Ray that was killed")
 
 
 def test_the_folder_of_a_dead_ray_is_a_problem(tmp_path: Path) -> None:

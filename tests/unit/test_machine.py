@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.doctor.leftovers import is_held
+from pipeline.leftovers import is_held
 from pipeline.machine import FOLDER, place, taken
 from pipeline.stage import Stage
 from tests.e2e.project import until

@@ -99,13 +99,16 @@ except (StorageError, DiskError) as error:
 
 
 @pytest.mark.parametrize("kind", ["disk", "storage"])
-def test_a_disk_that_takes_no_more_is_named_and_the_checkpoint_before_is_kept(tmp_path: Path, kind: str) -> None:
+def test_a_disk_that_takes_no_more_is_named_and_the_checkpoint_before_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     """safetensors has an error of its own for it, which is no OSError."""
-    done = run_limited(FULL_DISK, kind, str(tmp_path), most_bytes=10_000, environment={"TMPDIR": str(tmp_path)})
+    done = run_limited(FULL_DISK, kind, str(tmp_path), most_bytes=10_000, environment={"XDG_CACHE_HOME": str(tmp_path)})
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{tmp_path}: a checkpoint cannot be written (")
+    assert done.stderr.startswith(f"{tmp_path if kind == 'disk' else tmp_path / 'espalier'}: a checkpoint cannot be written (")
     assert "File too large" in done.stderr
     assert "Traceback" not in done.stderr
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     here = Storage(str(tmp_path))
     store = Store(tmp_path) if kind == "disk" else RemoteStore(here, tmp_path / "journal", Fence(here, "here-1"))
     found = store.newest()

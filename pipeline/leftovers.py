@@ -1,0 +1,160 @@
+"""What stages hold while they work, and what killed ones leave: locks that name their holder, folders of temporary files.
+
+Whether an owner lives is asked of the kernel, which frees a lock when its holder dies: a pid may be another process's by now.
+Nothing here can change an out, so no stage of dvc.yaml depends on this file.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import EspalierError, LockedError
+from pipeline.files import locked
+from pipeline.stage import KEY_DIGITS, STATE_FOLDER, Stage
+
+STAGE_LOCKS = f"{STATE_FOLDER}/stages"
+SCRATCH = f"{STATE_FOLDER}/tmp"  # noqa: S108 - below the project
+"""Of a project: a folder of temporary files for each process that needs one."""
+OWNER = "owner.lock"
+"""In each such folder: held by the process that made it, and names the project."""
+RUN_LOCKS = ("driver.lock", "writer.lock")
+NUM_RUNS_KEPT = 3
+"""Of a stage's unfinished runs with other inputs, from whose checkpoints one goes on who changes the inputs back."""
+DYING_S = 10.0
+"""Until a stage whose dvc was killed has surely noticed (entry.py looks twice a second) and ended."""
+GUARD_S = 60.0
+
+
+@contextmanager
+def at_work(stage: Stage) -> Iterator[None]:
+    """Hold a stage: no other process makes its outs meanwhile. Its temporary files go to a folder that ends with the block.
+
+    What killed processes left of the stage is removed first. Raises LockedError that names the holder.
+    """
+    path = stage.root / STAGE_LOCKS / f"{stage.name}.lock"
+    with only(path, what=f"stage {stage.name}", wait_s=DYING_S):
+        _clear_partial(stage.root / out for out in stage.outs)
+        keep_newest(_other_runs(stage))
+        with scratch(stage.root, stage.name) as folder, _temporary_files(folder):
+            yield
+
+
+@contextmanager
+def only(path: Path, *, what: str, wait_s: float) -> Iterator[None]:
+    """Hold a lock that says who holds it. Raises LockedError with those words where it is still taken after `wait_s`."""
+    with ExitStack() as stack:
+        try:
+            handle = stack.enter_context(locked(path, wait_s=wait_s, what=what))
+        except LockedError as error:
+            raise LockedError(f"{what} is at work in {holder(path)}; wait for it to end, or stop it") from error
+        os.ftruncate(handle, 0)
+        os.write(handle, json.dumps({"pid": os.getpid(), "started": time.time(), "host": socket.gethostname()}).encode())
+        yield
+
+
+def holder(path: Path) -> str:
+    """In words, as the holder of a lock has left it there."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["started"]))
+        return f"process {found['pid']} on {found['host']}, since {since}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the kernel's lock on this file. Asked with a shared one, which is given back at once."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+@contextmanager
+def scratch(root: Path, name: str, place: Path | None = None) -> Iterator[Path]:
+    """A new folder for temporary files, of this user alone, that ends with the block. Those of killed processes go first.
+
+    place: where to make it instead of in the project, because its path must be short; other folders there are left alone, but
+    for those that this project's killed processes made with `place` too.
+    Raises EspalierError where none can be made.
+    """
+    with ExitStack() as stack:
+        try:
+            folder = _made(root.absolute(), name, place, stack)
+        except OSError as error:
+            where = place or root / SCRATCH
+            raise EspalierError(f"{where}: no folder for temporary files can be made ({error.strerror or error})") from error
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)  # before its lock is given back
+        yield folder
+
+
+def _made(root: Path, name: str, place: Path | None, stack: ExitStack) -> Path:
+    own = root / SCRATCH
+    with locked(own / "lock", wait_s=GUARD_S, what="the list of temporary folders"):  # so that none lacks its owner
+        for folder in dead_folders(root, *([place] if place else [])):
+            shutil.rmtree(folder, ignore_errors=True)
+        made = Path(tempfile.mkdtemp(dir=place or own, prefix=f"{name}-"))
+        owner: IO[str] = stack.enter_context((made / OWNER).open("w", encoding="utf-8"))
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        owner.write(str(root))
+        owner.flush()
+    return made
+
+
+def dead_folders(root: Path, *places: Path) -> list[Path]:
+    """Folders of temporary files that killed processes of a project left in it, and in other places."""
+    inside = [path for path in (root / SCRATCH).glob("*") if path.is_dir()]
+    outside = [owner.parent for place in places for owner in place.glob(f"*/{OWNER}") if _is_of(owner, root)]
+    return [folder for folder in (*inside, *outside) if not is_held(folder / OWNER)]
+
+
+def _is_of(owner: Path, root: Path) -> bool:
+    """Whether this user made it, for this project or for a sweep's point in it."""
+    with suppress(OSError, UnicodeDecodeError):
+        is_own = all(path.lstat().st_uid == os.geteuid() for path in (owner.parent, owner))
+        return is_own and Path(owner.read_text(encoding="utf-8") or "/").is_relative_to(root)
+    return False
+
+
+def keep_newest(folders: Iterable[Path], count: int = NUM_RUNS_KEPT) -> None:
+    """Remove all but the folders that were worked in last."""
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)[count:]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _other_runs(stage: Stage) -> list[Path]:
+    """Run directories of a stage for other inputs in which nobody works."""
+    name = re.compile(re.escape(stage.name) + f"-[0-9a-f]{{{KEY_DIGITS}}}")
+    runs = [path for path in stage.run_dir.parent.glob(f"{stage.name}-*") if name.fullmatch(path.name)]
+    return [path for path in runs if path != stage.run_dir and not any(is_held(path / lock) for lock in RUN_LOCKS)]
+
+
+def _clear_partial(outs: Iterable[Path]) -> None:
+    """Remove what a killed process left beside an out, in which it was writing it (files.py)."""
+    for out in outs:
+        for path in out.parent.glob(f".{out.name}.*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def _temporary_files(folder: Path) -> Iterator[None]:
+    """Let all that asks for a temporary file in this process have it in a folder; children keep what the user has set."""
+    before = tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
