@@ -16,12 +16,14 @@ def main(stage: Stage, report: Reporter) -> None:
             onnx=stage.dep(f"exported/{name}") / ONNX_NAME,
             answers=stage.dep(f"reports/{name}/answers.csv"),
             metrics=stage.dep(f"reports/{name}/metrics.json"),
+            seal=stage.dep(f"reports/{name}/seal.json"),
         )
         for name in VARIANTS
     }
     outs = Outs(
         latency={name: stage.out(f"reports/{name}/latency.json") for name in VARIANTS},
         lost={name: stage.out(f"reports/{name}/lost") for name in STEPS},
+        seal=stage.out("reports/seal.json"),
     )
     found = compare(variants, stage.dep("data/prepared"), outs, stage.params("evaluate", EvaluateParams))
     report.metrics(found.reported())

@@ -20,6 +20,7 @@ def main(stage: Stage, report: Reporter) -> None:
         answers=stage.out(f"{folder}/answers.csv"),
         classes=stage.out(f"{folder}/classes.csv"),
         pictures=stage.out(f"{folder}/pictures"),
+        seal=stage.out(f"{folder}/seal.json"),
     )
     artifact, data = stage.dep(f"artifacts/{variant}"), stage.dep("data/prepared")
     params, task = stage.params("evaluate", EvaluateParams), make_task(stage.params("task", TaskParams))

@@ -1,4 +1,4 @@
-"""What happens to checkpoints: their writer is killed while it writes, and files lose bytes or bits."""
+"""What happens to files: the writer of a checkpoint is killed while it writes, and any file loses bytes or bits."""
 
 import random
 import time
@@ -64,3 +64,32 @@ def _is_stopped(process: psutil.Process) -> bool:
         threads = list(Path(f"/proc/{process.pid}/task").glob("*/stat"))
         return bool(threads) and all(stat.read_text().rpartition(") ")[2].startswith("T") for stat in threads)
     return False
+
+
+def flip(path: Path, share: float = 0.5) -> None:
+    """Change one bit, that far into the file."""
+    content = bytearray(path.read_bytes())
+    content[min(int(share * len(content)), len(content) - 1)] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Two files or folders take each other's name."""
+    aside = one.with_name("aside")
+    for old, new in ((one, aside), (other, one), (aside, other)):
+        old.rename(new)
+
+
+def edit(path: Path, before: str, after: str) -> None:
+    """As somebody with an editor does. What is to be replaced has to be there."""
+    text = path.read_text(encoding="utf-8")
+    assert before in text, f"{path} has no {before}"
+    path.write_text(text.replace(before, after, 1), encoding="utf-8")

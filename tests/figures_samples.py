@@ -9,8 +9,11 @@ from onnx import TensorProto, checker, helper, numpy_helper, save_model
 
 from pipeline.compare.records import STEPS, VARIANTS, Change, Comparison, Latency, Loss, NamedChange, Quality, Speedup, Timing
 from pipeline.files import sha256_file
+from pipeline.models.artifact import SPEC_NAME, read_spec, save_onnx
+from pipeline.models.spec import Architecture, ModelSpec
 from pipeline.registry.figures import Figures
 from pipeline.registry.params import RegisterParams
+from pipeline.seal import write_seal
 from tests.tracked_project import make_project, write
 
 CLASSES = ["cat", "dog", "eel"]
@@ -38,6 +41,16 @@ GOOD = {
     "min_agreement": 0.99,
     "champion_min_gain": 0.002,
     "champion_min_speedup": 1.05,
+}
+SPEC: dict[str, Any] = {
+    "architecture": Architecture(
+        name="mlp", width=4, dropout=0.0, stochastic_depth=0.0, num_classes=3, channels=1, image_height=2, image_width=4
+    ),
+    "classes": CLASSES,
+    "mean": [0.5],
+    "std": [0.5],
+    "plan": {},
+    "provenance": {},
 }
 DVC = """
 stages:
@@ -106,7 +119,7 @@ def register_params(**changes: Any) -> RegisterParams:
 def evaluated_project(root: Path, shape: tuple[int, int, int] = SHAPE) -> Path:
     """Every input of `register`; each variant has its own weights."""
     deps = [f"reports/{v}/{name}.json" for v in VARIANTS for name in ("metrics", "latency")]
-    deps += [f"reports/{v}/lost" for v in STEPS]
+    deps += [f"reports/{v}/lost" for v in STEPS] + [f"reports/{v}/seal.json" for v in VARIANTS] + ["reports/seal.json"]
     deps += [f"{folder}/{v}" for folder in ("exported", "artifacts") for v in VARIANTS]
     make_project(root, DVC.replace("{deps}", ", ".join(deps)), "data: {seed: 1}\nregister: " + json.dumps(GOOD) + "\n")
     for number, variant in enumerate(VARIANTS):
@@ -124,8 +137,22 @@ def evaluate(root: Path, variant: str, *, seed: int, shape: tuple[int, int, int]
     parity = {"against": "its parent", "max_diff": 0.5 if variant == "quantized" else 1e-5, "agreement": 0.995, "images": 200}
     onnx = write(root, f"exported/{variant}/parity.json", json.dumps(parity)).with_name("model.onnx")
     linear_onnx(onnx, seed, shape)
-    spec = {"classes": CLASSES, "ancestors": {"data": "d" * 64}, "weights": {"sha256": sha256_file(onnx)}}
-    write(root, f"artifacts/{variant}/model.json", json.dumps(spec))
+    artifact = root / f"artifacts/{variant}"
+    parent = {STEPS[variant]: read_spec(root / f"artifacts/{STEPS[variant]}").digest} if variant in STEPS else {}
+    save_onnx(artifact, ModelSpec(**SPEC, ancestors={"data": "d" * 64} | parent), onnx)
+    seal(root, variant)
+
+
+def seal(root: Path, variant: str, data: str = "d" * 64) -> None:
+    """Write what `evaluate` and `compare` seal of a variant, as it is now. data: digest of the manifest."""
+    exported, reports = root / "exported" / variant, root / "reports"
+    write_seal(exported, ["model.onnx", "parity.json"], {SPEC_NAME: sha256_file(root / f"artifacts/{variant}/model.json")})
+    of = {"model.onnx": sha256_file(exported / "model.onnx"), "manifest.json": data}
+    names = sorted(path.name for path in (reports / variant).glob("[am]*s.*"))
+    write_seal(reports / variant, names, of)
+    made = [*reports.glob("*/latency.json"), *reports.glob("*/lost/lost.json")]
+    files = {each.parent.name: sha256_file(each) for each in (root / "exported").glob("*/model.onnx")}
+    write_seal(reports, sorted(path.relative_to(reports).as_posix() for path in made), files)
 
 
 def linear_onnx(path: Path, seed: int, shape: tuple[int, int, int] = SHAPE) -> None:

@@ -24,32 +24,39 @@ from pipeline.compare.records import (
     references,
 )
 from pipeline.compare.slices import quarters, values
-from pipeline.data.prepared.manifest import Manifest, read_manifest
+from pipeline.data.prepared.manifest import MANIFEST, Manifest, read_manifest
 from pipeline.data.prepared.shards import Pixels, gather, map_shards, read_slices
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.metrics import Floats, Ints
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.pictures import draw_images
 from pipeline.evaluate.tables import csv_text
-from pipeline.files import atomic_dir, to_json, write_atomic
+from pipeline.files import atomic_dir, sha256_file, to_json, write_atomic
 from pipeline.jsonfile import read_json
+from pipeline.models.spec import ONNX_NAME
+from pipeline.seal import SEAL_NAME, Sealed, write_seal
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What `evaluate` left of one variant."""
+    """What `evaluate` left of one variant: the exported file, and its report with the seal over it."""
 
     onnx: Path
     answers: Path
     metrics: Path
+    seal: Path
 
 
 @dataclass(frozen=True)
 class Outs:
-    """Where a comparison goes, by variant: latency.json of all, the folder `lost` of those that a step made."""
+    """Where a comparison goes, by variant: latency.json of all, the folder `lost` of those that a step made.
+
+    seal: over all of them.
+    """
 
     latency: dict[str, Path]
     lost: dict[str, Path]
+    seal: Path
 
 
 @dataclass(frozen=True)
@@ -73,10 +80,12 @@ class Compared:
 def compare(variants: dict[str, Evaluated], data: Path, outs: Outs, params: EvaluateParams) -> Compared:
     """Time every file, hold every variant against its parent and against dense, write every out.
 
-    Everything but latency.json is the same in every run. Everything is computed before the first out is written.
-    Raises ArtifactError where a report is missing, malformed or of other data, DataError for unusable data.
+    Everything but latency.json and the seal is the same in every run. Everything is computed before the first out is written.
+    Raises ArtifactError if a report is missing, damaged, malformed, or of another file or other data; DataError for unusable
+    data.
     """
     test = _Test.open(data, params)
+    files = {name: _verified(name, each, test.folder) for name, each in variants.items()}
     answered = {name: _Answered.read(each, test) for name, each in variants.items()}
     steps = {name: [_Step(test, name, other, answered) for other in references(name)] for name in STEPS}
     loss = {name: Loss(parent=STEPS[name], against={each.other: each.comparison for each in steps[name]}) for name in STEPS}
@@ -90,7 +99,26 @@ def compare(variants: dict[str, Evaluated], data: Path, outs: Outs, params: Eval
             for step in steps[name]:
                 (partial / f"against_{step.other}.csv").write_text(step.table(), encoding="utf-8")
                 (partial / f"against_{step.other}.png").write_bytes(pictures[step])
+    _seal(outs, files)
     return Compared(latency, loss)
+
+
+def _verified(name: str, variant: Evaluated, data: Path) -> str:
+    """The SHA-256 of the exported file, once it and its report are known to be as `evaluate` left them, and of each other."""
+    export = Sealed(variant.onnx.parent / SEAL_NAME, f"evaluate@{name}")
+    digest = sha256_file(export.file(ONNX_NAME))
+    report = Sealed(variant.seal, f"evaluate@{name}")
+    report.demand_of(ONNX_NAME, digest, variant.onnx)
+    report.demand_of(MANIFEST, sha256_file(data / MANIFEST), data / MANIFEST)
+    for path in (variant.answers, variant.metrics):
+        report.file(path.name)
+    return digest
+
+
+def _seal(outs: Outs, files: dict[str, str]) -> None:
+    root = outs.seal.parent
+    written = [*outs.latency.values(), *(path for folder in outs.lost.values() for path in sorted(folder.iterdir()))]
+    write_seal(root, [path.relative_to(root).as_posix() for path in written], files)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pipeline.compress.sensitivity import Effect, Layer, fewest, scan
 from pipeline.compress.session import Logits, OnnxModel
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
-from pipeline.models.artifact import read_spec, save_onnx
+from pipeline.models.artifact import exported_onnx, read_spec, save_onnx
 from pipeline.models.spec import ModelSpec
 
 THREADS = 2
@@ -76,16 +76,12 @@ def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: Quant
 
     Where that loses more than `params.max_drop`, the layers that cost most stay in float.
     The artifact's provenance holds the parity of the quantized file with the float one, because whoever
-    evaluates it has no float parent at hand. Raises CompressionError where the CPU lacks int8, the file was exported from
-    other weights, a class has no image to calibrate on or nothing can be quantized.
+    evaluates it has no float parent at hand. Raises CompressionError where the CPU lacks int8, a class has no image to
+    calibrate on or nothing can be quantized; ArtifactError if the file is damaged or was exported from another model.
     """
     check_int8(params)
     spec = read_spec(finetuned)
-    float_model = OnnxModel(floats, THREADS)
-    if float_model.metadata["espalier.weights"] != spec.digest:
-        raise CompressionError(
-            f"{floats}: was exported from other weights than {finetuned} holds; run `dvc repro evaluate@finetuned`"
-        )
+    float_model = OnnxModel(exported_onnx(floats.parent, finetuned, "evaluate@finetuned"), THREADS)
     train, val = Split.open(data, "train"), Split.open(data, "val")
     chosen = calibration_indices(train.labels, spec.classes, params)
     with tempfile.TemporaryDirectory(prefix="espalier-quantize-") as name:

@@ -13,23 +13,24 @@ from pipeline.compress.formats import FILES, RUN_BY, export_as
 from pipeline.compress.params import Format
 from pipeline.compress.runtime import Parity, onnx_logits, parity, torch_logits
 from pipeline.compress.session import OnnxModel
-from pipeline.data.prepared.manifest import read_manifest
+from pipeline.data.prepared.manifest import MANIFEST, read_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.answers import Answers
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.views import views
-from pipeline.files import atomic_dir, to_json, write_atomic
-from pipeline.models.artifact import onnx_path, read_spec
+from pipeline.files import atomic_dir, sha256_file, to_json, write_atomic
+from pipeline.models.artifact import SPEC_NAME, onnx_path, read_spec
 from pipeline.models.nets.build import rebuild
 from pipeline.models.spec import ONNX_NAME, ModelSpec
 from pipeline.models.weights import load_model
+from pipeline.seal import write_seal
 from pipeline.tasks.task import Task
 
 
 @dataclass(frozen=True)
 class Outs:
-    """Where an evaluation goes; exported and pictures are folders."""
+    """Where an evaluation goes; exported and pictures are folders. seal: over all but exported, which has its own."""
 
     exported: Path
     metrics: Path
@@ -37,6 +38,7 @@ class Outs:
     answers: Path
     classes: Path
     pictures: Path
+    seal: Path
 
 
 def evaluate(artifact: Path, data: Path, outs: Outs, params: EvaluateParams, task: Task) -> dict[str, float]:
@@ -55,7 +57,8 @@ def evaluate(artifact: Path, data: Path, outs: Outs, params: EvaluateParams, tas
         model, rows = OnnxModel(file, params.latency.threads), torch.arange(len(test))
         answers = Answers.of(onnx_logits(model, test, rows, params.batch_size), test, spec.classes, params)
         metrics = answers.metrics(task) | _tta(answers, model, params) | agreement.metrics() | _cost(spec, file)
-        _write(outs, file, agreement, answers, metrics)
+        _write(outs, artifact, file, agreement, answers, metrics)
+    _seal(outs, data)
     return metrics
 
 
@@ -123,7 +126,7 @@ def _cost(spec: ModelSpec, file: Path) -> dict[str, float]:
     return {"macs": count_macs(model, input_shape(spec)), "params": count_params(model), "size_bytes": file.stat().st_size}
 
 
-def _write(outs: Outs, file: Path, agreement: Agreement, answers: Answers, metrics: dict[str, float]) -> None:
+def _write(outs: Outs, artifact: Path, file: Path, agreement: Agreement, answers: Answers, metrics: dict[str, float]) -> None:
     texts = {
         outs.metrics: to_json(metrics),
         outs.reliability: answers.reliability_csv(),
@@ -134,11 +137,25 @@ def _write(outs: Outs, file: Path, agreement: Agreement, answers: Answers, metri
     with atomic_dir(outs.exported) as partial:
         shutil.copytree(file.parent, partial, dirs_exist_ok=True)
         (partial / "parity.json").write_text(to_json(agreement.record()), encoding="utf-8")
+        write_seal(partial, _names(partial, partial), {SPEC_NAME: sha256_file(artifact / SPEC_NAME)})
     for path, text in texts.items():
         write_atomic(path, text)
     with atomic_dir(outs.pictures) as partial:
         for name, content in pictures.items():
             (partial / name).write_bytes(content)
+
+
+def _seal(outs: Outs, data: Path) -> None:
+    """Say of which file and data the report is, and what its files are."""
+    root = outs.seal.parent
+    files = [path.relative_to(root).as_posix() for path in (outs.metrics, outs.reliability, outs.answers, outs.classes)]
+    of = {ONNX_NAME: sha256_file(outs.exported / ONNX_NAME), MANIFEST: sha256_file(data / MANIFEST)}
+    write_seal(root, [*files, *_names(outs.pictures, root)], of)
+
+
+def _names(folder: Path, root: Path) -> list[str]:
+    """Of a folder's files, relative to `root`."""
+    return sorted(path.relative_to(root).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def _check_classes(spec: ModelSpec, artifact: Path, data: Path) -> None:

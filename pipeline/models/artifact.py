@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pipeline.errors import ArtifactError
 from pipeline.files import atomic_dir, sha256_file
 from pipeline.models.spec import ONNX_NAME, READABLE, SEALED, ModelSpec, WeightsFile
-from pipeline.seal import sealed_json, unsealed
+from pipeline.seal import SEAL_NAME, Sealed, sealed_json, unsealed
 
 SPEC_NAME = "model.json"
 
@@ -51,6 +51,24 @@ def onnx_path(folder: Path) -> Path:
     path = folder / ONNX_NAME
     checked_bytes(path, weights_file(folder, read_spec(folder), "onnx"))
     return path
+
+
+def verified_spec(folder: Path) -> ModelSpec:
+    """model.json, once the bytes of the file that it names are compared. Raises ArtifactError as load_model does."""
+    spec = read_spec(folder)
+    assert spec.weights is not None, "read_spec() returns specs with weights"
+    checked_bytes(folder / spec.weights.file, spec.weights)
+    return spec
+
+
+def exported_onnx(folder: Path, artifact: Path, remake: str) -> Path:
+    """The ONNX file in `folder`, its bytes compared, and known to be exported from `artifact`.
+
+    Raises ArtifactError that names what does not fit, and `remake`, the stage that exports.
+    """
+    sealed = Sealed(folder / SEAL_NAME, remake)
+    sealed.demand_of(SPEC_NAME, sha256_file(artifact / SPEC_NAME), artifact / SPEC_NAME)
+    return sealed.file(ONNX_NAME)
 
 
 def _spec_values(path: Path) -> dict[str, Any]:

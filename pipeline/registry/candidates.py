@@ -8,6 +8,7 @@ from pipeline.compare.records import VARIANTS
 from pipeline.files import sha256_file, sha256_json
 from pipeline.jsonfile import JsonFile, read_json
 from pipeline.params import read_yaml
+from pipeline.registry.chain import check_chain
 from pipeline.registry.figures import Figures, Parity, read_figures
 from pipeline.stage import Stage
 from pipeline.submission import read_submission
@@ -39,6 +40,7 @@ class Export:
 
     variant: str
     onnx: Path
+    seal: Path
     spec_file: Path
     weights: Path | None
     spec: _Spec
@@ -70,7 +72,8 @@ class Inputs:
 
 
 def read_inputs(stage: Stage) -> Inputs:
-    """Raises ArtifactError that names the file and key that is missing, UndeclaredError."""
+    """Raises ArtifactError that names the file that does not fit and the stage that makes it again, UndeclaredError."""
+    check_chain(stage.dep)
     figures = {name: read_figures(name, stage.dep) for name in VARIANTS}
     return Inputs(figures, {name: _read_export(stage, name) for name in PARENTS})
 
@@ -105,6 +108,7 @@ def _read_export(stage: Stage, variant: str) -> Export:
     return Export(
         variant,
         exported / "model.onnx",
+        exported / "seal.json",
         spec,
         weights if weights.exists() else None,
         read_json(spec, _Spec),

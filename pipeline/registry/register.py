@@ -202,6 +202,7 @@ def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
         python_model=str(SERVING_CODE),
         artifacts={
             "onnx": str(export.onnx.absolute()),
+            "seal": str(export.seal.absolute()),
             "spec": str(export.spec_file.absolute()),
             "card": str(folder / "README.md"),
         }

@@ -4,6 +4,7 @@ A copy of this file travels with every model, so it imports nothing of Espalier.
 here: MLflow executes it (models from code), and its last line hands MLflow the model.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -22,7 +23,11 @@ class Classifier(PythonModel):
     """Images in, one row per image out: `label` (class name), `class_index`, `probability` (softmax of the best)."""
 
     def load_context(self, context: Any) -> None:
-        self._session = onnxruntime.InferenceSession(context.artifacts["onnx"], providers=["CPUExecutionProvider"])
+        onnx = Path(context.artifacts["onnx"])
+        sealed = json.loads(Path(context.artifacts["seal"]).read_text(encoding="utf-8"))["files"]["model.onnx"]
+        if hashlib.sha256(onnx.read_bytes()).hexdigest() != sealed:
+            raise ValueError(f"{onnx}: not the file that was registered: it is damaged; load the model anew from the registry")
+        self._session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
         self._classes = json.loads(Path(context.artifacts["spec"]).read_text(encoding="utf-8"))["classes"]
 
     # A bare np.ndarray is the one hint for arrays that MLflow reads without a warning.

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from pipeline.errors import ArtifactError, EspalierError, GateError, UnreachableError
 from pipeline.registry import versions as versions_once
 from pipeline.registry.candidates import read_inputs
-from pipeline.registry.register import Registration, register, registered_versions
+from pipeline.registry.register import Registration, register, registered_versions, save_served
 from pipeline.registry.weights import registered_model
 from pipeline.stage import Stage
 from pipeline.summary import summary
@@ -30,8 +30,9 @@ from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.records import run_key
 from pipeline.tracking.store import connect, sync
 from stages.register import main
+from tests import damage
 from tests.couriers import ThreadCourier
-from tests.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, register_params
+from tests.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, register_params, seal
 from tests.pickles import pickles
 from tests.tracked_project import free_port, mlflow_server
 
@@ -101,7 +102,7 @@ def test_a_passing_candidate_is_registered_with_its_ancestors(root: Path) -> Non
 
 def test_registered_weights_can_be_trained_from(root: Path) -> None:
     tensors = {"head.weight": torch.arange(6.0).view(2, 3)}
-    safetensors.torch.save_file(tensors, root / "artifacts/dense/weights.safetensors")
+    safetensors.torch.save_file(tensors, root / "artifacts/dense/weights.safetensors")  # beside an ONNX file, for the test
     register_now(root)
     with registered_model("models:/tiny@dense", root) as folder:
         assert safetensors.torch.load_file(folder / "weights.safetensors")["head.weight"].equal(tensors["head.weight"])
@@ -175,6 +176,16 @@ def test_a_loaded_model_predicts_what_onnxruntime_computes(root: Path) -> None:
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert list(loaded["label"]) == [CLASSES[index] for index in logits.argmax(axis=1)]
     np.testing.assert_allclose(loaded["probability"], softmax.max(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("harm", [damage.flip, damage.truncate, damage.zero])
+def test_a_stored_file_that_is_damaged_is_not_served(root: Path, harm: Callable[[Path], None]) -> None:
+    export = read_inputs(Stage("register", root)).exports["quantized"]
+    save_served(root, export, "card", "m-1")
+    mlflow.pyfunc.load_model(str(root / "model"))
+    harm(root / "model/artifacts/model.onnx")
+    with pytest.raises(ValueError, match=r"model\.onnx: not the file that was registered: it is damaged"):
+        mlflow.pyfunc.load_model(str(root / "model"))
 
 
 def test_the_stored_folder_has_no_pickle_no_local_path_and_runs_without_espalier(root: Path, tmp_path: Path) -> None:
@@ -254,6 +265,7 @@ def test_versions_that_another_tool_made_or_edited_stop_nothing(root: Path) -> N
 
 def test_a_report_that_lacks_a_key_is_named(root: Path) -> None:
     (root / "reports/pruned/latency.json").write_text('{"device": "CPU x"}')
+    seal(root, "pruned")
     with pytest.raises(ArtifactError, match=r"reports/pruned/latency\.json: threads: field required"):
         read_inputs(Stage("register", root))
 

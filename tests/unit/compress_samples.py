@@ -7,14 +7,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.compress.export import export_onnx
 from pipeline.compress.findings import Profile
 from pipeline.compress.params import PruneParams, QuantizeParams
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.prepared.reader import Split, normalise
 from pipeline.data.prepared.shards import Table, write_shards
+from pipeline.files import sha256_file
+from pipeline.models.artifact import SPEC_NAME
 from pipeline.models.nets.build import build
 from pipeline.models.spec import Architecture, ModelSpec
-from pipeline.models.weights import save_model
+from pipeline.models.weights import load_model, save_model
+from pipeline.seal import write_seal
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 
@@ -137,6 +141,15 @@ def trained(spec: ModelSpec, data: Path, steps: int = 40) -> nn.Module:
         torch.autograd.backward(TASK.loss(model(images_BCHW), train.labels).mean())
         optimizer.step()
     return model.eval()
+
+
+def exported(artifact: Path) -> Path:
+    """The artifact's ONNX file beside its folder, sealed as `evaluate` does."""
+    spec, model = load_model(artifact)
+    onnx = artifact.parent / "model.onnx"
+    export_onnx(spec, model, onnx)
+    write_seal(onnx.parent, [onnx.name], {SPEC_NAME: sha256_file(artifact / SPEC_NAME)})
+    return onnx
 
 
 def saved(folder: Path, spec: ModelSpec, model: nn.Module) -> ModelSpec:

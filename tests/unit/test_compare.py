@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.pictures import draw_images
+from pipeline.files import sha256_file
 from pipeline.params import parse_section
+from pipeline.seal import write_seal
 from tests.figures_samples import QUALITY, linear_onnx
 from tests.unit.compress_samples import CLASSES, SIZE, prepared_data
 from tests.unit.test_evaluate_pictures import shown
@@ -62,6 +65,7 @@ def outs_in(folder: Path) -> Outs:
     return Outs(
         latency={name: folder / name / "latency.json" for name in VARIANTS},
         lost={name: folder / name / "lost" for name in STEPS},
+        seal=folder / "seal.json",
     )
 
 
@@ -69,8 +73,8 @@ def params(**changes: Any) -> EvaluateParams:
     return parse_section("evaluate", PARAMS | changes, EvaluateParams)
 
 
-def evaluated(folder: Path, name: str, labels: list[int]) -> Evaluated:
-    made = Evaluated(folder / name / "model.onnx", folder / name / "answers.csv", folder / name / "metrics.json")
+def evaluated(folder: Path, name: str, labels: list[int], data: Path) -> Evaluated:
+    made = Evaluated(*(folder / name / file for file in ("onnx/model.onnx", "answers.csv", "metrics.json", "seal.json")))
     made.onnx.parent.mkdir(parents=True)
     linear_onnx(made.onnx, seed=0, shape=(3, SIZE, SIZE))
     made.metrics.write_text(json.dumps(QUALITY | FIGURES[name]))
@@ -80,7 +84,14 @@ def evaluated(folder: Path, name: str, labels: list[int]) -> Evaluated:
         for row, (label, answer) in enumerate(zip(labels, given, strict=True))
     ]
     made.answers.write_text("\n".join(["actual,predicted,confidence", *rows, ""]))
+    write_seal(made.onnx.parent, ["model.onnx"], {})
+    seal(made, data)
     return made
+
+
+def seal(made: Evaluated, data: Path) -> None:
+    of = {"model.onnx": sha256_file(made.onnx), "manifest.json": sha256_file(data / "manifest.json")}
+    write_seal(made.seal.parent, ["answers.csv", "metrics.json"], of)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +99,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     folder = tmp_path_factory.mktemp("compare")
     data = prepared_data(folder / "data")
     labels = Split.open(data, "test").labels.tolist()
-    variants = {name: evaluated(folder / "evaluated", name, labels) for name in VARIANTS}
+    variants = {name: evaluated(folder / "evaluated", name, labels, data) for name in VARIANTS}
     outs = outs_in(folder / "reports")
     return Found(data, variants, outs, compare(variants, data, outs, params()))
 
@@ -237,9 +248,12 @@ def test_reported_are_the_changes(found: Found) -> None:
     ],
 )
 def test_answers_that_do_not_belong_to_the_data_are_refused(found: Found, tmp_path: Path, damage: Any, says: str) -> None:
-    answers = tmp_path / "answers.csv"
-    answers.write_text(damage(found.variants["dense"].answers.read_text()))
-    broken = {**found.variants, "dense": Evaluated(found.variants["dense"].onnx, answers, found.variants["dense"].metrics)}
-    with pytest.raises(ArtifactError, match=says):
-        compare(broken, found.data, outs_in(tmp_path), params())
+    folder = tmp_path / "dense"
+    shutil.copytree(found.variants["dense"].seal.parent, folder)
+    dense = Evaluated(*(folder / file for file in ("onnx/model.onnx", "answers.csv", "metrics.json", "seal.json")))
+    dense.answers.write_text(damage(dense.answers.read_text()))
+    for reason in ("answers.csv: not what .*seal.json sealed.*`dvc repro -f -s evaluate@dense`", says):
+        with pytest.raises(ArtifactError, match=reason):
+            compare({**found.variants, "dense": dense}, found.data, outs_in(tmp_path), params())
+        seal(dense, found.data)
     assert not (tmp_path / "pruned").exists()

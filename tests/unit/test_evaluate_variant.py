@@ -26,7 +26,7 @@ from pipeline.models.weights import load_model
 from tests.pickles import pickles
 from tests.unit.compress_samples import CLASSES, ROWS, TASK, prepared_data, quantize_params, saved, spec_of, trained
 
-TEXTS = ("metrics", "reliability", "answers", "classes")
+TEXTS = ("metrics", "reliability", "answers", "classes", "seal")
 
 
 def evaluate_params(exports: list[Format] | None = None) -> EvaluateParams:
@@ -52,6 +52,7 @@ def outs_in(folder: Path) -> Outs:
         answers=reports / "answers.csv",
         classes=reports / "classes.csv",
         pictures=reports / "pictures",
+        seal=reports / "seal.json",
     )
 
 

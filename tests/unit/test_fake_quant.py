@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.compress.export import FromPixels, export_onnx
+from pipeline.compress.export import FromPixels
 from pipeline.compress.quantize import quantize
 from pipeline.compress.session import OnnxModel
 from pipeline.data.prepared.reader import Split
@@ -22,7 +22,7 @@ from pipeline.train.fake_quant import Rounding
 from pipeline.train.job import tuned_spec
 from pipeline.train.loop import fit
 from pipeline.train.params import QuantizationAwareParams
-from tests.unit.compress_samples import SIZE, network, prepared_data, quantize_params, saved, spec_of, trained
+from tests.unit.compress_samples import SIZE, exported, network, prepared_data, quantize_params, saved, spec_of, trained
 from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
 
 AWARE = QuantizationAwareParams(start=0.0, reduce_range=True)
@@ -111,7 +111,7 @@ def test_the_int8_file_rounds_as_the_training_did(tmp_path: Path) -> None:
     _, ranges = fake_quant.split(rounding, rounding.state_dict())
     spec = saved(tmp_path / "model", spec.model_copy(update={"ranges": ranges}), model)
     assert read_spec(tmp_path / "model").ranges == ranges
-    export_onnx(spec, model, tmp_path / "model.onnx")
+    exported(tmp_path / "model")
     report = quantize(tmp_path / "model", tmp_path / "model.onnx", data, tmp_path / "int8", quantize_params(max_drop=1.0))
     by_file = OnnxModel(onnx_path(tmp_path / "int8"), 1).logits(images.numpy())
     with torch.no_grad():

@@ -9,7 +9,6 @@ import onnx
 import pytest
 import torch
 
-from pipeline.compress.export import export_onnx
 from pipeline.compress.instructions import check_int8
 from pipeline.compress.quantize import QuantizeReport, calibration_indices, quantize
 from pipeline.compress.session import OnnxModel
@@ -19,7 +18,7 @@ from pipeline.files import sha256_file
 from pipeline.models.artifact import onnx_path, read_spec
 from pipeline.models.spec import ModelSpec
 from pipeline.models.weights import load_model
-from tests.unit.compress_samples import CLASSES, network, prepared_data, quantize_params, saved, spec_of, trained
+from tests.unit.compress_samples import CLASSES, exported, network, prepared_data, quantize_params, saved, spec_of, trained
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
     spec = spec_of("resnet20", width=16)
     model = trained(spec, data)
     spec = saved(folder / "finetuned", spec, model)
-    export_onnx(spec, model, folder / "model.onnx")
+    exported(folder / "finetuned")
     report = quantize(folder / "finetuned", folder / "model.onnx", data, folder / "quantized", quantize_params())
     return Quantized(data, folder / "finetuned", folder / "model.onnx", folder / "quantized", spec, report)
 
@@ -101,7 +100,7 @@ def test_again_gives_the_same_bytes_and_leaves_nothing_behind(quantized: Quantiz
 def test_an_export_of_other_weights_is_refused(quantized: Quantized, tmp_path: Path) -> None:
     other = spec_of("resnet20", width=16)
     saved(tmp_path / "finetuned", other, network(other, seed=5))
-    with pytest.raises(CompressionError, match=r"was exported from other weights than .*finetuned holds; run `dvc repro"):
+    with pytest.raises(ArtifactError, match=r"is of another model.json than .*finetuned.*`dvc repro -f -s evaluate@finetuned`"):
         quantize(tmp_path / "finetuned", quantized.floats, quantized.data, tmp_path / "out", quantize_params())
 
 
@@ -135,7 +134,7 @@ def outlier(quantized: Quantized, tmp_path_factory: pytest.TempPathFactory) -> Q
     state["stages.0.linear.bias"][3] = 1e6
     state["stages.1.linear.weight"][:, 3] = 0.0
     spec = saved(folder / "finetuned", spec, model)
-    export_onnx(spec, model, folder / "model.onnx")
+    exported(folder / "finetuned")
     report = quantize(folder / "finetuned", folder / "model.onnx", quantized.data, folder / "out", quantize_params())
     return Quantized(quantized.data, folder / "finetuned", folder / "model.onnx", folder / "out", spec, report)
 
@@ -174,7 +173,7 @@ def test_linear_layers_can_be_dynamic_or_have_small_weights(
     spec = spec_of("mlp", width=128)
     model = trained(spec, quantized.data)
     spec = saved(tmp_path / "finetuned", spec, model)
-    export_onnx(spec, model, tmp_path / "model.onnx")
+    exported(tmp_path / "finetuned")
     params = quantize_params(mode=mode, max_drop=0.02)
     report = quantize(tmp_path / "finetuned", tmp_path / "model.onnx", quantized.data, tmp_path / "out", params)
     assert [node.op_type for node in onnx.load(onnx_path(tmp_path / "out")).graph.node].count(operator) == 3
@@ -192,7 +191,7 @@ def transformer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     spec = spec_of("timm/test_vit", width=None, size=32)
     model = trained(spec, data)
     spec = saved(folder / "finetuned", spec, model)
-    export_onnx(spec, model, folder / "model.onnx")
+    exported(folder / "finetuned")
     return folder, data
 
 
