@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.tracking.answers import MISSING, TAKEN, settled, tolerated
+from pipeline.tracking.answers import MISSING, TAKEN, foreign, settled, tolerated
 from pipeline.tracking.store import KEY_TAG, Store
 
 STALE_S = 24 * 3600.0
@@ -66,7 +66,10 @@ class Versions:
         complete = [str(each.model_id) for each in self._models(key) if str(each.status) == "READY"]
         if complete:
             return min(complete)
-        model = str(self._client.create_logged_model(self._store.experiment_id, name, self._run, tags).model_id)
+        made = self._client.create_logged_model(self._store.experiment_id, name, self._run, tags)
+        if not made.artifact_location:
+            raise foreign(self._store.uri)
+        model = str(made.model_id)
         self._made.add(model)
         save(model)
         self._client.finalize_logged_model(model, "READY")

@@ -4,11 +4,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import ArtifactError
 from pipeline.leftovers import scratch
 from pipeline.models.spec import WEIGHTS_NAME
-from pipeline.tracking.answers import mlflow_errors
+from pipeline.tracking.answers import foreign, mlflow_errors
 from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.store import ENVIRONMENT
 
@@ -22,10 +23,14 @@ def registered_model(uri: str, root: Path) -> Iterator[Path]:
     """
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
     import mlflow
+    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
+    registered: Any = ModelsArtifactRepository  # untyped
     mlflow.set_tracking_uri(tracking_uri(root))
     with scratch(root, "weights") as folder:
         with mlflow_errors(tracking_uri(root)):
+            if not registered.get_underlying_uri(uri):
+                raise foreign(tracking_uri(root))  # of "" MLflow would take the current folder for the model
             mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
         found = sorted(folder.rglob(WEIGHTS_NAME))
         if not found:

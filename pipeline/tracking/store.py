@@ -174,6 +174,8 @@ class Store:
     def _search(self, key: str) -> "list[mlflow.entities.Run]":
         """The runs with this key, oldest first; more than one where clients without a common lock made them at once."""
         runs = self.client.search_runs([self.experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
+        if any(run.data.tags.get(KEY_TAG) != key for run in runs):
+            raise foreign(self.uri)
         return sorted(runs, key=lambda run: (run.info.start_time or 0, run.info.run_id))
 
     def _history(self, run: str, metric: str) -> dict[int, float]:

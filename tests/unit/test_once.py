@@ -188,7 +188,8 @@ class Memory:
         self._step()
         with self._lock:
             there = [run for run in self.runs if run.info.lifecycle_stage == "active"]
-            seen = [SimpleNamespace(info=run.info, data=SimpleNamespace(params=dict(run.data.params))) for run in there]
+            data = [SimpleNamespace(params=dict(run.data.params), tags={KEY_TAG: "k"}) for run in there]
+            seen = [SimpleNamespace(info=run.info, data=each) for run, each in zip(there, data, strict=True)]
         self._step()
         return seen
 
