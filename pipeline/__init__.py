@@ -32,6 +32,7 @@ layer 5  worker.py     what Ray runs on each worker of a training
          evaluate/     metrics, calibration, pictures of one variant
          iterative.py  pruning in parts with training in between
 layer 6  compare/      all variants: latency, what each step lost
+         check/        what can be known to fail before anything computes
          cluster.py    the door to Ray
          job_server.py the door to its job server
          tracking/     the journal's way to MLflow

@@ -1,4 +1,4 @@
-"""The command line: `espalier preset | init | schema | repro | mend | summary | sync | submit ... | frontier | ui | doctor`."""
+"""The command line: `espalier preset | init | schema | check | repro | mend | summary | sync | submit ... | ui | doctor`."""
 
 import argparse
 import filecmp
@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pipeline.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.check.check import check, check_elsewhere
 from pipeline.ending import flushed, tell
 from pipeline.errors import ParamsError
 from pipeline.files import to_json, write_atomic
-from pipeline.params import nearest
+from pipeline.params import nearest, read_yaml
 from pipeline.schema import check_params, json_schema
 from pipeline.stage import STATE_FOLDER
 from pipeline.summary import summary
@@ -63,6 +64,11 @@ def parser() -> argparse.ArgumentParser:
     )
     again.add_argument("--jobs", type=int, default=2, help="stages at a time (%(default)s); one that times runs alone")
     again.set_defaults(command=_repro)
+
+    look = commands.add_parser(
+        "check", help="try in seconds what can be known to stop a later stage; stages do so by themselves"
+    )
+    look.set_defaults(command=_check)
 
     whole = commands.add_parser("mend", help="make DVC's own files readable again, where a kill or a full disk cut them off")
     whole.set_defaults(command=_mend)
@@ -127,6 +133,11 @@ def _add_frontier_commands(commands: "argparse._SubParsersAction[argparse.Argume
     show.set_defaults(command=_frontier_show)
 
 
+def _check(_: argparse.Namespace) -> None:
+    check_params(PARAMS)
+    print(check(Path()))
+
+
 def _repro(arguments: argparse.Namespace) -> None:
     from pipeline.repro.side_by_side import repro
 
@@ -146,6 +157,8 @@ def _submit(arguments: argparse.Namespace) -> None:
     from pipeline.job_server import JobServer
     from pipeline.jobs.verbs import submit
 
+    check_params(PARAMS)
+    check_elsewhere(Path(), [read_yaml(PARAMS)])
     server, follow = JobServer(arguments.address), not arguments.detach
     submit(Path(), server, arguments.targets, jobs=arguments.jobs, dirty=arguments.dirty, follow=follow)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 import pipeline.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.check.check import check_before
 from pipeline.ending import USAGE, flushed, tell
 from pipeline.errors import EspalierError
 from pipeline.leftovers import at_work
@@ -45,8 +46,10 @@ def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
         die_with_dvc()
         check_params(Path("params.yaml"))
         stage = Stage(name)
-        with at_work(stage), place(stage), tracked(stage) as report, flushed():
-            main(stage, report)
+        with at_work(stage), place(stage):
+            check_before(name.partition("@")[0], stage.root)
+            with tracked(stage) as report, flushed():
+                main(stage, report)
     except BaseException as error:  # those of this program go on from there, with their traceback
         status = tell(error, f"espalier {name}")
     # All is written; the courier delivers. Python would now take torch and its modules apart, for 3 s.

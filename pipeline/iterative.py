@@ -47,7 +47,7 @@ def prune_in_parts(
         part = Part(share, part.tuned)
         reports.append(prune(dense, data, folder, params, profile, make_task(task), part))
         if share < 1.0:
-            job = _job(number, folder, dense, data, params, task, tuning)
+            job = tuning_job(number, folder, dense, data, params, task, tuning)
             tuning.fit(job)
             part = Part(share, trained_model(job))
     return reports
@@ -59,7 +59,8 @@ def shares(params: PruneParams) -> Iterator[float]:
     return (1.0 - (1.0 - number / parts) ** 3 for number in range(1, parts + 1))
 
 
-def _job(number: int, cut: Path, dense: Path, data: Path, params: PruneParams, task: TaskParams, tuning: Tuning) -> Job:
+def tuning_job(number: int, cut: Path, dense: Path, data: Path, params: PruneParams, task: TaskParams, tuning: Tuning) -> Job:
+    """The training after a cut that left the artifact `cut`. Raises ArtifactError as taught()."""
     assert params.schedule is not None, "one cut alone needs no training in between"
     run_dir = tuning.run_dir / f"{tuning.run_dir.name}-tuning-{number}"  # a storage knows a run by the last name alone
     changes = {"epochs": params.schedule.epochs, "seed": tuning.params.seed + number, "quantization_aware": None}

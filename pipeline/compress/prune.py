@@ -1,6 +1,5 @@
 """A smaller network in the dense one's place: without some of its channels, without some of its weights, or another one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,7 +105,7 @@ def prune(
         tuned_spec, tuned = load_model(part.tuned)
         before_top1, earlier = top1(tuned), Cut(tuned_spec.plan, tuned)
         dense = widen(dense, tuned_spec.plan, tuned)
-    smaller = _way(params)(dense, spec, train, params, task, Aim(profile, part.share, earlier))
+    smaller = smaller_network(dense, spec, train, params, task, Aim(profile, part.share, earlier))
     if smaller.spec.plan or smaller.spec.sparse:
         renew_statistics(smaller.model, spec, train, params)
     saved = save_model(out, smaller.spec, smaller.model)
@@ -122,11 +121,12 @@ def prune(
     )
 
 
-def _way(params: PruneParams) -> Callable[[nn.Module, ModelSpec, Split, PruneParams, Task, Aim], Smaller]:
-    """How a smaller network is made: from the dense one (or what became of it), in place, its spec, and where to go."""
+def smaller_network(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim) -> Smaller:
+    """A smaller network of the dense one (or what became of it), which may be changed in place. Raises CompressionError."""
     if params.student:
-        return _student
-    return _without_weights if params.target.kind == "weights" else _without_channels
+        return _student(dense, spec, train, params)
+    way = _without_weights if params.target.kind == "weights" else _without_channels
+    return way(dense, spec, train, params, task, aim)
 
 
 def _without_weights(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim) -> Smaller:
@@ -144,7 +144,7 @@ def _without_channels(dense: nn.Module, spec: ModelSpec, train: Split, params: P
     return Smaller(_child(spec, plan=plan), pruned, notes, whole)
 
 
-def _student(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, _task: Task, _aim: Aim) -> Smaller:
+def _student(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams) -> Smaller:
     assert params.student is not None, "called where there is one"
     child, student = new_student(spec, params.student, train, params.seed)
     macs, most = count_macs(student, input_shape(spec)), count_macs(dense, input_shape(spec))

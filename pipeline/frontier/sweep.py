@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.check.check import check_elsewhere
 from pipeline.doctor.folders import dvc_cache
 from pipeline.errors import EspalierError, ParamsError, TrainingError
 from pipeline.files import locked
@@ -37,6 +38,7 @@ def sweep(root: Path, settings: Sequence[str], jobs: int) -> None:
     # Where a folder is left, the sweep was killed at its point, perhaps after the experiment was made.
     open_points = [point for point in wanted if point.name not in there or Bench(project, point, cache).folder.exists()]
     if open_points:
+        check_elsewhere(root, [point.values for point in open_points])
         _Sweep(project, commit, cache, jobs).run(open_points)
     _say("`espalier frontier show` draws them, `dvc exp show` lists them")
 

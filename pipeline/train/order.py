@@ -41,13 +41,18 @@ def _balanced(labels_N: Tensor, generator: torch.Generator) -> Tensor:
     return torch.cat(chosen)
 
 
+def smallest_part(num_images: int, global_batch_size: int, parts: int) -> int:
+    """Images in the smallest of the parts that an epoch's batches are cut into."""
+    return num_images // num_batches(num_images, global_batch_size) // parts
+
+
 def check_batches(num_images: int, global_batch_size: int, world_size: int, accumulate: int) -> None:
     """Raises TrainingError, before the first batch, where some worker would get an empty part."""
     if global_batch_size > num_images:
         raise TrainingError(
             f"global_batch_size is {global_batch_size}, but the training split has {num_images} images; lower it"
         )
-    smallest = num_images // num_batches(num_images, global_batch_size)
+    smallest = smallest_part(num_images, global_batch_size, 1)
     if smallest < world_size * accumulate:
         raise TrainingError(
             f"{world_size} workers x {accumulate} accumulated parts need at least {world_size * accumulate} images in each "

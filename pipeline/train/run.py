@@ -96,7 +96,7 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     """Raises TrainingError for what cannot work: too few images for a batch or a worker, too many workers, no teacher."""
     params = job.params
     train, val = Split.open(job.data, "train"), Split.open(job.data, "val")
-    _check_sizes(params, len(train))
+    check_sizes(params, len(train), dist.world_size())
     model = _start(job, train, device)
     ema = Ema(model, averaged := copy.deepcopy(model).eval(), params.ema_decay) if params.ema_decay else None
     if ema:
@@ -226,8 +226,8 @@ def placed(model: nn.Module, params: FitParams, device: Device) -> nn.Module:
     return model.to(device=device, memory_format=layout(params))  # type: ignore[call-overload, no-any-return]
 
 
-def _check_sizes(params: FitParams, num_images: int) -> None:
-    workers = dist.world_size()
+def check_sizes(params: FitParams, num_images: int, workers: int) -> None:
+    """Raises TrainingError where batches of so many images cannot be cut for so many workers."""
     if params.exact_elastic and workers > LOGICAL_SHARDS:
         raise TrainingError(
             f"exact_elastic cuts each batch into {LOGICAL_SHARDS} parts, one worker's at least; lower resources.workers "

@@ -21,9 +21,10 @@ EXEMPT = {
     "pipeline/report.py",  # writes the journal, which is no out
     "pipeline/progress.py",  # the live line
     "pipeline/watch.py",  # can only end a worker, which starts again
+    "pipeline/check/",  # can only stop a stage
     "pipeline/job_server.py",  # sends a job, and shows what it says
 }
-"""Files that cannot change an out: no stage depends on them, and what they import is not followed."""
+"""Files and packages that cannot change an out: no stage depends on them, and what they import is not followed."""
 
 LAYERS = {
     "environment": 0,
@@ -52,6 +53,7 @@ LAYERS = {
     "evaluate": 5,
     "autoscaler": 3,
     "compare": 6,
+    "check": 6,
     "worker": 5,
     "cluster": 6,
     "job_server": 6,
@@ -116,7 +118,7 @@ def closure(root: Path, start: str) -> set[str]:
     waiting = [start]
     while waiting:
         path = waiting.pop()
-        if path in found or path in EXEMPT:
+        if path in found or path in EXEMPT or f"{Path(path).parent.as_posix()}/" in EXEMPT:
             continue
         found.add(path)
         waiting.extend(imported_files(root, root / path) | COPIED.get(path, set()))

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import yaml
 
+from pipeline.check.check import FOLDER as CHECKED
 from pipeline.files import sha256_file
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +179,8 @@ def copied_project(source: Project, root: Path, *, leave_out: Iterable[str] = ()
     shutil.copytree(source.root, root, dirs_exist_ok=True, symlinks=True)
     for name in (*leave_out, ".espalier"):
         shutil.rmtree(root / name, ignore_errors=True)
+    if (source.root / CHECKED).exists():  # what was tried there need not be tried again
+        shutil.copytree(source.root / CHECKED, root / CHECKED)
     _empty_database(source.root / DATABASE, root / DATABASE)
     with opened_project(root) as project:
         yield project

@@ -1,0 +1,175 @@
+"""What is tried: every section that trains, prunes or quantizes, by the functions of its stage, on an untrained network.
+
+The number of workers, as far as params.yaml says it, cuts batches as in the stage. All else is of one process on the CPU.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.check.stand_in import ROWS, stand_in
+from pipeline.compress.channels import Aim
+from pipeline.compress.findings import Profile
+from pipeline.compress.importance import IN_LOSS
+from pipeline.compress.instructions import check_int8
+from pipeline.compress.params import PruneParams, PruneTarget, QuantizeParams
+from pipeline.compress.prune import smaller_network
+from pipeline.compress.quantize import calibration_indices
+from pipeline.compress.timing import open_device
+from pipeline.data.params import DataParams
+from pipeline.data.prepared.reader import Split
+from pipeline.errors import EspalierError
+from pipeline.iterative import Tuning, tuning_job
+from pipeline.models.artifact import read_spec
+from pipeline.models.nets.build import rebuild
+from pipeline.models.params import ModelParams
+from pipeline.models.spec import WEIGHTS_NAME
+from pipeline.models.weights import load_model, save_model
+from pipeline.params import parse_section
+from pipeline.resources import Resources, cluster_address
+from pipeline.stage import PREPARED_DATA
+from pipeline.tasks.params import TaskParams
+from pipeline.tasks.task import make_task
+from pipeline.train.job import INIT_FOLDER, TEACHER_FOLDER, Job, dense_spec, taught, tuned_spec
+from pipeline.train.loop import make_batch, stays
+from pipeline.train.order import smallest_part
+from pipeline.train.params import LOGICAL_SHARDS, FitParams
+from pipeline.train.run import check_sizes, open_run, prepare_torch
+from pipeline.train.step import train_step
+
+ENOUGH = 2
+"""Images at most in the part that is tried: one alone is what batch norms refuse."""
+
+
+class Trials:
+    """Of one params file. scratch: an empty folder. here: the stages will run on this machine."""
+
+    def __init__(self, root: Path, values: Mapping[str, Any], scratch: Path, *, here: bool = True) -> None:
+        self._root, self._scratch, self._is_here = root, scratch, here
+        self._model = parse_section("model", values["model"], ModelParams)
+        self._task = parse_section("task", values["task"], TaskParams)
+        self._train = parse_section("train", values["train"], FitParams)
+        self._prune = parse_section("prune", values["prune"], PruneParams)
+        self._finetune = parse_section("finetune", values["finetune"], FitParams)
+        self._quantize = parse_section("quantize", values["quantize"], QuantizeParams)
+        self._resources = parse_section("resources", values["resources"], Resources)
+        prepared = root / PREPARED_DATA
+        self._is_prepared = (prepared / "manifest.json").exists()
+        data = parse_section("data", values["data"], DataParams)
+        self._data = prepared if self._is_prepared else stand_in(data, scratch / "data")
+        self._dense, self._pruned = scratch / "dense", scratch / "pruned"
+
+    def problems(self) -> Iterator[str]:
+        """All that are found, each with its section first; what only follows from another one is left out."""
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("train", self._train_dense),
+            ("prune", self._make_smaller),
+            ("finetune", self._train_pruned),
+            ("prune.schedule", self._train_parts),
+            ("quantize", self._calibrate),
+        ]
+        for section, step in steps:
+            try:
+                step()
+            except EspalierError as error:
+                yield from (f"{section}: {line}" for line in str(error).replace(f"{section}: ", "").splitlines())
+            if section == "train" and not self._dense.exists():
+                return  # there is no network to try the others with
+
+    def _train_dense(self) -> None:
+        init = self._root / INIT_FOLDER / WEIGHTS_NAME if self._model.init == "file" else None
+        spec = dense_spec(self._model, self._data, init)
+        save_model(self._dense, spec, rebuild(spec))
+        job = Job(
+            spec=spec,
+            initial=None,
+            init=init,
+            teacher=None,
+            params=self._train,
+            task=self._task,
+            data=self._data,
+            run_dir=self._scratch / "train",
+            journal=self._scratch / "train" / "journal.jsonl",
+            checkpoint_s=self._resources.checkpoint_s,
+        )
+        self._try(job)
+
+    def _make_smaller(self) -> None:
+        """By the rounding and target of `prune`; what only a trained network can tell, or a clock, is left out."""
+        params = self._prune
+        save_model(self._pruned, *load_model(self._dense))  # in its place where it cannot be made
+        if self._is_here and not params.student and (params.target.kind == "latency" or params.round_to == "auto"):
+            open_device(params.target)
+        changes: dict[str, Any] = {"importance": "l1"} if params.importance in IN_LOSS else {}
+        if params.target.kind == "latency":
+            changes["target"] = PruneTarget(macs=1.0)
+        spec, dense = load_model(self._dense)
+        profile = Profile(round_to=1 if params.round_to == "auto" else params.round_to, roundings=[], chosen=None)
+        train, task = Split.open(self._data, "train"), make_task(self._task)
+        smaller = smaller_network(dense, spec, train, params.model_copy(update=changes), task, Aim(profile))
+        save_model(self._pruned, smaller.spec, smaller.model)
+
+    def _train_pruned(self) -> None:
+        brought = self._root / TEACHER_FOLDER
+        spec, teacher = taught(tuned_spec(read_spec(self._pruned), "pruned"), self._finetune.distil, self._dense, brought)
+        job = Job(
+            spec=spec,
+            initial=self._pruned,
+            init=None,
+            teacher=teacher,
+            params=self._finetune,
+            task=self._task,
+            data=self._data,
+            run_dir=self._scratch / "finetune",
+            journal=self._scratch / "finetune" / "journal.jsonl",
+            checkpoint_s=self._resources.checkpoint_s,
+        )
+        self._try(job)
+
+    def _train_parts(self) -> None:
+        """Trainings between cuts, which are those of `finetune` but for the rounding of weights."""
+        if self._prune.schedule is None or self._finetune.quantization_aware is None:
+            return
+        brought = self._root / TEACHER_FOLDER
+        tuning = Tuning(lambda job: None, self._finetune, brought, self._scratch / "parts", self._resources.checkpoint_s)
+        self._try(tuning_job(1, self._pruned, self._dense, self._data, self._prune, self._task, tuning))
+
+    def _calibrate(self) -> None:
+        if self._is_here:
+            check_int8(self._quantize)
+        if self._is_prepared:
+            calibration_indices(Split.open(self._data, "train").labels, read_spec(self._dense).classes, self._quantize)
+
+    def _try(self, job: Job) -> None:
+        """A step of a job on the smallest part of a batch that any worker gets."""
+        params, workers = job.params, self._workers
+        if self._is_prepared:
+            num_images = len(Split.open(job.data, "train"))
+            check_sizes(params, num_images, workers)
+            part = smallest_part(num_images, params.global_batch_size, self._parts(params))
+        else:
+            part = params.global_batch_size // self._parts(params)
+            params = params.model_copy(update={"global_batch_size": min(params.global_batch_size, ROWS), "accumulate": 1})
+        if self._is_on_cpu:
+            prepare_torch(job, "cpu", torch.get_num_threads())
+        elif params.amp == "fp16":  # which the CPU, that stands here for another device, does not have
+            params = params.model_copy(update={"amp": "bf16"})
+        run = open_run(job.model_copy(update={"params": params}), "cpu", stays)
+        batch = make_batch(run, torch.arange(max(1, min(part, ENOUGH, len(run.train)))))
+        train_step(run.net, run.state.optimizer, run.state.scaler, [batch], run.recipe, 1.0)
+
+    @property
+    def _workers(self) -> int:
+        """As many as are known to come: `auto` adds none whose part would be too small."""
+        return self._resources.workers if isinstance(self._resources.workers, int) else 1
+
+    def _parts(self, params: FitParams) -> int:
+        return LOGICAL_SHARDS if params.exact_elastic else self._workers * params.accumulate
+
+    @property
+    def _is_on_cpu(self) -> bool:
+        """Whether the training is known to be on a CPU."""
+        local = self._is_here and cluster_address(self._resources) is None and not torch.cuda.is_available()
+        return self._resources.device == "cpu" or (self._resources.device == "auto" and local)
