@@ -22,7 +22,7 @@ setup: $(READY) ## make .venv with every pinned package (the other commands do i
 
 repro: setup ## raw data -> registered compressed model; only what changed runs
 	@dvc repro || { espalier mend >/dev/null && dvc repro; } || { dvc checkout --quiet; exit 1; }
-	@espalier summary
+	@espalier summary --judge
 
 test: $(READY) check ## everything that CI checks
 	@python -m pytest -n 2 tests/unit tests/contract tests/stages

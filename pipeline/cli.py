@@ -1,4 +1,4 @@
-"""The command line: `espalier preset | init | schema | check | repro | mend | summary | sync | submit ... | ui | doctor`."""
+"""The command line: `espalier preset | init | schema | check | repro | mend | summary | sync | promote | ... | doctor`."""
 
 import argparse
 import filecmp
@@ -10,7 +10,7 @@ from pathlib import Path
 import pipeline.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.check.check import check, check_elsewhere
 from pipeline.ending import flushed, tell
-from pipeline.errors import ParamsError
+from pipeline.errors import EspalierError, ParamsError
 from pipeline.files import to_json, write_atomic
 from pipeline.params import nearest, read_yaml
 from pipeline.schema import check_params, json_schema
@@ -23,6 +23,9 @@ PARAMS = Path("params.yaml")
 SCHEMA = Path("params.schema.json")
 PRESETS = Path("presets")
 FRONTIER = Path(STATE_FOLDER) / "frontier.png"
+VERDICT = "reports/verdict.json"
+REGISTER = "register"
+"""The stage of which the registry is an effect outside its outs."""
 JOB_SERVER = "http://127.0.0.1:8265"
 """Of a cluster whose head is here, or at the other end of a tunnel."""
 
@@ -74,10 +77,18 @@ def parser() -> argparse.ArgumentParser:
     whole.set_defaults(command=_mend)
 
     show = commands.add_parser("summary", help="the table of all variants and the registered versions")
-    show.set_defaults(command=lambda _: print(summary(Path())))
+    show.add_argument("--judge", action="store_true", help="also judge who is champion, as `make repro` does")
+    show.set_defaults(command=lambda arguments: print(summary(Path(), judge=arguments.judge)))
 
     send = commands.add_parser("sync", help="send to MLflow what is missing there, after an outage or a lost database")
-    send.set_defaults(command=lambda _: print(sync(Path())))
+    send.set_defaults(command=_sync)
+
+    crown = commands.add_parser("promote", help="make a registered version the champion, and record who did it and why")
+    crown.add_argument(
+        "version", nargs="?", help="models:/<name>/<version> or models:/<name>@<alias>; without it the candidate of params.yaml"
+    )
+    crown.add_argument("--reason", help="what the record says; without it what both versions are worth")
+    crown.set_defaults(command=_promote)
 
     _add_job_commands(commands)
     _add_frontier_commands(commands)
@@ -142,6 +153,29 @@ def _repro(arguments: argparse.Namespace) -> None:
     from pipeline.repro.side_by_side import repro
 
     repro(Path(), arguments.targets, arguments.jobs)
+    if not arguments.targets or REGISTER in arguments.targets:
+        _restore(judge=True)
+
+
+def _sync(_: argparse.Namespace) -> None:
+    print(sync(Path()))
+    _restore(judge=False)
+
+
+def _restore(*, judge: bool) -> None:
+    """A registry that does not answer is told of, and no failure: it can be asked again."""
+    from pipeline.registry.restore import restore
+
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in restore(Path(), judge=judge)))
+    except EspalierError as error:
+        sys.stderr.write(f"the registered versions were not compared with {VERDICT}: {error}\n")
+
+
+def _promote(arguments: argparse.Namespace) -> None:
+    from pipeline.registry.promote import promote
+
+    print(promote(Path(), arguments.version, arguments.reason))
 
 
 def _mend(_: argparse.Namespace) -> None:

@@ -7,21 +7,27 @@ from pathlib import Path
 from pipeline.compare.records import STEPS, VARIANTS, Change, Latency, speed_text
 from pipeline.compress.findings import read_profile
 from pipeline.compress.session import device_name
-from pipeline.errors import EspalierError
+from pipeline.errors import EspalierError, UnreachableError
 from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.register import RegisteredVersion, registered_versions
+from pipeline.registry.restore import last_move, restore
 
 LOST = ("lost by", "top-1 (95 %)", "worst class (95 %)", "same answers", "lost/gained", "ECE")
 LONGEST_NAME = 12
 NEXT = """Next: `make ui` shows runs and versions, reports/ holds pictures and tables,
-`dvc exp run -S prune.target.macs=0.3` tries another shape"""
+`dvc exp run -S prune.target.macs=0.3` tries another shape, which becomes @candidate at most"""
 
 
-def summary(root: Path) -> str:
-    """The table of every variant, what was lost, what the registry holds. Raises ArtifactError before the pipeline has run."""
+def summary(root: Path, *, judge: bool = False) -> str:
+    """The table of every variant, what was lost, what the registry holds, after what it lacked was put back.
+
+    judge: also who is champion, as a repro does. Raises ArtifactError before the pipeline has run.
+    """
     figures = {name: read_figures(name, lambda path: root / path) for name in VARIANTS}
     chosen = _chosen(root / "reports" / "profile.json", figures["pruned"].latency)
-    return "\n".join([table(figures), *chosen, *_notes(root / "reports"), "", lost_table(figures), "", _registered(root), NEXT])
+    return "\n".join(
+        [table(figures), *chosen, *_notes(root / "reports"), "", lost_table(figures), "", _registered(root, judge=judge), NEXT]
+    )
 
 
 def table(figures: dict[str, Figures]) -> str:
@@ -155,12 +161,22 @@ def _short(number: int) -> str:
     return str(number)
 
 
-def _registered(root: Path) -> str:
+def _registered(root: Path, *, judge: bool) -> str:
     verdict = root / "reports" / "verdict.json"
     if not verdict.exists():
         return "Nothing is registered: the stage `register` has not passed."
     name = json.loads(verdict.read_text(encoding="utf-8"))["model_name"]
     try:
-        return versions_text(name, registered_versions(root, name))
+        restored = _restored(root, judge=judge)
+        return "\n".join([*restored, versions_text(name, registered_versions(root, name)), *last_move(root, name)])
     except EspalierError as error:
         return f"The registered versions of {name} are not known now: {error}"
+
+
+def _restored(root: Path, *, judge: bool) -> list[str]:
+    try:
+        return restore(root, judge=judge)
+    except UnreachableError:
+        raise
+    except EspalierError as error:
+        return [f"Not registered again: {error}"]

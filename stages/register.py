@@ -15,7 +15,7 @@ def main(stage: Stage, report: Reporter) -> None:
     report.metrics(inputs.metrics())
     registration = register(stage.params("register", RegisterParams), stage, inputs)
     verdict = stage.out("reports/verdict.json")
-    write_atomic(verdict, registration.to_json())
+    write_atomic(verdict, registration.examined.to_json())
     report.artifact(verdict)
     print(registration)
 

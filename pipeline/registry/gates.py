@@ -122,6 +122,9 @@ class Decision:
     moves: bool
     reason: str
 
+    def __str__(self) -> str:
+        return f"{'is the new champion' if self.moves else 'does not replace the champion'}: {self.reason}"
+
 
 def decide(params: RegisterParams, candidate: Standing, champion: Standing | None) -> Decision:
     """Champion rule: a top-1 gain of `champion_min_gain` wins; within it, a latency ratio of `champion_min_speedup` does.
@@ -133,7 +136,7 @@ def decide(params: RegisterParams, candidate: Standing, champion: Standing | Non
     if champion.version == candidate.version:
         return Decision(False, "it is the champion already")
     if why := _incomparable(candidate, champion):
-        return Decision(False, f"{why}; move the alias by hand, or register under another model_name")
+        return Decision(False, f"{why}; `espalier promote` moves the alias, or register under another model_name")
     gain = _difference(candidate.top1, champion.top1)
     if gain and abs(gain) >= params.champion_min_gain:
         return Decision(gain > 0, f"top-1 {candidate.top1:.4f} against the champion's {champion.top1:.4f}")

@@ -8,18 +8,18 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.files import locked, to_json
 from pipeline.registry.candidates import PARENTS, Export, Inputs, image_shape, lineage
 from pipeline.registry.card import model_card
+from pipeline.registry.champion import RegisteredModel, appoint, is_experiment, number, standing
 from pipeline.registry.figures import Figures
-from pipeline.registry.gates import Decision, Standing, Verdict, decide, judge
+from pipeline.registry.gates import Decision, Verdict, judge
 from pipeline.registry.params import RegisterParams
 from pipeline.registry.versions import Versions
 from pipeline.stage import STATE_FOLDER, Stage
@@ -29,28 +29,17 @@ from pipeline.tracking.records import deciding_params
 from pipeline.tracking.runs import obtain_pipeline
 from pipeline.tracking.store import ENVIRONMENT, KEY_TAG, Store, connect
 
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
 UPLOAD_TIMEOUT_S = "120"
 SERVING_CODE = Path(__file__).parent / "serving_model.py"
 
 
 @dataclass(frozen=True)
-class Registration:
-    """What was registered: version numbers by variant, and what became of the champion."""
+class Examined:
+    """A candidate that the gates have judged. keys: of the versions that it and its ancestors become, by variant."""
 
     params: RegisterParams
     verdict: Verdict
     keys: dict[str, str]
-    versions: dict[str, int]
-    champion: Decision
-
-    def __str__(self) -> str:
-        name, candidate = self.params.model_name, self.params.candidate
-        listed = ", ".join(f"{variant} is version {number}" for variant, number in self.versions.items())
-        outcome = "is the new champion" if self.champion.moves else "does not replace the champion"
-        return f"{self.verdict}\n{name}: {listed}\n{candidate} {outcome}: {self.champion.reason}"
 
     def to_json(self) -> str:
         """The out of the stage. No version numbers: they depend on what the registry held before."""
@@ -60,23 +49,63 @@ class Registration:
         )
 
 
-def register(params: RegisterParams, stage: Stage, inputs: Inputs) -> Registration:
+def examine(params: RegisterParams, inputs: Inputs) -> Examined:
+    """Raises ArtifactError."""
+    verdict = judge(params, inputs.figures, {name: export.parity for name, export in inputs.exports.items()})
+    return Examined(params, verdict, {name: export.key for name, export in inputs.exports.items()})
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What was registered: version numbers by variant, and what became of the champion."""
+
+    examined: Examined
+    versions: dict[str, int]
+    champion: Decision
+
+    def __str__(self) -> str:
+        return f"{self.examined.verdict}\n{self.outcome}"
+
+    @property
+    def outcome(self) -> str:
+        name, candidate = self.examined.params.model_name, self.examined.params.candidate
+        listed = ", ".join(f"{variant} is version {number}" for variant, number in self.versions.items())
+        return f"{name}: {listed}\n{candidate} {self.champion}"
+
+
+def register(params: RegisterParams, stage: Stage, inputs: Inputs, *, champion: bool = True) -> Registration:
     """Judge the candidate, store the variants as versions, move the aliases.
 
+    champion: it may become the champion, if this is no experiment.
     Raises GateError, and registers nothing, where a gate fails; UnreachableError where MLflow does not
     answer (registering again resumes where this one stopped); ArtifactError.
     """
-    verdict = judge(params, inputs.figures, {name: export.parity for name, export in inputs.exports.items()})
-    verdict.demand()
+    examined = examine(params, inputs)
+    examined.verdict.demand()
     store = connect(stage.root)
-    lock = stage.root.absolute() / STATE_FOLDER / "register.lock"
-    with locked(lock, wait_s=math.inf, what="the tracking database"), mlflow_errors(store.uri), _patience():
+    with locked(lock_path(stage.root), wait_s=math.inf, what="the tracking database"), mlflow_errors(store.uri), _patience():
         registrar = _Registrar(store, params, stage, inputs)
         versions: dict[str, int] = {}
         for name, parent in PARENTS.items():
             versions[name] = registrar.version(inputs.exports[name], versions[parent] if parent else None)
-        decision = settled(store.uri, lambda: registrar.move_aliases(versions))
-    return Registration(params, verdict, {name: export.key for name, export in inputs.exports.items()}, versions, decision)
+        may_move = champion and not is_experiment()
+        decision = settled(store.uri, lambda: registrar.move_aliases(versions, champion=may_move))
+    return Registration(examined, versions, decision)
+
+
+def lock_path(root: Path) -> Path:
+    """Who holds it changes the registry from this project."""
+    return root.absolute() / STATE_FOLDER / "register.lock"
+
+
+def figures_of(params: RegisterParams, figures: Figures) -> dict[str, str]:
+    """Tags by which versions are compared: accuracy, and a median time at which batch size on what."""
+    batch = params.speed_batch
+    return {
+        "top1": repr(figures.quality.top1),
+        "latency_ms": repr(figures.latency.at(batch).median_ms),
+        "measured_on": f"{figures.latency.measured_on}, batch {batch}",
+    }
 
 
 @dataclass(frozen=True)
@@ -101,7 +130,7 @@ def registered_versions(root: Path, model_name: str) -> list[RegisteredVersion]:
         RegisteredVersion(
             int(each.version),
             each.tags.get("variant") if KEY_TAG in each.tags else None,
-            _number(each.tags, "top1"),
+            number(each.tags, "top1"),
             tuple(sorted(alias for alias, number in aliases.items() if int(number) == int(each.version))),
         )
         for each in found
@@ -131,28 +160,15 @@ class _Registrar:
         name = f"{self._params.model_name}-{export.variant}"
         return self._versions.obtain(export.key, self._tags(export, parent), card, name, save)
 
-    def move_aliases(self, versions: dict[str, int]) -> Decision:
-        """`dense` and `candidate` name the newest; `champion` moves by its rule."""
-        name, candidate = self._params.model_name, self._params.candidate
-        aliases = {alias: int(number) for alias, number in self._client.get_registered_model(name).aliases.items()}
-        champion = self._client.get_model_version(name, str(aliases["champion"])) if "champion" in aliases else None
-        decision = decide(self._params, self._standing(versions[candidate]), _standing_of(champion) if champion else None)
-        wanted = {"dense": versions["dense"], "candidate": versions[candidate]}
-        if decision.moves:
-            wanted["champion"] = versions[candidate]
-        for alias, number in wanted.items():
-            if aliases.get(alias) != number:
-                self._client.set_registered_model_alias(name, alias, str(number))
-        return decision
-
-    def _standing(self, version: int) -> Standing:
-        figures = self._inputs.figures[self._params.candidate]
-        data = self._inputs.exports[self._params.candidate].spec.ancestors.data
-        return Standing(version, figures.quality.top1, *self._speed(figures), data)
+    def move_aliases(self, versions: dict[str, int], *, champion: bool) -> Decision:
+        model = RegisteredModel.read(self._client, self._params.model_name)
+        assert model is not None, "it has these versions"
+        candidate = self._inputs.exports[self._params.candidate]
+        judged = standing(versions[candidate.variant], self._tags(candidate, None))
+        return appoint(self._client, self._params, model, versions["dense"], judged, champion=champion)
 
     def _tags(self, export: Export, parent: int | None) -> dict[str, str]:
         figures = self._inputs.figures[export.variant]
-        latency_ms, measured_on = self._speed(figures)
         return {
             KEY_TAG: export.key,
             "variant": export.variant,
@@ -160,17 +176,10 @@ class _Registrar:
             "data": export.spec.ancestors.data,
             "parent": "" if parent is None else str(parent),
             **self._lineage,
-            "top1": repr(figures.quality.top1),
             "macs": str(figures.quality.macs),
             "size_bytes": str(figures.quality.size_bytes),
-            "latency_ms": repr(latency_ms),
-            "measured_on": measured_on,
+            **figures_of(self._params, figures),
         }
-
-    def _speed(self, figures: Figures) -> tuple[float, str]:
-        """What the champion rule compares: a median time, and at which batch size on what."""
-        batch = self._params.speed_batch
-        return figures.latency.at(batch).median_ms, f"{figures.latency.measured_on}, batch {batch}"
 
     def _card(self, export: Export) -> str:
         lineage_shown = {**self._lineage, "data": export.spec.ancestors.data, "weights": export.spec.weights.sha256}
@@ -215,21 +224,6 @@ def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
     for artifact in model.flavors["python_function"]["artifacts"].values():
         artifact["uri"] = artifact["path"]  # MLflow notes where each came from
     model.save(str(folder / "model" / "MLmodel"))
-
-
-def _standing_of(champion: "ModelVersion") -> Standing:
-    """A registered version's figures as its tags keep them; a version that another tool made has none to compare."""
-    tags = champion.tags
-    top1, latency_ms = _number(tags, "top1"), _number(tags, "latency_ms")
-    return Standing(int(champion.version), top1, latency_ms, tags.get("measured_on", ""), tags.get("data", ""))
-
-
-def _number(tags: Mapping[str, str], name: str) -> float:
-    """NaN for a tag that is absent, or edited by hand into no number."""
-    try:
-        return float(tags.get(name, "nan"))
-    except ValueError:
-        return math.nan
 
 
 @contextmanager

@@ -181,7 +181,7 @@ def copied_project(source: Project, root: Path, *, leave_out: Iterable[str] = ()
         shutil.rmtree(root / name, ignore_errors=True)
     if (source.root / CHECKED).exists():  # what was tried there need not be tried again
         shutil.copytree(source.root / CHECKED, root / CHECKED)
-    _empty_database(source.root / DATABASE, root / DATABASE)
+    empty_database(source.root / DATABASE, root / DATABASE)
     with opened_project(root) as project:
         yield project
 
@@ -256,7 +256,7 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _empty_database(source: Path, target: Path) -> None:
+def empty_database(source: Path, target: Path) -> None:
     """MLflow's tables without a row: to make them takes seconds, and a full one names the folder of its artifacts."""
     target.parent.mkdir(parents=True)
     shutil.copy(source, target)
