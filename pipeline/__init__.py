@@ -2,7 +2,8 @@
 
 A module may import its own package or a lower layer, never a higher or a sibling one
 (tests/contract/test_imports.py). `ray` is imported in cluster.py, worker.py, autoscaler.py and job_server.py,
-`mlflow` in tracking/store.py and registry/, `dvc` in jobs/remote.py and repro/dag.py, `pyarrow` under data/.
+`mlflow` in tracking/store.py and registry/, `dvc` in jobs/remote.py, repro/dag.py and verify/, `pyarrow` under
+data/.
 
 layer 0  environment.py what the environment may not decide; the first import of each process
          errors.py     the exception tree
@@ -45,6 +46,7 @@ layer 8  driver.py     training as a child process, started again where it dies
          repro/        dvc repro with independent stages side by side
 layer 9  entry.py      how every stage starts and ends
          jobs/         the same dvc repro, submitted to a cluster
+         verify/       what dvc.lock and DVC's cache name, compared
 layer 10 doctor/       what is wrong with an installation, and how to mend it
 layer 11 frontier/     sweeps as DVC experiments: accuracy against measured speed
 layer 12 cli.py        the command line

@@ -1,4 +1,4 @@
-"""The command line: `espalier preset | init | schema | check | repro | mend | summary | sync | promote | ... | doctor`."""
+"""The command line: `espalier preset | init | check | repro | verify | mend | summary | sync | promote | ... | doctor`."""
 
 import argparse
 import filecmp
@@ -96,6 +96,10 @@ def parser() -> argparse.ArgumentParser:
     show_runs.add_argument("--port", type=int, default=5000)
     show_runs.add_argument("--host", default="127.0.0.1", help="another address of this machine; then it asks for an account")
     show_runs.set_defaults(command=_ui)
+
+    look = commands.add_parser("verify", help="read all that dvc.lock and DVC's cache name, and compare it with its digests")
+    look.add_argument("--mend", action="store_true", help="take out what is damaged, and put back what is whole elsewhere")
+    look.set_defaults(command=_verify)
 
     doctor = commands.add_parser("doctor", help="check the installation, the machine and the services; say how to mend each")
     doctor.set_defaults(command=_doctor)
@@ -265,6 +269,13 @@ def _ui(arguments: argparse.Namespace) -> None:
     server = ui(Path(), arguments.port, arguments.host)
     print(f"MLflow UI: {server.url}  (Ctrl-C ends it)", flush=True)
     os.execve(server.command[0], server.command, server.environment)
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from pipeline.verify.verify import verify
+
+    if not verify(Path(), print, mend=arguments.mend):
+        sys.exit("espalier verify: not all is as it was written, see above")
 
 
 def _doctor(_: argparse.Namespace) -> None:

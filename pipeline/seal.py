@@ -16,6 +16,13 @@ from pipeline.files import sha256_file, sha256_json, to_json, write_atomic
 
 SEAL_NAME = "seal.json"
 KEY = "seal"
+MEND = "run `espalier verify --mend`, then `dvc repro`"
+"""Alone, `dvc repro -f -s` of a stage ends with the damaged bytes again if DVC's cache holds such under the same digest."""
+
+
+def cure(stage: str) -> str:
+    """What to do about a damaged file that a stage writes."""
+    return f"{MEND}; if verify finds nothing, `dvc repro -f -s {stage}` makes it again"
 
 
 def sealed_json(record: Mapping[str, Any]) -> str:
@@ -63,7 +70,7 @@ class Sealed:
 
     def __init__(self, path: Path, remake: str) -> None:
         self._path, self._folder = path, path.parent
-        self._cure = f"; make it again: `dvc repro -f -s {remake}`"
+        self._cure = f"; {cure(remake)}"
         try:
             self._record = _Record.model_validate(unsealed(path.read_bytes()))
         except OSError as error:

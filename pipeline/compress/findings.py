@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import ArtifactError
-from pipeline.seal import sealed_json, unsealed
+from pipeline.seal import cure, sealed_json, unsealed
 
 
 class _Frozen(BaseModel):
@@ -70,4 +70,4 @@ def read_profile(path: Path) -> Profile:
     try:
         return Profile.model_validate(unsealed(path.read_bytes()))
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a profile ({' '.join(str(error).split())}); run `dvc repro -f -s profile`") from error
+        raise ArtifactError(f"{path}: not a profile ({' '.join(str(error).split())}); {cure('profile')}") from error

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from pipeline.errors import ArtifactError
 from pipeline.files import atomic_dir, sha256_file
 from pipeline.models.spec import ONNX_NAME, READABLE, SEALED, ModelSpec, WeightsFile
-from pipeline.seal import SEAL_NAME, Sealed, sealed_json, unsealed
+from pipeline.seal import MEND, SEAL_NAME, Sealed, sealed_json, unsealed
 
 SPEC_NAME = "model.json"
+CURE = f"; {MEND}; if verify finds nothing, `dvc repro -f -s` of the stage that makes it"
 
 
 def read_spec(folder: Path) -> ModelSpec:
@@ -29,9 +30,9 @@ def read_spec(folder: Path) -> ModelSpec:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "the model"
-        raise ArtifactError(f"{path}: {where}: {problem['msg']}{_cure(folder)}") from error
+        raise ArtifactError(f"{path}: {where}: {problem['msg']}{CURE}") from error
     if spec.weights is None:
-        raise ArtifactError(f"{path}: names no weights file{_cure(folder)}")
+        raise ArtifactError(f"{path}: names no weights file{CURE}")
     return spec
 
 
@@ -77,12 +78,9 @@ def _spec_values(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
         found = json.loads(content)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ArtifactError(
-            f"{path.parent}: holds no model ({path.name} is missing); "
-            f"make it with `dvc repro`, or restore it with `dvc checkout {path.parent}`"
-        ) from error
+        raise ArtifactError(f"{path.parent}: holds no model ({path.name} is missing); make it with `dvc repro`") from error
     except ValueError as error:  # of json, and of undecodable bytes
-        raise ArtifactError(f"{path}: not valid JSON ({error}){_cure(path.parent)}") from error
+        raise ArtifactError(f"{path}: not valid JSON ({error}){CURE}") from error
     number = found.get("format") if isinstance(found, dict) else None
     if number not in READABLE:
         raise ArtifactError(
@@ -92,7 +90,7 @@ def _spec_values(path: Path) -> dict[str, Any]:
     try:
         return unsealed(content) if number >= SEALED else dict(found)
     except ValueError as error:
-        raise ArtifactError(f"{path}: {error}{_cure(path.parent)}") from error
+        raise ArtifactError(f"{path}: {error}{CURE}") from error
 
 
 def write_spec(folder: Path, spec: ModelSpec) -> None:
@@ -112,15 +110,10 @@ def checked_bytes(path: Path, weights: WeightsFile) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror}){_cure(path.parent)}") from error
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}){CURE}") from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != weights.sha256:
         raise ArtifactError(
-            f"{path}: its SHA-256 is {digest}, {SPEC_NAME} says {weights.sha256}: "
-            f"the file is corrupt or was edited{_cure(path.parent)}"
+            f"{path}: its SHA-256 is {digest}, {SPEC_NAME} says {weights.sha256}: the file is corrupt or was edited{CURE}"
         )
     return content
-
-
-def _cure(folder: Path) -> str:
-    return f"; restore it with `dvc checkout {folder}`"

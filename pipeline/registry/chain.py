@@ -9,7 +9,7 @@ from pipeline.errors import ArtifactError
 from pipeline.files import sha256_file
 from pipeline.models.artifact import SPEC_NAME, verified_spec
 from pipeline.models.spec import ONNX_NAME, ModelSpec
-from pipeline.seal import SEAL_NAME, Sealed
+from pipeline.seal import SEAL_NAME, Sealed, cure
 
 MADE_BY = {"dense": "train", "pruned": "prune", "finetuned": "finetune", "quantized": "quantize"}
 COMPARED = "reports/seal.json"
@@ -41,8 +41,7 @@ def _check_parent(name: str, specs: dict[str, ModelSpec], artifact: Path) -> Non
     parent = STEPS.get(name)
     if parent and specs[name].ancestors.get(parent) != specs[parent].digest:
         raise ArtifactError(
-            f"{artifact / SPEC_NAME}: was made from another model than the {parent} one that is there; "
-            f"make it again: `dvc repro -f -s {MADE_BY[name]}`"
+            f"{artifact / SPEC_NAME}: was made from another model than the {parent} one that is there; {cure(MADE_BY[name])}"
         )
 
 

@@ -68,6 +68,7 @@ LAYERS = {
     "repro": 8,
     "jobs": 9,
     "entry": 9,
+    "verify": 9,
     "doctor": 10,
     "frontier": 11,
     "cli": 12,
@@ -84,7 +85,7 @@ DOORS = {
         "pipeline/registry/serving_model.py",
         "pipeline/registry/weights.py",
     },
-    "dvc": {"pipeline/jobs/remote.py", "pipeline/repro/dag.py"},
+    "dvc": {"pipeline/jobs/remote.py", "pipeline/repro/dag.py", "pipeline/verify/named.py"},
     "pyarrow": {"pipeline/data/"},
 }
 """Which files, or files under which folder, may import a package."""

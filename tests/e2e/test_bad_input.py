@@ -131,7 +131,7 @@ CASES = {
         flip_one_byte,
         (
             r"artifacts/dense/weights\.safetensors: its SHA-256 is",
-            "corrupt or was edited; restore it with `dvc checkout artifacts/dense`",
+            "corrupt or was edited; run `espalier verify --mend`, then `dvc repro`",
         ),
     ),
     "dead registry": Case(

@@ -242,6 +242,6 @@ def test_no_damage_is_silent(line: Path, tmp_path: Path, reader: Callable[[Path]
     root = tmp_path / "copy"
     shutil.copytree(line, root)
     harm(root)
-    with pytest.raises(EspalierError, match=r"`(dvc repro|dvc checkout|espalier)|remove it|export it again"):
+    with pytest.raises(EspalierError, match=r"`(espalier|dvc repro)"):
         reader(root)
     assert not (root / "out").exists()

@@ -180,7 +180,7 @@ def test_one_flipped_bit_is_noticed(folder: Path, position: int) -> None:
         load_model(folder)
     message = str(caught.value)
     assert f"weights.safetensors: its SHA-256 is {sha256_file(path)}, model.json says" in message
-    assert f"the file is corrupt or was edited; restore it with `dvc checkout {folder}`" in message
+    assert "the file is corrupt or was edited; run `espalier verify --mend`, then `dvc repro`" in message
 
 
 def test_truncated_weights_are_noticed(folder: Path) -> None:
@@ -194,7 +194,7 @@ def test_missing_files_are_named(folder: Path) -> None:
     with pytest.raises(ArtifactError, match=r"nowhere: holds no model \(model.json is missing\); make it with `dvc repro`"):
         load_model(folder.parent / "nowhere")
     (folder / "weights.safetensors").unlink()
-    with pytest.raises(ArtifactError, match=r"weights.safetensors: cannot be read .*restore it with `dvc checkout"):
+    with pytest.raises(ArtifactError, match=r"weights.safetensors: cannot be read .*`espalier verify --mend`"):
         load_model(folder)
 
 

@@ -73,12 +73,15 @@ def test_whatever_does_not_fit_is_named_with_the_stage_that_makes_it_again(
     folder: Path, damage: Callable[[Path], object], says: str
 ) -> None:
     damage(folder)
-    with pytest.raises(ArtifactError, match=rf"{says}.*; make it again: `dvc repro -f -s evaluate@dense`"):
+    with pytest.raises(
+        ArtifactError,
+        match=rf"{says}.*; run `espalier verify --mend`, .*`dvc repro -f -s evaluate@dense` makes",
+    ):
         sealed = Sealed(folder / SEAL_NAME, "evaluate@dense")
         sealed.file("a.csv")
         sealed.demand_of("model.onnx", "1" * 64, Path("x"))
 
 
 def test_a_file_that_was_never_sealed_has_no_digest(folder: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"seal\.json: seals no c\.csv; make it again"):
+    with pytest.raises(ArtifactError, match=r"seal\.json: seals no c\.csv; run `espalier verify"):
         Sealed(folder / SEAL_NAME, "compare").digest("c.csv")

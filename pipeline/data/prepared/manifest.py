@@ -6,10 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import DataError
 from pipeline.files import write_atomic
-from pipeline.seal import sealed_json, unsealed
+from pipeline.seal import cure, sealed_json, unsealed
 
 MANIFEST = "manifest.json"
-REMEDY = "run `dvc repro -f -s prepare` to write it again"
+REMEDY = cure("prepare")
 
 
 class _Record(BaseModel):

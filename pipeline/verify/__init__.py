@@ -1,0 +1,1 @@
+"""`espalier verify`: what dvc.lock and DVC's cache name, read and compared."""
