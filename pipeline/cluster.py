@@ -24,7 +24,7 @@ from pipeline.autoscaler import alive_nodes, await_nodes, limits
 from pipeline.errors import TrainingError, UnreachableError
 from pipeline.files import sha256_json
 from pipeline.leftovers import scratch
-from pipeline.resources import Placement, Resources, cluster_address, place, token_remedy
+from pipeline.resources import Placement, Resources, cluster_address, count_gpus, gpu_note, place, token_remedy
 from pipeline.train.job import Job
 from pipeline.train.params import FitParams
 from pipeline.train.travel import run_storage
@@ -170,14 +170,17 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
 
 def _placement(resources: Resources, params: FitParams, address: str | None) -> Placement:
     """Of the training, after its nodes are there. Raises TrainingError where they never can be, or do not come in time."""
-    batch = params.global_batch_size
     reach = limits() if address and resources.await_nodes_s else None
-    if address is None or reach is None:
-        return place(resources, alive_nodes(), batch, address or "this machine", most_workers=params.most_workers)
     # `auto` counts what may be started: what happens to be there would make the same run end in other bits.
-    where = f"{address}, with all nodes that its autoscaler may start,"
-    placement = place(resources, reach.nodes, batch, where, reach.most, params.most_workers)
-    await_nodes(resources, placement, address)
+    where = address or "this machine"
+    nodes, most = (reach.nodes, reach.most) if reach else (alive_nodes(), None)
+    if reach:
+        where = f"{address}, with all nodes that its autoscaler may start,"
+    placement = place(resources, nodes, params.global_batch_size, where, most, params.most_workers)
+    if note := gpu_note(resources, placement, count_gpus(resources, nodes, most)):
+        sys.stderr.write(f"espalier: {note}\n")
+    if reach and address:
+        await_nodes(resources, placement, address)
     return placement
 
 

@@ -91,7 +91,7 @@ class JobServer:
         patience_s: while a job is followed, after which a server that does not answer is given up.
         """
         self.address = shown(address)
-        self._url = address
+        self._url = address.strip().rstrip("/")
         self._timeout_s = timeout_s
         self._silence_s = silence_s
         self._retry_s = retry_s

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.errors import TrainingError
+from pipeline.errors import TrainingError, shown
 from pipeline.params import Name, Section
 
 Device = Literal["cpu", "cuda"]
@@ -42,8 +42,8 @@ class Resources(Section):
         description="CPU threads of each training process, also the CPUs asked of Ray; auto: its share of its node"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        description="where to train, on CUDA with one GPU for each worker, as it is one rank of DDP; auto takes "
-        "CUDA where each can have one, there or yet to be started"
+        description="where to train, on CUDA with one GPU for each worker, as it is one rank of DDP; auto takes the GPUs "
+        "that are there or yet to be started, and says so if those are fewer than workers: then each has one worker"
     )
     accelerator: Name | None = Field(description="kind of GPU to train on, in Ray's words (H100, A100-80G, ...); null: any")
     placement: Literal["spread", "pack"] = Field(
@@ -78,9 +78,26 @@ class Resources(Section):
         return self
 
 
-def cluster_address(resources: Resources) -> str | None:
-    """Of the cluster to train on; None for a local one."""
-    return os.environ.get("RAY_ADDRESS") or resources.address
+def cluster_address(resources: Resources | None) -> str | None:
+    """Of the cluster to train on, `auto` for the one that Ray finds here; None for a Ray of our own.
+
+    Raises TrainingError for what is no address of a cluster, or one of Ray's client.
+    """
+    source = "RAY_ADDRESS" if os.environ.get("RAY_ADDRESS") else "resources.address"
+    address = (os.environ.get("RAY_ADDRESS") or (resources and resources.address) or "local").strip().rstrip("/")
+    scheme, has_scheme, rest = address.rpartition("://")
+    if address.lower() in {"local", "auto"}:
+        return None if address.lower() == "local" else "auto"
+    if scheme.lower() in {"http", "https"}:
+        return f"{scheme.lower()}://{rest}"
+    host, _, port = address.rpartition(":")
+    if has_scheme or not host or not port.isdecimal():
+        what = "is Ray's client, which drives no training" if scheme.lower() == "ray" else "is no address of a Ray cluster"
+        raise TrainingError(
+            f"{source} is {shown(address)}, which {what}; give host:port, as `ray start --head` prints it, on one of its "
+            "nodes, http://host:8265, its dashboard, elsewhere, or local for a Ray of this stage alone"
+        )
+    return address
 
 
 def token_remedy() -> str:
@@ -135,12 +152,14 @@ def place(
         raise TrainingError(f"the cluster at {where} has no CPUs to train on; add nodes")
     if resources.accelerator:
         nodes = _with_accelerator(nodes, resources.accelerator, where)
-    gpus = sum(node.get("GPU", 0.0) for node in _largest(nodes, "GPU", most))
-    device = resources.device if resources.device != "auto" else _device(resources.workers, gpus)
+    gpus = count_gpus(resources, nodes, most)
+    device = resources.device if resources.device != "auto" else _device(resources, gpus)
     nodes = _largest(nodes, "GPU" if device == "cuda" else "CPU", most)
     total = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
     cpus = int(min(node["CPU"] for node in nodes))
     asked, fixed = resources.workers, resources.threads_per_worker
+    if isinstance(asked, int) and device == "cuda" and resources.device == "auto":
+        asked = min(asked, gpus)
     room = total["GPU"] if device == "cuda" else total["CPU"] // (fixed if isinstance(fixed, int) else 1)
     shares = _shares(batch, len(nodes), beside_threads=device == "cpu" and fixed == "auto")
     workers = asked if isinstance(asked, int) else max(1, min(int(room), shares, most_workers or batch))
@@ -196,5 +215,26 @@ def _with_accelerator(nodes: Sequence[Node], kind: str, where: str) -> list[Node
     return found
 
 
-def _device(workers: int | Literal["auto"], gpus: float) -> Device:
-    return "cuda" if gpus >= (workers if isinstance(workers, int) else 1) else "cpu"
+def count_gpus(resources: Resources, nodes: Sequence[Node], most: int | None = None) -> int:
+    """Of the kind that is asked for, with CPUs to go with them; most: of these nodes can be there at once."""
+    kind = ACCELERATOR + resources.accelerator if resources.accelerator else "CPU"
+    useful = [node for node in nodes if node.get("CPU", 0.0) >= 1.0 and kind in node]
+    return sum(int(node.get("GPU", 0.0)) for node in _largest(useful, "GPU", most))
+
+
+def gpu_note(resources: Resources, placement: Placement, gpus: int) -> str | None:
+    """What `device: auto` came to with so many GPUs, in a line, if it is not what `workers` says; None if it is."""
+    if resources.device != "auto" or not gpus:
+        return None
+    if placement.device == "cpu":
+        return f"GPUs are not used: there are {gpus}, and resources.min_workers is {resources.min_workers}; lower it for them"
+    if resources.workers in {placement.workers, "auto"}:
+        return None
+    return (
+        f"trains with {placement.workers} of {resources.workers} workers (resources.workers), one on each GPU that there is; "
+        f"set resources.device to cpu for {resources.workers} on CPUs"
+    )
+
+
+def _device(resources: Resources, gpus: int) -> Device:
+    return "cuda" if gpus >= (resources.min_workers or 1) else "cpu"

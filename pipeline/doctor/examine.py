@@ -13,9 +13,9 @@ from pipeline.doctor.ports import PORTS, port
 from pipeline.doctor.project import params, secrets, stages
 from pipeline.doctor.ray_services import job_server, ray_cluster, ray_token
 from pipeline.doctor.versions import packages, python
-from pipeline.errors import EspalierError, ParamsError, shown
+from pipeline.errors import EspalierError, ParamsError, TrainingError, shown
 from pipeline.params import parse_section, read_yaml
-from pipeline.resources import Resources
+from pipeline.resources import Resources, cluster_address
 from pipeline.stage import STATE_FOLDER
 
 Check = tuple[str, Callable[[], Verdict]]
@@ -51,14 +51,14 @@ def _checks(root: Path) -> Iterator[Check]:
 def _remote_checks(root: Path) -> Iterator[Check]:
     """Those that `resources` decides; where it is not valid, what is known of it from the environment."""
     resources = _resources(root)
-    address = os.environ.get("RAY_ADDRESS") or (resources.address if resources else None)
+    has_cluster = _names_a_cluster(resources)
     server = os.environ.get("RAY_API_SERVER_ADDRESS")
     place = resources.storage if resources else None
     unknown = skipped("params.yaml is not valid")
-    yield "Ray cluster", lambda: ray_cluster(address) if address or resources else unknown
-    yield "Ray sockets", lambda: socket_paths(temporary_folder()) if not address else skipped("no local Ray is used")
+    yield "Ray cluster", lambda: ray_cluster(cluster_address(resources)) if has_cluster or resources else unknown
+    yield "Ray sockets", lambda: socket_paths(temporary_folder()) if not has_cluster else skipped("no local Ray is used")
     yield "Ray jobs", lambda: job_server(server)
-    yield "Ray token", lambda: ray_token(uses_cluster=bool(address or server))
+    yield "Ray token", lambda: ray_token(uses_cluster=bool(has_cluster or server))
     yield "storage", lambda: storage(place) if resources else unknown
     yield "DVC remote", lambda: remote(root) if place or server else skipped("neither a storage nor a job server is set")
 
@@ -68,6 +68,13 @@ def _resources(root: Path) -> Resources | None:
         return parse_section("resources", read_yaml(root / "params.yaml").get("resources"), Resources)
     except ParamsError:
         return None  # which the check of params.yaml tells
+
+
+def _names_a_cluster(resources: Resources | None) -> bool:
+    try:
+        return cluster_address(resources) is not None
+    except TrainingError:
+        return True  # the check of the cluster tells what is wrong with its address
 
 
 def _made(check: Callable[[], Verdict]) -> Verdict:

@@ -19,7 +19,7 @@ from pipeline.frontier.workshop import Bench
 from pipeline.leftovers import is_held
 from pipeline.params import parse_section
 from pipeline.repro.mend import mended
-from pipeline.resources import Resources
+from pipeline.resources import Resources, cluster_address
 from pipeline.tracking.store import connect
 
 
@@ -120,7 +120,7 @@ def _check_room(project: Project, jobs: int) -> None:
     if jobs < 1:
         raise ParamsError("--jobs is a number of points at a time; give 1 or more")
     resources = parse_section("resources", project.values.get("resources"), Resources)
-    if jobs == 1 or os.environ.get("RAY_ADDRESS") or resources.address:
+    if jobs == 1 or cluster_address(resources):
         return
     cpus, workers, threads = len(os.sched_getaffinity(0)), resources.workers, resources.threads_per_worker
     each = workers * threads if isinstance(workers, int) and isinstance(threads, int) else cpus

@@ -14,7 +14,7 @@ from pipeline.autoscaler import Reach, await_room, reach
 from pipeline.cluster import _cause, _local, _placement, _ray_folder, _token, ray_folders
 from pipeline.errors import TrainingError
 from pipeline.progress import WRITE_EVERY_S, ProgressWriter, render, shown
-from pipeline.resources import Placement, Resources, place, room_for
+from pipeline.resources import Placement, Resources, cluster_address, count_gpus, place, room_for
 from pipeline.train.params import LOGICAL_SHARDS, FitParams
 from tests.unit.fit_samples import BASE
 
@@ -93,12 +93,112 @@ def test_the_accelerator_that_is_asked_for_is_there_or_the_others_are_named() ->
         place(resources(accelerator="L4"), nodes, 128, "here")
 
 
-def test_auto_takes_gpus_where_each_worker_can_have_one() -> None:
-    node = {"CPU": 4.0}
-    assert place(resources(), [node | {"GPU": 1.0}], 128, "here").device == "cpu"
-    assert place(resources(), [node | {"GPU": 2.0}], 128, "here").device == "cuda"
-    assert place(resources(device="cpu"), [node | {"GPU": 2.0}], 128, "here").device == "cpu"
-    assert place(resources(workers="auto"), [node | {"GPU": 1.0}], 128, "here") == (1, 2, "cuda")
+@pytest.mark.parametrize(
+    ("gpus", "changes", "expected"),
+    [
+        (0, {}, (2, 2, "cpu")),
+        (1, {}, (1, 2, "cuda")),
+        (2, {}, (2, 2, "cuda")),
+        (4, {}, (2, 2, "cuda")),
+        (1, {"workers": 1}, (1, 2, "cuda")),
+        (0, {"workers": 4}, (4, 2, "cpu")),
+        (1, {"workers": 4}, (1, 2, "cuda")),
+        (3, {"workers": 4}, (3, 2, "cuda")),
+        (0, {"workers": "auto"}, (4, 2, "cpu")),
+        (1, {"workers": "auto"}, (1, 2, "cuda")),
+        (2, {"workers": "auto"}, (2, 2, "cuda")),
+        (1, {"min_workers": 2}, (2, 2, "cpu")),
+        (1, {"min_workers": 1}, (1, 2, "cuda")),
+        (2, {"workers": 4, "min_workers": 2}, (2, 2, "cuda")),
+        (2, {"device": "cpu"}, (2, 2, "cpu")),
+        (1, {"device": "cpu", "workers": 4}, (4, 2, "cpu")),
+    ],
+)
+def test_auto_takes_the_gpus_that_are_there(gpus: int, changes: dict[str, object], expected: tuple[int, int, str]) -> None:
+    node = {"CPU": 8.0, "GPU": float(gpus)} if gpus else {"CPU": 8.0}
+    assert place(resources(**changes), [node], 128, "here") == expected
+
+
+@pytest.mark.parametrize(
+    ("gpus", "changes", "said"),
+    [
+        (
+            1,
+            {"workers": 2},
+            "trains with 1 of 2 workers (resources.workers), one on each GPU that there is; set resources.device",
+        ),
+        (3, {"workers": 4, "min_workers": 2}, "trains with 3 of 4 workers"),
+        (1, {"workers": 2, "min_workers": 2}, "GPUs are not used: there are 1, and resources.min_workers is 2; lower it"),
+        (2, {"workers": 2}, None),
+        (4, {"workers": 2}, None),
+        (1, {"workers": "auto"}, None),
+        (0, {"workers": 2}, None),
+        (1, {"workers": 2, "device": "cpu"}, None),
+    ],
+)
+def test_where_workers_and_gpus_differ_a_line_says_so(
+    gpus: int,
+    changes: dict[str, object],
+    said: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("pipeline.cluster.alive_nodes", lambda: [{"CPU": 16.0, "GPU": float(gpus)}])
+    _placement(resources(**changes), FitParams.model_validate(BASE), None)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith(f"espalier: {said}") for line in lines] == ([] if said is None else [True])
+
+
+def test_the_remedies_of_that_line_work() -> None:
+    node = {"CPU": 16.0, "GPU": 1.0}
+    assert place(resources(workers=4, device="cpu"), [node], 128, "here") == (4, 2, "cpu")
+    assert place(resources(min_workers=1), [node], 128, "here") == (1, 2, "cuda")
+
+
+def test_gpus_of_another_kind_do_not_count() -> None:
+    nodes = [{"CPU": 8.0, "GPU": 2.0, "accelerator_type:A100": 1.0}, {"CPU": 8.0, "GPU": 1.0, "accelerator_type:H100": 1.0}]
+    assert place(resources(accelerator="H100"), nodes, 128, "here") == (1, 2, "cuda")
+    assert count_gpus(resources(accelerator="H100"), nodes) == 1
+    assert count_gpus(resources(), [*nodes, {"CPU": 0.0, "GPU": 8.0}]) == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("", None),
+        ("local", None),
+        ("LOCAL", None),
+        (" local/ ", None),
+        ("auto", "auto"),
+        ("Auto", "auto"),
+        ("10.0.0.1:6379", "10.0.0.1:6379"),
+        ("10.0.0.1:6379/", "10.0.0.1:6379"),
+        ("head:6379", "head:6379"),
+        ("http://head:8265/", "http://head:8265"),
+        ("HTTPS://head:8265", "https://head:8265"),
+    ],
+)
+@pytest.mark.parametrize("variable", [True, False])
+def test_an_address_is_read_as_ray_reads_it(
+    address: str, expected: str | None, monkeypatch: pytest.MonkeyPatch, *, variable: bool
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address if variable else "")
+    assert cluster_address(resources(address=None if variable else address)) == expected
+
+
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1", "head", "ray:6379x", ":6379", "tcp://head:6379", "ray://head:10001", "RAY://h:1"]
+)
+def test_what_is_no_address_of_a_cluster_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = (
+        "is Ray's client, which drives no training" if address.lower().startswith("ray:/") else "is no address of a Ray cluster"
+    )
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(TrainingError, match=rf"resources.address is {address}, which {what}; give host:port, .* or local"):
+        cluster_address(resources(address=address))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(TrainingError, match=rf"RAY_ADDRESS is {address}, which {what}"):
+        cluster_address(resources())
 
 
 @pytest.mark.parametrize(
