@@ -160,16 +160,16 @@ class Storage:
         """fsspec's view of the place."""
         import fsspec  # with s3fs a second of imports, which no run on a single disk pays
 
-        options: dict[str, Any] = {}
-        if not self._is_folder:
-            options = {
-                "config_kwargs": {
-                    "retries": {"mode": "standard", "max_attempts": self._attempts},
-                    "connect_timeout": CONNECT_S,
-                    "read_timeout": READ_S,
-                },
-                "use_listings_cache": False,
-            }
+        if self._is_folder:
+            return fsspec.filesystem("file")  # no address, in which `::` would name another
+        options = {
+            "config_kwargs": {
+                "retries": {"mode": "standard", "max_attempts": self._attempts},
+                "connect_timeout": CONNECT_S,
+                "read_timeout": READ_S,
+            },
+            "use_listings_cache": False,
+        }
         try:
             return fsspec.url_to_fs(self.url, **options)[0]
         except (ImportError, ValueError) as error:

@@ -81,7 +81,7 @@ class Bench:
     def repro(self, targets: Sequence[str], lock: int) -> None:
         """Raises EspalierError, with the reason, where a stage failed."""
         use_site_cache()
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(self.project.root)}
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(self.project.root, self.folder)}
         with self.log.open("ab") as log:
             start = log.tell()
             # It holds our lock too: where this process is killed, the next sweep waits for what goes on without it.

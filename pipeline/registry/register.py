@@ -210,12 +210,12 @@ def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
         str(folder / "model"),
         python_model=str(SERVING_CODE),
         artifacts={
-            "onnx": str(export.onnx.absolute()),
-            "seal": str(export.seal.absolute()),
-            "spec": str(export.spec_file.absolute()),
-            "card": str(folder / "README.md"),
+            "onnx": export.onnx.absolute().as_uri(),
+            "seal": export.seal.absolute().as_uri(),
+            "spec": export.spec_file.absolute().as_uri(),
+            "card": (folder / "README.md").as_uri(),
         }
-        | ({"weights": str(export.weights.absolute())} if export.weights else {}),
+        | ({"weights": export.weights.absolute().as_uri()} if export.weights else {}),
         signature=ModelSignature(Schema([TensorSpec(np.dtype("uint8"), (-1, *shape))]), outputs),
         input_example=(np.arange(np.prod(shape)) % 256).astype(np.uint8).reshape(1, *shape),
         pip_requirements=[f"{package}=={installed(package)}" for package in ("numpy", "onnxruntime", "pandas")],

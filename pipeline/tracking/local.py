@@ -4,6 +4,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from pipeline.errors import EspalierError, shown
 from pipeline.stage import STATE_FOLDER
@@ -23,13 +24,25 @@ BELOW = "substr({column}, 1, :length + 1) = :old || '/'"
 BUSY_S = 20.0
 
 
-def tracking_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, else a SQLite file below the project's folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
+def tracking_uri(root: Path, seen_from: Path = Path()) -> str:
+    """MLFLOW_TRACKING_URI, else a SQLite file below the project's folder, for a process in the folder `seen_from`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root, seen_from)
 
 
-def local_uri(root: Path) -> str:
-    return f"{SQLITE}{root.absolute() / DATABASE}"
+def local_uri(root: Path, seen_from: Path = Path()) -> str:
+    """seen_from: the folder of the process that is told this address."""
+    return sqlite_uri(root.absolute() / DATABASE, seen_from)
+
+
+def sqlite_uri(file: Path, seen_from: Path = Path()) -> str:
+    """The address of a database at an absolute path.
+
+    SQLAlchemy takes a `?` for the file's end and decodes %20, while MLflow makes the folders of the path as it is written. So a
+    path with such characters is given as seen from a folder below them; from elsewhere they are quoted.
+    """
+    special = {"?", "%"}
+    seen = os.path.relpath(file, seen_from.absolute()) if special & set(str(file)) else str(file)
+    return SQLITE + (quote(str(file), safe="/ #") if special & set(seen) else seen)
 
 
 def printed_uri(root: Path) -> str | None:
@@ -58,7 +71,11 @@ def artifacts_beside(database: Path) -> str:
 
 def database_file(uri: str) -> Path | None:
     """The file of a SQLite address, None for any other."""
-    return Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute() if uri.startswith(SQLITE) else None
+    if not uri.startswith(SQLITE):
+        return None
+    return Path(
+        os.path.normpath(Path(unquote(uri.removeprefix(SQLITE).partition("?")[0])).absolute())
+    )  # links stay as they are
 
 
 def is_a_projects(database: Path | None) -> bool:
@@ -74,7 +91,7 @@ def make_database(root: Path) -> None:
     partial = database.with_name("mlflow.partial.db")
     if not database.exists():
         partial.unlink(missing_ok=True)
-        MlflowClient(f"{SQLITE}{partial}")
+        MlflowClient(sqlite_uri(partial))
         partial.rename(database)
 
 

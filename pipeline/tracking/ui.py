@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.errors import EspalierError, shown
 from pipeline.files import write_atomic
-from pipeline.tracking.local import artifact_root, local_folder, tracking_uri
+from pipeline.tracking.local import artifact_root, local_folder, sqlite_uri, tracking_uri
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 PASSWORD, ACCOUNTS, SIGNS = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_CONFIG_PATH", "MLFLOW_FLASK_SERVER_SECRET_KEY"
@@ -23,7 +23,7 @@ LEAST_CHARACTERS = 12
 ACCOUNTS_FILE = """\
 [mlflow]
 default_permission = READ
-database_uri = sqlite:///{database}
+database_uri = {database}
 admin_username = admin
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 """
@@ -95,5 +95,6 @@ def _accounts(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
             "admin_password), or leave --host out"
         )
     folder = local_folder(root)
-    write_atomic(folder / "accounts.ini", ACCOUNTS_FILE.format(database=folder / "accounts.db"))
+    database = sqlite_uri(folder / "accounts.db")  # in a file in which % has a meaning of its own
+    write_atomic(folder / "accounts.ini", ACCOUNTS_FILE.format(database=database.replace("%", "%%")))
     return {**settings, ACCOUNTS: str(folder / "accounts.ini")}
