@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from pipeline.cluster import Order, drive, ray_folders
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.files import check_room, write_atomic
 from pipeline.job_server import JobServer
+from pipeline.leftovers import users_temporary_folder
 from pipeline.progress import shown
 from pipeline.resources import Resources, cluster_address, is_job_server
 from pipeline.train.collect import result_folder
@@ -64,7 +64,7 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     fault_path(job).unlink(missing_ok=True)
     server = _job_server(resources)
     if server is None:
-        for folder in (job.run_dir, Path(tempfile.gettempdir())):  # of checkpoints, and of what a Ray of our own leaves
+        for folder in (job.run_dir, users_temporary_folder()):  # of checkpoints, and of what a Ray of our own leaves
             check_room(folder)
     if resources.storage:
         job = send(job, resources.storage)

@@ -17,8 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from pipeline.errors import EspalierError, LockedError
-from pipeline.files import locked
+from pipeline.errors import LockedError
+from pipeline.files import locked, may_write
 from pipeline.stage import KEY_DIGITS, STATE_FOLDER, Stage
 
 STAGE_LOCKS = f"{STATE_FOLDER}/stages"
@@ -32,6 +32,8 @@ NUM_RUNS_KEPT = 3
 DYING_S = 10.0
 """Until a stage whose dvc was killed has surely noticed (entry.py looks twice a second) and ended."""
 GUARD_S = 60.0
+_users: list[str] = []
+"""The user's folder for temporary files, while a stage at work has its own."""
 
 
 @contextmanager
@@ -89,14 +91,11 @@ def scratch(root: Path, name: str, place: Path | None = None) -> Iterator[Path]:
 
     place: where to make it instead of in the project, because its path must be short; other folders there are left alone, but
     for those that this project's killed processes made with `place` too.
-    Raises EspalierError where none can be made.
+    Raises DiskError where none can be made.
     """
     with ExitStack() as stack:
-        try:
+        with may_write(place or root / SCRATCH):
             folder = _made(root.absolute(), name, place, stack)
-        except OSError as error:
-            where = place or root / SCRATCH
-            raise EspalierError(f"{where}: no folder for temporary files can be made ({error.strerror or error})") from error
         stack.callback(shutil.rmtree, folder, ignore_errors=True)  # before its lock is given back
         yield folder
 
@@ -153,8 +152,15 @@ def _clear_partial(outs: Iterable[Path]) -> None:
 def _temporary_files(folder: Path) -> Iterator[None]:
     """Let all that asks for a temporary file in this process have it in a folder; children keep what the user has set."""
     before = tempfile.tempdir
+    _users.append(tempfile.gettempdir())
     tempfile.tempdir = str(folder)
     try:
         yield
     finally:
         tempfile.tempdir = before
+        _users.pop()
+
+
+def users_temporary_folder() -> Path:
+    """Where processes that this one starts put temporary files: as the user has set it, also while a stage is at work."""
+    return Path(_users[0] if _users else tempfile.gettempdir())

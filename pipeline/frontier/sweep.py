@@ -15,7 +15,7 @@ from pipeline.errors import EspalierError, ParamsError, TrainingError
 from pipeline.files import locked
 from pipeline.frontier.experiments import head, names, save
 from pipeline.frontier.points import DENSE, MEASURED, Point, Project, parse_settings, points
-from pipeline.frontier.workshop import Bench
+from pipeline.frontier.workshop import Bench, clear_killed
 from pipeline.leftovers import is_held
 from pipeline.params import parse_section
 from pipeline.repro.mend import mended
@@ -32,6 +32,7 @@ def sweep(root: Path, settings: Sequence[str], jobs: int) -> None:
     project = Project(root)
     wanted = points(project, parse_settings(settings))
     _check_room(project, jobs)
+    clear_killed(root, {point.name for point in wanted})
     commit = head(root)
     there, cache = names(root, commit), dvc_cache(root)
     _say(f"{len(wanted)} points, {sum(point.name in there for point in wanted)} of them experiments already")

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from pipeline.files import locked, write_atomic
 from pipeline.frontier.points import Point, Project
 from pipeline.jobs.results import JOURNALS
 from pipeline.jobs.tree import copy_tree
+from pipeline.leftovers import is_held, keep_newest
 from pipeline.site_cache import use_site_cache
 from pipeline.stage import STATE_FOLDER
 from pipeline.tracking.local import tracking_uri
@@ -107,6 +108,12 @@ class Bench:
                     write_atomic(self.project.root / JOURNALS / path.name, path.read_bytes())
         shutil.rmtree(self.folder, ignore_errors=True)
         self.log.unlink(missing_ok=True)
+
+
+def clear_killed(root: Path, wanted: Collection[str]) -> None:
+    """Remove folders that killed sweeps left of other points than the wanted; from the newest such a sweep would go on."""
+    folders = [path for path in (root / FOLDER).glob("*") if path.is_dir() and path.name not in wanted]
+    keep_newest(path for path in folders if not is_held(path.with_suffix(".lock")))
 
 
 def override(path: Path, overrides: Mapping[str, Any]) -> None:

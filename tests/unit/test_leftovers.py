@@ -11,8 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import EspalierError, LockedError
-from pipeline.leftovers import NUM_RUNS_KEPT, OWNER, at_work, dead_folders, holder, is_held, only, scratch
+from pipeline.errors import DiskError, LockedError
+from pipeline.frontier.workshop import clear_killed
+from pipeline.leftovers import (
+    NUM_RUNS_KEPT,
+    OWNER,
+    SCRATCH,
+    at_work,
+    dead_folders,
+    holder,
+    is_held,
+    only,
+    scratch,
+    users_temporary_folder,
+)
 from pipeline.stage import KEY_DIGITS, Stage
 
 ROOT = Path(__file__).parents[2]
@@ -115,7 +127,7 @@ def test_a_stranger_cannot_have_a_folder_removed_by_naming_our_project(tmp_path:
 
 def test_a_place_that_takes_no_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / ".espalier").write_text("a file in the way")
-    with pytest.raises(EspalierError, match="no folder for temporary files can be made"), scratch(tmp_path, "x"):
+    with pytest.raises(DiskError, match=r"\.espalier/tmp.*a part of this path is a file"), scratch(tmp_path, "x"):
         pass
 
 
@@ -124,6 +136,7 @@ def test_a_stage_at_work_has_its_temporary_files_in_the_project(stage: Stage) ->
     with at_work(stage):
         with tempfile.TemporaryDirectory() as name:
             assert Path(name).is_relative_to(stage.root / ".espalier/tmp")
+        assert str(users_temporary_folder()) == before
         (left,) = [path for path in (stage.root / ".espalier/tmp").iterdir() if path.is_dir()]
         Path(tempfile.mkstemp()[1]).write_text("left lying")
     assert tempfile.gettempdir() == before
@@ -141,6 +154,36 @@ def test_a_stage_at_work_starts_without_what_killed_ones_left_beside_its_outs(st
     with at_work(stage):
         assert list(artifacts.iterdir()) == []
         assert [path.name for path in reports.iterdir()] == [".gitignore"]
+
+
+def test_what_a_library_left_of_a_copy_when_its_stage_was_killed_goes_with_the_next(stage: Stage) -> None:
+    """As a model in the middle of being registered: no code of ours names that folder."""
+    code = f"""
+        import tempfile
+        from pathlib import Path
+        from pipeline.leftovers import at_work
+        from pipeline.stage import Stage
+        held = at_work(Stage("train", Path({str(stage.root)!r})))
+        held.__enter__()
+        folder = tempfile.mkdtemp()
+        Path(folder, "weights").write_text("half of a model")
+    """
+    with another(code):
+        (left,) = (stage.root / SCRATCH).rglob("weights")
+    with at_work(stage):
+        assert not left.exists()
+    assert [path for path in (stage.root / SCRATCH).iterdir() if path.is_dir()] == []
+
+
+def test_of_killed_sweeps_the_newest_points_stay_and_those_that_are_wanted(tmp_path: Path) -> None:
+    folder = tmp_path / ".espalier" / "frontier"
+    for number in range(NUM_RUNS_KEPT + 3):
+        (folder / f"point-{number}").mkdir(parents=True)
+        os.utime(folder / f"point-{number}", (number, number))
+    with only(folder / "point-1.lock", what="a point", wait_s=0):
+        clear_killed(tmp_path, {"point-0"})
+    kept = {"point-0", "point-1", *(f"point-{number}" for number in range(3, NUM_RUNS_KEPT + 3))}
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == kept
 
 
 def test_of_unfinished_runs_with_other_inputs_the_newest_stay(stage: Stage) -> None:
