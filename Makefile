@@ -37,6 +37,9 @@ faults: $(READY) ## every fault on a cluster of several hosts, again and again (
 test-cluster: $(READY) ## clusters of several hosts, and the files in infra/ that make them (as root; half an hour)
 	@python -m pytest --timeout 1800 tests/infra tests/cluster
 
+test-docs: $(READY) ## README from its first line to its last (a quarter of an hour)
+	@python -m pytest --timeout 3600 tests/docs
+
 cluster: $(READY) ## a Ray cluster of three nodes on this machine, until Ctrl-C
 	@python infra/local_cluster.py --nodes 3 --cpus 2
 
@@ -61,4 +64,4 @@ bench: $(READY) ## side-by-side benchmarks, as ratios
 clean: ## remove outs, runs, tracking and caches; keeps .venv, data/raw and DVC's cache
 	@rm -rf artifacts exported reports data/prepared .espalier .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup repro test test-cluster faults cluster chaos gpu check ui bench clean
+.PHONY: help setup repro test test-cluster test-docs faults cluster chaos gpu check ui bench clean

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,11 @@ import pytest
 import yaml
 
 from pipeline.cli import parser
+from tests.documents import LEFT_OUT_OF_DOCS, LEFT_OUT_OF_TEST, README, commands
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
 DVC_COMMANDS = {"repro", "status", "exp", "metrics", "checkout", "plots"}
-
-
-def commands(document: Path) -> Iterator[str]:
-    """The lines of every bash block."""
-    for block in re.findall(r"```bash\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
-        yield from (line for line in block.splitlines() if line.strip())
 
 
 def fault(command: str, root: Path = ROOT) -> str | None:
@@ -93,3 +87,10 @@ def test_a_command_that_does_not_exist_is_found(command: str) -> None:
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "make test" in list(commands(ROOT / "README.md"))
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec make test"
+
+
+def test_what_is_not_run_is_in_readme() -> None:
+    """All else there is run, as tests/e2e/test_readme.py and tests/docs take the commands from README itself."""
+    printed = set(commands(README))
+    assert set(LEFT_OUT_OF_TEST) <= printed
+    assert set(LEFT_OUT_OF_DOCS) <= printed
