@@ -83,12 +83,19 @@ def is_a_projects(database: Path | None) -> bool:
     return database is not None and database.match(str(DATABASE))
 
 
-def make_database(root: Path) -> None:
-    """Make the local database beside its place and move it there, because a kill while MLflow makes its tables spoils it."""
+def lock_of(root: Path, uri: str) -> Path:
+    """A file whose holder may make what MLflow lacks: one of all clients of a database file here, else of the project's."""
+    database = database_file(uri)
+    if database is None or is_a_projects(database):
+        return (database.parent if database else local_folder(root)).with_suffix(".lock")
+    return Path(f"{database}.lock")
+
+
+def make_database(database: Path) -> None:
+    """Make a database beside its place and move it there, because a kill while MLflow makes its tables spoils it."""
     from mlflow import MlflowClient
 
-    database = root.absolute() / DATABASE
-    partial = database.with_name("mlflow.partial.db")
+    partial = database.with_name(f"{database.stem}.partial.db")
     if not database.exists():
         partial.unlink(missing_ok=True)
         MlflowClient(sqlite_uri(partial))

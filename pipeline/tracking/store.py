@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeline.errors import LockedError
 from pipeline.files import locked
 from pipeline.report import read_journal
-from pipeline.stage import STATE_FOLDER, Stage
+from pipeline.stage import Stage
 from pipeline.tracking.answers import ATTEMPTS, foreign, mlflow_errors, settled
 from pipeline.tracking.local import (
     EXPERIMENT,
@@ -25,7 +25,7 @@ from pipeline.tracking.local import (
     database_file,
     follow,
     is_a_projects,
-    local_uri,
+    lock_of,
     make_database,
     tracking_uri,
 )
@@ -188,7 +188,8 @@ def connect(root: Path) -> Store:
 
     Raises UnreachableError where its address does not answer, within about 5 s.
     """
-    uri, lock = tracking_uri(root), root.absolute() / STATE_FOLDER / "mlflow.lock"
+    uri = tracking_uri(root)
+    lock = lock_of(root, uri)
     _prepare_process()
     from mlflow import MlflowClient  # takes a second, so it is imported beside the stage's work
 
@@ -196,8 +197,8 @@ def connect(root: Path) -> Store:
     # The first creation of a SQLite database races between processes.
     with mlflow_errors(uri), locked(lock, wait_s=math.inf, what="the tracking database"):
         database = database_file(uri)
-        if uri == local_uri(root):
-            make_database(root)
+        if database is not None:
+            make_database(database)
         if database is not None and is_a_projects(database):
             follow(database)
         client = MlflowClient(uri, registry_uri=uri)

@@ -1,0 +1,32 @@
+"""Clones that register the same models at the same moment, on one server with PostgreSQL: everything is there once."""
+
+import shutil
+from pathlib import Path
+
+from tests.cluster.disk import ROOT
+from tests.cluster.network import Network
+from tests.cluster.services import S3, Mlflow, Postgres
+from tests.cluster.topology import TOOLS
+from tests.registering import CLIENTS, ROUNDS, clones, command
+
+ENDS_S = 600.0
+PLACE = Path("/tmp/clones")
+
+
+def test_four_clones_leave_each_version_and_run_once_on_a_server(network: Network, tmp_path: Path) -> None:
+    services, user = network.add_host("services"), network.add_host("client", [ROOT])
+    store, database = S3(services), Postgres(services)
+    mlflow = Mlflow(services, database, store)
+    store.start()
+    database.start()
+    database.wait_ready()
+    mlflow.start()
+    for part in (store, mlflow):
+        part.wait_ready()
+    (made := tmp_path / "made").mkdir()
+    names = [clone.name for clone in clones(made)]
+    shutil.copytree(made, user.path(PLACE))
+    commands = [["python", *command(PLACE / name, PLACE, [mlflow.url] * ROUNDS)] for name in names]
+    clients = [user.start(words, {**TOOLS, **mlflow.environment}, cwd=str(ROOT)) for words in commands]
+    assert [client.wait(ENDS_S) for client in clients] == [0] * CLIENTS, [client.tail() for client in clients]
+    assert [client.tail() for client in clients if "does not answer" in client.tail()] == []
