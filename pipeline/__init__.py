@@ -9,6 +9,7 @@ layer 0  environment.py what the environment may not decide; the first import of
          errors.py     the exception tree
 layer 1  files.py      atomic writes, locks and content digests
          params.py     a section of params.yaml -> a frozen model
+         drawing.py    style and names of all pictures
          jsonfile.py   a JSON file that a stage left, checked
          dist.py       rank, world size, sums over ranks
 layer 2  seal.py       digests that go with what a stage leaves

@@ -1,5 +1,6 @@
 """Writes that are complete or absent, and digests of content."""
 
+import csv
 import errno
 import fcntl
 import hashlib
@@ -9,7 +10,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,25 @@ def sha256_json(value: Any) -> str:
 def to_json(value: Any) -> str:
     """Readable JSON that is the same for equal values: sorted keys, two spaces, a final newline."""
     return json.dumps(value, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A table that csv.reader reads back as it was, the same text for the same rows.
+
+    Python 3.11 quotes a carriage return only in rows that end in one, so rows are written that way and then end in a line feed.
+    """
+    lines: list[str] = []
+    writer = csv.writer(_Lines(lines), lineterminator="\r\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
+
+
+class _Lines:
+    """A file of which csv.writer writes a row at a time."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.write = lines.append
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.compare.records import Change, NamedChange
-from pipeline.evaluate.metrics import Ints
-from pipeline.evaluate.tables import DIGITS
+from pipeline.evaluate.metrics import DIGITS, Ints
 
 Bools = npt.NDArray[np.bool_]
 Z = 1.959964

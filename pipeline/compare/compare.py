@@ -26,12 +26,12 @@ from pipeline.compare.records import (
 from pipeline.compare.slices import quarters, values
 from pipeline.data.prepared.manifest import MANIFEST, Manifest, read_manifest
 from pipeline.data.prepared.shards import Pixels, gather, map_shards, read_slices
+from pipeline.drawing import drawable
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.metrics import Floats, Ints
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.pictures import draw_images
-from pipeline.evaluate.tables import csv_text
-from pipeline.files import atomic_dir, sha256_file, to_json, write_atomic
+from pipeline.files import atomic_dir, csv_text, sha256_file, to_json, write_atomic
 from pipeline.jsonfile import read_json
 from pipeline.models.spec import ONNX_NAME
 from pipeline.seal import SEAL_NAME, Sealed, write_seal
@@ -172,7 +172,7 @@ def _rows(path: Path, test: _Test) -> list[tuple[int, int, float]]:
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
             return [(numbers[row["actual"]], numbers[row["predicted"]], float(row["confidence"])) for row in table]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise ArtifactError(f"{path}: not answers in classes of {test.folder} ({error}); run `dvc repro`") from error
 
 
@@ -234,5 +234,5 @@ class _Step:
 
     def _caption(self, row: int) -> str:
         names, pair = self.test.manifest.classes, self.pair
-        was, now, actual = (names[labels[row]] for labels in (pair.before, pair.now, pair.actual))
+        was, now, actual = (drawable(names[labels[row]], labels[row]) for labels in (pair.before, pair.now, pair.actual))
         return f"{was} → {now}\nis {actual}"

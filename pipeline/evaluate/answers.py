@@ -6,7 +6,9 @@ import torch
 
 from pipeline.compress.session import Logits
 from pipeline.data.prepared.reader import Split
+from pipeline.drawing import drawable
 from pipeline.evaluate.metrics import (
+    DIGITS,
     Floats,
     Ints,
     PerClass,
@@ -19,7 +21,7 @@ from pipeline.evaluate.metrics import (
 )
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.pictures import draw_confusion, draw_images, draw_reliability
-from pipeline.evaluate.tables import DIGITS, csv_text
+from pipeline.files import csv_text
 from pipeline.tasks.task import Task
 
 
@@ -93,4 +95,5 @@ class Answers:
         }
 
     def _caption(self, row: int) -> str:
-        return f"{self.classes[self.predicted[row]]} {self.confidence[row]:.2f}\nis {self.classes[int(self.test.labels[row])]}"
+        given, actual = (drawable(self.classes[number], number) for number in (self.predicted[row], int(self.test.labels[row])))
+        return f"{given} {self.confidence[row]:.2f}\nis {actual}"

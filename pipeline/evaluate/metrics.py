@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+DIGITS = 6
+"""Of fractions in tables."""
 
 
 @dataclass(frozen=True)

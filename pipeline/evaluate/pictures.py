@@ -3,12 +3,12 @@
 import io
 import math
 
-import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from pipeline.drawing import drawable, plain_style
 from pipeline.evaluate.metrics import Ints, Reliability
 
 DPI = 100
@@ -19,11 +19,9 @@ TITLE, CAPTION, SIDE, CELL = 0.5, 0.35, 1.35, (1.5, 1.8)
 """Inches of a grid of images: heights of title and caption, longer side of an image, width and height of its cell."""
 MIDDLE = 0.5
 """Of the colour scale: darker cells get white numbers."""
-PLAIN = "default"
-"""Matplotlib's own style, whatever a matplotlibrc says."""
 
 
-@matplotlib.style.context(PLAIN)
+@plain_style()
 def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
     """Rows of the confusion matrix, each divided by its sum; counts are written into the cells."""
     support = confusion_KK.sum(axis=1, keepdims=True)
@@ -33,8 +31,9 @@ def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="actual", title="Confusion")
     if len(classes) <= LABELLED_CLASSES:
-        axes.set_xticks(range(len(classes)), _plain(classes), rotation=45, ha="right")
-        axes.set_yticks(range(len(classes)), _plain(classes))
+        names = [drawable(name, number) for number, name in enumerate(classes)]
+        axes.set_xticks(range(len(classes)), names, rotation=45, ha="right")
+        axes.set_yticks(range(len(classes)), names)
         for actual, predicted in np.argwhere(confusion_KK > 0).tolist():
             colour = "white" if shares[actual, predicted] > MIDDLE else "black"
             count = str(confusion_KK[actual, predicted])
@@ -42,7 +41,7 @@ def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
     return png(figure)
 
 
-@matplotlib.style.context(PLAIN)
+@plain_style()
 def draw_reliability(bins: Reliability) -> bytes:
     """Accuracy against confidence, with the diagonal of a calibrated model, and how many answers fall in each bin."""
     width = 1 / len(bins.lower)
@@ -57,7 +56,7 @@ def draw_reliability(bins: Reliability) -> bytes:
     return png(figure)
 
 
-@matplotlib.style.context(PLAIN)
+@plain_style()
 def draw_images(title: str, images_NCHW: npt.NDArray[np.uint8], captions: list[str]) -> bytes:
     """A grid of images with a caption each, under a title; in one plot, because 25 plots took seven times as long."""
     columns = min(COLUMNS, max(MIN_COLUMNS, len(captions)))
@@ -74,14 +73,9 @@ def draw_images(title: str, images_NCHW: npt.NDArray[np.uint8], captions: list[s
         x, y = (SIDE * side / max(shown.shape[:2]) for side in (shown.shape[1], shown.shape[0]))
         extent = (middle - x / 2, middle + x / 2, top + y, top)
         axes.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255, extent=extent)
-        axes.text(middle, top - 0.03, _plain([caption])[0], ha="center", va="bottom", fontsize=7)
+        axes.text(middle, top - 0.03, caption, ha="center", va="bottom", fontsize=7)
     axes.set(xlim=(0, width), ylim=(height, 0))
     return png(figure)
-
-
-def _plain(texts: list[str]) -> list[str]:
-    """Class names as they are: a dollar sign would start a formula."""
-    return [text.replace("$", r"\$") for text in texts]
 
 
 def png(figure: Figure) -> bytes:

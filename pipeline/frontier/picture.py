@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from pipeline.drawing import plain_style
 from pipeline.evaluate.pictures import png
 from pipeline.frontier.candidates import Candidate, Frontier
 from pipeline.frontier.points import VARIANTS
@@ -23,6 +24,7 @@ PAPER = {"boxstyle": "square,pad=0.05", "facecolor": "white", "alpha": 0.8, "lin
 LABEL_LINE = {"arrowstyle": "-", "color": "grey", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4}
 
 
+@plain_style()
 def draw(found: Frontier) -> bytes:
     """`plot` as a file."""
     return png(plot(found))

@@ -1,11 +1,8 @@
 """What a finished run leaves in its run directory for the driver: the model folder, the epochs' metrics, a summary."""
 
-import csv
-import io
-
 import torch
 
-from pipeline.files import atomic_dir, to_json
+from pipeline.files import atomic_dir, csv_text, to_json
 from pipeline.models.nets.build import rebuild
 from pipeline.models.weights import save_model
 from pipeline.train.collect import HISTORY_NAME, MODEL_NAME, SUMMARY_NAME, result_folder
@@ -42,10 +39,6 @@ def _provenance(job: Job, progress: Progress) -> dict[str, int | float | str]:
 
 
 def _csv(history: list[dict[str, float]]) -> str:
-    text = io.StringIO()
     # Sorted, because a resumed run's rows come from JSON with sorted keys.
     names = ["epoch", "step", *sorted(set(history[0]) - {"epoch", "step"})]
-    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
+    return csv_text(names, ([row.get(name, "") for name in names] for row in history))

@@ -32,6 +32,7 @@ LAYERS = {
     "files": 1,
     "ending": 2,
     "params": 1,
+    "drawing": 1,
     "jsonfile": 1,
     "dist": 1,
     "seal": 2,

@@ -1,6 +1,8 @@
 """Writes are complete or absent; digests are of content."""
 
+import csv
 import errno
+import io
 import os
 import shutil
 import stat
@@ -9,8 +11,38 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import EspalierError
-from pipeline.files import atomic_dir, sha256_json, sha256_tree, to_json, write_atomic
+from pipeline.files import atomic_dir, csv_text, sha256_json, sha256_tree, to_json, write_atomic
 from pipeline.report import Journal
+
+NAMES = [
+    "cat\r",
+    "a\r\nb",
+    "line\nbreak",
+    'quo"te,comma',
+    "tab\there",
+    " space ",
+    "",
+    "日本語",
+    "🐶",
+    "$x^2$",
+    "\0",
+    "\x85",
+    "\u2028",
+]
+
+
+def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:
+    rows = [[name, other] for name in NAMES for other in NAMES]
+    write_atomic(tmp_path / "t.csv", csv_text(["a\r", "b"], rows))
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["a\r", "b"], *rows]
+    assert csv_text(["a"], [["plain"], [1]]) == "a\nplain\n1\n"
+
+
+def test_the_writer_alone_loses_carriage_returns() -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(["cat\r", "dog"])
+    assert list(csv.reader(io.StringIO(text.getvalue(), newline=""))) != [["cat\r", "dog"]]
 
 
 def test_an_error_inside_atomic_dir_leaves_the_old_folder(tmp_path: Path) -> None:

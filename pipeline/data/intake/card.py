@@ -1,23 +1,19 @@
 """The data card: what a person should have seen before training on prepared data."""
 
-import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import matplotlib as mpl
-import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.data.intake.ingest import BadRow
 from pipeline.data.prepared.manifest import Manifest
 from pipeline.data.prepared.shards import Indices, Pixels, gather, map_shards
+from pipeline.drawing import drawable, plain_style
+from pipeline.files import csv_text
 
 SAMPLES_PER_CLASS = 12
 MOST_CLASSES_SHOWN = 20
 """Classes with sample images or a named bar; the table in card.md has all of them."""
-LONGEST_NAME = 24
 SPLIT_COLOURS = {"train": "#4c72b0", "val": "#dd8452", "test": "#55a868"}
 GAP_PIXELS = 1
 
@@ -25,17 +21,10 @@ GAP_PIXELS = 1
 def write_card(folder: Path, manifest: Manifest, quarantine: list[BadRow], prepared: Path) -> None:
     """Write card.md, quarantine.csv, classes.png and samples.png about the prepared data; the same bytes each time."""
     (folder / "card.md").write_text(_markdown(manifest), encoding="utf-8")
-    _write_quarantine(folder / "quarantine.csv", quarantine)
-    with _plain_style():
+    (folder / "quarantine.csv").write_text(csv_text(BadRow._fields, quarantine), encoding="utf-8", newline="")
+    with plain_style():
         _save(_histogram(manifest), folder / "classes.png")
         _save(_samples(manifest, *map_shards(prepared, "train")), folder / "samples.png")
-
-
-def _write_quarantine(path: Path, quarantine: list[BadRow]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(BadRow._fields)
-        writer.writerows(quarantine)
 
 
 def _markdown(manifest: Manifest) -> str:
@@ -89,22 +78,8 @@ def _floats(values: list[float]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
 
 
-@contextmanager
-def _plain_style() -> Iterator[None]:
-    """Matplotlib's own defaults, whatever a matplotlibrc says, and class names with $ that are no formulas."""
-    with mpl.style.context("default"), mpl.rc_context({"text.parse_math": False}):
-        yield
-
-
 def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
-
-
-def _drawable(name: str, number: int) -> str:
-    """A short name in letters that matplotlib's own font has."""
-    if not name.isprintable() or any(ord(letter) > ord("ÿ") for letter in name):
-        return f"class {number}"
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "..."
 
 
 def _histogram(manifest: Manifest) -> Figure:
@@ -117,7 +92,7 @@ def _histogram(manifest: Manifest) -> Figure:
         axes.barh(np.arange(num_classes), info.class_counts, left=left, height=0.8, color=SPLIT_COLOURS[split], label=split)
         left += np.array(info.class_counts)
     if num_classes <= MOST_CLASSES_SHOWN:
-        axes.set_yticks(range(num_classes), [_drawable(name, number) for number, name in enumerate(manifest.classes)])
+        axes.set_yticks(range(num_classes), [drawable(name, number) for number, name in enumerate(manifest.classes)])
     axes.invert_yaxis()
     axes.set_xlabel("images")
     axes.spines[["top", "right"]].set_visible(False)
@@ -137,7 +112,7 @@ def _samples(manifest: Manifest, shards: list[Pixels], labels: Indices) -> Figur
     axes.imshow(np.concatenate(rows).squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_yticks(
         [height * number + height // 2 for number in range(len(rows))],
-        [_drawable(name, number) for number, name in enumerate(shown)],
+        [drawable(name, number) for number, name in enumerate(shown)],
     )
     axes.set_xticks([])
     axes.tick_params(length=0)
