@@ -35,6 +35,15 @@ class DataParams(Section):
     channels: Literal[1, 3] = Field(description="1: grey, 3: RGB")
     val_fraction: float = Field(ge=0, lt=1, description="fraction of the rows carved out as val; unused with a val.parquet")
     test_fraction: float = Field(ge=0, lt=1, description="fraction of the rows carved out as test; unused with a test.parquet")
+    max_pixels: int = Field(
+        ge=1,
+        le=178_000_000,
+        description="pixels of the largest image decoded; above it a small file may be meant to fill the memory; "
+        "a JPEG of more than 40 million is decoded at a half of its size or less",
+    )
+    strict: bool = Field(
+        description="refuse data in which the card has findings: classes whose names look the same, images of one colour"
+    )
     max_quarantined: float = Field(ge=0, le=1, description="largest fraction of the rows that may be defective and left out")
     shard_rows: int = Field(
         ge=1, le=10_000_000, description="rows in a shard file; one shard has to fit into memory while it is written"

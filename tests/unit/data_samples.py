@@ -31,6 +31,8 @@ def data_params(**changes: Any) -> DataParams:
         "channels": 3,
         "val_fraction": 0.2,
         "test_fraction": 0.2,
+        "max_pixels": 50_000_000,
+        "strict": False,
         "max_quarantined": 0.0,
         "shard_rows": 7,
         "seed": 0,

@@ -17,7 +17,7 @@ from pipeline.data.prepared.manifest import Manifest, read_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.data.prepared.shards import read_slices
 from pipeline.errors import DataError, EspalierError
-from tests.unit.data_samples import REAL_DATA, data_params, good_table, pixels, png, write_table
+from tests.unit.data_samples import REAL_DATA, data_params, encoded, good_table, pixels, png, write_table
 
 Prepare = Callable[..., Manifest]
 
@@ -178,6 +178,55 @@ def test_duplicates_between_splits_are_counted_and_shown(run: Prepare, tmp_path:
     write_table(tmp_path / "in" / "test.parquet", [png(3), png(3), png(101), png(555)], [1, 1, 1, 0])
     assert run(tmp_path / "in").duplicates == {"train/val": 0, "train/test": 2, "val/test": 1}
     assert "- train/test: 2\n" in (tmp_path / "out" / "card" / "card.md").read_text()
+
+
+def findings(tmp_path: Path) -> list[str]:
+    card = (tmp_path / "out" / "card" / "card.md").read_text(encoding="utf-8")
+    return card.partition("## Findings")[2].partition("\n## ")[0].split("\n\n", 1)[1].strip().splitlines()
+
+
+def test_names_that_look_the_same_are_a_finding(run: Prepare, tmp_path: Path) -> None:
+    alike = ["cat", "cat ", "Cat", "caf\u00e9", "cafe\u0301", "dog", "do\u200bg"]
+    more = {"site": pa.array(["north", "north\r"] * 21)}
+    table = write_table(tmp_path / "t.parquet", [png(row) for row in range(42)], [alike[row % 7] for row in range(42)], more)
+    assert len(run(table, slice_columns=["site"]).classes) == 7
+    assert findings(tmp_path) == [
+        r"- classes 'Cat', 'cat', 'cat ' differ in case, spaces or Unicode form alone",
+        r"- classes 'cafe\u0301', 'caf\xe9' differ in case, spaces or Unicode form alone",
+        r"- classes 'dog', 'do\u200bg' differ in case, spaces or Unicode form alone",
+        r"- values 'north', 'north\r' of 'site' differ in case, spaces or Unicode form alone",
+    ]
+    with pytest.raises(DataError, match=r"(?s)data.strict refuses what was found:.*'Cat', 'cat', 'cat '.*set strict to false"):
+        run(table, strict=True)
+
+
+def test_images_without_content_are_a_finding(run: Prepare, tmp_path: Path) -> None:
+    blank = encoded(Image.new("RGBA", (9, 9), (200, 10, 10, 0)))
+    images = [png(row) for row in range(10)] + [blank, encoded(Image.new("RGB", (9, 9), (1, 2, 3)))]
+    table = write_table(tmp_path / "t.parquet", images, [0, 1] * 6)
+    run(table)
+    assert findings(tmp_path) == ["- 2 images of one colour, without any content: t.parquet row 10, t.parquet row 11"]
+    run(good_table(tmp_path / "good.parquet"), strict=True)
+    assert findings(tmp_path) == ["None."]
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(2048, 1, 1), (1, 2048, 3), (300, 300, 3), (3, 7, 1)])
+def test_the_picture_of_samples_has_a_size_for_any_image(
+    run: Prepare, tmp_path: Path, height: int, width: int, channels: int
+) -> None:
+    """A line scan of 2,048 pixels made one of 1,200 x 246,000 pixels, in a minute."""
+    raw = [pixels(row, height, width, channels).tobytes() for row in range(10)]
+    table = write_table(tmp_path / "t.parquet", raw, [0, 1] * 5)
+    run(table, raw_shape=[height, width, channels], height=height, width=width, channels=channels)
+    with Image.open(tmp_path / "out" / "card" / "samples.png") as image:
+        assert 900 <= image.width <= 1000
+        assert 80 <= image.height <= 600
+
+
+def test_a_label_that_is_no_utf8_is_quarantined(run: Prepare, tmp_path: Path) -> None:
+    names = pa.array([b"cat", b"dog"] * 5 + [b"caf\xe9"]).view(pa.string())
+    run(write_table(tmp_path / "t.parquet", [png(row) for row in range(11)], names), max_quarantined=0.1)
+    assert quarantine(tmp_path)[1] == ["t.parquet", "10", "unreadable label", r"label 'caf\udce9' is not UTF-8"]
 
 
 def test_card_survives_names_that_break_tables_formulas_and_fonts(run: Prepare, tmp_path: Path) -> None:

@@ -70,6 +70,61 @@ def test_dictionary_encoded_names_are_names(tmp_path: Path) -> None:
     assert labels_of(open_parquet(data_params(), table)) == ["cat", "dog", None]
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
+def test_images_packed_with_their_path_are_read(tmp_path: Path, kind: Any) -> None:
+    """As Hugging Face's data sets have them."""
+    rows = [{"bytes": png(0), "path": "0.png"}, {"bytes": None, "path": "1.png"}, None]
+    images = pa.array(rows, pa.struct([("bytes", kind), ("path", pa.string())]))
+    pq.write_table(pa.table({"image": images, "label": [0, 1, 0]}), tmp_path / "t.parquet")
+    (batch,) = open_parquet(data_params(), tmp_path / "t.parquet").batches
+    assert batch.images == [png(0), None, None]
+
+
+def test_a_struct_without_bytes_is_refused(tmp_path: Path) -> None:
+    images = pa.array([{"path": "0.png"}])
+    pq.write_table(pa.table({"image": images, "label": [0]}), tmp_path / "t.parquet")
+    refused(tmp_path / "t.parquet", r"column 'image' is struct<path: string>; it must be binary .*field 'bytes'")
+
+
+def test_dictionary_encoded_images_and_views_of_names_are_read(tmp_path: Path) -> None:
+    images = pa.array([png(0), png(1), png(0)]).dictionary_encode()
+    pq.write_table(pa.table({"image": images, "label": pa.array(["a", "b", "a"], pa.string_view())}), tmp_path / "t.parquet")
+    (batch,) = open_parquet(data_params(), tmp_path / "t.parquet").batches
+    assert (batch.images, batch.labels) == ([png(0), png(1), png(0)], ["a", "b", "a"])
+
+
+@pytest.mark.parametrize("encode", [False, True])
+def test_texts_that_are_no_utf8_are_kept_apart(tmp_path: Path, encode: bool) -> None:
+    names = pa.array([b"cat", b"caf\xe9", None]).view(pa.string())
+    labels = names.dictionary_encode() if encode else names
+    pq.write_table(pa.table({"image": [png(0)] * 3, "label": labels, "site": labels}), tmp_path / "t.parquet")
+    (batch,) = open_parquet(data_params(slice_columns=["site"]), tmp_path / "t.parquet").batches
+    assert batch.labels == ["cat", "caf\udce9", None]
+    assert batch.slices == [("cat",), ("caf\ufffd",), ("null",)]
+
+
+def test_a_column_named_like_a_path_into_another(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image.png": [png(0)], "label": [0]}), tmp_path / "t.parquet")
+    (batch,) = open_parquet(data_params(image_column="image.png"), tmp_path / "t.parquet").batches
+    assert batch.images == [png(0)]
+
+
+def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([png(0)]), pa.array([0]), pa.array([1])], ["image", "label", "label"])
+    pq.write_table(table, tmp_path / "t.parquet")
+    refused(tmp_path / "t.parquet", r"column 'label' \(data.label_column\) is there twice; rename one")
+
+
+def test_classes_that_are_a_folder(tmp_path: Path) -> None:
+    good_table(tmp_path / "train.parquet")
+    (tmp_path / "classes.json").mkdir()
+    refused(tmp_path, r"classes.json: cannot be read \(Is a directory\); mend it, or change data.path")
+
+
+def test_a_path_that_is_too_long(tmp_path: Path) -> None:
+    refused(tmp_path / ("x" * 300), r"x: cannot be read \(File name too long\)")
+
+
 def test_missing_path(tmp_path: Path) -> None:
     refused(tmp_path / "none", r"data.path '.*none' does not exist; name a Parquet file or a folder with train.parquet")
 
@@ -129,6 +184,8 @@ def test_damaged_page_is_found_by_its_checksum(tmp_path: Path) -> None:
         ('{"cat": 0}', "expected a list of class names"),
         ("[1, 2]", "expected a list of class names"),
         ('["cat", "dog", "cat"]', "class 'cat' is listed twice"),
+        (r'["cat", "\ud800"]', "not valid JSON .*surrogates not allowed"),
+        ("[" * 100_000, "not valid JSON .*recursion"),
     ],
 )
 def test_malformed_classes(tmp_path: Path, text: str, message: str) -> None:

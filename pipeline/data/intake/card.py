@@ -16,18 +16,22 @@ MOST_CLASSES_SHOWN = 20
 """Classes with sample images or a named bar; the table in card.md has all of them."""
 SPLIT_COLOURS = {"train": "#4c72b0", "val": "#dd8452", "test": "#55a868"}
 GAP_PIXELS = 1
+LARGEST_THUMBNAIL = 256
+"""Pixels of a side in samples.png, which gives an image some 80."""
+MOST_STRETCHED = 4.0
+"""Height over width, or width over height, in samples.png: line scans are drawn wider than they are, to be seen."""
 
 
-def write_card(folder: Path, manifest: Manifest, quarantine: list[BadRow], prepared: Path) -> None:
+def write_card(folder: Path, manifest: Manifest, quarantine: list[BadRow], findings: list[str], prepared: Path) -> None:
     """Write card.md, quarantine.csv, classes.png and samples.png about the prepared data; the same bytes each time."""
-    (folder / "card.md").write_text(_markdown(manifest), encoding="utf-8")
+    (folder / "card.md").write_text(_markdown(manifest, findings), encoding="utf-8")
     (folder / "quarantine.csv").write_text(csv_text(BadRow._fields, quarantine), encoding="utf-8", newline="")
     with plain_style():
         _save(_histogram(manifest), folder / "classes.png")
         _save(_samples(manifest, *map_shards(prepared, "train")), folder / "samples.png")
 
 
-def _markdown(manifest: Manifest) -> str:
+def _markdown(manifest: Manifest, findings: list[str]) -> str:
     size = f"{manifest.height} x {manifest.width} pixels, {manifest.channels} channel{'s' if manifest.channels > 1 else ''}"
     return "\n".join(
         [
@@ -42,6 +46,10 @@ def _markdown(manifest: Manifest) -> str:
             "## Defective rows, left out (each one in quarantine.csv)",
             "",
             *(_counts(manifest.quarantined) or ["None."]),
+            "",
+            "## Findings (data.strict refuses them)",
+            "",
+            *([f"- {_cell(finding)}" for finding in findings] or ["None."]),
             "",
             "## Exact duplicates between splits (images of the second split whose pixels stand in the first)",
             "",
@@ -103,13 +111,15 @@ def _histogram(manifest: Manifest) -> Figure:
 def _samples(manifest: Manifest, shards: list[Pixels], labels: Indices) -> Figure:
     """Train images of each class, evenly spaced over its rows."""
     shown = manifest.classes[:MOST_CLASSES_SHOWN]
-    shape = (manifest.height, manifest.width, manifest.channels)
     members = (np.flatnonzero(labels == number) for number in range(len(shown)))
-    rows = [_class_row(gather(shards, _evenly(rows)).reshape(-1, *shape)) for rows in members]
+    images = [_thumbnails(manifest, shards, _evenly(rows)) for rows in members]
+    rows = [_class_row(images_BHWC) for images_BHWC in images]
     height = rows[0].shape[0]
-    figure = Figure(figsize=(8, 0.8 + 0.5 * len(rows) * manifest.height / manifest.width), layout="constrained")
+    ratio = min(max(manifest.height / manifest.width, 1 / MOST_STRETCHED), MOST_STRETCHED)
+    figure = Figure(figsize=(8, 0.8 + 0.5 * len(rows) * ratio), layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(np.concatenate(rows).squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    stretch = ratio * images[0].shape[2] / images[0].shape[1]
+    axes.imshow(np.concatenate(rows).squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect=stretch)
     axes.set_yticks(
         [height * number + height // 2 for number in range(len(rows))],
         [drawable(name, number) for number, name in enumerate(shown)],
@@ -119,6 +129,13 @@ def _samples(manifest: Manifest, shards: list[Pixels], labels: Indices) -> Figur
     axes.spines[:].set_visible(False)
     axes.set_title(f"train, {len(shown)} of {len(manifest.classes)} classes", fontsize="medium", loc="left")
     return figure
+
+
+def _thumbnails(manifest: Manifest, shards: list[Pixels], rows: Indices) -> Pixels:
+    """Images (rows, H, W, C), of large ones every few pixels."""
+    images_BHWC = gather(shards, rows).reshape(-1, manifest.height, manifest.width, manifest.channels)
+    down, across = -(-manifest.height // LARGEST_THUMBNAIL), -(-manifest.width // LARGEST_THUMBNAIL)
+    return images_BHWC[:, ::down, ::across]
 
 
 def _evenly(rows: Indices) -> Indices:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO, NamedTuple
 
 from pipeline.data.intake.source import Batch, Label, Source
-from pipeline.data.intake.validate import Defect, RowCheck, doubts_are_defects
+from pipeline.data.intake.validate import Defect, RowCheck, doubts_noted
 from pipeline.errors import DataError
 
 DECODE_THREADS = 4
@@ -18,7 +18,10 @@ FIRST_ROWS_SHOWN = 5
 
 
 class Row(NamedTuple):
-    """A good row. split: as the source has it. digest: of its prepared pixels. slices: values of data.slice_columns."""
+    """A good row.
+
+    split: as the source has it. digest: of its prepared pixels. slices: values of data.slice_columns. blank: of one colour.
+    """
 
     file: str
     row: int
@@ -26,6 +29,7 @@ class Row(NamedTuple):
     label: Label
     digest: bytes
     slices: tuple[str, ...] = ()
+    blank: bool = False
 
 
 class BadRow(NamedTuple):
@@ -52,7 +56,7 @@ def ingest(source: Source, check: RowCheck, scratch: IO[bytes], max_quarantined:
     Raises DataError where the source has no rows, no good rows, or too many bad ones.
     """
     total = Checked()
-    with doubts_are_defects():
+    with doubts_noted():
         for checked, pixels in _checked_in_order(source.batches, check):
             scratch.write(pixels)
             total.good += checked.good
@@ -92,7 +96,8 @@ def _check_batch(batch: Batch, check: RowCheck) -> tuple[Checked, bytes]:
             checked.bad.append(BadRow(batch.file, row, defect.reason, defect.detail))
             continue
         digest = hashlib.blake2b(pixels, digest_size=DIGEST_BYTES).digest()
-        checked.good.append(Row(batch.file, row, batch.split, known, digest, slices))
+        blank = pixels == pixels[: check.channels] * (len(pixels) // check.channels)
+        checked.good.append(Row(batch.file, row, batch.split, known, digest, slices, blank))
         kept.append(pixels)
     return checked, b"".join(kept)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
@@ -17,14 +18,22 @@ from pipeline.params import nearest
 
 SPLITS = ("train", "val", "test")
 CLASSES = "classes.json"
+BYTES = "bytes"
 
 
 def open_parquet(params: DataParams, path: Path) -> Source:
     """The table or tables at `path`; columns and classes are checked now, rows when they are read.
 
-    Raises DataError: nothing at the path, no train.parquet in a folder, a file that is not Parquet, a
+    Raises DataError: nothing at the path, no train.parquet in a folder, a file that is not Parquet or cannot be read, a
     column that is missing or of a wrong type, a malformed classes.json, (while reading) a damaged page.
     """
+    try:
+        return _open_source(params, path)
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: cannot be read ({error.strerror}); mend it, or change data.path") from error
+
+
+def _open_source(params: DataParams, path: Path) -> Source:
     files = _split_files(path)
     kinds = {file: _check_columns(file, params) for file in files.values()}
     if len(set(kinds.values())) > 1:
@@ -62,9 +71,14 @@ def _check_columns(path: Path, params: DataParams) -> str:
     for key, column in named + [("slice_columns", column) for column in params.slice_columns]:
         if column not in schema.names:
             raise DataError(f"{path}: no column {column!r} (data.{key}){nearest(column, schema.names)}")
+        if len(schema.get_all_field_indices(column)) > 1:
+            raise DataError(f"{path}: column {column!r} (data.{key}) is there twice; rename one")
     image, label = schema.field(params.image_column).type, schema.field(params.label_column).type
-    if not (pt.is_binary(image) or pt.is_large_binary(image) or pt.is_fixed_size_binary(image)):
-        raise DataError(f"{path}: column {params.image_column!r} is {image}; it must be binary (encoded files or raw pixels)")
+    if not _holds_bytes(image):
+        raise DataError(
+            f"{path}: column {params.image_column!r} is {image}; it must be binary (encoded files or raw pixels), "
+            f"or a struct with them in its field {BYTES!r}"
+        )
     for column in params.slice_columns:
         if _kind(schema.field(column).type) is None:
             raise DataError(f"{path}: column {column!r} (data.slice_columns) must hold strings or integers")
@@ -73,19 +87,29 @@ def _check_columns(path: Path, params: DataParams) -> str:
     raise DataError(f"{path}: column {params.label_column!r} is {label}; labels must be integers from 0 or names (strings)")
 
 
+def _holds_bytes(column: Any) -> bool:
+    """Whether an Arrow type is of bytes, also packed in the way of Hugging Face's data sets: struct<bytes, path>."""
+    if pt.is_struct(column):
+        return column.get_field_index(BYTES) >= 0 and _holds_bytes(column.field(BYTES).type)
+    if pt.is_dictionary(column):
+        column = column.value_type
+    return any(is_kind(column) for is_kind in (pt.is_binary, pt.is_large_binary, pt.is_fixed_size_binary, pt.is_binary_view))
+
+
 def _kind(column: Any) -> str | None:
     """Of an Arrow type: "integers", "names", or None for what can be neither label nor slice."""
     if pt.is_dictionary(column):
         column = column.value_type
     if pt.is_integer(column):
         return "integers"
-    return "names" if pt.is_string(column) or pt.is_large_string(column) else None
+    return "names" if any(is_kind(column) for is_kind in (pt.is_string, pt.is_large_string, pt.is_string_view)) else None
 
 
 def _read_classes(path: Path) -> list[str]:
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        json.dumps(names, ensure_ascii=False).encode()  # no lone surrogates, which JSON can hold
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); write a list of class names") from error
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise DataError(f'{path}: expected a list of class names such as ["cat", "dog"]')
@@ -99,16 +123,37 @@ def _batches(files: dict[str, Path], params: DataParams) -> Iterator[Batch]:
     for split, path in files.items():
         first = 0
         for batch in _read(path, params):
-            images, labels = batch.column(params.image_column).to_pylist(), batch.column(params.label_column).to_pylist()
+            images, labels = _images(batch.column(params.image_column)), _values(batch.column(params.label_column))
             yield Batch(path.name, split, first, images, labels, _slices(batch, params.slice_columns))
             first += len(labels)
 
 
 def _slices(batch: Any, names: list[str]) -> list[tuple[str, ...]]:
-    columns = [batch.column(name).to_pylist() for name in names]
-    return [tuple("null" if value is None else str(value) for value in row) for row in zip(*columns, strict=True)] or (
+    columns = [_values(batch.column(name)) for name in names]
+    return [tuple("null" if value is None else _printable(value) for value in row) for row in zip(*columns, strict=True)] or (
         [()] * batch.num_rows
     )
+
+
+def _images(column: Any) -> list[bytes | None]:
+    while pt.is_struct(column.type):
+        column = pc.struct_field(column, BYTES)
+    images: list[bytes | None] = column.to_pylist()
+    return images
+
+
+def _values(column: Any) -> list[Any]:
+    """Integers or texts; bytes that are no UTF-8, which other writers leave in a column of texts, become lone surrogates."""
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        texts = column.dictionary_decode() if pt.is_dictionary(column.type) else column
+        found = texts.cast(pa.large_binary()).to_pylist()
+        return [None if value is None else value.decode(errors="surrogateescape") for value in found]
+
+
+def _printable(value: int | str) -> str:
+    return str(value).encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _read(path: Path, params: DataParams) -> Iterator[Any]:

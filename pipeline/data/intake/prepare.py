@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.data.intake.card import write_card
 from pipeline.data.intake.digits import open_digits
+from pipeline.data.intake.findings import find
 from pipeline.data.intake.ingest import Checked, Row, ingest
 from pipeline.data.intake.parquet import open_parquet
 from pipeline.data.intake.source import Source
@@ -32,7 +33,7 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
     Raises DataError for a source, a class or a split that cannot be used, or too many defective rows.
     """
     source = OPENERS[params.source](params, source_path)
-    check = RowCheck(params.height, params.width, params.channels, source.raw_shape, source.classes)
+    check = RowCheck(params.height, params.width, params.channels, params.max_pixels, source.raw_shape, source.classes)
     row_bytes = params.height * params.width * params.channels
     with atomic_dir(out) as folder:
         # Splits are known only after the last row, and pixels may not fit into memory: they wait in a nameless file.
@@ -40,8 +41,14 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
             checked = ingest(source, check, scratch, params.max_quarantined)
             pixels = np.memmap(scratch, np.uint8, "r", shape=(len(checked.good), row_bytes))
             manifest = _write(folder, params, source, checked, pixels)
+        findings = find(checked.good, manifest.classes, _slices(checked.good, params.slice_columns))
+        if params.strict and findings:
+            listed = "\n".join(f"  {finding}" for finding in findings)
+            raise DataError(
+                f"source {source.name!r}: data.strict refuses what was found:\n{listed}\nMend it, or set strict to false"
+            )
         with atomic_dir(card) as card_folder:
-            write_card(card_folder, manifest, checked.bad, folder)
+            write_card(card_folder, manifest, checked.bad, findings, folder)
     return manifest
 
 

@@ -5,21 +5,37 @@ Letters: H height, W width, C channels.
 
 import io
 import re
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from warnings import catch_warnings, filterwarnings
+from pathlib import Path
+from typing import Any
 
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from pipeline.data.intake.source import Label
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """No format that starts other programs (EPS) or holds many pictures by design (ICO, PSD)."""
-MAX_PIXELS = 40_000_000
-"""Largest image decoded, 120 MB as RGB; above it a small file may be meant to fill the memory."""
+REDUCED_ABOVE = 40_000_000
+"""Pixels, 120 MB as RGB: a larger JPEG is decoded at a half, a quarter or an eighth of its size."""
+SCALES = (2, 4, 8)
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 MODES = {1: "L", 3: "RGB"}
+ON_THE_WAY = {"LAB": "RGB", "La": "LA"}
+"""Modes that Pillow converts to few others, and one of these."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by EXIF orientation."""
 
 
 class Defect(Exception):  # noqa: N818 - a finding about a row, turned into a line of the quarantine table
@@ -31,15 +47,33 @@ class Defect(Exception):  # noqa: N818 - a finding about a row, turned into a li
         self.detail = detail
 
 
+class _Doubts(threading.local):
+    """What Pillow warned of while this thread decoded an image."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+
+_doubts = _Doubts()
+
+
 @contextmanager
-def doubts_are_defects() -> Iterator[None]:
-    """Within the block Pillow's warnings (huge image, corrupt EXIF, cut-off tags) are errors, whatever the filters say.
+def doubts_noted() -> Iterator[None]:
+    """Within the block Pillow's warnings are noted for the image they are about, whatever the filters say, and not shown.
 
     Filters belong to the process: enter it once around all decoding threads, never inside one.
     """
-    with catch_warnings():
-        for category in (UserWarning, RuntimeWarning):
-            filterwarnings("error", category=category, module=r"PIL\.")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", module=r"PIL\.")
+        show = warnings.showwarning
+
+        def note(message: Warning | str, category: type[Warning], filename: str, lineno: int, *where: Any) -> None:
+            if "PIL" in Path(filename).parts:
+                _doubts.found.append(str(message))
+            else:
+                show(message, category, filename, lineno, *where)
+
+        warnings.showwarning = note  # type: ignore[assignment]
         yield
 
 
@@ -50,6 +84,7 @@ class RowCheck:
     height: int
     width: int
     channels: int
+    max_pixels: int
     raw_shape: tuple[int, int, int] | None
     classes: list[str] | None
 
@@ -57,6 +92,8 @@ class RowCheck:
         """The label itself. Raises Defect where it is null or names no class."""
         if label is None or label == "":
             raise Defect("null label", "the label is null or empty")
+        if isinstance(label, str) and not _is_text(label):
+            raise Defect("unreadable label", f"label {label!a} is not UTF-8")
         if isinstance(label, int) and label < 0:
             raise Defect("label out of range", f"label {label} is negative; labels start at 0")
         if self.classes is None:
@@ -72,7 +109,7 @@ class RowCheck:
         if data is None:
             raise Defect("null image", "the image is null")
         if self.raw_shape is None:
-            return self._fit(_decode(data))
+            return self._decoded(data)
         height, width, channels = self.raw_shape
         if len(data) != height * width * channels:
             expected = f"{height} x {width} x {channels} = {height * width * channels}"
@@ -81,7 +118,22 @@ class RowCheck:
             return data
         return self._fit(Image.frombytes(MODES[channels], (width, height), data))
 
+    def _decoded(self, data: bytes) -> bytes:
+        try:
+            return self._fit(_decode(data, self.max_pixels))
+        except Defect:
+            raise
+        except Image.DecompressionBombError as error:  # of more pixels than max_pixels can allow
+            raise _too_large("more", self.max_pixels) from error
+        except UnidentifiedImageError as error:  # its message holds a memory address
+            raise Defect("undecodable image", f"{len(data)} bytes that are none of {', '.join(FORMATS)}") from error
+        except Exception as error:  # Pillow's plugins raise almost any kind for malformed bytes
+            detail = re.sub(r" at 0x[0-9a-f]+", "", f"{type(error).__name__}: {error}")
+            raise Defect("undecodable image", " ".join(detail.split())) from error
+
     def _fit(self, image: Image.Image) -> bytes:
+        if image.mode in ON_THE_WAY:
+            image = image.convert(ON_THE_WAY[image.mode])
         image = _opaque(image)
         if image.mode != MODES[self.channels]:
             image = image.convert(MODES[self.channels])
@@ -91,34 +143,65 @@ class RowCheck:
         return image.tobytes()
 
 
-def _decode(data: bytes) -> Image.Image:
-    """An upright, fully decoded image. Raises Defect."""
+def _is_text(label: str) -> bool:
+    """Whether it came as UTF-8; other bytes came as lone surrogates."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_header(image)
-            image.load()  # `verify` would pass truncated JPEGs
-            return ImageOps.exif_transpose(image)
-    except Defect:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Defect("too many pixels", f"more than the {MAX_PIXELS} pixels that are decoded") from error
-    except UnidentifiedImageError as error:  # its message holds a memory address
-        raise Defect("undecodable image", f"{len(data)} bytes that are none of {', '.join(FORMATS)}") from error
-    except Exception as error:  # Pillow's plugins raise almost any kind for malformed bytes
-        detail = re.sub(r" at 0x[0-9a-f]+", "", f"{type(error).__name__}: {error}")
-        raise Defect("undecodable image", " ".join(detail.split())) from error
+        label.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _check_header(image: ImageFile.ImageFile) -> None:
+def _too_large(size: str, max_pixels: int) -> Defect:
+    return Defect("too many pixels", f"{size}, but data.max_pixels allows {max_pixels}; shrink the image, or raise it")
+
+
+def _decode(data: bytes, max_pixels: int) -> Image.Image:
+    """An upright, fully decoded image. Raises Defect, and whatever Pillow raises."""
+    _doubts.found.clear()
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_header(image, max_pixels)
+        _reduce(image)
+        image.load()  # `verify` would pass truncated JPEGs
+        # The tags of a TIFF say what its pixels mean. Doubt about EXIF, which others have, is no damage of their pixels.
+        if image.format == "TIFF" and _doubts.found:
+            raise Defect("undecodable image", " ".join(_doubts.found[0].split()))
+        return _upright(_without_unused_alpha(image))
+
+
+def _check_header(image: ImageFile.ImageFile, max_pixels: int) -> None:
     """Refuse, before decoding, what would be decoded into something else than the picture meant."""
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise Defect("too many pixels", f"{width} x {height}, but at most {MAX_PIXELS} pixels are decoded")
+    if width * height > max_pixels:
+        raise _too_large(f"{width} x {height}", max_pixels)
     # An MPO is a photograph with previews behind it, so its first frame is the picture.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise Defect("several frames", "an animation or several pages; keep one image in a row")
     if image.mode in DEEP_MODES or _is_deep_colour(image):
         raise Defect("16-bit pixels", f"mode {image.mode} with more than 8 bits; scale the values to 8 bits as they mean it")
+
+
+def _reduce(image: ImageFile.ImageFile) -> None:
+    """Let a very large JPEG be decoded smaller, which takes a part of the time and memory."""
+    width, height = image.size
+    if image.format in ("JPEG", "MPO") and width * height > REDUCED_ABOVE:
+        scale = next((scale for scale in SCALES if width * height <= REDUCED_ABOVE * scale**2), SCALES[-1])
+        image.draft(None, (width // scale, height // scale))
+
+
+def _without_unused_alpha(image: Image.Image) -> Image.Image:
+    """The fourth byte of a BMP's pixel is mostly unused: where all are 0, it hides nothing."""
+    unused = image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
+    return image.convert("RGB") if unused else image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF data says, if they can be read."""
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # of damaged EXIF data, of almost any kind
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
