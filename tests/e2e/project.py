@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -77,10 +78,14 @@ class Command:
 
 @dataclass
 class Project:
-    """root: the copy. scratch: a short path for temporary files, because Ray makes sockets there (107 bytes at most)."""
+    """root: the copy. scratch: a short path for temporary files, because Ray makes sockets there (107 bytes at most).
+
+    umask: of its commands.
+    """
 
     root: Path
     scratch: Path
+    umask: int = 0o022
     environment: dict[str, str] = field(default_factory=dict)
     commands: list[Command] = field(default_factory=list)
 
@@ -95,6 +100,7 @@ class Project:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                umask=self.umask,
             )
         self.commands.append(Command(process, log))
         return self.commands[-1]
@@ -190,6 +196,7 @@ def copied_project(source: Project, root: Path, *, leave_out: Iterable[str] = ()
 def opened_project(root: Path) -> Iterator[Project]:
     """A project that is there; its processes and temporary files end with the context."""
     project = Project(root, Path(tempfile.mkdtemp(prefix="e-")))
+    (project.scratch / "dvc").mkdir(0o700)
     try:
         yield project
     finally:
@@ -250,6 +257,20 @@ def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def running_stages(text: str) -> list[str]:
     """Names from the lines `Running stage 'x':` of `dvc repro`, before which `espalier repro` and a job write `x | `."""
     return re.findall(r"^(?:\S+ +\| )?Running stage '([^']+)'", text, re.MULTILINE)
+
+
+def open_to_others(folder: Path, bits: int) -> set[Path]:
+    """What another user reaches below a folder that has one of these bits of a mode, for example 0o022: others may write."""
+    found = set()
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # it may go while this looks
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                continue
+            found |= {path} if mode & bits else set()
+            if stat.S_ISDIR(mode) and mode & (stat.S_IXGRP | stat.S_IXOTH):
+                found |= open_to_others(path, bits)
+    return found
 
 
 def read_json(path: Path) -> Any:

@@ -1,5 +1,6 @@
 """One `dvc repro` makes everything, a second makes nothing, and what changed decides what runs."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from pipeline.stage import Stage
 from pipeline.tracking.records import stage_names
 from tests.e2e.conftest import Reproduced
-from tests.e2e.project import MADE, Project, copied_project, running_stages
+from tests.e2e.project import MADE, Project, copied_project, open_to_others, running_stages
 from tests.pickles import pickles
 
 VARIANTS = ("dense", "pruned", "finetuned", "quantized")
@@ -55,6 +56,23 @@ def test_nothing_that_a_repro_leaves_is_a_pickle(complete: Project) -> None:
 def test_a_second_repro_runs_nothing(complete: Project) -> None:
     assert running_stages(complete.run("dvc", "repro").expect_success().out) == []
     assert "up to date" in complete.run("dvc", "status").expect_success().out
+
+
+def test_no_other_user_can_write_or_reads_what_a_umask_of_077_hides(reproduced: Reproduced) -> None:
+    """All that we and our tools made, and what lay in temporary folders meanwhile."""
+    complete, again = reproduced.complete.root, reproduced.again.root
+    assert open_to_others(complete, 0o022) == set()
+    assert {path.relative_to(again).parts[0] for path in made(again)} >= {".dvc", ".espalier", "artifacts", "dvc.lock"}
+    assert open_to_others(again, 0o077) & made(again) == set()
+    assert reproduced.exposed == []
+
+
+def made(root: Path) -> set[Path]:
+    """What lies in a project and was not copied there before its commands ran."""
+    listed = subprocess.run(["git", "ls-files"], cwd=root, check=True, capture_output=True, text=True).stdout.split()
+    copied = {root / ".git", *(root / name for name in listed)}
+    around = {folder for path in copied for folder in path.parents}
+    return {path for path in root.rglob("*") if root / ".git" not in path.parents} - copied - around
 
 
 def test_another_folder_two_nodes_and_stages_side_by_side_give_the_same_bytes(reproduced: Reproduced) -> None:

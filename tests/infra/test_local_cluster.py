@@ -1,6 +1,7 @@
 """infra/local_cluster.py as `make cluster` starts it: heard on loopback alone, and by nobody without its token."""
 
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +50,15 @@ def test_nodes_and_client_work_and_are_heard_on_loopback_alone(cluster: dict[str
     out, err = client.communicate()
     assert out.strip() == str(NODES), err
     assert heard == set()
+
+
+def test_no_other_user_enters_the_folder_of_its_nodes(cluster: dict[str, str]) -> None:
+    folder = Path(cluster["RAY_AUTH_TOKEN_PATH"]).parent
+    opened = [path for path in folder.rglob("*") if path.is_dir() and path.stat().st_mode & 0o002]
+    assert len(opened) > NODES, "Ray opens its folders"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
+    assert list(folder.rglob("plasma_store*")), "its sockets lie there too"
 
 
 @pytest.mark.parametrize("token", [None, "0" * 64])
