@@ -89,12 +89,22 @@ def test_the_shell_takes_it_and_asks_for_the_token(name: str, role: str, tmp_pat
     check_tracking(has)
     assert has["AWS_ACCESS_KEY_ID"] == "key"
     assert has["PATH"].startswith(f"{ray.parent}:"), "a job would find another python"
+    assert has.get("RAY_TMPDIR") == (str(tmp_path / "espalier/ray") if name == "onprem" else None)
 
 
 def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True)
     path.write_text(text)
     return path
+
+
+def test_ray_lies_in_a_private_folder_of_a_machine_that_others_use(tmp_path: Path) -> None:
+    """The last setup command makes it, and closes one that was open before. Machines of AWS have one user."""
+    folder, environment = tmp_path / "espalier/ray", {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    for _ in range(2):
+        subprocess.run(["bash", "-c", config("onprem")["setup_commands"][-1]], env=environment, check=True)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        folder.chmod(0o777)
 
 
 @pytest.mark.parametrize("name", FILES)
