@@ -95,6 +95,9 @@ def _accounts(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
             "admin_password), or leave --host out"
         )
     folder = local_folder(root)
-    database = sqlite_uri(folder / "accounts.db")  # in a file in which % has a meaning of its own
+    accounts = folder / "accounts.db"
+    accounts.touch(0o600)
+    accounts.chmod(0o600)  # also one of before: MLflow keeps hashes of passwords there
+    database = sqlite_uri(accounts)  # in a file in which % has a meaning of its own
     write_atomic(folder / "accounts.ini", ACCOUNTS_FILE.format(database=database.replace("%", "%%")))
     return {**settings, ACCOUNTS: str(folder / "accounts.ini")}

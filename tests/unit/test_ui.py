@@ -73,6 +73,7 @@ def test_beyond_loopback_it_asks_for_accounts_under_one_name(tmp_path: Path) -> 
     accounts.read(server.environment["MLFLOW_AUTH_CONFIG_PATH"])
     assert "admin_password" not in accounts["mlflow"]
     assert accounts["mlflow"]["database_uri"] == f"sqlite:///{local_folder(tmp_path)}/accounts.db"
+    assert (local_folder(tmp_path) / "accounts.db").stat().st_mode & 0o777 == 0o600, "it will hold hashes of passwords"
 
 
 def test_accounts_of_the_users_own_are_taken(tmp_path: Path) -> None:
