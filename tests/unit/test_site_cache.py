@@ -1,6 +1,8 @@
 """DVC's pickled state lies where no other user can put a file."""
 
+import ast
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -108,9 +110,22 @@ def test_doctor_names_an_open_one_and_its_remedy_works(home: Path, tmp_path: Pat
     says(dvc_site_cache(root), "not-yet is not there yet", f"unset {VARIABLE}")
 
 
+def unprotected(code: str) -> list[str]:
+    """Functions that open DVC's view of a project, or start a `dvc`, without a word of where its state lies."""
+    functions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)]
+    texts = {function.name: ast.unparse(function) for function in functions}
+    starts = {name for name, text in texts.items() if re.search(r"\bRepo\(|'-m', 'dvc'", text)}
+    return sorted(name for name in starts if "use_site_cache()" not in texts[name])
+
+
 def test_whatever_starts_dvc_sends_it_there_before() -> None:
-    """Those left out read DVC's settings and no state."""
-    code = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "pipeline").rglob("*.py")}
-    starts = {name for name, text in code.items() if '"-m", "dvc"' in text or "dvc.repo import Repo" in text}
-    assert {name for name in starts if "use_site_cache()" not in code[name]} == {"pipeline/doctor/folders.py"}
-    assert len(starts) > 4
+    """Those left out read or write DVC's settings, and no state."""
+    files = sorted((ROOT / "pipeline").rglob("*.py"))
+    found = {(path.name, name) for path in files for name in unprotected(path.read_text(encoding="utf-8"))}
+    assert found == {("folders.py", "dvc_cache"), ("folders.py", "dvc_site_cache"), ("site_cache.py", "configure")}
+
+
+def test_what_starts_dvc_unprotected_is_found() -> None:
+    opens = "def a():\n    with Repo('.'):\n        pass\n"
+    starts = "def b():\n    run([sys.executable, '-m', 'dvc', 'repro'])\n\n\ndef c():\n    use_site_cache()\n    Repo()\n"
+    assert unprotected(opens + starts) == ["a", "b"]
