@@ -37,6 +37,8 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 RAYS_OWN = "r"
 """Ray's folder in ours: Ray opens its folder and all in it to every user of the machine (0777), and ours lets none in."""
 NODE = Path(__file__).parent / "local_node.py"
+SILENT = {"RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/"}
+"""Else a head reports to Ray's makers that it reports nothing."""
 HEALTH_CHECKS = {
     "RAY_health_check_period_ms": "2000",
     "RAY_health_check_timeout_ms": "4000",
@@ -79,7 +81,9 @@ def _start_node(
         _head(client["RAY_ADDRESS"], cpus, folder, options) if number == 0 else _worker(client["RAY_ADDRESS"], cpus, folder)
     )
     # `ray start` obeys RAY_ADDRESS too, and a head must not.
-    environment = {name: value for name, value in {**HEALTH_CHECKS, **os.environ, **client}.items() if name != "RAY_ADDRESS"}
+    environment = {
+        name: value for name, value in {**HEALTH_CHECKS, **SILENT, **os.environ, **client}.items() if name != "RAY_ADDRESS"
+    }
     with (folder / f"node-{number}.log").open("wb") as log:
         # A session of its own, so that a Ctrl-C reaches us first.
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

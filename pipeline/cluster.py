@@ -151,6 +151,8 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
         os.environ.update({name: value for name, value in settings.items() if name not in os.environ})
         import ray  # which reads some of these settings now
 
+        if address is None:
+            _start_no_reporter()
         try:
             with _explained(address):
                 ray.init(
@@ -166,6 +168,16 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
             raise _unreachable(str(address)) from error
         finally:
             ray.shutdown()
+
+
+def _start_no_reporter() -> None:
+    """Leave out the process that, without a dashboard, only reports to Ray's makers.
+
+    Switched off, it still asks the network which cloud this machine belongs to (ray/_common/usage/usage_lib.py).
+    """
+    from ray._private.node import Node
+
+    Node.start_api_server = lambda *_, **__: None  # type: ignore[method-assign]
 
 
 def _placement(resources: Resources, params: FitParams, address: str | None) -> Placement:

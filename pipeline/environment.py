@@ -75,6 +75,7 @@ SET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # below `uv run` Ray would start workers in an environment of uv's choice
     "RAY_TRAIN_V2_ENABLED": "1",  # ours; the one before has other classes by the same names
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",  # else `ray start` reports that it reports nothing
 }
 """Variables that have one value, whatever they had. With those of telemetry, nothing leaves the machine."""
 

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from ray._private.node import Node
 
 from pipeline.autoscaler import Reach, await_room, reach
-from pipeline.cluster import _cause, _local, _placement, _ray_folder, _token, ray_folders
+from pipeline.cluster import _cause, _local, _placement, _ray_folder, _start_no_reporter, _token, ray_folders
 from pipeline.errors import TrainingError
 from pipeline.progress import WRITE_EVERY_S, ProgressWriter, render, shown
 from pipeline.resources import Placement, Resources, cluster_address, count_gpus, place, room_for
@@ -61,6 +62,14 @@ def test_a_local_ray_lies_in_a_folder_that_only_its_user_enters(tmp_path: Path, 
         assert [stat.S_IMODE(path.stat().st_mode) for path in (rays.parent, token)] == [0o700, 0o600]
         assert token.parent == rays.parent
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_local_ray_is_started_without_the_process_that_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which also asks the network for its cloud if reports are off. Seen on the wire in tests/cluster/test_network.py."""
+    monkeypatch.setattr(Node, "start_api_server", Node.start_api_server)  # put back afterwards
+    started = Node.start_api_server
+    _start_no_reporter()
+    assert Node.start_api_server is not started
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
