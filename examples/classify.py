@@ -12,12 +12,15 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else the import writes an id of this machine and calls Microsoft (1.31)
 import onnxruntime
 
-file, images = sys.argv[1:]
-session = onnxruntime.InferenceSession(file, providers=onnxruntime.get_available_providers())
-classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-pixels = np.load(images, allow_pickle=False)
-batch = pixels.astype(np.float32).reshape(-1, *pixels.shape[-3:])
-logits = session.run(["logits"], {"pixels": batch})[0]
+if len(sys.argv) != 3:
+    sys.exit("usage: python examples/classify.py model.onnx images.npy")
+try:
+    session = onnxruntime.InferenceSession(sys.argv[1], providers=onnxruntime.get_available_providers())
+    classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+    pixels = np.load(sys.argv[2], allow_pickle=False)
+    logits = session.run(["logits"], {"pixels": pixels.astype(np.float32).reshape(-1, *pixels.shape[-3:])})[0]
+except Exception as error:  # each library has its own
+    sys.exit(f"{sys.argv[1]} cannot answer {sys.argv[2]}: {error}")
 shares = np.exp(logits - logits.max(axis=1, keepdims=True))
 for row, share in enumerate(shares / shares.sum(axis=1, keepdims=True)):
     print(f"{row}: {classes[share.argmax()]} {share.max():.3f}")

@@ -61,7 +61,7 @@ def local_cluster(nodes: int, cpus_per_node: int, head_options: Sequence[str] = 
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
     client = {"RAY_ADDRESS": f"{HOST}:{_free_port()}", **token, **LOOPBACK}
     (folder / "token").touch(0o600)
-    (folder / "token").write_text(secrets.token_hex(32))
+    (folder / "token").write_text(secrets.token_hex(32), encoding="utf-8")
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for number in range(nodes):
@@ -118,7 +118,7 @@ def _worker(address: str, cpus: int, folder: Path) -> list[str]:
 
 def _wait_until_started(process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while STARTED not in log.read_text(errors="replace"):
+    while STARTED not in log.read_text(encoding="utf-8", errors="replace"):
         if process.poll() is not None or time.monotonic() > deadline:
             raise TimeoutError(f"a node of the cluster did not start:\n{log.read_text(errors='replace')}")
         time.sleep(POLL_S)

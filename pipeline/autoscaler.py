@@ -126,7 +126,7 @@ def _of_kubernetes(name: str, namespace: Path = NAMESPACE) -> dict[str, Any] | N
     from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
 
     try:
-        cluster = KubernetesHttpApiClient(namespace.read_text()).get(f"rayclusters/{name}")
+        cluster = KubernetesHttpApiClient(namespace.read_text(encoding="utf-8")).get(f"rayclusters/{name}")
         if not cluster["spec"].get("enableInTreeAutoscaling"):
             return None
         config: dict[str, Any] = _derive_autoscaling_config_from_ray_cr(cluster)

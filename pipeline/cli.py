@@ -261,7 +261,7 @@ def _schema(arguments: argparse.Namespace) -> None:
     text = to_json(json_schema())
     if not arguments.check:
         write_atomic(SCHEMA, text)
-    elif not SCHEMA.exists() or json.loads(SCHEMA.read_text()) != json.loads(text):
+    elif not SCHEMA.exists() or json.loads(SCHEMA.read_text(encoding="utf-8")) != json.loads(text):
         raise ParamsError(f"{SCHEMA} is out of date; run `espalier schema` and commit it")
 
 

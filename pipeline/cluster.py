@@ -233,7 +233,7 @@ def _token(folder: Path) -> dict[str, str]:
     """A new token for a cluster of our own, in a file that only this user may read."""
     path = folder / "token"
     path.touch(0o600)
-    path.write_text(secrets.token_hex(32))
+    path.write_text(secrets.token_hex(32), encoding="utf-8")
     return {"RAY_AUTH_TOKEN_PATH": str(path)}
 
 

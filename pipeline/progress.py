@@ -45,7 +45,9 @@ class ProgressWriter:
         # Not write_atomic: its two flushes to the disk would hold up every rank, and nobody misses this file after a crash.
         partial = self._path.with_suffix(".partial")
         with suppress(OSError):  # of a full disk the next checkpoint tells
-            partial.write_text(json.dumps({**self._totals, **values, "validation": self.validation, "note": self.note}))
+            partial.write_text(
+                json.dumps({**self._totals, **values, "validation": self.validation, "note": self.note}), encoding="utf-8"
+            )
             partial.replace(self._path)
 
 
@@ -101,5 +103,5 @@ def _read(path: Path, name: str) -> tuple[str, str]:
     """The live line and the note, as far as there are any."""
     if not path.exists():
         return "", ""
-    values = json.loads(path.read_text())
+    values = json.loads(path.read_text(encoding="utf-8"))
     return render(name, values), values["note"]

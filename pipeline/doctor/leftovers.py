@@ -77,7 +77,7 @@ def _holder(path: Path) -> psutil.Process | None:
     status = path.stat()
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     locks = Path("/proc/locks")
-    for line in locks.read_text().splitlines() if locks.exists() else []:
+    for line in locks.read_text(encoding="utf-8").splitlines() if locks.exists() else []:
         words = line.split()
         if place in words and "FLOCK" in words:
             pid = int(words[words.index(place) - 1])

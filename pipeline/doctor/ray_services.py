@@ -83,7 +83,7 @@ def _speaks_grpc(connection: socket.socket) -> bool:
 def _token_file(path: Path) -> Verdict:
     try:
         status = path.stat()
-        is_empty = not path.read_text(errors="replace").strip()
+        is_empty = not path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         return problem(f"{path} cannot be read ({error.strerror}); put the cluster's token there, or set RAY_AUTH_TOKEN_PATH")
     problems = []

@@ -115,7 +115,7 @@ def last_job(root: Path) -> str:
     path = root / LAST
     if not path.exists():
         raise SubmitError("nothing was submitted from this folder; name a job")
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def check_targets(root: Path, targets: list[str]) -> None:

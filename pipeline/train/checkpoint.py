@@ -69,21 +69,21 @@ def explained(place: Path | str) -> Iterator[None]:
 def write(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Put a checkpoint's three files into `folder`."""
     safetensors.torch.save_file(tensors, folder / TENSORS_NAME)
-    (folder / VALUES_NAME).write_text(to_json(values))
+    (folder / VALUES_NAME).write_text(to_json(values), encoding="utf-8")
     digests = {name: sha256_file(folder / name) for name in (TENSORS_NAME, VALUES_NAME)}
-    (folder / MANIFEST_NAME).write_text(to_json(digests))
+    (folder / MANIFEST_NAME).write_text(to_json(digests), encoding="utf-8")
 
 
 def read(folder: Path) -> State | None:
     """Tensors and values of the checkpoint in `folder`, or None where its digests do not hold."""
     if not _verifies(folder):
         return None
-    return safetensors.torch.load_file(folder / TENSORS_NAME), json.loads((folder / VALUES_NAME).read_text())
+    return safetensors.torch.load_file(folder / TENSORS_NAME), json.loads((folder / VALUES_NAME).read_text(encoding="utf-8"))
 
 
 def _verifies(folder: Path) -> bool:
     try:
-        digests = json.loads((folder / MANIFEST_NAME).read_text())
+        digests = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
         return set(digests) == {TENSORS_NAME, VALUES_NAME} and all(
             sha256_file(folder / name) == digest for name, digest in digests.items()
         )

@@ -35,5 +35,5 @@ def collect_result(job: Job, out: Path, history: Path) -> dict[str, float]:
     with atomic_dir(out) as folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)
     write_atomic(history, (result / HISTORY_NAME).read_bytes())
-    summary: dict[str, float] = json.loads((result / SUMMARY_NAME).read_text())
+    summary: dict[str, float] = json.loads((result / SUMMARY_NAME).read_text(encoding="utf-8"))
     return summary

@@ -37,7 +37,7 @@ class RemoteStore:
 
         Raises LockedError where another rank 0 writes now.
         """
-        journal = self._journal.read_text() if self._journal.exists() else ""
+        journal = self._journal.read_text(encoding="utf-8") if self._journal.exists() else ""
         with explained(str(node_cache())), scratch(node_cache(), "checkpoint") as folder:
             write(folder, tensors, values | {JOURNAL_KEY: journal})
             place = f"step-{step:09d}-{secrets.token_hex(4)}"

@@ -19,8 +19,8 @@ def save_result(job: Job, state: State) -> None:
     spec = job.spec.model_copy(update={"provenance": _provenance(job, state.progress), "ranges": ranges})
     with atomic_dir(result_folder(job)) as folder:
         save_model(folder / MODEL_NAME, spec, model)
-        (folder / HISTORY_NAME).write_text(_csv(state.progress.history))
-        (folder / SUMMARY_NAME).write_text(to_json(_summary(state.progress)))
+        (folder / HISTORY_NAME).write_text(_csv(state.progress.history), encoding="utf-8")
+        (folder / SUMMARY_NAME).write_text(to_json(_summary(state.progress)), encoding="utf-8")
 
 
 def _summary(progress: Progress) -> dict[str, float]:

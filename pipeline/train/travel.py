@@ -88,7 +88,7 @@ def leave_fault(job: Job, text: str) -> None:
 def read_fault(job: Job) -> str | None:
     """The user's error that ended this run, if one did."""
     if fault_path(job).exists():
-        return fault_path(job).read_text()
+        return fault_path(job).read_text(encoding="utf-8")
     left = run_storage(job).read(ERROR) if job.storage else None
     return left.decode() if left is not None else None
 
@@ -132,7 +132,7 @@ def finish(job: Job) -> None:
 def forget_finished(root: Path, stage: str) -> None:
     """Where a stage's outputs have been sent on: remove its finished runs from the storage. Raises StorageError."""
     for note in (root / FINISHED).glob(f"{stage}-*.json"):
-        _forget(Job.model_validate_json(note.read_text()))
+        _forget(Job.model_validate_json(note.read_text(encoding="utf-8")))
         note.unlink()
 
 

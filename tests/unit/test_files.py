@@ -6,12 +6,16 @@ import io
 import os
 import shutil
 import stat
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import EspalierError
-from pipeline.files import atomic_dir, csv_text, sha256_json, sha256_tree, to_json, write_atomic
+from pipeline.errors import DiskError, EspalierError
+from pipeline.files import atomic_dir, check_room, csv_text, locked, sha256_json, sha256_tree, to_json, write_atomic
 from pipeline.report import Journal
 
 NAMES = [
@@ -140,3 +144,42 @@ def test_json_is_canonical() -> None:
     assert sha256_json({"b": 1, "a": 2}) == sha256_json({"a": 2, "b": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json(float("nan"))
+
+
+def begun(write: Callable[[Path], AbstractContextManager[object]]) -> Callable[[Path], None]:
+    """Enter the block and leave it."""
+
+    def enter(path: Path) -> None:
+        with write(path):
+            pass
+
+    return enter
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        partial(write_atomic, content="x"),
+        begun(atomic_dir),
+        begun(partial(locked, wait_s=0.0, what="this")),
+        lambda path: Journal(path).metrics({"x": 1.0}),
+        lambda path: check_room(path.parent),
+    ],
+    ids=["file", "folder", "lock", "journal", "room"],
+)
+def test_a_place_that_may_not_be_written_is_named(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DiskError, match=r"file/below.*: cannot be used \(a part of this path is a file.* Move that file away"):
+        write(tmp_path / "file" / "below" / "x")
+    read_only = tmp_path / "read-only"
+    read_only.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(read_only)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        return  # only root may make one
+    try:
+        with pytest.raises(
+            DiskError, match=rf"{read_only}.*: cannot be written \(Read-only file system\).* use another folder"
+        ):
+            write(read_only / "x")
+    finally:
+        subprocess.run(["umount", str(read_only)], check=True)
