@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.errors import EspalierError, ParamsError
 from pipeline.files import sha256_json, sha256_tree, write_atomic
+from pipeline.leftovers import scratch
 from pipeline.params import read_yaml
 from pipeline.stage import KEY_DIGITS, PREPARED_DATA, STATE_FOLDER
 
@@ -78,10 +79,12 @@ def problems(root: Path, params: Sequence[Mapping[str, Any]], *, here: bool = Tr
     Raises EspalierError where that cannot be found out.
     """
     command = [sys.executable, "-m", "pipeline.check.tried", str(root.absolute()), "here" if here else "elsewhere"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads would rather wait for each other: all is small
-    done = subprocess.run(
-        command, input=json.dumps(params), capture_output=True, text=True, check=False, cwd=CODE, env=environment
-    )
+    with scratch(root, "check") as folder:
+        # One thread, as several would wait for each other: all is small.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder.absolute())}
+        done = subprocess.run(
+            command, input=json.dumps(params), capture_output=True, text=True, check=False, cwd=CODE, env=environment
+        )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise EspalierError(f"what would stop a later stage could not be found out ({last})")

@@ -48,49 +48,86 @@ def test_nothing_is_said_of_what_works(prepared: Path, tmp_path: Path) -> None:
     assert found(tmp_path / "no project", tmp_path / "without") == []
 
 
-FEATURES = {"kind": "features", "weight": 1.0, "layers": {"stem": "stem"}}
 TO_ONE_PIXEL = {"name": "mobilenetv2", "width": 4}
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"finetune": {"global_batch_size": 5000}}, "finetune: global_batch_size is 5000, but the training split has 1"),
-        (
-            {"train": {"global_batch_size": 2, "accumulate": 2}},
-            "train: 2 workers x 2 accumulated parts need at least 4 images in each batch",
-        ),
-        (
-            {"train": {"exact_elastic": True}, "resources": {"workers": 5}},
-            "train: exact_elastic cuts each batch into 4 parts",
-        ),
-        ({"finetune": {"frozen": ["steam"]}}, "finetune: frozen: the network has no module 'steam'"),
-        (
-            {"finetune": {"optimizer": {"lr_factors": {"heat.*": 2.0}}}},
-            "finetune: optimizer.lr_factors: no trained parameter's name fits 'heat.*'",
-        ),
-        ({"prune": {"ignored": ["steam"]}}, "prune: prune.ignored: the model has no module 'steam'"),
-        ({"prune": {"target": {"macs": 0.01}}}, "prune: prune.target: 0.010 of the dense MACs is out of reach"),
-        ({"prune": {"student": {"name": "mlp", "width": 64, "dropout": 0.0, "stochastic_depth": 0.0}}}, "take a smaller width"),
-        (
-            {"finetune": {"distil": {"features": FEATURES}}},
-            "finetune: distil.features.layers: the student has no module 'stem'",
-        ),
-        ({"finetune": {"distil": {"teacher": "file"}}}, "finetune: distil.teacher is file, but "),
-        ({"model": {"init": "file"}}, "train: model.init is file, but there is no "),
-        ({"finetune": {"amp": "fp16"}, "resources": {"device": "cpu"}}, "finetune: amp is fp16, which needs a CUDA device"),
-        (
-            {"model": TO_ONE_PIXEL, "finetune": {"global_batch_size": 3}},
-            "finetune: the network cannot be trained on a single image at a time (module '",
-        ),
-        ({"quantize": {"calibration_images": 3}}, "quantize: quantize.calibration_images is 3, but there are 10 classes"),
-    ],
-    ids=str,
-)
-def test_what_would_stop_a_later_stage_is_found(prepared: Path, tmp_path: Path, changes: dict[str, Any], says: str) -> None:
-    problems = found(prepared, tmp_path / "scratch", **changes)
+TEACHER = {"features": {"kind": "features", "weight": 1.0, "layers": {"stem": "stem"}}}
+STUDENT = {"name": "mlp", "width": 64, "dropout": 0.0, "stochastic_depth": 0.0}
+CASES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
+    (
+        {"finetune": {"global_batch_size": 5000}},
+        "finetune: global_batch_size is 5000, but the training split has 1259 images; lower it",
+        {"finetune": {"global_batch_size": 1259}},
+    ),
+    (
+        {"train": {"global_batch_size": 2, "accumulate": 2}},
+        "images has 1; raise global_batch_size, or lower resources.workers or accumulate",
+        {"train": {"global_batch_size": 5, "accumulate": 2}},
+    ),
+    (
+        {"train": {"exact_elastic": True}, "resources": {"workers": 5}},
+        "train: exact_elastic cuts each batch into 4 parts, one worker's at least; lower resources.workers from 5 to 4",
+        {"train": {"exact_elastic": True}, "resources": {"workers": 4}},
+    ),
+    (
+        {"finetune": {"frozen": ["stagez.0"]}},
+        "finetune: frozen: the network has no module 'stagez.0'; did you mean 'stages.0'?",
+        {"finetune": {"frozen": ["stages.0"]}},
+    ),
+    (
+        {"finetune": {"optimizer": {"lr_factors": {"heat.weight": 2.0}}}},
+        "finetune: optimizer.lr_factors: no trained parameter's name fits 'heat.weight'; did you mean 'head.weight'?",
+        {"finetune": {"optimizer": {"lr_factors": {"head.weight": 2.0}}}},
+    ),
+    (
+        {"prune": {"ignored": ["heat"]}},
+        "prune: prune.ignored: the model has no module 'heat'; did you mean 'head'?",
+        {"prune": {"ignored": ["head"]}},
+    ),
+    (
+        {"prune": {"target": {"macs": 0.01}}},
+        "prune: prune.target: 0.010 of the dense MACs is out of reach",
+        {"prune": {"target": {"macs": 0.3}}},
+    ),
+    ({"prune": {"student": STUDENT}}, "take a smaller width", {"prune": {"student": STUDENT | {"width": 16}}}),
+    (
+        {"finetune": {"distil": TEACHER}},
+        "finetune: distil.features.layers: the student has no module 'stem'",
+        {"finetune": {"distil": {"features": None}}},
+    ),
+    (
+        {"finetune": {"distil": {"teacher": "file"}}},
+        "holds no model; bring one with `espalier init --teacher`, or take dense",
+        {"finetune": {"distil": {"teacher": "dense"}}},
+    ),
+    ({"model": {"init": "file"}}, "train: model.init is file, but there is no ", {"model": {"init": "random"}}),
+    (
+        {"finetune": {"amp": "fp16"}, "resources": {"device": "cpu"}},
+        "finetune: amp is fp16, which needs a CUDA device, but this run is on the CPU; use bf16 or off",
+        {"finetune": {"amp": "off"}, "resources": {"device": "cpu"}},
+    ),
+    (
+        {"model": TO_ONE_PIXEL, "finetune": {"global_batch_size": 3}},
+        "finetune: the network cannot be trained on a single image at a time (module '",
+        {"model": TO_ONE_PIXEL, "finetune": {"global_batch_size": 5}},
+    ),
+    (
+        {"quantize": {"calibration_images": 3}},
+        "quantize: quantize.calibration_images is 3, but there are 10 classes; raise it to 10 or more",
+        {"quantize": {"calibration_images": 10}},
+    ),
+]
+"""What stops a later stage, what is said of it, and what it then says to write."""
+
+
+@pytest.mark.parametrize(("changes", "says", "mended"), CASES, ids=[says for _, says, _ in CASES])
+def test_what_would_stop_a_later_stage_is_found_and_the_remedy_works(
+    prepared: Path, tmp_path: Path, changes: dict[str, Any], says: str, mended: dict[str, Any]
+) -> None:
+    problems = found(prepared, tmp_path / "spoilt", **changes)
     assert len(problems) == 1
-    assert says in problems[0], problems
+    assert says in problems[0]
+    assert found(prepared, tmp_path / "mended", **mended) == []
 
 
 def test_images_that_are_too_small_are_told_before_they_are_prepared(tmp_path: Path) -> None:
