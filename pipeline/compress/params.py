@@ -160,7 +160,9 @@ class QuantizeParams(Section):
     calibration_images: int = Field(
         ge=1, le=1_000_000, description="training images, evenly over the classes, that set the int8 ranges"
     )
-    calibration: Literal["minmax", "entropy", "percentile"] = Field(description="how a range follows from the activations seen")
+    calibration: Literal["minmax", "percentile"] = Field(
+        description="how a range follows from the activations seen: all of them, or without the outermost 0.001 %"
+    )
     batch_size: int = Field(ge=1, le=65_536, description="images per batch, for calibration and validation")
     per_channel: bool = Field(description="a scale for each output channel of a weight instead of one for the tensor")
     reduce_range: bool = Field(
