@@ -39,7 +39,7 @@ def _checks(root: Path) -> Iterator[Check]:
     yield "shared memory", shared_memory
     yield "run locks", lambda: run_locks(root)
     yield "DVC's files", lambda: dvc_files(root)
-    yield "temporary files", lambda: scratch_folders(root, temporary_folder())
+    yield "temp files", lambda: scratch_folders(root, temporary_folder())
     yield "Ray leftovers", lambda: ray_folders(temporary_folder())
     for each in PORTS:
         yield "port", lambda each=each: port(each)  # type: ignore[misc]
