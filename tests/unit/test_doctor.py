@@ -35,6 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     with tempfile.TemporaryDirectory(prefix="d-") as temporary:
         monkeypatch.setattr(tempfile, "tempdir", temporary)
+        monkeypatch.setenv("DVC_SITE_CACHE_DIR", temporary)
         yield tmp_path
 
 
