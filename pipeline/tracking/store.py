@@ -1,4 +1,4 @@
-"""The journal's way to MLflow; beside registry/ the only module that knows MLflow.
+"""The way of journals to MLflow: one run for each key, whatever the number of clients, and sent what it lacks.
 
 MLflow is a view and the journals are the truth: a run is found by its key (the tag `espalier.key`),
 never by an id that was kept, so a deleted database is filled again by `espalier sync`.
@@ -150,12 +150,12 @@ class Store:
         runs = self._search(key)
         if not runs:
             return None
-        chosen = next((run for run in runs[1:] if self._mark(run, DOUBLE) == KEPT), runs[0])
-        marks = [self._mark(run, KEPT if run is chosen else DOUBLE) for run in runs]
+        marks = [self._mark(run, DOUBLE) for run in runs[1:]]
+        marks.insert(0, self._mark(runs[0], DOUBLE if KEPT in marks else KEPT))
         for run, mark in zip(runs, marks, strict=True):
             if mark == DOUBLE:
                 self.client.delete_run(run.info.run_id)
-        return chosen if KEPT in marks else self._settle(key)
+        return runs[marks.index(KEPT)] if KEPT in marks else self._settle(key)
 
     def _mark(self, run: "mlflow.entities.Run", value: str) -> str:
         """The mark of a run: the one that it has, else this value, unless another client is quicker."""

@@ -10,6 +10,8 @@ from tests.cluster.topology import TOOLS
 from tests.registering import CLIENTS, ROUNDS, clones, command
 
 ENDS_S = 600.0
+PATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
+"""For a server that shares few cores with all of its clients."""
 PLACE = Path("/tmp/clones")
 
 
@@ -27,6 +29,7 @@ def test_four_clones_leave_each_version_and_run_once_on_a_server(network: Networ
     names = [clone.name for clone in clones(made)]
     shutil.copytree(made, user.path(PLACE))
     commands = [["python", *command(PLACE / name, PLACE, [mlflow.url] * ROUNDS)] for name in names]
-    clients = [user.start(words, {**TOOLS, **mlflow.environment}, cwd=str(ROOT)) for words in commands]
+    environment = {**TOOLS, **mlflow.environment, **PATIENT}
+    clients = [user.start(words, environment, cwd=str(ROOT)) for words in commands]
     assert [client.wait(ENDS_S) for client in clients] == [0] * CLIENTS, [client.tail() for client in clients]
     assert [client.tail() for client in clients if "does not answer" in client.tail()] == []
