@@ -7,8 +7,8 @@ import tempfile
 
 import pipeline.environment  # noqa: F401 - first: nothing that tests import or start reports to its makers
 
-SITE_CACHE = tempfile.mkdtemp(prefix="espalier-test-dvc-")
-"""Where each DVC that tests start keeps its state, instead of in the user's own folder; of this user alone (0700)."""
+MAIN = "PYTEST_XDIST_WORKER" not in os.environ
+"""Whether this process is no worker of another one, from which it inherits the variables."""
 
 
 def pytest_configure() -> None:
@@ -17,8 +17,10 @@ def pytest_configure() -> None:
     And let each DVC that tests start keep its state in a folder of theirs.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ["DVC_SITE_CACHE_DIR"] = SITE_CACHE
+    if MAIN:
+        os.environ["DVC_SITE_CACHE_DIR"] = tempfile.mkdtemp(prefix="espalier-test-dvc-")
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(SITE_CACHE, ignore_errors=True)
+    if MAIN:
+        shutil.rmtree(os.environ["DVC_SITE_CACHE_DIR"], ignore_errors=True)
