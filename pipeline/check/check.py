@@ -22,6 +22,7 @@ SECTIONS = ("data", "model", "task", "train", "prune", "finetune", "quantize")
 """Of params.yaml, on which what is tried depends; of `resources` only the number of workers counts, which cuts batches."""
 CODE = Path(__file__).parents[2]
 BROUGHT = ("data/init/weights.safetensors", "data/teacher/model.json")
+"""Files that are no stage's out, and large: their size and time stand for their content."""
 STAGES = {"train", "profile", "prune", "finetune"}
 """Those before which it must have passed. What comes after them trains nothing."""
 LONG_BYTES = 100_000_000
@@ -94,9 +95,7 @@ def problems(root: Path, params: Sequence[Mapping[str, Any]], *, here: bool = Tr
 
 def _digest(root: Path, values: Mapping[str, Any]) -> str:
     manifest = _manifest(root)
-    brought = [
-        path.stat() for path in (root / "data/init/weights.safetensors", root / "data/teacher/model.json") if path.exists()
-    ]
+    brought = [(root / path).stat() for path in BROUGHT if (root / path).exists()]
     inputs = {
         "params": {name: values[name] for name in SECTIONS},
         "workers": values["resources"]["workers"],

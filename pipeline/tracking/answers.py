@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import TypeVar
 
 from pipeline.errors import EspalierError, UnreachableError, shown
@@ -18,6 +19,7 @@ CONFLICTS = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "RESOUR
 ATTEMPTS = 6
 FIRST_PAUSE_S = 0.1
 """The longest before the second attempt; it doubles from one to the next."""
+OURS = __name__.partition(".")[0]
 CURE = "start it, or correct or unset MLFLOW_TRACKING_URI"
 
 
@@ -67,8 +69,8 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     except (SQLAlchemyError, ImportError) as error:
         raise UnreachableError(f"the database at {shown(uri)} cannot be opened ({_line(error)}); {CURE}") from error
     except (ParseError, AttributeError, TypeError, ValueError, LookupError) as error:
-        # MLflow's client looks at little of what it is answered.
-        if not uri.startswith("http"):
+        # MLflow's client looks at little of what it is answered. An error of our own code stays what it is.
+        if not uri.startswith("http") or not _is_mlflows(error):
             raise
         raise foreign(uri) from error
 
@@ -97,6 +99,13 @@ def _is_silence(uri: str, error: Exception) -> bool:
     from mlflow.exceptions import RestException
 
     return uri.startswith("http") and not isinstance(error, RestException)
+
+
+def _is_mlflows(error: Exception) -> bool:
+    """Whether MLflow's code met this error, and not ours after it was answered."""
+    packages = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    ours = max((depth for depth, name in enumerate(packages) if name == OURS), default=-1)
+    return "mlflow" in packages[ours + 1 :]
 
 
 def _line(error: Exception) -> str:
