@@ -212,7 +212,7 @@ def test_a_profile_survives_json_and_damage_is_named(simulated: Profile, tmp_pat
     assert read_profile(path) == simulated
     assert set(simulated.metrics()) == {"round_to", "latency_fraction"}
     path.write_text("{}")
-    with pytest.raises(ArtifactError, match=r"profile.json: not a profile .* run `dvc repro -f -s profile`"):
+    with pytest.raises(ArtifactError, match=r"profile.json: not a profile .* `dvc repro -f -s profile` makes it again"):
         read_profile(path)
 
 
