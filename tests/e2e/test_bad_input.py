@@ -236,7 +236,7 @@ def check_message(done: Done, stage: str, *says: str) -> None:
     """One message, which holds all of `says` in this order, and nothing else on stderr."""
     assert done.status == 1, done
     assert done.err.startswith(f"espalier {stage}: "), done.err
-    assert done.err.count("espalier ") == 1, done.err
+    assert len(re.findall("(?m)^espalier ", done.err)) == 1, done.err
     assert re.search("(?s)" + ".*".join(says), done.err), done.err
     assert "Traceback" not in done.err + done.out
     assert "Warning" not in done.err
