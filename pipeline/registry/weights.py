@@ -26,13 +26,26 @@ def registered_model(uri: str, root: Path) -> Iterator[Path]:
     from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
     registered: Any = ModelsArtifactRepository  # untyped
-    mlflow.set_tracking_uri(tracking_uri(root))
+    address = tracking_uri(root)
     with scratch(root, "weights") as folder:
-        with mlflow_errors(tracking_uri(root)):
+        with mlflow_errors(address), _looked_up_at(address):
             if not registered.get_underlying_uri(uri):
-                raise foreign(tracking_uri(root))  # of "" MLflow would take the current folder for the model
+                raise foreign(address)  # of "" MLflow would take the current folder for the model
             mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
         found = sorted(folder.rglob(WEIGHTS_NAME))
         if not found:
             raise ArtifactError(f"{uri}: holds no {WEIGHTS_NAME}, because it is int8; take its parent, or @dense")
         yield found[0].parent
+
+
+@contextmanager
+def _looked_up_at(address: str) -> Iterator[None]:
+    """Have MLflow look up `models:/` names at an address for the time of the block; it notes that in the environment too."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(address)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before or "")
