@@ -18,7 +18,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 setup: $(READY) ## make .venv with every pinned package (the other commands do it when needed)
-	@grep -qs 'site_cache_dir = ' .dvc/config.local || python -m pipeline.site_cache
+	@grep -qs 'site_cache_dir = ' .dvc/config.local || python -m pipeline.repro.site_cache
 
 repro: setup ## raw data -> registered compressed model; only what changed runs
 	@dvc repro || { espalier mend >/dev/null && dvc repro; } || { dvc checkout --quiet; exit 1; }

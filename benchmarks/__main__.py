@@ -3,9 +3,9 @@
 import argparse
 import os
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from benchmarks import compression, drift, equal_files, latency_target, outage, scaling, start, training
-from pipeline.cluster import WORKER_SETTINGS
+from pipeline.train.worker_settings import WORKER_SETTINGS
 
 TABLES = {
     "training": training.main,

@@ -17,21 +17,21 @@ from torch.optim.swa_utils import update_bn
 from benchmarks.rebuilt import digests_elsewhere, logits_digest
 from benchmarks.training import make_data, spread
 from pipeline.compare.latency import measure_latency
-from pipeline.compress.batch_norm import renew_statistics
-from pipeline.compress.cost import example
-from pipeline.compress.export import export_onnx
-from pipeline.compress.findings import Profile
-from pipeline.compress.params import PruneParams
-from pipeline.compress.prune import prune
-from pipeline.compress.runtime import onnx_logits, parity, torch_logits
-from pipeline.compress.session import OnnxModel, device_name
 from pipeline.data.prepared.reader import Split
 from pipeline.evaluate.params import LatencyParams
+from pipeline.export.onnx import export_onnx
+from pipeline.export.parity import onnx_logits, parity, torch_logits
+from pipeline.export.session import OnnxModel, device_name
+from pipeline.models.cost import example
+from pipeline.models.description.params import ModelParams
+from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import build
 from pipeline.models.nets.cut import apply_plan
-from pipeline.models.params import ModelParams
-from pipeline.models.weights import load_model, save_model
 from pipeline.params import read_yaml
+from pipeline.prune.batch_norm import renew_statistics
+from pipeline.prune.params import PruneParams
+from pipeline.prune.profile_report import Profile
+from pipeline.prune.prune import prune
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 from pipeline.train.job import dense_spec

@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 
 from benchmarks.ranks import on_ranks
+from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
-from pipeline.data.params import DataParams
-from pipeline.models.params import ModelParams
+from pipeline.models.description.params import ModelParams
 from pipeline.params import parse_section, read_yaml
 from pipeline.tasks.params import TaskParams
-from pipeline.train.collect import HISTORY_NAME, result_folder
 from pipeline.train.job import Job, dense_spec
 from pipeline.train.loop import fit
 from pipeline.train.params import FitParams
+from pipeline.train.transport.collect import HISTORY_NAME, result_folder
 
 COMPARED = ("train/loss", "val/loss", "val/top1")
 PRESET = Path("presets/digits.yaml")

@@ -13,14 +13,14 @@ from pathlib import Path
 from benchmarks.training import make_data
 from pipeline.compare.latency import measure_latency
 from pipeline.compare.records import VARIANTS, Speedup
-from pipeline.compress.cost import input_shape
-from pipeline.compress.export import export_onnx
-from pipeline.compress.session import device_name
-from pipeline.compress.timing import UNSAVED
 from pipeline.evaluate.params import LatencyParams
+from pipeline.export.onnx import export_onnx
+from pipeline.export.session import device_name
+from pipeline.models.cost import input_shape
+from pipeline.models.description.params import ModelParams
+from pipeline.models.description.spec import ONNX_NAME
 from pipeline.models.nets.build import rebuild
-from pipeline.models.params import ModelParams
-from pipeline.models.spec import ONNX_NAME
+from pipeline.profile.timing import UNSAVED
 from pipeline.train.job import dense_spec
 
 MODELS = {"resnet20": 16}

@@ -13,18 +13,18 @@ import onnxruntime
 
 from benchmarks.training import WIDTHS, make_data
 from pipeline.compare.latency import measure_latency
-from pipeline.compress.cost import input_shape
-from pipeline.compress.export import export_onnx
-from pipeline.compress.params import PruneParams
-from pipeline.compress.profile import make_profile
-from pipeline.compress.prune import prune
-from pipeline.compress.session import device_name
 from pipeline.evaluate.params import LatencyParams
+from pipeline.export.onnx import export_onnx
+from pipeline.export.session import device_name
+from pipeline.models.cost import input_shape
+from pipeline.models.description.params import ModelParams
+from pipeline.models.description.spec import ONNX_NAME
+from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import rebuild
-from pipeline.models.params import ModelParams
-from pipeline.models.spec import ONNX_NAME
-from pipeline.models.weights import load_model, save_model
 from pipeline.params import read_yaml
+from pipeline.profile.profile import make_profile
+from pipeline.prune.params import PruneParams
+from pipeline.prune.prune import prune
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 from pipeline.train.job import dense_spec

@@ -23,9 +23,9 @@ import torch
 import yaml
 
 from benchmarks.training import make_data, spread
-from pipeline.compress.session import device_name
+from pipeline.export.session import device_name
 from pipeline.params import read_yaml
-from pipeline.report import read_journal
+from pipeline.tracking.journal import read_journal
 from pipeline.tracking.ui import ui
 
 ROWS = 3_000

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.ranks import on_ranks
+from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.build import build
-from pipeline.models.spec import Architecture
 
 
 def first_step(mark: Path) -> None:

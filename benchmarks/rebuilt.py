@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.spec import ModelSpec
-from pipeline.models.weights import load_model
+from pipeline.models.description.spec import ModelSpec
+from pipeline.models.disk.weights import load_model
 
 IMAGES = 2
 

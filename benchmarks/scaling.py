@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from benchmarks.training import WARM_ROWS, WIDTHS, make_data
-from pipeline.cluster import WORKER_SETTINGS
-from pipeline.compress.session import device_name
+from pipeline.export.session import device_name
+from pipeline.train.worker_settings import WORKER_SETTINGS
 from tests.cluster.network import Network
 
 ROOT = Path(__file__).parents[1]

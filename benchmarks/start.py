@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from benchmarks.training import make_data
-from pipeline.compress.session import device_name
+from pipeline.export.session import device_name
 from pipeline.params import read_yaml
 
 RAY = """
@@ -26,7 +26,7 @@ options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_temp_d
 ray.init(address="local", num_cpus=%d, **options)
 """
 ROWS = 2_000
-STARTED = {"stage": "-m pipeline.driver", "driver and Ray": "ray::TrainController", "controller": "RayTrainWorker"}
+STARTED = {"stage": "-m pipeline.launch.driver", "driver and Ray": "ray::TrainController", "controller": "RayTrainWorker"}
 """The part of a start, and the process that it ends with."""
 PARTS = [*STARTED, "workers"]
 

@@ -23,12 +23,12 @@ import torch.distributed as dist
 
 from benchmarks.loops import PlainLoop, peak_flops, typical_speed
 from benchmarks.ranks import on_ranks
-from pipeline.compress.cost import count_macs, input_shape
-from pipeline.compress.session import device_name
+from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
-from pipeline.data.params import DataParams
+from pipeline.export.session import device_name
+from pipeline.models.cost import count_macs, input_shape
+from pipeline.models.description.params import ModelParams
 from pipeline.models.nets.build import rebuild
-from pipeline.models.params import ModelParams
 from pipeline.params import read_yaml
 from pipeline.tasks.params import TaskParams
 from pipeline.train import loop

@@ -1,54 +1,41 @@
 """Espalier's library: what the stages call. This package imports nothing; read it as a map.
 
 A module may import its own package or a lower layer, never a higher or a sibling one
-(tests/contract/test_imports.py). `ray` is imported in cluster.py, worker.py, autoscaler.py and job_server.py,
-`mlflow` in tracking/store.py and registry/, `dvc` in jobs/remote.py, repro/dag.py and verify/, `pyarrow` under
-data/.
+(tests/contract/test_imports.py). `ray` is imported in launch/ and job_server.py, `mlflow` in tracking/, registry/
+and pretrained/, `dvc` in jobs/remote.py, repro/dag.py and verify/, `pyarrow` under data/.
 
-layer 0  environment.py what the environment may not decide; the first import of each process
-         errors.py     the exception tree
-layer 1  files.py      atomic writes, locks and content digests
-         params.py     a section of params.yaml -> a frozen model
-         drawing.py    style and names of all pictures
-         jsonfile.py   a JSON file that a stage left, checked
-         dist.py       rank, world size, sums over ranks
-layer 2  seal.py       digests that go with what a stage leaves
-         stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
-         ending.py     one message and a status for a process that cannot go on
-         report.py     where results go: reporters and the journal
-         progress.py   the live line
-         watch.py      ends a worker whose training hangs
-         resources.py  the section that says where to run
-         storage.py    files that every node reaches without a shared disk
-         submission.py what a submitted tree says of itself
-layer 3  site_cache.py DVC's pickled state in a folder of this user's alone
-         machine.py    who computes here: a stage that times has the machine alone
-         leftovers.py  locks that name their holder, folders of temporary files
-         autoscaler.py nodes that a cluster may start, and waiting for them
-         data/         sources, validation, shards, splits, augmentation
-         models/       networks, adapters, pruning plans, the model on disk
-         tasks/        loss and metrics of a kind of problem
-layer 4  train/        optimizer, schedule, step, checkpoint, loop: one fit()
-         compress/     cost, prune, export, quantize
-layer 5  worker.py     what Ray runs on each worker of a training
-         evaluate/     metrics, calibration, pictures of one variant
-         iterative.py  pruning in parts with training in between
-layer 6  compare/      all variants: latency, what each step lost
-         check/        what can be known to fail before anything computes
-         cluster.py    the door to Ray
-         job_server.py the door to its job server
-         tracking/     the journal's way to MLflow
-layer 7  attached.py   training on a cluster of which this machine is no node
-         registry/     gates, model versions, aliases
-layer 8  driver.py     training as a child process, started again where it dies
-         summary.py    the table at the end of the line
-         schema.py     every section of params.yaml at once
-         pretrained.py weights to start from and teachers, brought to data/
-         repro/        dvc repro with independent stages side by side
-layer 9  entry.py      how every stage starts and ends
-         jobs/         the same dvc repro, submitted to a cluster
-         verify/       what dvc.lock and DVC's cache name, compared
-layer 10 doctor/       what is wrong with an installation, and how to mend it
-layer 11 frontier/     sweeps as DVC experiments: accuracy against measured speed
-layer 12 cli.py        the command line
+layer 0   errors.py     the exception tree
+          watchdog.py   ends a worker whose training hangs
+layer 1   files.py      atomic writes, locks and content digests
+          params.py     a section of params.yaml -> a frozen model
+          drawing.py    style and names of all pictures
+          job_server.py the door to Ray's job server
+layer 2   records.py    JSON files that a stage left, checked, and digests that go with them
+          stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
+          storage.py    files that every node reaches without a shared disk
+layer 3   process/      how a process starts, leaves temporary files, and ends
+          data/         sources, validation, shards, splits, augmentation
+          models/       what a model is, its networks, their channels, the model on disk
+          tasks/        loss and metrics of a kind of problem
+layer 4   tracking/     the journal, the live line, and their way to MLflow
+          export/       the deployment format: ONNX files, sessions on them, their parity
+layer 5   train/        optimizer, schedule, step, checkpoints, loop: one fit()
+          quantize/     a float ONNX file -> an int8 one
+          evaluate/     metrics, calibration, pictures of one variant
+layer 6   launch/       how a training gets onto machines: Ray, its driver and workers
+          compare/      all variants: latency, what each step lost
+layer 7   prune/        a smaller network in the dense one's place, at once or in parts
+          repro/        dvc repro with independent stages side by side
+layer 8   profile/      what pruning must know of this machine, timed
+          registry/     gates, model versions, aliases
+          pretrained/   weights to start from and teachers, brought to data/
+layer 9   check/        what can be known to fail before anything computes
+          summary.py    the table at the end of the line
+          schema.py     every section of params.yaml at once
+layer 10  entry.py      how every stage starts and ends
+          jobs/         the same dvc repro, submitted to a cluster
+          verify/       what dvc.lock and DVC's cache name, compared
+layer 11  doctor/       what is wrong with an installation, and how to mend it
+layer 12  frontier/     sweeps as DVC experiments: accuracy against measured speed
+layer 13  cli.py        the command line
 """

@@ -7,12 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.check.check import check, check_elsewhere
-from pipeline.ending import flushed, tell
 from pipeline.errors import EspalierError, ParamsError
 from pipeline.files import to_json, write_atomic
 from pipeline.params import nearest, read_yaml
+from pipeline.process.ending import flushed, tell
 from pipeline.schema import check_params, json_schema
 from pipeline.stage import STATE_FOLDER
 from pipeline.summary import summary
@@ -252,7 +252,7 @@ def _preset(arguments: argparse.Namespace) -> None:
 
 
 def _init(arguments: argparse.Namespace) -> None:
-    from pipeline.pretrained import bring, bring_teacher  # which import torch, for seconds that no other command needs
+    from pipeline.pretrained.bring import bring, bring_teacher  # which import torch, for seconds that no other command needs
 
     print((bring_teacher if arguments.teacher else bring)(arguments.source, Path()))
 

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import psutil
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.check.check import check_before
-from pipeline.ending import USAGE, flushed, tell
 from pipeline.errors import EspalierError
-from pipeline.leftovers import at_work
-from pipeline.machine import place
 from pipeline.params import nearest, read_yaml
-from pipeline.report import Reporter
+from pipeline.process.ending import USAGE, flushed, tell
+from pipeline.process.leftovers import at_work
+from pipeline.repro.machine_lock import place
 from pipeline.repro.mend import RWLOCK, named
 from pipeline.repro.side_by_side import STARTER
 from pipeline.schema import check_params
 from pipeline.stage import Stage
 from pipeline.tracking.delivery import tracked
+from pipeline.tracking.journal import Reporter
 
 PARENT_POLL_S = 0.5
 STAGE = "DVC_STAGE"

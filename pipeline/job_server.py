@@ -1,4 +1,4 @@
-"""The door to Ray's job server. Not in cluster.py, on which the training stages depend: how a job is sent decides no weight.
+"""The door to Ray's job server.
 
 Ray's SDK takes the token from RAY_AUTH_MODE=token with RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN.
 """
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import SubmitError, UnreachableError, shown
-from pipeline.resources import token_remedy
 
 TIMEOUT_S = 30.0
 """Of one request, and of a line of the log; a longer silence is asked after."""
@@ -35,6 +34,16 @@ TALKERS = (
 )
 """Loggers of Ray's SDK that tell of each step it takes."""
 REACH = "its address is the head's dashboard, http://host:8265; an ssh tunnel or a port-forward keeps that off the network"
+
+
+def token_remedy() -> str:
+    """What to do where a cluster refuses the token that Ray finds here, or its absence."""
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        return "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
+    path = "RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN") else os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not path:
+        return "set RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
+    return f"compare {path} with the token of the cluster's head"
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from pipeline.compress.params import PruneParams, QuantizeParams
-from pipeline.data.params import DataParams
+from pipeline.data.intake.params import DataParams
 from pipeline.errors import ParamsError, secret_in, shown
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.models.params import ModelParams
+from pipeline.launch.resources import Resources
+from pipeline.models.description.params import ModelParams
 from pipeline.params import Section, nearest, parse_section, read_yaml
+from pipeline.prune.params import PruneParams
+from pipeline.quantize.params import QuantizeParams
 from pipeline.registry.params import RegisterParams
-from pipeline.resources import Resources
 from pipeline.tasks.params import TaskParams
 from pipeline.train.params import FitParams
 
@@ -73,7 +74,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _other_grids(finetune: dict[str, Any], quantize: dict[str, Any]) -> Iterator[str]:
-    """What quantization-aware training rounds in another way (train/fake_quant.py) than the file that is deployed."""
+    """What quantization-aware training (train/methods) rounds in another way than the file that is deployed."""
     if finetune["quantization_aware"] is None:
         return
     rounds = {"mode": "static", "per_channel": True, "reduce_range": finetune["quantization_aware"]["reduce_range"]}

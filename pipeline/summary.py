@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipeline.compare.records import STEPS, VARIANTS, Change, Latency, speed_text
-from pipeline.compress.findings import read_profile
-from pipeline.compress.session import device_name
 from pipeline.errors import EspalierError, UnreachableError
+from pipeline.export.session import device_name
+from pipeline.prune.profile_report import read_profile
 from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.register import RegisteredVersion, registered_versions
 from pipeline.registry.restore import last_move, restore

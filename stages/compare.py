@@ -1,13 +1,13 @@
 """Time every variant, and say what each step of compression lost."""
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.compare.compare import Evaluated, Outs, compare
 from pipeline.compare.records import STEPS, VARIANTS
 from pipeline.entry import run
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.models.spec import ONNX_NAME
-from pipeline.report import Reporter
+from pipeline.models.description.spec import ONNX_NAME
 from pipeline.stage import Stage
+from pipeline.tracking.journal import Reporter
 
 
 def main(stage: Stage, report: Reporter) -> None:

@@ -1,13 +1,13 @@
 """Measure one variant on the test split: `python -m stages.evaluate <variant>`."""
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run
 from pipeline.evaluate.evaluate import Outs, evaluate
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.report import Reporter
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
+from pipeline.tracking.journal import Reporter
 
 
 def main(stage: Stage, report: Reporter) -> None:

@@ -1,16 +1,16 @@
 """Train the pruned model further, with the dense one, or one that was brought, as its teacher."""
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.driver import launch
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run
-from pipeline.models.artifact import read_spec
-from pipeline.report import Reporter
-from pipeline.resources import Resources
+from pipeline.launch.driver import launch
+from pipeline.launch.resources import Resources
+from pipeline.models.disk.artifact import read_spec
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
-from pipeline.train.collect import collect_result
+from pipeline.tracking.journal import Reporter
 from pipeline.train.job import TEACHER_FOLDER, Job, run_directory, taught, tuned_spec
 from pipeline.train.params import FitParams
+from pipeline.train.transport.collect import collect_result
 
 
 def main(stage: Stage, report: Reporter) -> None:

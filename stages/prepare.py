@@ -1,11 +1,11 @@
 """Bring the source's images to one size, check every row, cut them into splits, and describe the result."""
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
-from pipeline.data.params import DataParams
 from pipeline.entry import run
-from pipeline.report import Reporter
 from pipeline.stage import Stage
+from pipeline.tracking.journal import Reporter
 
 
 def main(stage: Stage, report: Reporter) -> None:

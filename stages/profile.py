@@ -1,13 +1,13 @@
 """Measure what pruning needs to know of this machine: the rounding, and how wide a network of the target's latency may be."""
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.compress.params import ShapeParams
-from pipeline.compress.profile import make_profile
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run
 from pipeline.files import write_atomic
-from pipeline.report import Reporter
+from pipeline.profile.profile import make_profile
+from pipeline.prune.params import ShapeParams
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
+from pipeline.tracking.journal import Reporter
 
 
 def main(stage: Stage, report: Reporter) -> None:

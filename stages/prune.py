@@ -1,16 +1,16 @@
 """Make a smaller network of the dense one: without what it can best do without, at once or in parts, or another one."""
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.compress.findings import read_profile
-from pipeline.compress.params import PruneParams
-from pipeline.driver import launch
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run
 from pipeline.files import to_json, write_atomic
-from pipeline.iterative import Tuning, prune_in_parts
-from pipeline.report import Reporter
-from pipeline.resources import Resources
+from pipeline.launch.driver import launch
+from pipeline.launch.resources import Resources
+from pipeline.prune.params import PruneParams
+from pipeline.prune.profile_report import read_profile
+from pipeline.prune.schedule import Tuning, prune_in_parts
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
+from pipeline.tracking.journal import Reporter
 from pipeline.train.job import TEACHER_FOLDER, run_directory
 from pipeline.train.params import FitParams
 

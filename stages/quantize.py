@@ -1,13 +1,13 @@
 """Turn the fine-tuned model into an int8 ONNX file, calibrated on training images."""
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.compress.params import QuantizeParams
-from pipeline.compress.quantize import quantize
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run
 from pipeline.files import to_json, write_atomic
-from pipeline.models.spec import ONNX_NAME
-from pipeline.report import Reporter
+from pipeline.models.description.spec import ONNX_NAME
+from pipeline.quantize.params import QuantizeParams
+from pipeline.quantize.quantize import quantize
 from pipeline.stage import Stage
+from pipeline.tracking.journal import Reporter
 
 
 def main(stage: Stage, report: Reporter) -> None:

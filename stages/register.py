@@ -1,13 +1,13 @@
 """Judge the candidate; where it passes, make the models versions of one registered model and move its aliases."""
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run
 from pipeline.files import write_atomic
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.params import RegisterParams
 from pipeline.registry.register import register
-from pipeline.report import Reporter
 from pipeline.stage import Stage
+from pipeline.tracking.journal import Reporter
 
 
 def main(stage: Stage, report: Reporter) -> None:

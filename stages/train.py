@@ -1,17 +1,17 @@
 """Train the dense model on the prepared data, on every worker of the cluster."""
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.driver import launch
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run
-from pipeline.models.params import ModelParams
-from pipeline.models.spec import WEIGHTS_NAME
-from pipeline.report import Reporter
-from pipeline.resources import Resources
+from pipeline.launch.driver import launch
+from pipeline.launch.resources import Resources
+from pipeline.models.description.params import ModelParams
+from pipeline.models.description.spec import WEIGHTS_NAME
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
-from pipeline.train.collect import collect_result
+from pipeline.tracking.journal import Reporter
 from pipeline.train.job import Job, dense_spec, run_directory
 from pipeline.train.params import FitParams
+from pipeline.train.transport.collect import collect_result
 
 
 def main(stage: Stage, report: Reporter) -> None:

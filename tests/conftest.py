@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 
-import pipeline.environment  # noqa: F401 - first: nothing that tests import or start reports to its makers
+import pipeline.process.environment  # noqa: F401 - first: nothing that tests import or start reports to its makers
 
 MAIN = "PYTEST_XDIST_WORKER" not in os.environ
 """Whether this process is no worker of another one, from which it inherits the variables."""

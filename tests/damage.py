@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.train.checkpoint import MANIFEST_NAME, TENSORS_NAME
+from pipeline.train.checkpoints.local import MANIFEST_NAME, TENSORS_NAME
 
 TIMEOUT_S = 30.0
 

@@ -9,11 +9,11 @@ from onnx import TensorProto, checker, helper, numpy_helper, save_model
 
 from pipeline.compare.records import STEPS, VARIANTS, Change, Comparison, Latency, Loss, NamedChange, Quality, Speedup, Timing
 from pipeline.files import sha256_file
-from pipeline.models.artifact import SPEC_NAME, read_spec, save_onnx
-from pipeline.models.spec import Architecture, ModelSpec
+from pipeline.models.description.spec import Architecture, ModelSpec
+from pipeline.models.disk.artifact import SPEC_NAME, read_spec, save_onnx
+from pipeline.records import write_seal
 from pipeline.registry.figures import Figures
 from pipeline.registry.params import RegisterParams
-from pipeline.seal import write_seal
 from tests.tracked_project import make_project, write
 
 CLASSES = ["cat", "dog", "eel"]

@@ -13,8 +13,8 @@ from typing import Any
 
 from pipeline.errors import EspalierError, ParamsError
 from pipeline.files import sha256_json, sha256_tree, write_atomic
-from pipeline.leftovers import scratch
 from pipeline.params import read_yaml
+from pipeline.process.leftovers import scratch
 from pipeline.stage import KEY_DIGITS, PREPARED_DATA, STATE_FOLDER
 
 FOLDER = f"{STATE_FOLDER}/checked"

@@ -10,33 +10,34 @@ from typing import Any
 import torch
 
 from pipeline.check.stand_in import ROWS, stand_in
-from pipeline.compress.channels import Aim
-from pipeline.compress.findings import Profile
-from pipeline.compress.importance import IN_LOSS
-from pipeline.compress.instructions import check_int8
-from pipeline.compress.params import PruneParams, PruneTarget, QuantizeParams
-from pipeline.compress.prune import smaller_network
-from pipeline.compress.quantize import calibration_indices
-from pipeline.compress.timing import open_device
-from pipeline.data.params import DataParams
+from pipeline.data.intake.params import DataParams
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import EspalierError
-from pipeline.iterative import Tuning, tuning_job
-from pipeline.models.artifact import read_spec
+from pipeline.launch.resources import Resources, cluster_address
+from pipeline.models.description.params import ModelParams
+from pipeline.models.description.spec import WEIGHTS_NAME
+from pipeline.models.disk.artifact import read_spec
+from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import rebuild
-from pipeline.models.params import ModelParams
-from pipeline.models.spec import WEIGHTS_NAME
-from pipeline.models.weights import load_model, save_model
 from pipeline.params import parse_section
-from pipeline.resources import Resources, cluster_address
+from pipeline.profile.timing import open_device
+from pipeline.prune.channels.importance import IN_LOSS
+from pipeline.prune.channels.ranking import Aim
+from pipeline.prune.params import PruneParams, PruneTarget
+from pipeline.prune.profile_report import Profile
+from pipeline.prune.prune import smaller_network
+from pipeline.prune.schedule import Tuning, tuning_job
+from pipeline.quantize.instructions import check_int8
+from pipeline.quantize.params import QuantizeParams
+from pipeline.quantize.quantize import calibration_indices
 from pipeline.stage import PREPARED_DATA
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 from pipeline.train.job import INIT_FOLDER, TEACHER_FOLDER, Job, dense_spec, taught, tuned_spec
 from pipeline.train.loop import make_batch, stays
-from pipeline.train.order import smallest_part
 from pipeline.train.params import LOGICAL_SHARDS, FitParams
 from pipeline.train.run import check_sizes, open_run, prepare_torch
+from pipeline.train.sampling import smallest_part
 from pipeline.train.step import train_step
 
 ENOUGH = 2

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.check.trials import Trials
 
 

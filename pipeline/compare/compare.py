@@ -32,9 +32,8 @@ from pipeline.evaluate.metrics import Floats, Ints
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.pictures import draw_images
 from pipeline.files import atomic_dir, csv_text, sha256_file, to_json, write_atomic
-from pipeline.jsonfile import read_json
-from pipeline.models.spec import ONNX_NAME
-from pipeline.seal import SEAL_NAME, Sealed, write_seal
+from pipeline.models.description.spec import ONNX_NAME
+from pipeline.records import SEAL_NAME, Sealed, read_json, write_seal
 
 
 @dataclass(frozen=True)

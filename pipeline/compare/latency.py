@@ -11,8 +11,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from pipeline.compare.records import Latency, Speedup, Timing, references
-from pipeline.compress.session import OnnxModel, device_name
 from pipeline.evaluate.params import LatencyParams
+from pipeline.export.session import OnnxModel, device_name
 
 BLOCKS = 10
 """Each opens the files anew: where the memory of a session lies made equal files differ by up to 2 % (ResNet-20, 8 sessions in

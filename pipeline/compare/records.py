@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from pipeline.errors import ArtifactError
-from pipeline.jsonfile import JsonFile
+from pipeline.records import JsonFile
 
 STEPS = {"pruned": "dense", "finetuned": "pruned", "quantized": "finetuned"}
 """Each variant that a step of compression made, with the one it was made from."""

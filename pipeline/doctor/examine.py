@@ -14,8 +14,8 @@ from pipeline.doctor.project import params, secrets, stages
 from pipeline.doctor.ray_services import job_server, ray_cluster, ray_token
 from pipeline.doctor.versions import packages, python
 from pipeline.errors import EspalierError, ParamsError, TrainingError, shown
+from pipeline.launch.resources import Resources, cluster_address
 from pipeline.params import parse_section, read_yaml
-from pipeline.resources import Resources, cluster_address
 from pipeline.stage import STATE_FOLDER
 
 Check = tuple[str, Callable[[], Verdict]]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pipeline.doctor.finding import Verdict, judged, ok, problem, skipped
 from pipeline.errors import EspalierError
-from pipeline.site_cache import SETTING, VARIABLE, fault
+from pipeline.repro.site_cache import SETTING, VARIABLE, fault
 
 SMALLEST_FREE = 2_000_000_000
 SMALLEST_SHM = 256_000_000
-"""A local Ray's object store takes 100 MB of it (cluster.py); a container has 64 MB unless told otherwise."""
+"""A local Ray's object store takes 100 MB of it (launch/ray_cluster.py); a container has 64 MB unless told otherwise."""
 LONGEST_SOCKET = 107
 SOCKET = "/ray-01234567-01234567/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """The longest name below the temporary folder that a local Ray listens on."""
@@ -32,7 +32,7 @@ def dvc_cache(root: Path) -> Path:
 
 def dvc_site_cache(root: Path) -> Verdict:
     """Whether only this user may write where a `dvc` that is started here keeps pickled state."""
-    remedy = "`python -m pipeline.site_cache` gives you one of your own"
+    remedy = "`python -m pipeline.repro.site_cache` gives you one of your own"
     if named := os.environ.get(VARIABLE):
         remedy = f"{remedy}, and unset {VARIABLE}"
     words = [sys.executable, "-m", "dvc", "config", SETTING]

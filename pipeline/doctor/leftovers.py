@@ -8,12 +8,12 @@ from pathlib import Path
 import psutil
 
 from pipeline.doctor.finding import Verdict, judged, ok
-from pipeline.leftovers import OWNER, RUN_LOCKS, dead_folders, is_held
+from pipeline.process.leftovers import OWNER, RUN_LOCKS, dead_folders, is_held
 from pipeline.repro.mend import RWLOCK, examine, named
 from pipeline.stage import STATE_FOLDER
 
 RAY_FOLDER = re.compile(r"ray-[a-z0-9_]{8}(-[a-z0-9_]{8})?")
-"""As cluster.py and infra/local_cluster.py name them."""
+"""As launch/ray_cluster.py and infra/local_cluster.py name them."""
 YOUNG_S = 60.0
 """In which a Ray that starts may not have a process yet."""
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pipeline.doctor.finding import Verdict, judged, ok, one_line, problem, skipped
 from pipeline.errors import shown
-from pipeline.leftovers import is_held
+from pipeline.process.leftovers import is_held
 from pipeline.tracking.records import all_journals, journal_lock, read_record
 from pipeline.tracking.store import ask
 

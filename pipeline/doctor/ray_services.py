@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.doctor.finding import Verdict, judged, ok, one_line, problem, skipped
 from pipeline.job_server import JobServer
-from pipeline.resources import is_job_server
+from pipeline.launch.resources import is_job_server
 
 TIMEOUT_S = 5.0
 HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.compress.session import Logits
 from pipeline.data.prepared.reader import Split
 from pipeline.drawing import drawable
 from pipeline.evaluate.metrics import (
@@ -21,6 +20,7 @@ from pipeline.evaluate.metrics import (
 )
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.pictures import draw_confusion, draw_images, draw_reliability
+from pipeline.export.session import Logits
 from pipeline.files import csv_text
 from pipeline.tasks.task import Task
 

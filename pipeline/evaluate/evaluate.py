@@ -7,24 +7,24 @@ from pathlib import Path
 
 import torch
 
-from pipeline.compress.cost import count_macs, count_params, input_shape
-from pipeline.compress.export import export_onnx
-from pipeline.compress.formats import FILES, RUN_BY, export_as
-from pipeline.compress.params import Format
-from pipeline.compress.runtime import Parity, onnx_logits, parity, torch_logits
-from pipeline.compress.session import OnnxModel
 from pipeline.data.prepared.manifest import MANIFEST, read_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.answers import Answers
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.views import views
+from pipeline.export.formats import FILES, RUN_BY, export_as
+from pipeline.export.onnx import export_onnx
+from pipeline.export.params import Format
+from pipeline.export.parity import Parity, onnx_logits, parity, torch_logits
+from pipeline.export.session import OnnxModel
 from pipeline.files import atomic_dir, sha256_file, to_json, write_atomic
-from pipeline.models.artifact import SPEC_NAME, onnx_path, read_spec
+from pipeline.models.cost import count_macs, count_params, input_shape
+from pipeline.models.description.spec import ONNX_NAME, ModelSpec
+from pipeline.models.disk.artifact import SPEC_NAME, onnx_path, read_spec
+from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import rebuild
-from pipeline.models.spec import ONNX_NAME, ModelSpec
-from pipeline.models.weights import load_model
-from pipeline.seal import write_seal
+from pipeline.records import write_seal
 from pipeline.tasks.task import Task
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.compress.params import Format
+from pipeline.export.params import Format
 from pipeline.params import Section
 
 Tta = Literal["none", "flip", "flip_shift"]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.compress.session import Pixels
 from pipeline.evaluate.params import Tta
+from pipeline.export.session import Pixels
 
 
 class View(NamedTuple):

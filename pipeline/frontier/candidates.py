@@ -10,8 +10,8 @@ from pipeline.compare.records import Latency, Quality
 from pipeline.errors import ArtifactError
 from pipeline.frontier.experiments import Experiment
 from pipeline.frontier.points import PRUNED, QUANTIZED, Project
-from pipeline.jsonfile import FileT, JsonFile, problems
 from pipeline.params import parse_section
+from pipeline.records import FileT, JsonFile, problems
 from pipeline.registry.candidates import PARENTS
 from pipeline.registry.params import RegisterParams
 from pipeline.tracking.records import flatten

@@ -14,8 +14,8 @@ from typing import Any
 
 from pipeline.errors import EspalierError
 from pipeline.frontier.points import PREFIX
-from pipeline.leftovers import scratch
-from pipeline.site_cache import use_site_cache
+from pipeline.process.leftovers import scratch
+from pipeline.repro.site_cache import use_site_cache
 
 AUTHOR = {
     f"GIT_{role}_{what}": value

@@ -16,10 +16,10 @@ from pipeline.files import locked
 from pipeline.frontier.experiments import head, names, save
 from pipeline.frontier.points import DENSE, MEASURED, Point, Project, parse_settings, points
 from pipeline.frontier.workshop import Bench, clear_killed
-from pipeline.leftovers import is_held
+from pipeline.launch.resources import Resources, cluster_address
 from pipeline.params import parse_section
+from pipeline.process.leftovers import is_held
 from pipeline.repro.mend import mended
-from pipeline.resources import Resources, cluster_address
 from pipeline.tracking.store import connect
 
 

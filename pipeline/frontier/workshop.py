@@ -18,14 +18,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline import machine
 from pipeline.errors import EspalierError
 from pipeline.files import locked, write_atomic
 from pipeline.frontier.points import Point, Project
 from pipeline.jobs.results import JOURNALS
 from pipeline.jobs.tree import copy_tree
-from pipeline.leftovers import is_held, keep_newest
-from pipeline.site_cache import use_site_cache
+from pipeline.process.leftovers import is_held, keep_newest
+from pipeline.repro import machine_lock
+from pipeline.repro.site_cache import use_site_cache
 from pipeline.stage import STATE_FOLDER
 from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.records import journal_lock, record_path
@@ -63,7 +63,7 @@ class Bench:
         """
         self.strip()
         self.folder.mkdir(parents=True, exist_ok=True)
-        _share(self.project.root / machine.FOLDER, self.folder / machine.FOLDER)
+        _share(self.project.root / machine_lock.FOLDER, self.folder / machine_lock.FOLDER)
         copy_tree(self.project.root, self.folder)
         for source in self.project.sources:
             _supply(self.project.root / source, self.folder / source)

@@ -12,15 +12,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.errors import EspalierError, SubmitError
 from pipeline.files import write_atomic
 from pipeline.jobs.remote import check_remote, lacking, send
 from pipeline.jobs.results import leave_results
+from pipeline.registry.submission import Submission, read_submission
 from pipeline.repro.dag import entries, forget
 from pipeline.repro.side_by_side import repro
-from pipeline.submission import Submission, read_submission
-from pipeline.train.travel import SENDS_ON, forget_finished
+from pipeline.train.transport.driver import SENDS_ON, forget_finished
 
 NO_GIT = "[core]\n    no_scm = true\n"
 """In DVC's words; a tree that was sent has no configuration of its own beside it."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pipeline.errors import SubmitError
 from pipeline.files import sha256_file, to_json, write_atomic
-from pipeline.leftovers import scratch
+from pipeline.process.leftovers import scratch
+from pipeline.registry.submission import JOBS, SUBMISSION_NAME, Submission, read_submission
 from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
-from pipeline.submission import JOBS, SUBMISSION_NAME, Submission, read_submission
 
 JOURNALS = f"{STATE_FOLDER}/journals"
 LOCK = "dvc.lock"

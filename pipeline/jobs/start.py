@@ -62,7 +62,7 @@ def _repro() -> None:
 
 
 def _train(order: str) -> None:
-    from pipeline.driver import main as drive
+    from pipeline.launch.driver import main as drive
 
     drive(Path(order), is_attached=True)
 

@@ -11,16 +11,16 @@ from pipeline.job_server import JobState, Server
 from pipeline.jobs.remote import check_remote
 from pipeline.jobs.results import fetch_results, forget_results, lock_digest
 from pipeline.jobs.tree import changes, commit, copy_tree
-from pipeline.leftovers import scratch
+from pipeline.launch.resources import Resources
 from pipeline.params import nearest, parse_section, read_yaml
+from pipeline.process.leftovers import scratch
+from pipeline.registry.submission import SUBMISSION_NAME, Submission
 from pipeline.repro.mend import mended
 from pipeline.repro.side_by_side import check_jobs
-from pipeline.resources import Resources
+from pipeline.repro.site_cache import use_site_cache
 from pipeline.schema import check_params
-from pipeline.site_cache import use_site_cache
 from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
-from pipeline.submission import SUBMISSION_NAME, Submission
 from pipeline.summary import summary
 
 LAST = f"{STATE_FOLDER}/last-job"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pipeline.compare.records import VARIANTS
 from pipeline.files import sha256_file, sha256_json
-from pipeline.jsonfile import JsonFile, read_json
 from pipeline.params import read_yaml
+from pipeline.records import JsonFile, read_json
 from pipeline.registry.chain import check_chain
 from pipeline.registry.figures import Figures, Parity, read_figures
+from pipeline.registry.submission import read_submission
 from pipeline.stage import Stage
-from pipeline.submission import read_submission
 from pipeline.tracking.records import deciding_params
 
 PARENTS = {"dense": None, "finetuned": "dense", "quantized": "finetuned"}

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.compare.records import LOSS_NAME, STEPS, Latency, Loss, Quality
-from pipeline.jsonfile import JsonFile, read_json
+from pipeline.records import JsonFile, read_json
 
 
 class Parity(JsonFile):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pipeline.errors import ArtifactError
 from pipeline.files import locked
-from pipeline.jsonfile import JsonFile, read_json
 from pipeline.params import parse_section, read_yaml
+from pipeline.records import JsonFile, read_json
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.champion import RegisteredModel, appoint, is_experiment, standing
 from pipeline.registry.figures import read_figures

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.errors import EspalierError
 from pipeline.files import write_atomic
-from pipeline.site_cache import use_site_cache
+from pipeline.repro.site_cache import use_site_cache
 
 LOCK = "dvc.lock"
 COLOUR = re.compile(r"\x1b\[\d+m")

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-import pipeline.environment  # noqa: F401 - first: it settles what the others read
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.errors import EspalierError
 from pipeline.repro.dag import make
 

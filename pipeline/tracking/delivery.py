@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import LockedError
-from pipeline.report import Journal, Reporter
 from pipeline.stage import Stage
+from pipeline.tracking.journal import Journal, Reporter
 from pipeline.tracking.records import new_record, pipeline_key, read_record, write_record
 
 END = b"end"

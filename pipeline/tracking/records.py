@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from pipeline.errors import EspalierError
 from pipeline.files import to_json, write_atomic
 from pipeline.params import read_yaml
+from pipeline.records import Record
 from pipeline.stage import PREPARED_DATA, STATE_FOLDER, Stage
 
 RECORD_SUFFIX = ".run.json"
@@ -22,14 +23,12 @@ ELSEWHERE = "resources"
 """The section that decides no result, so that a run's params must not hold it."""
 
 
-class RunRecord(BaseModel):
+class RunRecord(Record):
     """One stage run. Times are seconds since 1970; params are flattened, `train.epochs` -> "30".
 
     status: RUNNING for a run that was killed, or still runs.
     delivered: MLflow has all of the journal, so the next stage need not look at it again.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: str
     key: str

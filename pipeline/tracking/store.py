@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.errors import LockedError
 from pipeline.files import locked
-from pipeline.report import read_journal
 from pipeline.stage import Stage
 from pipeline.tracking.answers import ATTEMPTS, foreign, mlflow_errors, settled
+from pipeline.tracking.journal import read_journal
 from pipeline.tracking.local import (
     EXPERIMENT,
     artifacts_beside,

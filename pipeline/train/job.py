@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.errors import ArtifactError
 from pipeline.files import locked, sha256_file
-from pipeline.models.artifact import SPEC_NAME, read_spec
-from pipeline.models.params import ModelParams
-from pipeline.models.spec import Architecture, ModelSpec
+from pipeline.models.description.params import ModelParams
+from pipeline.models.description.spec import Architecture, ModelSpec
+from pipeline.models.disk.artifact import SPEC_NAME, read_spec
+from pipeline.records import Record
 from pipeline.tasks.params import TaskParams
 from pipeline.train.params import DistilParams, FitParams
 
@@ -23,19 +24,15 @@ SHOWN = 5
 """Classes that an error message lists at most."""
 
 
-class Origin(BaseModel):
+class Origin(Record):
     """origin.json: where weights that `espalier init` brought came from, and the digest that they had."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     source: str
     sha256: str
 
 
-class Job(BaseModel):
+class Job(Record):
     """One run of `fit`. Paths are absolute and readable by every worker, unless there is a storage (travel.py)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     spec: ModelSpec
     """The network to train and what it was made from."""
@@ -54,7 +51,7 @@ class Job(BaseModel):
     """Seconds between two checkpoints; it decides no result."""
     storage: str | None = None
     """Folder or bucket prefix through which driver and workers reach each other where they share no disk."""
-    inputs: dict[str, str] = {}
+    inputs: dict[str, str] = Field(default={})
     """For each path of an input, the digest by which the storage knows it."""
     owner: str = ""
     """Name by which this run's driver, or a worker of it, claims the run in the storage (fence.py)."""

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from pipeline import dist
 from pipeline.data.augmentation.augment import augment, draw
 from pipeline.data.augmentation.mix import draw_mix, mixed
 from pipeline.data.augmentation.streams import stream_seed
@@ -18,24 +17,24 @@ from pipeline.data.augmentation.trivial import draw_trivial, trivial
 from pipeline.data.prepared.reader import normalise
 from pipeline.errors import StorageError, TrainingError
 from pipeline.files import locked
-from pipeline.progress import ProgressWriter
-from pipeline.resources import Device
-from pipeline.train.arrival import outbox
+from pipeline.tracking.progress import ProgressWriter
+from pipeline.train import ranks
 from pipeline.train.bf16_rate import slow_bf16
-from pipeline.train.exact import Shards
-from pipeline.train.fake_quant import schedule
+from pipeline.train.checkpoints.saver import Decision
 from pipeline.train.job import Job
+from pipeline.train.methods.exact_elastic import Shards
+from pipeline.train.methods.quantization_aware import schedule
 from pipeline.train.optim import lr_factor, set_lr
-from pipeline.train.order import epoch_batches
-from pipeline.train.params import LOGICAL_SHARDS
-from pipeline.train.result import save_result
+from pipeline.train.params import LOGICAL_SHARDS, Device
 from pipeline.train.run import Run, check_origin, layout, open_run, origin, prepare_torch
-from pipeline.train.saver import Decision
+from pipeline.train.sampling import epoch_batches
 from pipeline.train.state import Progress
 from pipeline.train.step import Batch, backward, train_step, update
-from pipeline.train.travel import fence
+from pipeline.train.transport.driver import fence
+from pipeline.train.transport.result import save_result
+from pipeline.train.transport.worker import outbox
 from pipeline.train.validate import validate
-from pipeline.watch import beat, rest
+from pipeline.watchdog import beat, rest
 
 OLD_WRITER_WAIT_S = 30.0
 """How long a restarted rank 0 waits for the one before it to die."""
@@ -58,10 +57,10 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
     """
     prepare_torch(job, device, threads)
     with _only_writer(job), outbox(job) as box:
-        dist.barrier()
+        ranks.barrier()
         run = open_run(job, device, leaving)
-        resume(run, f"{dist.world_size()} workers x {threads} threads on {device}")
-        if dist.rank() == 0:
+        resume(run, f"{ranks.world_size()} workers x {threads} threads on {device}")
+        if ranks.rank() == 0:
             run.note = "; ".join(filter(None, [run.note, slow_bf16(job.params.amp, device)]))
         try:
             while not run.state.progress.done:
@@ -76,7 +75,7 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
             rest()
             run.saver.finish()
         # From here on no rank waits for another: rank 0 may have to be patient with a storage, longer than they are with it.
-        if dist.rank() == 0:
+        if ranks.rank() == 0:
             save_result(job, run.state)
             box.result()
         return True
@@ -120,8 +119,8 @@ def _check_agreed(run: Run) -> None:
     In a storage an old rank 0, cut off and given up, may still add or remove one while the new ranks look.
     """
     step = run.state.progress.step
-    same = torch.tensor(step == dist.from_first(step, run.device), dtype=torch.int64, device=run.device)
-    if not int(dist.all_min(same)):
+    same = torch.tensor(step == ranks.from_first(step, run.device), dtype=torch.int64, device=run.device)
+    if not int(ranks.all_min(same)):
         raise StorageError("the workers found different checkpoints, because one came or went meanwhile; they look again")
 
 
@@ -145,14 +144,14 @@ def train_epoch(run: Run) -> float | None:
         progress.step += 1
         progress.batch += 1
         progress.seen += len(rows)
-        if (writer.due(len(rows)) or progress.batch == len(batches)) and dist.rank() == 0:
+        if (writer.due(len(rows)) or progress.batch == len(batches)) and ranks.rank() == 0:
             writer.write(epoch=progress.epoch + 1, step=progress.step, loss=_shown_loss(run))
         if run.saver.due(progress.step) and progress.batch < len(batches) and meet(run).leave:
             return None
     check_finite(run)
     if writer.images_per_s:
         run.reporter.metrics({"images_per_s": writer.images_per_s}, step=progress.step)
-    mean = float(dist.all_sum(run.state.loss_sum.clone())) / progress.seen
+    mean = float(ranks.all_sum(run.state.loss_sum.clone())) / progress.seen
     progress.epoch, progress.batch, progress.seen = progress.epoch + 1, 0, 0
     run.state.loss_sum.zero_()
     return mean
@@ -175,11 +174,11 @@ def leaves_after_epoch(run: Run) -> bool:
 def ddp_step(run: Run, rows: Tensor) -> Tensor:
     """Every rank computes its share of the batch, and DDP averages the gradients. Returns this rank's sum of losses."""
     params = run.job.params
-    _seed_networks(run, dist.rank())
-    mine = make_batch(run, rows[dist.shard(len(rows))])
+    _seed_networks(run, ranks.rank())
+    mine = make_batch(run, rows[ranks.shard(len(rows))])
     cuts = torch.arange(len(mine.labels_B), device=run.device).tensor_split(params.accumulate)
     parts = [mine.part(rows) for rows in cuts] if len(cuts) > 1 else [mine]
-    scale = dist.world_size() / len(rows)
+    scale = ranks.world_size() / len(rows)
     return train_step(run.net, run.state.optimizer, run.state.scaler, parts, run.recipe, scale)
 
 
@@ -187,13 +186,13 @@ def exact_step(run: Run, shards: Shards, rows: Tensor) -> Tensor:
     """Every rank computes its logical shards of the batch. Returns the sum of all losses on rank 0, and 0 elsewhere."""
     parts = rows.tensor_split(LOGICAL_SHARDS)
     shards.begin_step()
-    for number in range(*dist.shard(LOGICAL_SHARDS).indices(LOGICAL_SHARDS)):
+    for number in range(*ranks.shard(LOGICAL_SHARDS).indices(LOGICAL_SHARDS)):
         _seed_networks(run, number)
         shards.begin_shard()
         shards.end_shard(number, backward(run.net, run.state.scaler, make_batch(run, parts[number]), run.recipe, 1 / len(rows)))
     loss = shards.end_step()
     update(run.net, run.state.optimizer, run.state.scaler, run.recipe)
-    return loss if dist.rank() == 0 else torch.zeros_like(loss)
+    return loss if ranks.rank() == 0 else torch.zeros_like(loss)
 
 
 def _seed_networks(run: Run, part: int) -> None:
@@ -255,8 +254,8 @@ def checkpoint(run: Run) -> None:
     """
     run.state.check()
     check_finite(run)
-    losses = dist.gather(run.state.loss_sum)
-    if dist.rank() == 0:
+    losses = ranks.gather(run.state.loss_sum)
+    if ranks.rank() == 0:
         run.saver.save(run.state.progress.step, run.state.tensors(losses), run.state.values() | {"origin": origin(run.job)})
 
 
@@ -264,7 +263,7 @@ def check_finite(run: Run) -> None:
     """Raise on every rank where any rank noted something that is not finite; no checkpoint holds it."""
     progress, first_bad = run.state.progress, run.state.first_bad
     never = progress.step + 1
-    step = int(dist.all_min(torch.where(first_bad >= 0, first_bad, torch.full_like(first_bad, never))))
+    step = int(ranks.all_min(torch.where(first_bad >= 0, first_bad, torch.full_like(first_bad, never))))
     if step < never:
         raise diverged(progress, "the loss is" if step < progress.step else "the state after the last update is", step)
 
@@ -278,14 +277,14 @@ def diverged(progress: Progress, what: str, step: int) -> TrainingError:
 
 def _shown_loss(run: Run) -> float:
     """Mean loss of the epoch so far; with DDP of rank 0's images, which stand for all."""
-    ranks = 1 if run.shards else dist.world_size()
-    return float(run.state.loss_sum) * ranks / run.state.progress.seen
+    num_ranks = 1 if run.shards else ranks.world_size()
+    return float(run.state.loss_sum) * num_ranks / run.state.progress.seen
 
 
 @contextmanager
 def _only_writer(job: Job) -> Iterator[None]:
     """Rank 0 writes checkpoints; one of an attempt before must be dead, on another node fenced, before a new one starts."""
-    if dist.rank() != 0:
+    if ranks.rank() != 0:
         yield
         return
     with locked(job.run_dir / "writer.lock", wait_s=OLD_WRITER_WAIT_S, what="the training worker before this one"):

@@ -11,7 +11,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from pipeline.errors import TrainingError
 from pipeline.params import nearest
-from pipeline.train.muon import Muon
+from pipeline.train.methods.muon import Muon
 from pipeline.train.params import OptimizerParams, ScheduleParams
 
 ADAM_BETA2 = 0.999

@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.data.params import AugmentParams
+from pipeline.data.augmentation.params import AugmentParams
 from pipeline.params import Name, Section
 
+Device = Literal["cpu", "cuda"]
 Sampling = Literal["shuffle", "balanced"]
 LOGICAL_SHARDS = 4
 """Of each batch with exact_elastic, and so its largest number of workers. More would make the parts, and with them the batch

@@ -14,30 +14,29 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline import dist
 from pipeline.data.prepared.reader import ResidentSplit, Split, normalise
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_json
-from pipeline.models.initial import fill, read_tensors
+from pipeline.models.disk.sparse import hold_zeros
+from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import rebuild
 from pipeline.models.nets.whitening import WHITENED_IMAGES, fit_whitening
-from pipeline.models.sparse import hold_zeros
-from pipeline.models.weights import load_model
 from pipeline.params import nearest
-from pipeline.report import Journal, NullReporter, Reporter
-from pipeline.resources import Device
 from pipeline.tasks.task import Task, make_task
-from pipeline.train import fake_quant
-from pipeline.train.arrival import open_store
-from pipeline.train.exact import Shards
-from pipeline.train.features import Renormalised, Tapped, tap
+from pipeline.tracking.journal import Journal, NullReporter, Reporter
+from pipeline.train import ranks
+from pipeline.train.checkpoints.saver import CheckpointStore, Saver
+from pipeline.train.initial import fill, read_tensors
 from pipeline.train.job import Job
+from pipeline.train.methods import quantization_aware
+from pipeline.train.methods.distillation import Renormalised, Tapped, tap
+from pipeline.train.methods.exact_elastic import Shards
 from pipeline.train.optim import Ema, make_optimizer
-from pipeline.train.order import check_batches, num_batches
-from pipeline.train.params import LOGICAL_SHARDS, FitParams
-from pipeline.train.saver import CheckpointStore, Saver
+from pipeline.train.params import LOGICAL_SHARDS, Device, FitParams
+from pipeline.train.sampling import check_batches, num_batches
 from pipeline.train.state import State
 from pipeline.train.step import Recipe, Teacher
+from pipeline.train.transport.worker import open_store
 
 RESIDENT_SHARE = 0.25
 """Of a GPU's free memory, up to which a training split is kept there."""
@@ -76,7 +75,7 @@ class Run:
         self.state.model.train()
         for name in self.job.params.frozen:
             self.state.model.get_submodule(name).eval()
-        fake_quant.follow(self.state.model)
+        quantization_aware.follow(self.state.model)
 
     def autocast(self) -> AbstractContextManager[object]:
         return self.recipe.autocast()
@@ -96,14 +95,14 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     """Raises TrainingError for what cannot work: too few images for a batch or a worker, too many workers, no teacher."""
     params = job.params
     train, val = Split.open(job.data, "train"), Split.open(job.data, "val")
-    check_sizes(params, len(train), dist.world_size())
+    check_sizes(params, len(train), ranks.world_size())
     model = _start(job, train, device)
     ema = Ema(model, averaged := copy.deepcopy(model).eval(), params.ema_decay) if params.ema_decay else None
     if ema:
         averaged.requires_grad_(requires_grad=False)
     student, teacher = _tapped(model, job, device)
     scaler = GradScaler(device, enabled=params.amp == "fp16")
-    alone = dist.world_size() == 1 or params.exact_elastic
+    alone = ranks.world_size() == 1 or params.exact_elastic
     store = open_store(job)
     task = make_task(job.task, train.labels.bincount(minlength=job.spec.architecture.num_classes).to(device))
     dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16
@@ -124,7 +123,7 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         recipe=Recipe(task.loss, autocast, teacher, _penalty(model, job), params.grad_clip),
         store=store,
         saver=Saver(store, job.checkpoint_s, device),
-        reporter=Journal(job.journal) if dist.rank() == 0 else NullReporter(),
+        reporter=Journal(job.journal) if ranks.rank() == 0 else NullReporter(),
         leaving=leaving,
     )
     hold_zeros(run.state.optimizer, model, job.spec.sparse)
@@ -166,7 +165,7 @@ def _start(job: Job, train: Split, device: Device) -> nn.Module:
         raise TrainingError("quantization_aware starts from trained weights; set it to null here and use it in finetune")
     model = placed(load_model(job.initial)[1] if job.initial else _new_model(job, train), params, device)
     if params.quantization_aware:
-        fake_quant.insert(model, _image(job, device))
+        quantization_aware.insert(model, _image(job, device))
     freeze(model, params.frozen)
     return model
 
@@ -258,6 +257,8 @@ def _tapped(model: nn.Module, job: Job, device: Device) -> tuple[Tapped, Teacher
 def _penalty(model: nn.Module, job: Job) -> Callable[[], None] | None:
     if job.params.sparsity is None:
         return None
-    from pipeline.train.sparsity import make_penalty  # here, because torch-pruning takes seconds that other runs need not wait
+    from pipeline.train.methods.sparsity import (
+        make_penalty,  # here, because torch-pruning takes seconds that other runs need not wait
+    )
 
     return make_penalty(model, job.spec, job.params.sparsity)

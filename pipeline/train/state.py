@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from pipeline import dist
+from pipeline.train import ranks
 from pipeline.train.optim import Ema
 
 
@@ -117,9 +117,9 @@ class State:
 
     def _restore_loss(self, losses_R: Tensor) -> None:
         """This rank's sum; where the number of ranks has changed, rank 0 takes the whole."""
-        if len(losses_R) == dist.world_size():
-            self.loss_sum = losses_R[dist.rank()].clone()
-        elif dist.rank() == 0:
+        if len(losses_R) == ranks.world_size():
+            self.loss_sum = losses_R[ranks.rank()].clone()
+        elif ranks.rank() == 0:
             self.loss_sum = losses_R.sum()
 
     def _restore_optimizer(self, slots: dict[str, Tensor]) -> None:

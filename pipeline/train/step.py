@@ -14,7 +14,7 @@ from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from pipeline.train.features import transfer
+from pipeline.train.methods.distillation import transfer
 from pipeline.train.params import DistilParams
 
 Loss = Callable[[Tensor, Tensor], Tensor]

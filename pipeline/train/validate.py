@@ -2,10 +2,10 @@
 
 import torch
 
-from pipeline import dist
 from pipeline.data.prepared.reader import normalise
+from pipeline.train import ranks
 from pipeline.train.run import Run
-from pipeline.watch import beat
+from pipeline.watchdog import beat
 
 BATCH_SIZE = 128
 
@@ -14,11 +14,11 @@ BATCH_SIZE = 128
 def validate(run: Run) -> dict[str, float]:
     """Metrics of the task. Each batch's sums are a row that one rank fills in; every rank adds the rows in their order."""
     model = run.state.deployed.eval()
-    dist.broadcast_buffers(model)
+    ranks.broadcast_buffers(model)
     names = run.task.sum_names
     batches = torch.arange(len(run.val)).split(BATCH_SIZE)  # type: ignore[no-untyped-call]
     table = torch.zeros(len(batches), len(names), dtype=torch.float64, device=run.device)
-    for number in range(*dist.shard(len(batches)).indices(len(batches))):
+    for number in range(*ranks.shard(len(batches)).indices(len(batches))):
         beat()
         images, labels = run.val.batch(batches[number], run.device)
         with run.autocast():
@@ -26,5 +26,5 @@ def validate(run: Run) -> dict[str, float]:
         sums = run.task.sums(logits_BK, labels)
         table[number] = torch.stack([sums[name] for name in names])
     run.to_training()
-    total: list[float] = [sum(column) for column in dist.all_sum(table).T.tolist()]
+    total: list[float] = [sum(column) for column in ranks.all_sum(table).T.tolist()]
     return run.task.metrics(dict(zip(names, total, strict=True)))

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from pipeline.files import sha256_file
-from pipeline.report import read_journal
+from pipeline.tracking.journal import read_journal
 from tests.damage import kill_in_write, spoil_newest
 from tests.e2e.project import Project, copied_project, fresh_project, named, training_workers, until
 from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, validated
@@ -122,33 +122,33 @@ def damage(how: str) -> Callable[[Project, random.Random], bool]:
 
 
 OPTIMIZER_RESTORED = Edit("pipeline/train/state.py", 'self._restore_optimizer(select(tensors, "optimizer."))', "pass")
-DRIVER_STARTED_AGAIN = Edit("pipeline/driver.py", "range(order.resources.max_failures + 1)", "range(1)")
+DRIVER_STARTED_AGAIN = Edit("pipeline/launch/driver.py", "range(order.resources.max_failures + 1)", "range(1)")
 DVC_WATCHED = Edit("pipeline/entry.py", "        die_with_dvc()\n", "")
-VERIFIED = Edit("pipeline/train/checkpoint.py", "if not _verifies(folder):", "if not folder.exists():")
+VERIFIED = Edit("pipeline/train/checkpoints/local.py", "if not _verifies(folder):", "if not folder.exists():")
 RENAMED_WHEN_COMPLETE = Edit(
-    "pipeline/train/checkpoint.py",
+    "pipeline/train/checkpoints/local.py",
     'with atomic_dir(self.folder / f"step-{step:09d}") as folder:',
     'if (folder := self.folder / f"step-{step:09d}").mkdir(parents=True, exist_ok=True) is None:',
 )
-HEALTH_CHECKED = Edit("pipeline/cluster.py", '_HEALTH_CHECK_TIMEOUT_S": "20"', '_HEALTH_CHECK_TIMEOUT_S": "600"')
-WATCHED = Edit("pipeline/worker.py", ", watched():", ":")
-COLLECTIVES_TIMED = Edit("pipeline/worker.py", "COLLECTIVE_TIMEOUT_S = 60", "COLLECTIVE_TIMEOUT_S = 1800")
+HEALTH_CHECKED = Edit("pipeline/launch/ray_cluster.py", '_HEALTH_CHECK_TIMEOUT_S": "20"', '_HEALTH_CHECK_TIMEOUT_S": "600"')
+WATCHED = Edit("pipeline/launch/worker.py", ", watched():", ":")
+COLLECTIVES_TIMED = Edit("pipeline/train/process_group.py", "COLLECTIVE_TIMEOUT_S = 60", "COLLECTIVE_TIMEOUT_S = 1800")
 HANGS_WHEN_TOLD = Edit(
-    "pipeline/worker.py",
+    "pipeline/launch/worker.py",
     "    return _told_to_go.is_set() or",
     """    with suppress(FileNotFoundError):
         os.unlink(os.environ["TMPDIR"] + "/hang")
         threading.Event().wait()
     return _told_to_go.is_set() or""",
 )
-SUPPRESS_IMPORTED = Edit("pipeline/worker.py", "import contextmanager", "import contextmanager, suppress")
+SUPPRESS_IMPORTED = Edit("pipeline/launch/worker.py", "import contextmanager", "import contextmanager, suppress")
 NOBODY_NOTICES = "waited 120 s in vain until new workers start"
 DRIVER_DIED = "the process that drives Ray died"
 DIFFERENT = "the weights differ"
 FAILED = "training gave up after"
 FAULTS = {
     "worker": Fault(20, kill_worker, (OPTIMIZER_RESTORED,), DIFFERENT),
-    "driver": Fault(10, kill_newest("-m pipeline.driver"), (DRIVER_STARTED_AGAIN,), DRIVER_DIED),
+    "driver": Fault(10, kill_newest("-m pipeline.launch.driver"), (DRIVER_STARTED_AGAIN,), DRIVER_DIED),
     "dvc": Fault(10, kill_dvc, (DVC_WATCHED,), "everything ends with dvc"),
     "controller": Fault(10, kill_newest("ray::TrainController"), (DRIVER_STARTED_AGAIN,), DRIVER_DIED),
     "head": Fault(3, kill_newest("gcs_server"), (DRIVER_STARTED_AGAIN,), DRIVER_DIED),

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.leftovers import SCRATCH, is_held
+from pipeline.process.leftovers import SCRATCH, is_held
 from pipeline.repro.mend import examine
 from tests.e2e.project import MADE, POLL_S, Command, Project, copied_project, fresh_project, named, until
 

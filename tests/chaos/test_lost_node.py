@@ -8,7 +8,7 @@ import pytest
 
 from infra.local_cluster import local_cluster
 from pipeline.files import sha256_file
-from pipeline.models.artifact import read_spec
+from pipeline.models.disk.artifact import read_spec
 from tests.chaos.test_chaos import newest_event
 from tests.e2e.conftest import nodes_with_workers, workers_with_nodes
 from tests.e2e.project import Project, copied_project, fresh_project, until

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report import Reporter
 from pipeline.stage import Stage
 from pipeline.tracking import delivery
 from pipeline.tracking.delivery import start_courier, tracked
+from pipeline.tracking.journal import Reporter
 from pipeline.tracking.records import read_record
 from tests.e2e.project import until
 from tests.tracked_project import free_port, make_project, mlflow_server

@@ -17,7 +17,7 @@ TIMES = 5
 EPOCHS = 90
 RARE = {"train": {"epochs": EPOCHS}, "resources": {"workers": 2, "checkpoint_s": 1000.0, "max_failures": 0}}
 """No failure is allowed: to leave is none."""
-LISTENS = Edit("pipeline/worker.py", "signal.signal(signal.SIGTERM, lambda *_: _told_to_go.set())", "pass")
+LISTENS = Edit("pipeline/launch/worker.py", "signal.signal(signal.SIGTERM, lambda *_: _told_to_go.set())", "pass")
 TOLD = "a worker was told to go; training goes on elsewhere"
 
 

@@ -96,7 +96,7 @@ def test_a_model_that_was_registered_is_served_in_silence(project: Project) -> N
 
 def test_a_stage_without_the_switch_would_be_noticed(project: Project) -> None:
     """The twin. It comes last: it changes the project."""
-    environment = project.root / "pipeline/environment.py"
+    environment = project.root / "pipeline/process/environment.py"
     text = environment.read_text()
     assert SWITCH in text
     environment.write_text(text.replace(SWITCH, "#" + SWITCH))

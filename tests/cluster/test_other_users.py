@@ -37,7 +37,7 @@ CHECKOUT = """
 mount -t tmpfs -o mode=1777 none /var/tmp
 git init -q
 dvc init -q
-[ "$MENDED" = no ] || python -m pipeline.site_cache
+[ "$MENDED" = no ] || python -m pipeline.repro.site_cache
 echo 1 > data.csv
 dvc add -q data.csv
 python -c "$ATTACK" "$MARK" "$PLACE" || echo refused
@@ -47,10 +47,10 @@ dvc checkout -q
 START_RAY = """
 import os, sys
 from pathlib import Path
-import pipeline.environment
-from pipeline.cluster import LOCAL_SETTINGS, RAY_SETTINGS, _local, _ray_folder, _token
+import pipeline.process.environment
+from pipeline.launch.ray_cluster import LOCAL_SETTINGS, RAY_SETTINGS, _local, _ray_folder, _token
 from pipeline.params import read_yaml
-from pipeline.resources import Resources
+from pipeline.launch.resources import Resources
 
 resources = Resources.model_validate(read_yaml(Path("params.yaml"))["resources"])
 with _ray_folder(Path(sys.argv[1])) as folder:

@@ -7,90 +7,71 @@ from pathlib import Path
 EXEMPT = {
     "pipeline/errors.py",  # messages
     "pipeline/entry.py",  # checks, then calls the stage
-    "pipeline/ending.py",  # messages
-    "pipeline/environment.py",  # takes away what would change one
     "pipeline/schema.py",  # can only stop a stage
-    "pipeline/leftovers.py",  # the same, and where temporary files lie
-    "pipeline/tracking/records.py",  # sends what was already computed, as do the next six
-    "pipeline/tracking/answers.py",
-    "pipeline/tracking/local.py",
-    "pipeline/tracking/runs.py",
-    "pipeline/tracking/delivery.py",
-    "pipeline/tracking/courier.py",
-    "pipeline/tracking/store.py",
-    "pipeline/report.py",  # writes the journal, which is no out
-    "pipeline/progress.py",  # the live line
-    "pipeline/watch.py",  # can only end a worker, which starts again
-    "pipeline/check/",  # can only stop a stage
+    "pipeline/watchdog.py",  # can only end a worker, which starts again
     "pipeline/job_server.py",  # sends a job, and shows what it says
+    "pipeline/process/",  # how a process starts and ends, and where its temporary files lie
+    "pipeline/check/",  # can only stop a stage
+    "pipeline/tracking/",  # the journal, which is no out, and its way to MLflow
 }
 """Files and packages that cannot change an out: no stage depends on them, and what they import is not followed."""
 
 LAYERS = {
-    "environment": 0,
     "errors": 0,
+    "watchdog": 0,
     "files": 1,
-    "ending": 2,
     "params": 1,
     "drawing": 1,
-    "jsonfile": 1,
-    "dist": 1,
-    "seal": 2,
+    "job_server": 1,
+    "records": 2,
     "stage": 2,
-    "report": 2,
-    "progress": 2,
-    "resources": 2,
     "storage": 2,
-    "watch": 2,
-    "submission": 2,
-    "site_cache": 3,
-    "machine": 3,
-    "leftovers": 3,
+    "process": 3,
     "data": 3,
     "models": 3,
     "tasks": 3,
-    "train": 4,
-    "compress": 4,
+    "tracking": 4,
+    "export": 4,
+    "train": 5,
+    "quantize": 5,
     "evaluate": 5,
-    "autoscaler": 3,
+    "launch": 6,
     "compare": 6,
-    "check": 6,
-    "worker": 5,
-    "cluster": 6,
-    "job_server": 6,
-    "attached": 7,
-    "driver": 8,
-    "tracking": 6,
-    "registry": 7,
-    "iterative": 5,
-    "summary": 8,
-    "schema": 8,
+    "prune": 7,
+    "repro": 7,
+    "registry": 8,
+    "profile": 8,
     "pretrained": 8,
-    "repro": 8,
-    "jobs": 9,
-    "entry": 9,
-    "verify": 9,
-    "doctor": 10,
-    "frontier": 11,
-    "cli": 12,
+    "summary": 9,
+    "schema": 9,
+    "check": 9,
+    "entry": 10,
+    "jobs": 10,
+    "verify": 10,
+    "doctor": 11,
+    "frontier": 12,
+    "cli": 13,
 }
 """Modules and packages directly under pipeline/. A module imports its own package or a lower layer."""
 
 DOORS = {
-    "ray": {"pipeline/autoscaler.py", "pipeline/cluster.py", "pipeline/worker.py", "pipeline/job_server.py"},
+    "ray": {"pipeline/launch/", "pipeline/job_server.py"},
     "mlflow": {
         "pipeline/tracking/answers.py",
         "pipeline/tracking/local.py",
         "pipeline/tracking/store.py",
         "pipeline/registry/register.py",
         "pipeline/registry/serving_model.py",
-        "pipeline/registry/weights.py",
+        "pipeline/pretrained/registered.py",
     },
     "dvc": {"pipeline/jobs/remote.py", "pipeline/repro/dag.py", "pipeline/verify/named.py"},
     "pyarrow": {"pipeline/data/"},
 }
 """Which files, or files under which folder, may import a package."""
 
+
+ONLY_RUNS = {"pipeline/launch/"}
+"""Packages that say where and how something runs, and so can change no out, but whose imports are what runs."""
 
 COPIED = {"pipeline/registry/register.py": {"pipeline/registry/serving_model.py"}}
 """Files that a module copies into what it makes instead of importing them."""
@@ -115,14 +96,17 @@ def imported_files(root: Path, file: Path) -> set[str]:
 
 
 def closure(root: Path, start: str) -> set[str]:
-    """Every file that `start` needs, itself included, without the exempt ones and what only they need."""
+    """Every file that can change what `start` makes, itself included: without the exempt ones and what only they need."""
     found: set[str] = set()
+    seen: set[str] = set()
     waiting = [start]
     while waiting:
         path = waiting.pop()
-        if path in found or path in EXEMPT or f"{Path(path).parent.as_posix()}/" in EXEMPT:
+        if path in seen or path in EXEMPT or f"{Path(path).parent.as_posix()}/" in EXEMPT:
             continue
-        found.add(path)
+        seen.add(path)
+        if f"{Path(path).parent.as_posix()}/" not in ONLY_RUNS:
+            found.add(path)
         waiting.extend(imported_files(root, root / path) | COPIED.get(path, set()))
     return found
 

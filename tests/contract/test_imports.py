@@ -49,7 +49,7 @@ def test_package_markers_hold_no_code(package: str) -> None:
 
 def first_imports(root: Path) -> dict[str, str]:
     """Of each file that starts as a process, or is loaded into one of Ray's: the first that is not Python's own or psutil."""
-    files = [*(root / "stages").glob("[a-z]*.py"), root / "pipeline/cli.py", root / "pipeline/worker.py"]
+    files = [*(root / "stages").glob("[a-z]*.py"), root / "pipeline/cli.py", root / "pipeline/launch/worker.py"]
     files += [path for path in (root / "pipeline").rglob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
     light = sys.stdlib_module_names | {"psutil"}
     return {
@@ -60,8 +60,10 @@ def first_imports(root: Path) -> dict[str, str]:
 
 def test_every_process_settles_its_environment_before_it_imports_what_reads_it() -> None:
     found = first_imports(ROOT)
-    assert found.pop("pipeline/jobs/start.py") == "pipeline.errors"  # what it imports next, head.py or driver.py, settles it
-    assert set(found.values()) == {"pipeline.environment"}
+    assert (
+        found.pop("pipeline/jobs/start.py") == "pipeline.errors"
+    )  # what it imports next, head.py or launch/driver.py, settles it
+    assert set(found.values()) == {"pipeline.process.environment"}
     assert len(found) >= 14
 
 
@@ -74,17 +76,19 @@ def test_a_process_that_does_not_settle_its_environment_is_found(copy: Path) -> 
 def test_an_injected_upward_import_is_found(copy: Path) -> None:
     with (copy / "pipeline/data/prepared/shards.py").open("a") as file:
         file.write("\n\ndef _late() -> None:\n    from pipeline.train.loop import fit\n")
-    assert layer_faults(copy) == ["pipeline/data/prepared/shards.py (layer 3) imports pipeline/train/loop.py (layer 4)"]
+    assert layer_faults(copy) == ["pipeline/data/prepared/shards.py (layer 3) imports pipeline/train/loop.py (layer 5)"]
 
 
 def test_an_injected_sibling_import_is_found(copy: Path) -> None:
-    with (copy / "pipeline/models/plan.py").open("a") as file:
+    with (copy / "pipeline/models/description/plan.py").open("a") as file:
         file.write("\nimport pipeline.data.prepared.shards\n")
-    assert layer_faults(copy) == ["pipeline/models/plan.py (layer 3) imports pipeline/data/prepared/shards.py (layer 3)"]
+    assert layer_faults(copy) == [
+        "pipeline/models/description/plan.py (layer 3) imports pipeline/data/prepared/shards.py (layer 3)"
+    ]
 
 
 def test_an_injected_door_break_is_found(copy: Path) -> None:
     with (copy / "pipeline/train/loop.py").open("a") as file:
         file.write("\nfrom ray import train\n")
-    doors = "pipeline/autoscaler.py, pipeline/cluster.py, pipeline/job_server.py, pipeline/worker.py"
+    doors = "pipeline/job_server.py, pipeline/launch/"
     assert door_faults(copy) == [f"pipeline/train/loop.py imports ray; only {doors} may"]

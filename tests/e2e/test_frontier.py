@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.report import read_journal
+from pipeline.tracking.journal import read_journal
 from tests.e2e.project import TINY, Project, copied_project, running_stages, until
 
 ESPALIER = (sys.executable, "-m", "pipeline.cli", "frontier")

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from pipeline.report import read_journal
+from pipeline.tracking.journal import read_journal
 from tests.e2e.project import TINY, Project, copied_project, named, training_workers, until
 
 EPOCHS = TINY["train"]["epochs"]
@@ -49,7 +49,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         until(lambda: len(validated(project)) >= 6, "training goes on after a worker was killed", 600.0)
 
         # Ray's controller, its head, and the process that drives it: the stage starts the driver again.
-        for number, words in enumerate(("ray::TrainController", "gcs_server", "-m pipeline.driver"), start=1):
+        for number, words in enumerate(("ray::TrainController", "gcs_server", "-m pipeline.launch.driver"), start=1):
             found = named(project, words)
             assert found is not None, words
             found.kill()

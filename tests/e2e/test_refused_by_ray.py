@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from infra.local_cluster import local_cluster
-from pipeline.cluster import Order
-from pipeline.train.travel import read_fault
+from pipeline.launch.ray_cluster import Order
+from pipeline.train.transport.driver import read_fault
 from tests.unit.fit_samples import job, prepared_digits
 from tests.unit.test_cluster import resources
 
 DRIVER = """
 import sys
 from pathlib import Path
-from pipeline.driver import main
+from pipeline.launch.driver import main
 
 main(Path(sys.argv[1]), is_attached=False)
 """

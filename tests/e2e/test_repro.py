@@ -113,10 +113,10 @@ def test_a_change_of_resources_reruns_nothing(copy: Project) -> None:
 
 def test_an_edit_under_compress_reruns_what_imports_it_and_not_the_training(copy: Project) -> None:
     """DVC goes on to what follows only where the stage's outs then differ, which a comment does not bring about."""
-    source = copy.root / "pipeline/compress/search.py"
+    source = copy.root / "pipeline/prune/channels/search.py"
     source.write_text(source.read_text() + "# edited\n")
     assert would_run(copy) == ["profile", "prune"]
-    source = copy.root / "pipeline/compress/export.py"
+    source = copy.root / "pipeline/export/onnx.py"
     source.write_text(source.read_text() + "# edited\n")
     assert set(would_run(copy)) == {"profile", "prune", "quantize", *(f"evaluate@{variant}" for variant in VARIANTS)}
 

@@ -9,8 +9,8 @@ import torch
 from pipeline.data.prepared.reader import ResidentSplit, Split
 from pipeline.tasks.params import TaskParams
 from pipeline.train.loop import ddp_step, stays
-from pipeline.train.order import epoch_batches
 from pipeline.train.run import open_run, prepare_torch
+from pipeline.train.sampling import epoch_batches
 from tests.e2e.project import fresh_project
 from tests.stages.test_exactness import SHORT, crossed, every_step, jobs_of, prepared_for_jobs
 from tests.unit.fit_samples import BASE, CONVOLUTIONS, job

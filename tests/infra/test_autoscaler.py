@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.autoscaler import HEAD, reach
 from pipeline.errors import TrainingError
-from pipeline.resources import Resources, place
+from pipeline.launch.autoscaler import HEAD, reach
+from pipeline.launch.resources import Resources, place
 from tests.e2e.project import ROOT, Command, Project, fresh_project, read_json, until
 from tests.infra.autoscaling import autoscaling_cluster
 from tests.infra.manifests import INFRA, documents
@@ -73,7 +73,7 @@ def test_nodes_are_waited_for_and_replaced_and_what_can_never_be_is_refused_at_o
 READ = """
 import json, sys
 from pathlib import Path
-from pipeline.autoscaler import _of_kubernetes
+from pipeline.launch.autoscaler import _of_kubernetes
 print(json.dumps(_of_kubernetes("espalier", Path(sys.argv[1]))))
 """
 """In a process of its own, because Ray reads where the API server is when it is imported."""

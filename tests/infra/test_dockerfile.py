@@ -6,7 +6,7 @@ from importlib.metadata import requires
 
 import pytest
 
-from pipeline.environment import SET
+from pipeline.process.environment import SET
 from tests.infra.manifests import INFRA
 
 ROOT = INFRA.parent

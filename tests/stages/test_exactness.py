@@ -17,18 +17,17 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.ranks import on_ranks
-from pipeline import dist as ranks
 from pipeline.errors import StorageError
 from pipeline.files import sha256_file, sha256_tree
-from pipeline.models.artifact import read_spec
-from pipeline.models.params import ModelParams
-from pipeline.models.weights import load_model, save_model
-from pipeline.report import read_journal
-from pipeline.resources import Device
-from pipeline.train import loop
-from pipeline.train.checkpoint import Store
+from pipeline.models.description.params import ModelParams
+from pipeline.models.disk.artifact import read_spec
+from pipeline.models.disk.weights import load_model, save_model
+from pipeline.tracking.journal import read_journal
+from pipeline.train import loop, ranks
+from pipeline.train.checkpoints.local import Store
 from pipeline.train.job import Job, tuned_spec
 from pipeline.train.loop import fit
+from pipeline.train.params import Device
 from pipeline.train.run import Run
 from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
 
@@ -220,7 +219,7 @@ def test_a_flipped_bit_is_passed_over_and_shows_where_nothing_verifies(folder: P
     content = bytearray(newest.read_bytes())
     content[-2] ^= 1  # in the last tensor's last number
     newest.write_bytes(content)
-    with nullcontext() if verifies else patch("pipeline.train.checkpoint._verifies", lambda _: True):
+    with nullcontext() if verifies else patch("pipeline.train.checkpoints.local._verifies", lambda _: True):
         fit(disturbed, "cpu", 1)
     assert (final_state(disturbed) == final_state(undisturbed)) is verifies
 

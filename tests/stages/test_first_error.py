@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from benchmarks.ranks import on_ranks
-from pipeline import dist, worker
-from pipeline.train import loop
+from pipeline.launch import worker
+from pipeline.train import loop, ranks
 from pipeline.train.job import Job
 from pipeline.train.run import Run
-from pipeline.train.travel import read_fault
+from pipeline.train.transport.driver import read_fault
 from tests.unit.fit_samples import job, prepared_digits
 
 FAILING_STEP = 2
@@ -24,7 +24,7 @@ def on_last_rank(fails: Callable[[], None]) -> Callable[[Run, torch.Tensor], obj
     make_batch = loop.make_batch
 
     def maker(run: Run, rows: torch.Tensor) -> object:
-        if dist.rank() == dist.world_size() - 1 and run.state.progress.step == FAILING_STEP:
+        if ranks.rank() == ranks.world_size() - 1 and run.state.progress.step == FAILING_STEP:
             fails()
         return make_batch(run, rows)
 
@@ -41,10 +41,10 @@ def die() -> None:
 
 def work(the_job: Job, fails: Callable[[], None]) -> None:
     """One rank's attempt; leaves what came of it."""
-    outcome = the_job.run_dir / f"outcome-{dist.rank()}"
-    with patch.object(loop, "make_batch", on_last_rank(fails)), patch.object(worker, "_joined", lambda _: nullcontext()):
+    outcome = the_job.run_dir / f"outcome-{ranks.rank()}"
+    with patch.object(loop, "make_batch", on_last_rank(fails)):
         try:
-            outcome.write_text(str(worker.work({"job": the_job.model_dump_json(), "device": "cpu", "threads": 1})))
+            outcome.write_text(str(worker.attempt(the_job, "cpu", 1, lambda _: nullcontext())))
         except RuntimeError:
             outcome.write_text("tries again")
 

@@ -6,15 +6,15 @@ from unittest.mock import patch
 
 import pytest
 
-from pipeline import iterative
-from pipeline.compress.cost import count_macs
-from pipeline.compress.params import PruneParams, PruneTarget
-from pipeline.compress.prune import PruneReport, prune
 from pipeline.errors import CompressionError
 from pipeline.files import sha256_tree
-from pipeline.iterative import Tuning, prune_in_parts
-from pipeline.models.artifact import read_spec
-from pipeline.models.weights import load_model
+from pipeline.models.cost import count_macs
+from pipeline.models.disk.artifact import read_spec
+from pipeline.models.disk.weights import load_model
+from pipeline.prune import schedule
+from pipeline.prune.params import PruneParams, PruneTarget
+from pipeline.prune.prune import PruneReport, prune
+from pipeline.prune.schedule import Tuning, prune_in_parts
 from pipeline.tasks.params import TaskParams
 from pipeline.train import loop
 from pipeline.train.job import Job
@@ -75,7 +75,7 @@ def killed_at(point: int, work: Callable[[], object]) -> None:
 
     with (
         patch.object(loop, "make_batch", counted(loop.make_batch)),
-        patch.object(iterative, "prune", counted(prune)),
+        patch.object(schedule, "prune", counted(prune)),
         pytest.raises(Killed),
     ):
         work()

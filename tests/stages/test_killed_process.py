@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pipeline.errors import LockedError
 from pipeline.train import loop
-from pipeline.train.checkpoint import TENSORS_NAME
+from pipeline.train.checkpoints.local import TENSORS_NAME
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from pipeline.train.run import Run
@@ -62,7 +62,7 @@ def in_place(path: Path) -> Iterator[Path]:
 
 
 def write_in_place_until_killed(the_job: Job) -> None:
-    with patch("pipeline.train.checkpoint.atomic_dir", in_place):
+    with patch("pipeline.train.checkpoints.local.atomic_dir", in_place):
         train_until_killed(the_job)
 
 
@@ -131,7 +131,7 @@ def test_killed_inside_a_write_it_goes_on_to_the_same_bits(undisturbed: Job, dis
 def test_its_twin_that_writes_in_place_or_verifies_nothing_cannot_go_on(disturbed: Job, damage: str | None) -> None:
     killed_in_write(disturbed, train_until_killed if damage else write_in_place_until_killed)
     assert damage is None or spoil_newest(checkpoints(disturbed), damage, random.Random(damage))
-    with patch("pipeline.train.checkpoint._verifies", lambda _: True), pytest.raises(SafetensorError):
+    with patch("pipeline.train.checkpoints.local._verifies", lambda _: True), pytest.raises(SafetensorError):
         train(disturbed)
 
 

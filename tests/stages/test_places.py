@@ -12,9 +12,9 @@ import safetensors.torch
 import torch
 
 from pipeline.files import sha256_file
+from pipeline.pretrained.registered import registered_model
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import register, registered_versions
-from pipeline.registry.weights import registered_model
 from pipeline.stage import Stage
 from pipeline.storage import Storage
 from pipeline.tracking.local import database_file, local_uri, sqlite_uri

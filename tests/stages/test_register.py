@@ -18,10 +18,10 @@ import safetensors.torch
 import torch
 
 from pipeline.errors import ArtifactError, EspalierError, GateError, UnreachableError
+from pipeline.pretrained.registered import registered_model
 from pipeline.registry import versions as versions_once
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import Registration, register, registered_versions, save_served
-from pipeline.registry.weights import registered_model
 from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tracking import delivery

@@ -12,11 +12,11 @@ from torch import nn
 from pipeline.data.prepared.manifest import MANIFEST
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import EspalierError
-from pipeline.models.initial import fill, read_tensors
+from pipeline.models.description.params import ModelParams
+from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.build import build
-from pipeline.models.params import ModelParams
-from pipeline.models.spec import ModelSpec
 from pipeline.params import parse_section, read_yaml
+from pipeline.train.initial import fill, read_tensors
 from pipeline.train.job import dense_spec
 from tests.contract.remedies import named
 from tests.e2e.project import Done, Project, fresh_project

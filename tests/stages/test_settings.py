@@ -13,11 +13,11 @@ import pytest
 import yaml
 from torch import nn
 
-from pipeline.models.artifact import read_spec
-from pipeline.models.weights import load_model
-from pipeline.report import NullReporter
+from pipeline.models.disk.artifact import read_spec
+from pipeline.models.disk.weights import load_model
 from pipeline.schema import check_values
 from pipeline.stage import Stage
+from pipeline.tracking.journal import NullReporter
 from pipeline.train.loop import fit
 from tests.e2e.project import merged
 

@@ -7,18 +7,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.compress.export import export_onnx
-from pipeline.compress.findings import Profile
-from pipeline.compress.params import PruneParams, QuantizeParams
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.prepared.reader import Split, normalise
 from pipeline.data.prepared.shards import Table, write_shards
+from pipeline.export.onnx import export_onnx
 from pipeline.files import sha256_file
-from pipeline.models.artifact import SPEC_NAME
+from pipeline.models.description.spec import Architecture, ModelSpec
+from pipeline.models.disk.artifact import SPEC_NAME
+from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import build
-from pipeline.models.spec import Architecture, ModelSpec
-from pipeline.models.weights import load_model, save_model
-from pipeline.seal import write_seal
+from pipeline.prune.params import PruneParams
+from pipeline.prune.profile_report import Profile
+from pipeline.quantize.params import QuantizeParams
+from pipeline.records import write_seal
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
-from pipeline.data.params import DataParams
-from pipeline.models.params import ModelParams
+from pipeline.models.description.params import ModelParams
 from pipeline.params import parse_section, read_yaml
 from pipeline.tasks.params import TaskParams
 from pipeline.train.job import Job, dense_spec

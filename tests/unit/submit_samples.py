@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.job_server import JobState
 from pipeline.jobs.verbs import ENTRYPOINT
-from pipeline.submission import SUBMISSION_NAME, Submission, read_submission
+from pipeline.registry.submission import SUBMISSION_NAME, Submission, read_submission
 
 ROOT = Path(__file__).parents[2]
 DVC_YAML = """

@@ -11,13 +11,13 @@ from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
 from pipeline.doctor.mlflow_services import mlflow
 from pipeline.errors import EspalierError, UnreachableError
+from pipeline.pretrained.registered import registered_model
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import register
-from pipeline.registry.weights import registered_model
-from pipeline.report import Journal
 from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tracking.answers import mlflow_errors
+from pipeline.tracking.journal import Journal
 from pipeline.tracking.records import new_record, write_record
 from pipeline.tracking.store import open_session, sync
 from pipeline.tracking.ui import ui

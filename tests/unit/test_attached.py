@@ -1,6 +1,5 @@
 """Training through a cluster's job server, against one that runs nothing: what it is sent, and how each end of it is met."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -11,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import attached
-from pipeline.cluster import Order
-from pipeline.driver import launch
 from pipeline.errors import NODE_FAULT, StorageError, SubmitError, TrainingError, UnreachableError
 from pipeline.job_server import JobState
+from pipeline.launch import remote_driver
+from pipeline.launch.driver import launch
+from pipeline.launch.ray_cluster import Order
 from pipeline.storage import Storage
 from pipeline.train.job import Job
-from pipeline.train.travel import await_silence, send, signs_of_life
+from pipeline.train.transport.driver import await_silence, send, signs_of_life
 from tests.unit.fit_samples import job, prepared_digits
 from tests.unit.test_cluster import resources
 
@@ -40,9 +39,9 @@ class Cluster:
 
     def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
         self.states[job], self.entrypoint = RUNNING, entrypoint
-        self.sent[job] = (tree / attached.ORDER_NAME).read_text()
+        self.sent[job] = (tree / remote_driver.ORDER_NAME).read_text()
         # As the head does: the tree alone must be enough.
-        words = [sys.executable, "-P", "-c", "import pipeline.driver, sys; print(pipeline.driver.__file__)"]
+        words = [sys.executable, "-P", "-c", "import pipeline.launch.driver, sys; print(pipeline.launch.driver.__file__)"]
         done = subprocess.run(words, cwd=tree, env={"PYTHONPATH": str(tree)}, capture_output=True, text=True, check=True)
         if self.keep:
             shutil.copytree(tree, self.keep)
@@ -78,9 +77,9 @@ def order(of: Job) -> Order:
 
 def test_code_and_order_travel(sent: Job) -> None:
     cluster = Cluster()
-    assert attached.attempt(order(sent), cluster) == 0
-    assert cluster.code == ["/pipeline/driver.py"]
-    assert [Order.model_validate(json.loads(text)) for text in cluster.sent.values()] == [order(sent)]
+    assert remote_driver.attempt(order(sent), cluster) == 0
+    assert cluster.code == ["/pipeline/launch/driver.py"]
+    assert [Order.model_validate_json(text) for text in cluster.sent.values()] == [order(sent)]
     assert cluster.entrypoint == "python -m pipeline.jobs.start order.json"
     assert cluster.stopped == []
 
@@ -96,7 +95,7 @@ def test_code_and_order_travel(sent: Job) -> None:
 def test_each_death_is_a_status(
     sent: Job, end: JobState | BaseException, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert attached.attempt(order(sent), Cluster(end)) == status
+    assert remote_driver.attempt(order(sent), Cluster(end)) == status
     said = capsys.readouterr().err
     assert ("no room" in said or "started anew" in said) == (status == 1)
 
@@ -104,7 +103,7 @@ def test_each_death_is_a_status(
 def test_a_head_that_lacks_what_a_training_needs_is_not_tried_again(sent: Job, tmp_path: Path) -> None:
     cluster = Cluster(JobState("FAILED", "why", NODE_FAULT), keep=tmp_path / "tree")
     with pytest.raises(TrainingError, match=r"the head at http://nowhere:8265 cannot train, see above"):
-        attached.attempt(order(sent), cluster)
+        remote_driver.attempt(order(sent), cluster)
     words = [sys.executable, "-S", *cluster.entrypoint.split()[1:]]
     done = subprocess.run(words, cwd=tmp_path / "tree", env={}, capture_output=True, text=True, check=False)
     assert done.returncode == NODE_FAULT
@@ -116,25 +115,25 @@ def test_a_head_that_lacks_what_a_training_needs_is_not_tried_again(sent: Job, t
 def test_a_cluster_that_is_gone_is_said_with_what_to_do(sent: Job) -> None:
     cluster = Cluster(UnreachableError("no answer; given up after 10 minutes"))
     with pytest.raises(UnreachableError, match=r"given up after 10 minutes\. A training there .*; run it again to go on from"):
-        attached.attempt(order(sent), cluster)
+        remote_driver.attempt(order(sent), cluster)
 
 
 def test_an_interrupted_stage_stops_its_job(sent: Job) -> None:
     cluster = Cluster(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        attached.attempt(order(sent), cluster)
+        remote_driver.attempt(order(sent), cluster)
     assert cluster.stopped == list(cluster.states)
 
 
 def test_what_a_killed_stage_left_is_ended_first_and_what_another_machine_left_ends_by_itself(sent: Job) -> None:
     cluster = Cluster(DONE)
-    attached.attempt(order(sent), cluster)
+    remote_driver.attempt(order(sent), cluster)
     left = next(iter(cluster.states))
     cluster.states[left] = RUNNING
-    attached.attempt(order(sent), cluster)
+    remote_driver.attempt(order(sent), cluster)
     assert cluster.stopped == [left]
     cluster.states["run-0123abcd-4567"] = RUNNING
-    assert attached.attempt(order(sent), cluster) == 0
+    assert remote_driver.attempt(order(sent), cluster) == 0
     assert cluster.stopped == [left]
 
 

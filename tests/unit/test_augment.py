@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.data.augmentation.augment import Draws, augment, draw
+from pipeline.data.augmentation.params import AugmentParams
 from pipeline.data.augmentation.streams import stream_seed, uniform
-from pipeline.data.params import AugmentParams
 
 EVERYTHING = AugmentParams(
     trivial=False, flip="random", crop_padding=2, crop_fill="black", cutout=3, erase=0.0, mixup=0.0, cutmix=0.0

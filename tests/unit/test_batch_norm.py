@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.compress.batch_norm import renew_statistics
-from pipeline.compress.prune import prune
-from pipeline.compress.sample import sample
 from pipeline.data.prepared.reader import Split
+from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.cut import apply_plan
-from pipeline.models.weights import load_model
+from pipeline.prune.batch_norm import renew_statistics
+from pipeline.prune.channels.sample import sample
+from pipeline.prune.prune import prune
 from tests.unit.compress_samples import (
     ROWS,
     SIZE,

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from ray._private.node import Node
 
-from pipeline.autoscaler import Reach, await_room, reach
-from pipeline.cluster import _cause, _local, _placement, _ray_folder, _start_no_reporter, _token, ray_folders
 from pipeline.errors import TrainingError
-from pipeline.progress import WRITE_EVERY_S, ProgressWriter, render, shown
-from pipeline.resources import Placement, Resources, cluster_address, count_gpus, place, room_for
+from pipeline.launch.autoscaler import Reach, await_room, reach
+from pipeline.launch.ray_cluster import _cause, _local, _placement, _ray_folder, _start_no_reporter, _token, ray_folders
+from pipeline.launch.resources import Placement, Resources, cluster_address, count_gpus, place, room_for
+from pipeline.tracking.progress import WRITE_EVERY_S, ProgressWriter, render, shown
 from pipeline.train.params import LOGICAL_SHARDS, FitParams
 from tests.unit.fit_samples import BASE
 
@@ -152,7 +152,7 @@ def test_where_workers_and_gpus_differ_a_line_says_so(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("pipeline.cluster.alive_nodes", lambda: [{"CPU": 16.0, "GPU": float(gpus)}])
+    monkeypatch.setattr("pipeline.launch.ray_cluster.alive_nodes", lambda: [{"CPU": 16.0, "GPU": float(gpus)}])
     _placement(resources(**changes), FitParams.model_validate(BASE), None)
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith(f"espalier: {said}") for line in lines] == ([] if said is None else [True])
@@ -232,7 +232,7 @@ def test_auto_gives_cpus_to_threads_until_a_worker_each_has_images_enough(
 
 
 def test_auto_takes_no_more_workers_than_the_training_has_work_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.cluster.alive_nodes", lambda: [{"CPU": 16.0}])
+    monkeypatch.setattr("pipeline.launch.ray_cluster.alive_nodes", lambda: [{"CPU": 16.0}])
     exact = FitParams.model_validate(BASE | {"global_batch_size": 4096, "exact_elastic": True})
     assert _placement(resources(workers="auto", threads_per_worker="auto"), exact, None) == (LOGICAL_SHARDS, 4, "cpu")
     plain = FitParams.model_validate(BASE | {"global_batch_size": 4096, "accumulate": 1024})

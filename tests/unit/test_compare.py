@@ -14,14 +14,14 @@ import torch
 from pipeline.compare.compare import Compared, Evaluated, Outs, compare
 from pipeline.compare.latency import BLOCKS, ROUNDS, Times, speedup
 from pipeline.compare.records import STEPS, VARIANTS, Speedup
-from pipeline.compress.session import device_name
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.pictures import draw_images
+from pipeline.export.session import device_name
 from pipeline.files import sha256_file
 from pipeline.params import parse_section
-from pipeline.seal import write_seal
+from pipeline.records import write_seal
 from tests.figures_samples import QUALITY, linear_onnx
 from tests.unit.compress_samples import CLASSES, SIZE, prepared_data
 from tests.unit.test_evaluate_pictures import shown

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline.compress.cost import Cost, count_macs, count_params, input_shape, measure_cost, module_macs
+from pipeline.models.cost import Cost, count_macs, count_params, input_shape, measure_cost, module_macs
 from tests.unit.compress_samples import spec_of
 
 CONV = 8 * 8 * 4 * 3 * 3 * 3

@@ -11,15 +11,15 @@ import safetensors.torch
 
 from pipeline.compare.compare import Evaluated, compare
 from pipeline.compare.records import VARIANTS
-from pipeline.compress.findings import read_profile
-from pipeline.compress.quantize import quantize
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import EspalierError
 from pipeline.evaluate.evaluate import evaluate
 from pipeline.files import sha256_file
-from pipeline.models.artifact import exported_onnx, read_spec, save_onnx
-from pipeline.models.weights import load_model
-from pipeline.pretrained import bring_teacher
+from pipeline.models.disk.artifact import exported_onnx, read_spec, save_onnx
+from pipeline.models.disk.weights import load_model
+from pipeline.pretrained.bring import bring_teacher
+from pipeline.prune.profile_report import read_profile
+from pipeline.quantize.quantize import quantize
 from pipeline.registry.candidates import read_inputs
 from pipeline.stage import Stage
 from pipeline.train.job import dense_spec, taught, tuned_spec

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.data.params import AugmentParams, DataParams
+from pipeline.data.augmentation.params import AugmentParams
+from pipeline.data.intake.params import DataParams
 from pipeline.errors import ParamsError
 from pipeline.params import parse_section
 from tests.unit.data_samples import data_params

@@ -20,7 +20,7 @@ from pipeline.data.prepared.send import sent
 from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.errors import DataError
 from pipeline.files import sha256_file
-from pipeline.seal import sealed_json, unsealed
+from pipeline.records import sealed_json, unsealed
 
 HEIGHT, WIDTH, CHANNELS = 2, 3, 3
 ROWS = 11

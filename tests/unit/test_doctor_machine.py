@@ -18,7 +18,7 @@ from pipeline.doctor.leftovers import dvc_files, ray_folders, run_locks, scratch
 from pipeline.doctor.project import params, secrets, stages
 from pipeline.doctor.versions import packages, python
 from pipeline.errors import EspalierError, ParamsError
-from pipeline.leftovers import scratch
+from pipeline.process.leftovers import scratch
 from tests.unit.doctor_samples import holding, says, until
 
 ROOT = Path(__file__).parents[2]

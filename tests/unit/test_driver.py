@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import driver
-from pipeline.cluster import Order
-from pipeline.driver import OUR_FAULT, launch
 from pipeline.errors import DiskError, EspalierError, LockedError, TrainingError
+from pipeline.launch import driver
+from pipeline.launch.driver import OUR_FAULT, launch
+from pipeline.launch.ray_cluster import Order
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
-from pipeline.train.travel import PROGRESS, fault_path, run_storage, send, signs_of_life
+from pipeline.train.transport.driver import PROGRESS, fault_path, run_storage, send, signs_of_life
 from tests.unit.fit_samples import ROOT, job, prepared_digits
 from tests.unit.test_cluster import resources
 
@@ -123,8 +123,8 @@ def test_a_driver_ends_with_the_stage_that_started_it(tmp_path: Path) -> None:
     code = """
 import subprocess, sys
 from pathlib import Path
-from pipeline.cluster import _ray_folder
-from pipeline.driver import _end_after
+from pipeline.launch.ray_cluster import _ray_folder
+from pipeline.launch.driver import _end_after
 subprocess.Popen(["sleep", "60"])
 with _ray_folder(Path("run")) as folder:
     assert folder.is_dir()
@@ -156,13 +156,15 @@ IMPORTS: dict[str, set[str]] = {
     "stages.evaluate": {"matplotlib", "numpy", "onnx", "onnxruntime", "pyarrow", "torch"},
     "stages.compare": {"matplotlib", "numpy", "onnxruntime", "pyarrow"},
     "stages.register": set(),
-    "pipeline.driver": set(),
+    "pipeline.launch.driver": set(),
 }
 """What a process needs whatever it is asked to do; the rest it imports where it comes to that."""
 
 
 def test_no_stage_waits_for_what_it_does_not_use() -> None:
-    assert {f"stages.{path.stem}" for path in (ROOT / "stages").glob("[a-z]*.py")} == IMPORTS.keys() - {"pipeline.driver"}
+    assert {f"stages.{path.stem}" for path in (ROOT / "stages").glob("[a-z]*.py")} == IMPORTS.keys() - {
+        "pipeline.launch.driver"
+    }
     code = f"import importlib, sys; importlib.import_module(sys.argv[1]); print(*{HEAVY} & set(sys.modules))"
     words = [sys.executable, "-c", code]
     started = {name: subprocess.Popen([*words, name], stdout=subprocess.PIPE, text=True, cwd=ROOT) for name in IMPORTS}

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ending import tell
 from pipeline.entry import _whole_name
 from pipeline.errors import ParamsError
 from pipeline.files import CURES
+from pipeline.process.ending import tell
 
 ROOT = Path(__file__).parents[2]
 PRINTS = "print('x' * 100_000)"
 TELLS = """
 import sys
-from pipeline.ending import flushed, tell
+from pipeline.process.ending import flushed, tell
 try:
     with flushed():
         {body}
@@ -102,7 +102,9 @@ def test_words_that_name_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _whole_name("train", []) == "train"
 
 
-@pytest.mark.parametrize("module", ["stages.evaluate", "pipeline.driver", "pipeline.tracking.courier", "pipeline.repro.one"])
+@pytest.mark.parametrize(
+    "module", ["stages.evaluate", "pipeline.launch.driver", "pipeline.tracking.courier", "pipeline.repro.one"]
+)
 def test_a_process_without_its_words_says_which(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 2
@@ -111,6 +113,6 @@ def test_a_process_without_its_words_says_which(module: str) -> None:
 
 
 def test_ctrl_c_among_the_imports_shows_no_traceback() -> None:
-    words = [sys.executable, "-c", "import pipeline.environment; raise KeyboardInterrupt"]
+    words = [sys.executable, "-c", "import pipeline.process.environment; raise KeyboardInterrupt"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stderr) == (-2, "espalier: interrupted\n")

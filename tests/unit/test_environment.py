@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.environment import CLEARED, KEPT, SET, settle
+from pipeline.process.environment import CLEARED, KEPT, SET, settle
 
 ROOT = Path(__file__).parents[2]
 COMPUTE = """
 import sys
 if sys.argv[1] == "settled":
-    import pipeline.environment
+    import pipeline.process.environment
 import hashlib, io, json
 import pyarrow as pa
 import torch
@@ -96,7 +96,7 @@ def test_the_same_numbers_and_bytes_in_every_environment() -> None:
 @pytest.mark.parametrize("name", sorted(ENDS))
 def test_nothing_ends_in_a_traceback_of_a_library(name: str) -> None:
     value, code = ENDS[name]
-    settled, twin = started(f"import pipeline.environment\n{code}", **{name: value}), started(code, **{name: value})
+    settled, twin = started(f"import pipeline.process.environment\n{code}", **{name: value}), started(code, **{name: value})
     assert settled.communicate() == ("", "")
     assert "Traceback" in twin.communicate()[1]
 

@@ -12,17 +12,17 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from pipeline.compress.cost import count_macs, count_params
-from pipeline.compress.params import Format
-from pipeline.compress.quantize import quantize
-from pipeline.compress.session import OnnxModel
 from pipeline.data.prepared.manifest import read_manifest, write_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, EspalierError
 from pipeline.evaluate.evaluate import Outs, evaluate
 from pipeline.evaluate.metrics import softmax
 from pipeline.evaluate.params import EvaluateParams, LatencyParams
-from pipeline.models.weights import load_model
+from pipeline.export.params import Format
+from pipeline.export.session import OnnxModel
+from pipeline.models.cost import count_macs, count_params
+from pipeline.models.disk.weights import load_model
+from pipeline.quantize.quantize import quantize
 from tests.pickles import pickles
 from tests.unit.compress_samples import CLASSES, ROWS, TASK, prepared_data, quantize_params, saved, spec_of, trained
 

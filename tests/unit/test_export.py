@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.export import export_onnx
-from pipeline.compress.runtime import Parity, onnx_logits, parity, torch_logits
-from pipeline.compress.session import OnnxModel
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError
-from pipeline.models.spec import ModelSpec
-from pipeline.models.weights import load_model
+from pipeline.export.onnx import export_onnx
+from pipeline.export.parity import Parity, onnx_logits, parity, torch_logits
+from pipeline.export.session import OnnxModel
+from pipeline.models.description.spec import ModelSpec
+from pipeline.models.disk.weights import load_model
 from tests.unit.compress_samples import CLASSES, SIZE, network, prepared_data, saved, spec_of
 
 ROOT = Path(__file__).parents[2]

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.compress.export import FromPixels
-from pipeline.compress.quantize import quantize
-from pipeline.compress.session import OnnxModel
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import TrainingError
-from pipeline.models.artifact import onnx_path, read_spec
-from pipeline.models.weights import load_model
-from pipeline.train import fake_quant
-from pipeline.train.fake_quant import Rounding
+from pipeline.export.onnx import FromPixels
+from pipeline.export.session import OnnxModel
+from pipeline.models.disk.artifact import onnx_path, read_spec
+from pipeline.models.disk.weights import load_model
+from pipeline.quantize.quantize import quantize
 from pipeline.train.job import tuned_spec
 from pipeline.train.loop import fit
+from pipeline.train.methods import quantization_aware
+from pipeline.train.methods.quantization_aware import Rounding
 from pipeline.train.params import QuantizationAwareParams
 from tests.unit.compress_samples import SIZE, exported, network, prepared_data, quantize_params, saved, spec_of, trained
 from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
@@ -30,13 +30,15 @@ IMAGE = torch.zeros(1, 3, SIZE, SIZE)
 
 
 def aware(model: nn.Module) -> nn.Module:
-    fake_quant.insert(model, IMAGE)
-    fake_quant.schedule(model, 0, 10, AWARE)
+    quantization_aware.insert(model, IMAGE)
+    quantization_aware.schedule(model, 0, 10, AWARE)
     return model
 
 
 def test_it_rounds_behind_norms_and_relus_and_before_layers_that_read_something_else() -> None:
-    found = {rounding.key: name for name, rounding in fake_quant.roundings(aware(network(spec_of("resnet20", width=4))))}
+    found = {
+        rounding.key: name for name, rounding in quantization_aware.roundings(aware(network(spec_of("resnet20", width=4))))
+    }
     assert found["stem.conv:in"] == "stem.conv.in_range"
     assert found["stem.conv:out"] == "stem.relu.out_range"
     assert "stages.0.0.conv1:in" not in found, "the stem's end is rounded already"
@@ -50,9 +52,9 @@ def test_the_network_as_it_is_saved_has_its_own_names_again() -> None:
     plain = network(spec_of("resnet20", width=4))
     model = aware(copy.deepcopy(plain)).train()
     model(torch.randn(8, 3, SIZE, SIZE))
-    weights, ranges = fake_quant.split(model, model.state_dict())
+    weights, ranges = quantization_aware.split(model, model.state_dict())
     assert set(weights) == set(plain.state_dict())
-    assert set(ranges) == {rounding.key for _, rounding in fake_quant.roundings(model)}
+    assert set(ranges) == {rounding.key for _, rounding in quantization_aware.roundings(model)}
     lowest, highest = ranges["stem.conv:out"]
     assert lowest == 0.0 < highest
 
@@ -81,13 +83,13 @@ def test_gradients_pass_within_the_range_and_stop_outside() -> None:
 
 def test_norms_freeze_and_rounding_starts_when_the_schedule_says() -> None:
     model = network(spec_of("resnet20", width=4)).train()
-    fake_quant.insert(model, IMAGE)
+    quantization_aware.insert(model, IMAGE)
     late = QuantizationAwareParams(start=0.5, reduce_range=False)
     norm, conv = model.get_submodule("stem.norm"), model.get_submodule("stem.conv")
     seen = []
     for step in range(8):
         model.train()
-        fake_quant.schedule(model, step, 8, late)
+        quantization_aware.schedule(model, step, 8, late)
         seen.append((getattr(conv, "rounded_to", 0), norm.training))
     assert seen == [(None, True)] * 4 + [(127, True)] * 2 + [(127, False)] * 2
 
@@ -95,7 +97,7 @@ def test_norms_freeze_and_rounding_starts_when_the_schedule_says() -> None:
 def test_a_module_that_runs_twice_is_refused() -> None:
     relu = nn.ReLU()
     with pytest.raises(TrainingError, match="module '1' runs more than once"):
-        fake_quant.insert(nn.Sequential(nn.Conv2d(3, 3, 1), relu, nn.Conv2d(3, 3, 1), relu), IMAGE)
+        quantization_aware.insert(nn.Sequential(nn.Conv2d(3, 3, 1), relu, nn.Conv2d(3, 3, 1), relu), IMAGE)
 
 
 def test_the_int8_file_rounds_as_the_training_did(tmp_path: Path) -> None:
@@ -104,11 +106,11 @@ def test_the_int8_file_rounds_as_the_training_did(tmp_path: Path) -> None:
     spec = spec_of("vgg11", width=8)
     model = trained(spec, data)
     rounding = aware(copy.deepcopy(model)).eval()
-    fake_quant.follow(rounding)
+    quantization_aware.follow(rounding)
     images = Split.open(data, "train").images(torch.arange(96))
     with torch.no_grad():
         FromPixels(rounding, spec)(images.float())
-    _, ranges = fake_quant.split(rounding, rounding.state_dict())
+    _, ranges = quantization_aware.split(rounding, rounding.state_dict())
     spec = saved(tmp_path / "model", spec.model_copy(update={"ranges": ranges}), model)
     assert read_spec(tmp_path / "model").ranges == ranges
     exported(tmp_path / "model")
@@ -132,7 +134,7 @@ def test_fit_rounds_and_leaves_a_plain_model_with_ranges(tmp_path: Path) -> None
     further = job(data, tmp_path / "second", model=CONVOLUTIONS, **changes)
     fit(further.model_copy(update={"initial": start, "spec": tuned_spec(read_spec(start), "dense")}), "cpu", 1)
     spec, model = load_model(tmp_path / "second" / "result" / "model")
-    assert not list(fake_quant.roundings(model))
+    assert not list(quantization_aware.roundings(model))
     assert {"stages.0.0.conv:in", "stages.0.0.conv:out", "head:in", "head:out"} <= set(spec.ranges)
     assert all(lowest <= 0.0 < highest for lowest, highest in spec.ranges.values())
     with pytest.raises(TrainingError, match="quantization_aware starts from trained weights"):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
-from pipeline.models.weights import load_model
-from pipeline.train.checkpoint import Store
-from pipeline.train.features import Adapter, Tapped, tap, transfer
+from pipeline.models.disk.weights import load_model
+from pipeline.train.checkpoints.local import Store
 from pipeline.train.loop import fit
+from pipeline.train.methods.distillation import Adapter, Tapped, tap, transfer
 from pipeline.train.params import FeatureParams
 from tests.unit.compress_samples import network, spec_of
 from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits

@@ -9,13 +9,13 @@ import torch
 from pipeline.errors import LockedError
 from pipeline.files import write_atomic
 from pipeline.storage import Storage
-from pipeline.train.arrival import Outbox, arrive, open_store
-from pipeline.train.checkpoint import MANIFEST_NAME
-from pipeline.train.fence import ALIVE, OWNER, Fence
+from pipeline.train.checkpoints.fence import ALIVE, OWNER, Fence
+from pipeline.train.checkpoints.local import MANIFEST_NAME
 from pipeline.train.job import Job
 from pipeline.train.loop import ddp_step, fit
 from pipeline.train.run import Run
-from pipeline.train.travel import ERROR, PROGRESS, fence, finish, leave_fault, run_storage, send, signs_of_life
+from pipeline.train.transport.driver import ERROR, PROGRESS, fence, finish, leave_fault, run_storage, send, signs_of_life
+from pipeline.train.transport.worker import Outbox, arrive, open_store
 from tests.unit.fit_samples import job, prepared_digits
 
 TAKEN = "another worker has taken over this run; this one ends"

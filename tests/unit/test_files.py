@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.errors import DiskError, EspalierError
 from pipeline.files import atomic_dir, check_room, csv_text, locked, sha256_json, sha256_tree, to_json, write_atomic
-from pipeline.report import Journal
+from pipeline.tracking.journal import Journal
 
 NAMES = [
     "cat\r",

@@ -14,16 +14,16 @@ import torch
 from pipeline.data.prepared.reader import Split, normalise
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_file
-from pipeline.models.artifact import read_spec
-from pipeline.models.weights import load_model, save_model
-from pipeline.report import read_journal
+from pipeline.models.disk.artifact import read_spec
+from pipeline.models.disk.weights import load_model, save_model
+from pipeline.tracking.journal import read_journal
 from pipeline.train.bf16_rate import bf16_to_float32, slow_bf16
-from pipeline.train.checkpoint import Store
-from pipeline.train.collect import collect_result
+from pipeline.train.checkpoints.local import Store
 from pipeline.train.job import Job, tuned_spec
 from pipeline.train.loop import ddp_step, fit, resume, stays
-from pipeline.train.order import num_batches
 from pipeline.train.run import Run, check_origin, open_run, origin
+from pipeline.train.sampling import num_batches
+from pipeline.train.transport.collect import collect_result
 from pipeline.train.validate import validate
 from tests.unit.fit_samples import BASE, CONVOLUTIONS, MLP, job, prepared_digits
 
@@ -104,7 +104,7 @@ def test_killed_in_every_epoch_it_ends_in_the_same_bits(data: Path, tmp_path: Pa
 
 def test_told_to_go_it_leaves_at_once_and_loses_no_step(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with checkpoints that are far apart, in the middle of an epoch, and again and again."""
-    monkeypatch.setattr("pipeline.train.saver.MEET_S", 0.0)
+    monkeypatch.setattr("pipeline.train.checkpoints.saver.MEET_S", 0.0)
     expected = run(job(data, tmp_path / "undisturbed"), tmp_path / "a")
     steps: list[int] = []
 
@@ -123,10 +123,10 @@ def test_told_to_go_it_leaves_at_once_and_loses_no_step(data: Path, tmp_path: Pa
 def test_told_to_go_it_leaves_also_where_an_epoch_is_one_batch(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.train.saver.MEET_S", 0.0)
+    monkeypatch.setattr("pipeline.train.checkpoints.saver.MEET_S", 0.0)
     batch = len(Split.open(data, "train"))
     expected = run(job(data, tmp_path / "undisturbed", global_batch_size=batch), tmp_path / "a")
-    monkeypatch.setattr("pipeline.train.saver.FIRST_STEPS", 1)
+    monkeypatch.setattr("pipeline.train.checkpoints.saver.FIRST_STEPS", 1)
     the_job = job(data, tmp_path / "run", global_batch_size=batch)
     assert not fit(the_job, "cpu", 1, leaving=lambda: True)
     found = Store(the_job.run_dir / "checkpoints").newest()

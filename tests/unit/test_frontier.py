@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from matplotlib.text import Annotation, Text
 
-from pipeline import machine
 from pipeline.errors import ArtifactError, EspalierError, ParamsError, TrainingError
 from pipeline.frontier.candidates import Candidate, Frontier, Speed, frontier
 from pipeline.frontier.experiments import Experiment, head, names, save
@@ -19,6 +18,7 @@ from pipeline.frontier.show import choice, table
 from pipeline.frontier.sweep import in_turns, sweep
 from pipeline.frontier.workshop import Bench, override, reason
 from pipeline.params import read_yaml
+from pipeline.repro import machine_lock
 from tests.figures_samples import figures
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ def test_a_name_follows_code_and_data_and_nothing_else(copy: Path) -> None:
     assert points(Project(copy), axes)[0].name == before
     (copy / "data/raw/more.bin").write_text("more")
     with_data = points(Project(copy), axes)[0].name
-    (copy / "pipeline/compress/quantize.py").write_text("# edited\n")
+    (copy / "pipeline/quantize/quantize.py").write_text("# edited\n")
     assert len({before, with_data, points(Project(copy), axes)[0].name}) == 3
 
 
@@ -158,8 +158,8 @@ def test_a_folder_gets_the_tree_as_it_is_and_keeps_its_checkpoints(copy: Path) -
     assert (bench.folder / "pipeline/new.py").exists()
     assert read_yaml(bench.folder / "params.yaml")["prune"]["max_ratio"] == 0.5
     assert str(copy / ".dvc/cache") in (bench.folder / ".dvc/config.local").read_text()
-    assert (bench.folder / machine.FOLDER).resolve() == copy / machine.FOLDER, "points are timed one by one"
-    (copy / "pipeline/compress/quantize.py").write_text("# edited\n")
+    assert (bench.folder / machine_lock.FOLDER).resolve() == copy / machine_lock.FOLDER, "points are timed one by one"
+    (copy / "pipeline/quantize/quantize.py").write_text("# edited\n")
     with pytest.raises(EspalierError, match="changed while the sweep ran"):
         bench.lay_out()
 
@@ -170,11 +170,11 @@ def test_what_is_left_of_a_point_goes_and_its_journals_come(copy: Path) -> None:
     for name in ("finetune-1.jsonl", "finetune-1.run.json"):
         (bench.folder / ".espalier/journals" / name).parent.mkdir(parents=True, exist_ok=True)
         (bench.folder / ".espalier/journals" / name).write_text("{}\n")
-    (copy / machine.FOLDER).mkdir()
-    (bench.folder / machine.FOLDER).symlink_to(copy / machine.FOLDER)
+    (copy / machine_lock.FOLDER).mkdir()
+    (bench.folder / machine_lock.FOLDER).symlink_to(copy / machine_lock.FOLDER)
     for _ in range(2):  # also where a kill came after half of it
         bench.clear()
-        assert (copy / machine.FOLDER).exists()
+        assert (copy / machine_lock.FOLDER).exists()
         assert {path.name for path in (copy / ".espalier/journals").iterdir()} == {"finetune-1.jsonl", "finetune-1.run.json"}
         assert not bench.folder.exists()
 

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.ranks import on_ranks
-from pipeline import dist
-from pipeline.compress.channels import Aim, make_plan
-from pipeline.compress.importance import score_groups, weigh
-from pipeline.compress.params import Importance
 from pipeline.data.prepared.reader import Split
 from pipeline.files import sha256_json
-from pipeline.models.groups import Member, position_sums, trace_groups
-from pipeline.models.spec import ModelSpec
+from pipeline.models.channels.groups import Member, position_sums, trace_groups
+from pipeline.models.description.spec import ModelSpec
+from pipeline.prune.channels.importance import score_groups, weigh
+from pipeline.prune.channels.ranking import Aim, make_plan
+from pipeline.prune.params import Importance
 from pipeline.tasks.task import Task
+from pipeline.train import ranks
 from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, spec_of
 
 CONV, NORM, HEAD = [3.0, -1.0], [0.5, 2.0], [[1.0, -4.0], [2.0, 0.5]]
@@ -128,10 +128,10 @@ def _same_plans(data: Path) -> None:
     spec, train = spec_of("vgg11", width=4), Split.open(data, "train")
     for importance in get_args(Importance):
         dense = network(spec)
-        torch.manual_seed(dist.rank())
+        torch.manual_seed(ranks.rank())
         plan, _ = make_plan(
             dense, spec, train, prune_params(importance=importance, sample_batches=1), TASK, Aim(fixed_profile())
         )
         digest = sha256_json({name: kept.model_dump() for name, kept in plan.items()})
         numbers = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.int64)
-        assert dist.all_sum(numbers.clone()).equal(2 * numbers), importance
+        assert ranks.all_sum(numbers.clone()).equal(2 * numbers), importance

@@ -12,14 +12,14 @@ from torch import nn
 
 from pipeline.errors import ArtifactError, ParamsError, UnreachableError
 from pipeline.files import sha256_file
-from pipeline.models.initial import fill
+from pipeline.models.description.spec import Architecture
+from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import build
-from pipeline.models.spec import Architecture
-from pipeline.models.weights import load_model
-from pipeline.pretrained import bring
-from pipeline.train.collect import collect_result
+from pipeline.pretrained.bring import bring
+from pipeline.train.initial import fill
 from pipeline.train.job import dense_spec
 from pipeline.train.loop import fit
+from pipeline.train.transport.collect import collect_result
 from tests.unit.fit_samples import BASE, CONVOLUTIONS, ROOT, job, prepared_digits
 
 

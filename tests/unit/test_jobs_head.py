@@ -19,7 +19,7 @@ from pipeline.errors import NODE_FAULT, SubmitError
 from pipeline.files import to_json
 from pipeline.jobs.results import fetch_results, leave_results, lock_digest
 from pipeline.jobs.start import check_node, check_tracking
-from pipeline.submission import SUBMISSION_NAME, Submission
+from pipeline.registry.submission import SUBMISSION_NAME, Submission
 from tests.e2e.project import sessions, until
 from tests.unit.submit_samples import PYPROJECT, ROOT, commit, environment, project, run
 

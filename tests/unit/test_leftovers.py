@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import DiskError, LockedError
 from pipeline.frontier.workshop import clear_killed
-from pipeline.leftovers import (
+from pipeline.process.leftovers import (
     NUM_RUNS_KEPT,
     OWNER,
     SCRATCH,
@@ -54,7 +54,7 @@ def another(code: str) -> Iterator["subprocess.Popen[str]"]:
 def scratch_of(root: Path, place: Path | None = None) -> str:
     return f"""
         from pathlib import Path
-        from pipeline.leftovers import scratch
+        from pipeline.process.leftovers import scratch
         made = scratch(Path({str(root)!r}), "ray-x", {f"Path({str(place)!r})" if place else None})
         (made.__enter__() / "model").write_text("much")
     """
@@ -64,7 +64,7 @@ def test_a_second_one_is_refused_with_the_name_of_the_first(tmp_path: Path) -> N
     path = tmp_path / "train.lock"
     code = f"""
         from pathlib import Path
-        from pipeline.leftovers import only
+        from pipeline.process.leftovers import only
         held = only(Path({str(path)!r}), what="stage train", wait_s=0)
         held.__enter__()
     """
@@ -161,7 +161,7 @@ def test_what_a_library_left_of_a_copy_when_its_stage_was_killed_goes_with_the_n
     code = f"""
         import tempfile
         from pathlib import Path
-        from pipeline.leftovers import at_work
+        from pipeline.process.leftovers import at_work
         from pipeline.stage import Stage
         held = at_work(Stage("train", Path({str(stage.root)!r})))
         held.__enter__()

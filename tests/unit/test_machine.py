@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.leftovers import is_held
-from pipeline.machine import FOLDER, place, taken
+from pipeline.process.leftovers import is_held
+from pipeline.repro.machine_lock import FOLDER, place, taken
 from pipeline.stage import Stage
 from tests.e2e.project import until
 

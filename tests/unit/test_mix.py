@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.data.augmentation.mix import Mix, draw_mix, mixed
-from pipeline.data.params import AugmentParams
+from pipeline.data.augmentation.params import AugmentParams
 
 
 def params(mixup: float = 0.0, cutmix: float = 0.0) -> AugmentParams:

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from pipeline.errors import ParamsError
+from pipeline.models.description.plan import KeptChannels
+from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.build import build
 from pipeline.models.nets.cut import apply_plan
-from pipeline.models.plan import KeptChannels
-from pipeline.models.spec import Architecture
 
 
 def architecture(name: str, **changed: Any) -> Architecture:

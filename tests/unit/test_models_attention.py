@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from pipeline.models.initial import fill
 from pipeline.models.nets.attention import SelfAttention, has_heads, unpack_attention, unpacked_names
+from pipeline.train.initial import fill
 
 
 def test_attention_in_parts_gives_what_torchs_own_gives() -> None:

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from pipeline.errors import ParamsError
+from pipeline.models.description.params import ADAPTED, BUILT_IN, ModelParams
+from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.build import ADAPTERS, BUILDERS, build
 from pipeline.models.nets.layers import StochasticDepth, num_pools
-from pipeline.models.params import ADAPTED, BUILT_IN, ModelParams
-from pipeline.models.spec import Architecture
 from pipeline.params import parse_section
 
 CIFAR: dict[str, Any] = {
@@ -168,6 +168,8 @@ def test_wrong_params_are_named(values: dict[str, Any], message: str) -> None:
 
 
 def test_building_imports_no_heavy_library() -> None:
-    code = "import sys, pipeline.models.artifact; print({'timm', 'torchvision', 'torch_pruning', 'onnx'} & set(sys.modules))"
+    code = (
+        "import sys, pipeline.models.disk.artifact; print({'timm', 'torchvision', 'torch_pruning', 'onnx'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

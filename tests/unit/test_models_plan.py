@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
+from pipeline.models.description.plan import KeptChannels
 from pipeline.models.nets.attention import SelfAttention
 from pipeline.models.nets.cut import apply_plan
-from pipeline.models.plan import KeptChannels
 
 
 class Tiny(nn.Module):

@@ -9,23 +9,23 @@ import torch
 from torch import nn
 
 from pipeline.compare.latency import measure_latency
-from pipeline.compress.channels import Aim, make_plan
-from pipeline.compress.cost import input_shape
-from pipeline.compress.export import export_onnx
-from pipeline.compress.findings import Profile, RoundingTrial, read_profile
-from pipeline.compress.measure import GAP, Subject, fastest, measure
-from pipeline.compress.params import ShapeParams
-from pipeline.compress.profile import make_profile
-from pipeline.compress.prune import Part, prune
-from pipeline.compress.timing import UNSAVED, CpuDevice, Run, in_turns, turn_s
-from pipeline.compress.widths import Widths, layers_of
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError, ParamsError
 from pipeline.evaluate.params import LatencyParams
-from pipeline.models.artifact import read_spec
-from pipeline.models.spec import ModelSpec
-from pipeline.models.weights import load_model
+from pipeline.export.onnx import export_onnx
+from pipeline.models.cost import input_shape
+from pipeline.models.description.spec import ModelSpec
+from pipeline.models.disk.artifact import read_spec
+from pipeline.models.disk.weights import load_model
 from pipeline.params import parse_section
+from pipeline.profile.measure import GAP, Subject, fastest, measure
+from pipeline.profile.profile import make_profile
+from pipeline.profile.timing import UNSAVED, CpuDevice, Run, in_turns, turn_s
+from pipeline.prune.channels.ranking import Aim, make_plan
+from pipeline.prune.channels.widths import Widths, layers_of
+from pipeline.prune.params import ShapeParams
+from pipeline.prune.profile_report import Profile, RoundingTrial, read_profile
+from pipeline.prune.prune import Part, prune
 from pipeline.tasks.params import TaskParams
 from tests.unit.compress_samples import TASK, network, prepared_data, prune_params, saved, spec_of
 

@@ -14,22 +14,22 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from pipeline.compress.channels import Aim, make_plan, verify
-from pipeline.compress.cost import count_macs, count_params, example
-from pipeline.compress.importance import score_groups, weigh
-from pipeline.compress.params import Importance
-from pipeline.compress.prune import prune
-from pipeline.compress.search import Limits, select
-from pipeline.compress.widths import Layer, Measure, Narrowing, channel_price, layers_of, macs_measure
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.files import sha256_file
-from pipeline.models.artifact import read_spec
-from pipeline.models.groups import ChannelGroup, Member, to_plan, trace_groups, trace_structure
+from pipeline.models.channels.groups import ChannelGroup, Member, to_plan, trace_groups, trace_structure
+from pipeline.models.cost import count_macs, count_params, example
+from pipeline.models.description.plan import KeptChannels
+from pipeline.models.description.spec import ModelSpec
+from pipeline.models.disk.artifact import read_spec
+from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.cut import apply_plan
-from pipeline.models.plan import KeptChannels
-from pipeline.models.spec import ModelSpec
-from pipeline.models.weights import load_model
+from pipeline.prune.channels.importance import score_groups, weigh
+from pipeline.prune.channels.ranking import Aim, make_plan, verify
+from pipeline.prune.channels.search import Limits, select
+from pipeline.prune.channels.widths import Layer, Measure, Narrowing, channel_price, layers_of, macs_measure
+from pipeline.prune.params import Importance
+from pipeline.prune.prune import prune
 from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, saved, spec_of, trained
 
 ROOT = Path(__file__).parents[2]
@@ -40,8 +40,8 @@ from typing import get_args
 
 import torch
 
-from pipeline.compress.params import Importance
-from pipeline.compress.prune import prune
+from pipeline.prune.params import Importance
+from pipeline.prune.prune import prune
 from tests.unit.compress_samples import TASK, fixed_profile, prune_params
 
 folder, data, rank = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

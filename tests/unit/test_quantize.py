@@ -9,17 +9,17 @@ import onnx
 import pytest
 import torch
 
-from pipeline.compress.instructions import check_int8
-from pipeline.compress.params import QuantizeParams
-from pipeline.compress.quantize import QuantizeReport, calibration_indices, quantize
-from pipeline.compress.session import OnnxModel
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError, ParamsError
+from pipeline.export.session import OnnxModel
 from pipeline.files import sha256_file
-from pipeline.models.artifact import onnx_path, read_spec
-from pipeline.models.spec import ModelSpec
-from pipeline.models.weights import load_model
+from pipeline.models.description.spec import ModelSpec
+from pipeline.models.disk.artifact import onnx_path, read_spec
+from pipeline.models.disk.weights import load_model
 from pipeline.params import parse_section
+from pipeline.quantize.instructions import check_int8
+from pipeline.quantize.params import QuantizeParams
+from pipeline.quantize.quantize import QuantizeReport, calibration_indices, quantize
 from tests.unit.compress_samples import CLASSES, exported, network, prepared_data, quantize_params, saved, spec_of, trained
 
 

@@ -9,17 +9,17 @@ import torch
 from torch.optim.swa_utils import update_bn
 
 from benchmarks.rebuilt import digests_elsewhere, logits_digest
-from pipeline.compress.batch_norm import renew_statistics
-from pipeline.compress.cost import count_macs, input_shape
-from pipeline.compress.export import export_onnx
-from pipeline.compress.prune import prune
-from pipeline.compress.runtime import onnx_logits, parity, torch_logits
-from pipeline.compress.session import OnnxModel
 from pipeline.data.prepared.reader import Split
-from pipeline.models.artifact import read_spec
+from pipeline.export.onnx import export_onnx
+from pipeline.export.parity import onnx_logits, parity, torch_logits
+from pipeline.export.session import OnnxModel
+from pipeline.models.cost import count_macs, input_shape
+from pipeline.models.disk.artifact import read_spec
+from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import BUILDERS
 from pipeline.models.nets.cut import apply_plan
-from pipeline.models.weights import load_model
+from pipeline.prune.batch_norm import renew_statistics
+from pipeline.prune.prune import prune
 from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, saved, spec_of
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.report import Journal
+from pipeline.tracking.journal import Journal
 from pipeline.tracking.records import Tail, flatten, stage_names
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report import Journal, read_journal
+from pipeline.tracking.journal import Journal, read_journal
 
 
 def steps(path: Path) -> list[int]:

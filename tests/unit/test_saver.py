@@ -10,10 +10,10 @@ from torch import Tensor
 
 from pipeline.errors import DiskError
 from pipeline.storage import Storage
-from pipeline.train.checkpoint import State, Store
-from pipeline.train.fence import Fence
-from pipeline.train.remote_store import RemoteStore
-from pipeline.train.saver import Saver
+from pipeline.train.checkpoints.fence import Fence
+from pipeline.train.checkpoints.local import State, Store
+from pipeline.train.checkpoints.remote import RemoteStore
+from pipeline.train.checkpoints.saver import Saver
 from tests.limited import run_limited
 
 
@@ -82,9 +82,9 @@ from pathlib import Path
 import torch
 from pipeline.errors import DiskError, StorageError
 from pipeline.storage import Storage
-from pipeline.train.checkpoint import Store
-from pipeline.train.fence import Fence
-from pipeline.train.remote_store import RemoteStore
+from pipeline.train.checkpoints.local import Store
+from pipeline.train.checkpoints.fence import Fence
+from pipeline.train.checkpoints.remote import RemoteStore
 
 place = Path(sys.argv[2])
 fence = Fence(Storage(f"{place}-run"), "here-1")
@@ -125,6 +125,6 @@ def test_old_checkpoints_that_cannot_be_removed_are_a_disk_error(tmp_path: Path,
         if path.name == "step-000000001":
             raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("pipeline.train.checkpoint.shutil.rmtree", refuse)
+    monkeypatch.setattr("pipeline.train.checkpoints.local.shutil.rmtree", refuse)
     with pytest.raises(DiskError, match=r"a checkpoint cannot be written \(.*Permission denied: .*step-000000001'\)"):
         store.save(3, {}, {})

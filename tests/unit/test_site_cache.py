@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.doctor.folders import dvc_site_cache
 from pipeline.errors import EspalierError
-from pipeline.site_cache import VARIABLE, make_private, site_cache, use_site_cache
+from pipeline.repro.site_cache import VARIABLE, make_private, site_cache, use_site_cache
 from tests.unit.doctor_samples import says
 
 ROOT = Path(__file__).parents[2]
@@ -98,9 +98,9 @@ def test_doctor_names_an_open_one_and_its_remedy_works(home: Path, tmp_path: Pat
     """The remedy is what `make setup` runs too."""
     root = tmp_path / "project"
     (root / ".dvc").mkdir(parents=True)
-    says(dvc_site_cache(root), "in /var/tmp, where every user may write", "`python -m pipeline.site_cache`")
+    says(dvc_site_cache(root), "in /var/tmp, where every user may write", "`python -m pipeline.repro.site_cache`")
     for _ in range(2):
-        command = [sys.executable, "-m", "pipeline.site_cache"]
+        command = [sys.executable, "-m", "pipeline.repro.site_cache"]
         subprocess.run(command, cwd=root, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert mode(root / ".dvc/config.local") == 0o600
     assert dvc_site_cache(root).text == f"{home}/.cache/espalier/dvc-site is this user's alone"
@@ -122,7 +122,7 @@ def test_whatever_starts_dvc_sends_it_there_before() -> None:
     """Those left out read or write DVC's settings, and no state."""
     files = sorted((ROOT / "pipeline").rglob("*.py"))
     found = {(path.name, name) for path in files for name in unprotected(path.read_text(encoding="utf-8"))}
-    assert found == {("folders.py", "dvc_cache"), ("folders.py", "dvc_site_cache"), ("site_cache.py", "configure")}
+    assert found == {("folders.py", "dvc_cache"), ("folders.py", "dvc_site_cache"), ("repro/site_cache.py", "configure")}
 
 
 def test_what_starts_dvc_unprotected_is_found() -> None:

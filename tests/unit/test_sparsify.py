@@ -10,15 +10,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.utils import prune as reference
 
-from pipeline.compress.params import PruneParams
-from pipeline.compress.prune import Part, prune
-from pipeline.compress.sparsify import drop_least, drop_share, drop_two_of_four, kept_share, sparsify
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.files import sha256_tree
-from pipeline.models.groups import prunable_weights
-from pipeline.models.weights import load_model
+from pipeline.models.channels.groups import prunable_weights
+from pipeline.models.disk.weights import load_model
 from pipeline.params import read_yaml
+from pipeline.prune.params import PruneParams
+from pipeline.prune.prune import Part, prune
+from pipeline.prune.sparsify import drop_least, drop_share, drop_two_of_four, kept_share, sparsify
 from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, saved, spec_of
 
 ROOT = Path(__file__).parents[2]

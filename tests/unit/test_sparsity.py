@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ParamsError, TrainingError
-from pipeline.models.groups import ChannelGroup, position_sums, trace_groups
-from pipeline.models.weights import load_model
+from pipeline.models.channels.groups import ChannelGroup, position_sums, trace_groups
+from pipeline.models.disk.weights import load_model
 from pipeline.params import parse_section
-from pipeline.train.collect import result_folder
 from pipeline.train.loop import fit
+from pipeline.train.methods.sparsity import BnL1, GroupLasso
 from pipeline.train.params import FitParams
-from pipeline.train.sparsity import BnL1, GroupLasso
+from pipeline.train.transport.collect import result_folder
 from tests.unit.fit_samples import BASE, job, prepared_digits
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from pipeline.errors import TrainingError
 from pipeline.models.nets.whitening import KERNEL, Whitening
-from pipeline.train.muon import Muon, orthogonalised
+from pipeline.train.methods.muon import Muon, orthogonalised
 from pipeline.train.optim import make_optimizer, set_lr
 from pipeline.train.params import OptimizerParams
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.compress.prune import prune
 from pipeline.errors import CompressionError, ParamsError
 from pipeline.files import sha256_file
-from pipeline.models.weights import load_model
+from pipeline.models.disk.weights import load_model
 from pipeline.params import parse_section
+from pipeline.prune.prune import prune
 from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, saved, spec_of
 
 SMALL: dict[str, Any] = {"name": "mobilenetv2", "width": 4, "dropout": 0.0, "stochastic_depth": 0.0}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.compress.findings import Chosen, Profile
-from pipeline.compress.session import device_name
 from pipeline.errors import ArtifactError
+from pipeline.export.session import device_name
+from pipeline.prune.profile_report import Chosen, Profile
 from pipeline.registry.register import RegisteredVersion
 from pipeline.summary import lost_table, summary, table, versions_text
 from tests.figures_samples import evaluate, evaluated_project, figures

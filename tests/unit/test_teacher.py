@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from pipeline.errors import ArtifactError
-from pipeline.models.spec import ModelSpec
-from pipeline.models.weights import load_model
-from pipeline.pretrained import bring_teacher
-from pipeline.train.features import Renormalised
+from pipeline.models.description.spec import ModelSpec
+from pipeline.models.disk.weights import load_model
+from pipeline.pretrained.bring import bring_teacher
 from pipeline.train.job import taught
 from pipeline.train.loop import fit
+from pipeline.train.methods.distillation import Renormalised
 from pipeline.train.params import DistilParams
 from tests.unit.compress_samples import network, saved, spec_of
 from tests.unit.fit_samples import job, prepared_digits

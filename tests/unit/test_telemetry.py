@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.environment import SET
+from pipeline.process.environment import SET
 from tests.contract.imports import imported_names
 
 ROOT = Path(__file__).parents[2]

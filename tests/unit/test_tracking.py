@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import EspalierError, UnreachableError
-from pipeline.report import Journal, read_journal
 from pipeline.stage import Stage
 from pipeline.tracking import delivery
 from pipeline.tracking.delivery import tracked
+from pipeline.tracking.journal import Journal, read_journal
 from pipeline.tracking.records import RunRecord, all_journals, new_record, read_record, run_key, upstream, write_record
 from pipeline.tracking.runs import RunSession
 from pipeline.tracking.store import KEPT, MARK, Store, ask, connect, sync

@@ -18,13 +18,13 @@ from pipeline.files import locked
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
-from pipeline.train.checkpoint import Store
-from pipeline.train.exact import Shards
-from pipeline.train.features import Tapped
+from pipeline.train.checkpoints.local import Store
 from pipeline.train.job import run_directory
+from pipeline.train.methods.distillation import Tapped
+from pipeline.train.methods.exact_elastic import Shards
 from pipeline.train.optim import Ema, lr_factor, make_optimizer
-from pipeline.train.order import check_batches, epoch_batches
 from pipeline.train.params import LOGICAL_SHARDS, DistilParams, OptimizerParams, ScheduleParams
+from pipeline.train.sampling import check_batches, epoch_batches
 from pipeline.train.state import State
 from pipeline.train.step import Batch, Recipe, distil, train_step
 

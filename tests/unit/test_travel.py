@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.files import sha256_file, sha256_tree
-from pipeline.report import read_journal
 from pipeline.storage import Storage
+from pipeline.tracking.journal import read_journal
 from pipeline.train import loop
-from pipeline.train.arrival import UNUSED_S, arrive, open_store
-from pipeline.train.collect import result_folder
+from pipeline.train.checkpoints.remote import RemoteStore
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
-from pipeline.train.remote_store import RemoteStore
 from pipeline.train.step import train_step
-from pipeline.train.travel import (
+from pipeline.train.transport.collect import result_folder
+from pipeline.train.transport.driver import (
     FINISHED,
     RESULT,
     SENDS_ON,
@@ -28,6 +27,7 @@ from pipeline.train.travel import (
     run_storage,
     send,
 )
+from pipeline.train.transport.worker import UNUSED_S, arrive, open_store
 from tests.unit.fit_samples import job, prepared_digits
 
 

@@ -3,15 +3,15 @@
 import subprocess
 import sys
 
-from pipeline.watch import FIRST, HUNG, SHORTEST, TIMES_LONGEST, Watch
+from pipeline.watchdog import FIRST, HUNG, SHORTEST, TIMES_LONGEST, Watch
 
 HANGS = """
 import threading
-from pipeline import watch
-watch.LOOK_S = 0.01
-with watch.watched():
+from pipeline import watchdog
+watchdog.LOOK_S = 0.01
+with watchdog.watched():
     for _ in range(5):
-        watch.beat()
+        watchdog.beat()
         threading.Event().wait(0.02)
     {then}
     threading.Event().wait({wait_s})

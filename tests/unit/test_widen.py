@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.channels import Aim, Cut, make_plan, rank_channels
-from pipeline.compress.search import GONE
 from pipeline.data.prepared.reader import Split
 from pipeline.models.nets.cut import apply_plan
-from pipeline.models.widen import widen
+from pipeline.prune.channels.ranking import Aim, Cut, make_plan, rank_channels
+from pipeline.prune.channels.search import GONE
+from pipeline.prune.channels.widen import widen
 from tests.unit.compress_samples import SIZE, TASK, fixed_profile, network, prepared_data, prune_params, spec_of
 
 

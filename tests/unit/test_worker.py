@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import dist, worker
 from pipeline.errors import DiskError, EspalierError, LockedError, StorageError, TrainingError
 from pipeline.files import locked
-from pipeline.train import loop
+from pipeline.launch import worker
+from pipeline.train import loop, ranks
 from pipeline.train.job import Job
 from pipeline.train.loop import _only_writer
-from pipeline.train.travel import leave_fault, read_fault
+from pipeline.train.transport.driver import leave_fault, read_fault
 from tests.unit.fit_samples import job, prepared_digits
 
 
@@ -28,10 +28,10 @@ def test_a_late_rank_0_must_be_gone_and_is_waited_for(tmp_path: Path, the_job: J
     with locked(the_job.run_dir / "writer.lock", wait_s=0.0, what="x"):
         with pytest.raises(LockedError, match=r"writer\.lock: the training worker before this one"), _only_writer(the_job):
             pass
-        monkeypatch.setattr(dist, "rank", lambda: 1)
+        monkeypatch.setattr(ranks, "rank", lambda: 1)
         with _only_writer(the_job):
             pass  # it writes nothing
-        monkeypatch.setattr(dist, "rank", lambda: 0)
+        monkeypatch.setattr(ranks, "rank", lambda: 0)
     with _only_writer(the_job):
         pass
 
@@ -47,8 +47,7 @@ def attempt(the_job: Job, error: Exception, monkeypatch: pytest.MonkeyPatch) -> 
         raise error
 
     monkeypatch.setattr(loop, "fit", fit)
-    monkeypatch.setattr(worker, "_joined", lambda _: nullcontext())
-    return worker.work({"job": the_job.model_dump_json(), "device": "cpu", "threads": 1})
+    return worker.attempt(the_job, "cpu", 1, lambda _: nullcontext())
 
 
 @pytest.mark.parametrize(

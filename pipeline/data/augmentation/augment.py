@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.data.augmentation.params import AugmentParams
 from pipeline.data.augmentation.streams import stream_seed, uniform
-from pipeline.data.params import AugmentParams
 from pipeline.data.prepared.send import sent
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.augmentation.params import AugmentParams
 from pipeline.data.augmentation.streams import stream_seed, uniform
-from pipeline.data.params import AugmentParams
 from pipeline.data.prepared.send import sent
 
 PARTNER, SHARE, TOP, LEFT = 5, 6, 7, 8

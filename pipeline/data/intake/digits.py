@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.source import BATCH_ROWS, Batch, Source
-from pipeline.data.params import DataParams
 
 FILE = "sklearn/datasets/data/digits.csv.gz"
 SHAPE = (8, 8, 1)

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.source import BATCH_ROWS, Batch, Source
-from pipeline.data.params import DataParams
 from pipeline.errors import DataError
 from pipeline.files import sha256_file, sha256_json
 from pipeline.params import nearest

@@ -10,12 +10,12 @@ from pipeline.data.intake.card import write_card
 from pipeline.data.intake.digits import open_digits
 from pipeline.data.intake.findings import find
 from pipeline.data.intake.ingest import Checked, Row, ingest
+from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.parquet import open_parquet
 from pipeline.data.intake.source import Source
 from pipeline.data.intake.splits import assign_splits, count_duplicates, number_classes
 from pipeline.data.intake.statistics import channel_statistics
 from pipeline.data.intake.validate import RowCheck
-from pipeline.data.params import DataParams
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.prepared.shards import Pixels, Table, write_shards
 from pipeline.errors import DataError

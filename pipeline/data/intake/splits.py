@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.intake.ingest import Row
+from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.source import Label
-from pipeline.data.params import DataParams
 from pipeline.errors import DataError
 
 SPLITS = ("train", "val", "test")

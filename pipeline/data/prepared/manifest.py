@@ -2,21 +2,17 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.errors import DataError
 from pipeline.files import write_atomic
-from pipeline.seal import cure, sealed_json, unsealed
+from pipeline.records import Record, cure, sealed_json, unsealed
 
 MANIFEST = "manifest.json"
 REMEDY = cure("prepare")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-class ShardInfo(_Record):
+class ShardInfo(Record):
     """One Arrow file, its name relative to the manifest."""
 
     file: str = Field(pattern=r"^\w+-\d{5,}\.arrow$")
@@ -24,7 +20,7 @@ class ShardInfo(_Record):
     sha256: str
 
 
-class SplitInfo(_Record):
+class SplitInfo(Record):
     """One split; class_counts follow the manifest's `classes`, shards the order of the rows."""
 
     rows: int
@@ -32,14 +28,14 @@ class SplitInfo(_Record):
     shards: list[ShardInfo]
 
 
-class SourceInfo(_Record):
+class SourceInfo(Record):
     """Where the rows came from: the last part of the path, and a digest of the content read."""
 
     name: str
     sha256: str
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """classes: names by label. mean, std: per channel, of train's pixels scaled to 0..1 (std is 1 for a constant channel).
     quarantined: rows left out, by reason. duplicates: "train/test" counts test images whose pixels stand in train too.
     """

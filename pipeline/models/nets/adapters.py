@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from pipeline.errors import ParamsError
+from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.attention import unpack_attention
-from pipeline.models.spec import Architecture
 from pipeline.params import nearest
 
 TWO_HEADED = ("googlenet", "inception_v3")

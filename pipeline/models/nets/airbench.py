@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ParamsError
+from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.layers import dropout, num_pools
 from pipeline.models.nets.whitening import KERNEL, Whitening
-from pipeline.models.spec import Architecture
 
 WIDTH_FACTORS = (1, 4, 4)
 NORM_MOMENTUM = 0.4

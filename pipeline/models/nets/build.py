@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from pipeline.errors import ParamsError
+from pipeline.models.description.spec import Architecture, ModelSpec
 from pipeline.models.nets import adapters, airbench, mlp, mobilenet, resnet, vgg
 from pipeline.models.nets.cut import apply_plan
 from pipeline.models.nets.layers import StochasticDepth
-from pipeline.models.spec import Architecture, ModelSpec
 
 BUILDERS: dict[str, Callable[[Architecture], nn.Module]] = {
     "airbench": airbench.airbench,

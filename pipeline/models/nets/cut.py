@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
+from pipeline.models.description.plan import KeptChannels, Plan
 from pipeline.models.nets.attention import has_heads
-from pipeline.models.plan import KeptChannels, Plan
 from pipeline.params import nearest
 
 

@@ -4,8 +4,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.layers import dropout
-from pipeline.models.spec import Architecture
 
 HIDDEN_LAYERS = 2
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.layers import conv_norm, dropout, initialise, stochastic_depth
-from pipeline.models.spec import Architecture
 
 PAPER_WIDTH = 16
 STEM_CHANNELS = 32

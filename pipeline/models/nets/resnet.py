@@ -11,8 +11,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.layers import conv_norm, dropout, initialise, stochastic_depth
-from pipeline.models.spec import Architecture
 
 
 class BasicBlock(nn.Module):

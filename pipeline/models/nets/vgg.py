@@ -14,8 +14,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.layers import conv_norm, dropout, initialise, num_pools
-from pipeline.models.spec import Architecture
 
 WIDTH_FACTORS = (1, 2, 4, 8, 8)
 

@@ -1,1 +1,0 @@
-"""Smaller and faster models: cost, pruning, export and quantization."""

@@ -1,0 +1,78 @@
+"""What a model is exported to beside model.onnx: fp16 and bf16 for GPUs, `.pt2` for users of torch.
+
+Each is checked on real images, in the nearest thing to its own runtime that a CPU has.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from onnx.reference import ReferenceEvaluator
+from torch import Tensor, nn
+
+from pipeline.data.prepared.reader import Split
+from pipeline.export.onnx import export_onnx, export_torch
+from pipeline.export.params import Format
+from pipeline.export.parity import Parity, batches, parity, torch_logits
+from pipeline.export.session import INPUT_NAME, Logits, OnnxModel, Pixels
+from pipeline.models.description.spec import ModelSpec
+
+FILES: dict[Format, str] = {"fp16": "model.fp16.onnx", "bf16": "model.bf16.onnx", "pt2": "model.pt2"}
+RUN_BY: dict[Format, str] = {
+    "fp16": "onnxruntime on the CPU",
+    "bf16": "ONNX's reference evaluator: onnxruntime has no bf16 convolution on CPUs",
+    "pt2": "the program itself: none is ever loaded",
+}
+REFERENCE_IMAGES = 8
+"""For the reference evaluator, which is numpy: 4 images of a small MobileNetV2 take 3 s."""
+BATCH_SIZE = 64
+Answer = Callable[[Pixels], Logits]
+
+
+def export_as(kind: Format, spec: ModelSpec, model: nn.Module, folder: Path, test: Split, rows: Tensor) -> Parity:
+    """Write the file of a format into `folder`; its parity with the torch model on the rows of the test split.
+
+    Raises CompressionError where the model cannot be exported.
+    """
+    if kind == "bf16":
+        rows = rows[:REFERENCE_IMAGES]
+    answer = EXPORTERS[kind](spec, model, folder / FILES[kind])
+    found = np.concatenate([answer(images) for images in batches(test, rows, BATCH_SIZE)])
+    return parity(torch_logits(model, spec, test, rows, BATCH_SIZE), found)
+
+
+def _export_fp16(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
+    export_onnx(spec, model, path, torch.float16)
+    return OnnxModel(path, threads=1).logits
+
+
+def _export_bf16(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
+    export_onnx(spec, model, path, torch.bfloat16)
+    evaluator = ReferenceEvaluator(str(path))
+
+    def answer(images: Pixels) -> Logits:
+        outputs: Any = evaluator.run(None, {INPUT_NAME: images.astype(np.float32)})
+        logits: Logits = outputs[0]
+        return logits
+
+    return answer
+
+
+def _export_pt2(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
+    program = export_torch(spec, model, path)
+
+    def answer(images: Pixels) -> Logits:
+        with torch.no_grad():
+            logits: Logits = program(torch.from_numpy(images).float()).numpy()
+        return logits
+
+    return answer
+
+
+EXPORTERS: dict[Format, Callable[[ModelSpec, nn.Module, Path], Answer]] = {
+    "fp16": _export_fp16,
+    "bf16": _export_bf16,
+    "pt2": _export_pt2,
+}

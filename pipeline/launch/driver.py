@@ -1,0 +1,182 @@
+"""The stage's side of training: a child process drives Ray, and is started again where it dies.
+
+Where this machine is no node of the cluster, a job there takes the child's place (launch/remote_driver.py).
+
+Ray ends the process that drives it when its head is gone, without an exception, and has errors of its own for a dead
+controller. All that lives through it are our checkpoints, from which the next attempt goes on.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.errors import EspalierError, TrainingError
+from pipeline.files import check_room, write_atomic
+from pipeline.job_server import JobServer
+from pipeline.launch import remote_driver
+from pipeline.launch.ray_cluster import Order, drive, ray_folders
+from pipeline.launch.resources import Resources, cluster_address, is_job_server
+from pipeline.process.leftovers import users_temporary_folder
+from pipeline.tracking.progress import shown
+from pipeline.train.job import Job
+from pipeline.train.transport.collect import result_folder
+from pipeline.train.transport.driver import (
+    await_silence,
+    collect,
+    fault_path,
+    finish,
+    leave_fault,
+    read_fault,
+    received,
+    send,
+    signs_of_life,
+)
+
+OUR_FAULT = 70
+"""Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which another attempt would meet again."""
+CLEARS_S = 5.0
+"""How long an interrupted stage waits for the process that drives Ray to end what it started."""
+KILLED_S = 0.5
+"""Until what got SIGKILL writes no more. Not until it is gone: in a container nobody may reap it."""
+
+
+def launch(job: Job, resources: Resources, name: str) -> None:
+    """Run `fit(job)` on the workers that `resources` say and show the live line until it is done.
+
+    Raises TrainingError where workers cannot be placed or keep failing, where the cluster does not answer, and
+    with the message of whatever EspalierError a worker met; LockedError where another driver trains the same in the storage;
+    DiskError where a disk of this machine has no room.
+    """
+    if result_folder(job).exists():
+        return  # of a run before this one, which ended before the stage took it over
+    fault_path(job).unlink(missing_ok=True)
+    server = _job_server(resources)
+    if server is None:
+        for folder in (job.run_dir, users_temporary_folder()):  # of checkpoints, and of what a Ray of our own leaves
+            check_room(folder)
+    if resources.storage:
+        job = send(job, resources.storage)
+    order = Order(job=job, resources=resources)
+    with shown(job.run_dir, name, sys.stderr):
+        with signs_of_life(job):
+            with received(job):
+                _attempts(order, server, name)
+            collect(job)
+        finish(job)  # not before the last of what the workers sent was received
+
+
+def _attempts(order: Order, server: JobServer | None, name: str) -> None:
+    """Drive Ray until the training is done. Raises as launch does."""
+    for left in reversed(range(order.resources.max_failures + 1)):
+        status = remote_driver.attempt(order, server) if server else _attempt(order)
+        if fault := read_fault(order.job):
+            raise TrainingError(fault)
+        if status == 0:
+            return
+        if status == OUR_FAULT:
+            raise EspalierError("an error in this program ended the training, see above; complete checkpoints are kept")
+        sys.stderr.write(f"espalier {name}: {_death(status)}; {left} more attempts from the last checkpoint\n")
+    raise TrainingError(
+        f"the process that drives Ray died {order.resources.max_failures + 1} times; show_ray_logs may tell why. "
+        "Checkpoints are kept: run the stage again to go on from the last one"
+    )
+
+
+def _job_server(resources: Resources) -> JobServer | None:
+    """Of the cluster, where this machine is no node of it.
+
+    Raises TrainingError where no storage joins the two, UnreachableError and SubmitError where it takes no job.
+    """
+    address = cluster_address(resources)
+    if address is None or not is_job_server(address):
+        return None
+    if resources.storage is None:
+        raise TrainingError(
+            "the cluster is named by its job server, so its nodes share no disk with this machine; set resources.storage to "
+            "s3://bucket/prefix, or to a folder that all of them mount"
+        )
+    server = JobServer(address)
+    server.check()  # before data are sent
+    return server
+
+
+def _attempt(order: Order) -> int:
+    """Its exit status. The pipe to its stdin closes when this process ends, however it ends, and ends it too.
+
+    A session of its own keeps a terminal's Ctrl-C from it: this process answers that, in one line.
+    """
+    path = order.job.run_dir / "order.json"
+    write_atomic(path, order.model_dump_json())
+    command = [sys.executable, "-m", "pipeline.launch.driver", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            assert process.stdin is not None
+            process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(CLEARS_S)
+            process.kill()
+            raise
+
+
+def _death(status: int) -> str:
+    how = signal.Signals(-status).name if status < 0 else f"status {status}"
+    return f"the process that drives Ray died ({how}), or Ray's head or controller did"
+
+
+def main(path: Path, *, is_attached: bool) -> None:
+    """The child: drive one attempt. Exit status 0 when it is done or has met a user's error, OUR_FAULT for an error of ours.
+
+    Any other end is a death, of Ray's controller or of its head, that another attempt survives.
+    """
+    told = Order.model_validate_json(path.read_bytes())
+    wait = partial(await_silence, told.job) if is_attached else sys.stdin.buffer.read
+    threading.Thread(target=_end_after, args=(wait, told.job.run_dir), daemon=True, name="end-with-parent").start()
+    status = 0
+    try:
+        drive(told)
+    except EspalierError as error:
+        if is_attached:  # its disk is not the stage's
+            leave_fault(told.job, str(error))
+        else:
+            write_atomic(fault_path(told.job), str(error))
+    except Exception as error:  # each of Ray's errors, whatever it derives from, must end in a status
+        status = 1 if type(error).__module__.startswith("ray.") else OUR_FAULT
+        if status == OUR_FAULT or told.resources.show_ray_logs:
+            traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _end_after(wait: Callable[[], object], run_dir: Path) -> None:
+    """Wait until the stage is gone, and end this process and all that it started, down to Ray's folder."""
+    wait()
+    folders = ray_folders(run_dir)  # now, because soon the next attempt may make one of its own
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(children, KILLED_S)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    words = argparse.ArgumentParser(prog="python -m pipeline.launch.driver")
+    words.add_argument("order", type=Path)
+    main(words.parse_args().order, is_attached=False)

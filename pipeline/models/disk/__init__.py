@@ -1,0 +1,1 @@
+"""A model on disk: model.json and its weights."""

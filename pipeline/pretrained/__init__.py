@@ -1,0 +1,1 @@
+"""Weights to start from, and teachers, brought to data/."""

@@ -1,0 +1,1 @@
+"""How a process of ours starts, leaves temporary files, and ends."""

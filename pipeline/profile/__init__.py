@@ -1,0 +1,1 @@
+"""What pruning must know of this machine: roundings and latencies, timed."""

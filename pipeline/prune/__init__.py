@@ -1,0 +1,1 @@
+"""A smaller network in the place of the dense one."""

@@ -1,0 +1,79 @@
+"""Pruning in parts with training in between (Han et al. 2015, arXiv 1506.02626), on the cubic schedule of Zhu & Gupta
+(2017, arXiv 1710.01878): most goes at first, while the network can still make up for it.
+
+A cut takes seconds and is made again after a kill, to the same bits; a training goes on from its last checkpoint, and one
+that is done is not repeated.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.models.disk.artifact import read_spec
+from pipeline.prune.params import PruneParams
+from pipeline.prune.profile_report import Profile
+from pipeline.prune.prune import WHOLE, Part, PruneReport, prune
+from pipeline.tasks.params import TaskParams
+from pipeline.tasks.task import make_task
+from pipeline.train.job import Job, taught, tuned_spec
+from pipeline.train.params import FitParams
+from pipeline.train.transport.collect import trained_model
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The training between two cuts. fit: runs a job to its end. run_dir: of the stage, where trainings keep their state.
+
+    brought: folder of a teacher other than dense, where params say so.
+    """
+
+    fit: Callable[[Job], object]
+    params: FitParams
+    brought: Path
+    run_dir: Path
+    checkpoint_s: float
+
+
+def prune_in_parts(
+    dense: Path, data: Path, out: Path, params: PruneParams, profile: Profile, task: TaskParams, tuning: Tuning
+) -> list[PruneReport]:
+    """Prune a dense artifact as `params.schedule` says and save the result of the last cut; returns a report of each cut.
+
+    Raises as prune() and `tuning.fit` do.
+    """
+    reports, part = [], WHOLE
+    for number, share in enumerate(shares(params), start=1):
+        folder = out if share == 1.0 else tuning.run_dir / f"cut-{number}"
+        part = Part(share, part.tuned)
+        reports.append(prune(dense, data, folder, params, profile, make_task(task), part))
+        if share < 1.0:
+            job = tuning_job(number, folder, dense, data, params, task, tuning)
+            tuning.fit(job)
+            part = Part(share, trained_model(job))
+    return reports
+
+
+def shares(params: PruneParams) -> Iterator[float]:
+    """Of the whole way to the target, how far each cut goes; the last is 1."""
+    parts = params.schedule.parts if params.schedule else 1
+    return (1.0 - (1.0 - number / parts) ** 3 for number in range(1, parts + 1))
+
+
+def tuning_job(number: int, cut: Path, dense: Path, data: Path, params: PruneParams, task: TaskParams, tuning: Tuning) -> Job:
+    """The training after a cut that left the artifact `cut`. Raises ArtifactError as taught()."""
+    assert params.schedule is not None, "one cut alone needs no training in between"
+    run_dir = tuning.run_dir / f"{tuning.run_dir.name}-tuning-{number}"  # a storage knows a run by the last name alone
+    changes = {"epochs": params.schedule.epochs, "seed": tuning.params.seed + number, "quantization_aware": None}
+    spec, teacher = taught(tuned_spec(read_spec(cut), "pruned"), tuning.params.distil, dense, tuning.brought)
+    return Job(
+        spec=spec,
+        initial=cut.absolute(),
+        init=None,
+        teacher=teacher.absolute() if teacher else None,
+        params=tuning.params.model_copy(update=changes),
+        task=task,
+        data=data.absolute(),
+        run_dir=run_dir,
+        journal=run_dir / "journal.jsonl",
+        checkpoint_s=tuning.checkpoint_s,
+    )

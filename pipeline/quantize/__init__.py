@@ -1,0 +1,1 @@
+"""A float ONNX file to an int8 one."""

@@ -1,0 +1,1 @@
+"""What a run goes on from: snapshots here or in a storage, and who may write them."""

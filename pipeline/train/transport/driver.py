@@ -1,0 +1,197 @@
+"""A run whose workers share no disk with its driver: what goes to them and comes back lies in `resources.storage`.
+
+    inputs/<digest>/        prepared data and models, named by their content, kept for later runs
+    runs/<stage>-<key>/     checkpoints, journal, live line, error and result of one run, removed on success; whose it is, and
+                            what the machine that it is driven for writes every few seconds while it lives (fence.py)
+
+Each node copies the inputs once into its cache. Without a storage nothing travels: all paths are on a disk that
+all workers see. This is the driver's side, which knows no torch; arrival.py is the workers'.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from pipeline.errors import DiskError, StorageError, TrainingError, shown
+from pipeline.files import atomic_dir, sha256_json, write_atomic
+from pipeline.storage import Storage
+from pipeline.train.checkpoints.fence import ALIVE, POLL_S, Fence
+from pipeline.train.job import Job
+from pipeline.train.transport.collect import result_folder
+
+INPUTS, RUNS = "inputs", "runs"
+JOURNAL, PROGRESS, ERROR = "journal.jsonl", "progress.json", "error.txt"
+RESULTS, RESULT = "results", "result.txt"
+"""Finished models by their digest, and the digest of this run's."""
+FIELDS = ("data", "initial", "init", "teacher")
+"""Those of a job that are paths to inputs."""
+SENDS_ON = "ESPALIER_SENDS_ON"
+"""Set where a disk may be lost with all that is on it, as a head's: a finished run stays until its outputs are sent."""
+FINISHED = Path(".espalier/finished")
+SIGN_S = 5.0
+"""Between two signs of life."""
+SILENCE_S = 60.0
+"""Without one, after which the machine that a run is driven for counts as gone; an outage of 30 s must not look so."""
+
+
+def send(job: Job, url: str) -> Job:
+    """The job for workers elsewhere, after its inputs have reached the storage at `url` and the run there is this driver's.
+
+    Raises StorageError, LockedError where another driver trains the same there.
+    """
+    Storage(url).check()
+    inputs = Storage(url).below(INPUTS)
+    digests = {name: inputs.add_tree(path) for name in FIELDS if (path := getattr(job, name))}
+    sent = job.model_copy(update={"storage": url, "inputs": digests, "owner": f"{place(job)}-{secrets.token_hex(4)}"})
+    fence(sent).claim()
+    for name in (ERROR, PROGRESS):  # of an attempt before this one
+        run_storage(sent).remove(name)
+    return sent
+
+
+def run_storage(job: Job) -> Storage:
+    """The folder of this run in its storage."""
+    assert job.storage is not None
+    return Storage(job.storage).below(RUNS).below(job.run_dir.name)
+
+
+def place(job: Job) -> str:
+    """This folder of this machine, where one driver at a time holds the run directory's lock."""
+    return sha256_json([socket.gethostname(), str(job.run_dir)])[:8]
+
+
+def fence(job: Job) -> Fence:
+    return Fence(run_storage(job), job.owner)
+
+
+def fault_path(job: Job) -> Path:
+    """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it in vain."""
+    return job.run_dir / ERROR
+
+
+def leave_fault(job: Job, text: str) -> None:
+    """For this run's driver; another one that has taken over the run is not concerned."""
+    if job.storage is None:
+        write_atomic(fault_path(job), text)
+    elif fence(job).is_driven:
+        run_storage(job).write(ERROR, text.encode())
+
+
+def read_fault(job: Job) -> str | None:
+    """The user's error that ended this run, if one did."""
+    if fault_path(job).exists():
+        return fault_path(job).read_text(encoding="utf-8")
+    left = run_storage(job).read(ERROR) if job.storage else None
+    return left.decode() if left is not None else None
+
+
+@contextmanager
+def received(job: Job) -> Iterator[None]:
+    """On the driver: while the block runs, what the workers send is copied to the job's journal and run directory."""
+    if job.storage is None:
+        yield
+        return
+    with repeated(partial(_fetch, job)):
+        yield
+
+
+def collect(job: Job) -> None:
+    """On the driver, after the workers are done: their journal and result. Raises StorageError, TrainingError."""
+    if job.storage is None:
+        return
+    storage = run_storage(job)
+    digest = storage.read(RESULT)
+    if digest is None:
+        raise TrainingError(
+            f"{shown(storage.url)} holds no finished run; run the stage again, it resumes from the last checkpoint"
+        )
+    folder = storage.below(RESULTS).fetch_tree(digest.decode(errors="replace"), job.run_dir / "fetched")
+    with atomic_dir(result_folder(job)) as partial:
+        shutil.copytree(folder, partial, dirs_exist_ok=True)
+    write_atomic(job.journal, (folder / JOURNAL).read_bytes())
+
+
+def finish(job: Job) -> None:
+    """On the driver, once the result is here: remove the run from the storage, or leave a note of it for forget_finished."""
+    if job.storage is None:
+        return
+    if os.environ.get(SENDS_ON):
+        write_atomic(FINISHED / f"{job.run_dir.name}.json", job.model_dump_json())
+    else:
+        _forget(job)
+
+
+def forget_finished(root: Path, stage: str) -> None:
+    """Where a stage's outputs have been sent on: remove its finished runs from the storage. Raises StorageError."""
+    for note in (root / FINISHED).glob(f"{stage}-*.json"):
+        _forget(Job.model_validate_json(note.read_text(encoding="utf-8")))
+        note.unlink()
+
+
+def _forget(job: Job) -> None:
+    """Remove the run's folder from the storage, unless another driver has it."""
+    if fence(job).is_driven:
+        run_storage(job).remove("")
+
+
+@contextmanager
+def signs_of_life(job: Job, every_s: float = SIGN_S) -> Iterator[None]:
+    """On the machine that a run is driven for: while the block runs, other drivers, and its own on a cluster, see it live."""
+    if job.storage is None:
+        yield
+        return
+    with repeated(fence(job).sign, every_s):
+        yield
+
+
+def await_silence(job: Job, silence_s: float = SILENCE_S, every_s: float = SIGN_S) -> None:
+    """On the cluster: return when there was no new sign of life for so long. A storage that cannot be read says nothing."""
+    storage, last, since = run_storage(job), None, time.monotonic()
+    while time.monotonic() - since < silence_s:
+        time.sleep(every_s)
+        try:
+            sign = storage.read(ALIVE)
+        except StorageError:
+            since = time.monotonic()
+            continue
+        if sign != last:
+            last, since = sign, time.monotonic()
+
+
+def _fetch(job: Job) -> None:
+    storage = run_storage(job)
+    for name, path in ((JOURNAL, job.journal), (PROGRESS, job.run_dir / PROGRESS)):
+        content = storage.read(name)
+        if content and (not path.exists() or path.read_bytes() != content):
+            write_atomic(path, content)
+
+
+@contextmanager
+def repeated(work: Callable[[], None], every_s: float = POLL_S) -> Iterator[None]:
+    """Do it regularly while the block runs, and once more: what a storage that failed left out comes with the next round."""
+    stop = threading.Event()
+
+    def run() -> None:
+        stopped = False
+        while not stopped:
+            stopped = stop.wait(every_s)
+            try:
+                work()
+            except (StorageError, DiskError) as error:
+                sys.stderr.write(f"espalier: {error}; the training goes on\n")
+
+    thread = threading.Thread(target=run, name="travel", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

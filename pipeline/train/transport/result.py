@@ -1,0 +1,44 @@
+"""What a finished run leaves in its run directory for the driver: the model folder, the epochs' metrics, a summary."""
+
+import torch
+
+from pipeline.files import atomic_dir, csv_text, to_json
+from pipeline.models.disk.weights import save_model
+from pipeline.models.nets.build import rebuild
+from pipeline.train.job import Job
+from pipeline.train.methods.quantization_aware import split
+from pipeline.train.state import Progress, State
+from pipeline.train.transport.collect import HISTORY_NAME, MODEL_NAME, SUMMARY_NAME, result_folder
+
+
+def save_result(job: Job, state: State) -> None:
+    """Write the kept weights as a model folder, the metrics of every epoch as CSV, and the last epoch's metrics."""
+    model = rebuild(job.spec)
+    weights, ranges = split(state.model, state.kept(best=job.params.keep == "best"))
+    model.load_state_dict(weights)
+    spec = job.spec.model_copy(update={"provenance": _provenance(job, state.progress), "ranges": ranges})
+    with atomic_dir(result_folder(job)) as folder:
+        save_model(folder / MODEL_NAME, spec, model)
+        (folder / HISTORY_NAME).write_text(_csv(state.progress.history), encoding="utf-8")
+        (folder / SUMMARY_NAME).write_text(to_json(_summary(state.progress)), encoding="utf-8")
+
+
+def _summary(progress: Progress) -> dict[str, float]:
+    last = {key: value for key, value in progress.history[-1].items() if key not in {"epoch", "step"}}
+    return {**last, "epochs": progress.epoch, "best": progress.best or 0.0}
+
+
+def _provenance(job: Job, progress: Progress) -> dict[str, int | float | str]:
+    """What decides the last bit of the weights, beside the declared inputs."""
+    return {
+        **job.spec.provenance,
+        "placement": ", then ".join(progress.placements),
+        "amp": job.params.amp,
+        "torch": torch.__version__,
+    }
+
+
+def _csv(history: list[dict[str, float]]) -> str:
+    # Sorted, because a resumed run's rows come from JSON with sorted keys.
+    names = ["epoch", "step", *sorted(set(history[0]) - {"epoch", "step"})]
+    return csv_text(names, ([row.get(name, "") for name in names] for row in history))
