@@ -29,7 +29,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the table `latency_target`")
     parser.add_argument("--mbit", type=int, help="of each cable of the table `scaling`, Mbit/s")
     arguments = parser.parse_args()
-    os.environ.update(WORKER_SETTINGS)  # the loops by hand get the memory settings that the pipeline gives its workers
+    os.environ.update(
+        WORKER_SETTINGS
+    )  # the loops by hand get the memory settings that the pipeline gives its workers
     TABLES[arguments.table](arguments)
 
 

@@ -1,4 +1,5 @@
-"""What half of the multiply-accumulates is worth: each network pruned to 50 % of them, rebuilt, exported and timed.
+"""What half of the multiply-accumulates is worth: each network pruned to 50 % of them, rebuilt, exported and
+timed.
 
 The networks are untrained: which channels go changes with training, how many and what they cost does not.
 """
@@ -68,17 +69,31 @@ LATENCY = LatencyParams(batches=[1, 64], warmup=5, repeats=100, threads=1)
 
 def main(arguments: argparse.Namespace) -> None:
     print(
-        f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, "
-        f"{LATENCY.threads} thread, n = {arguments.rounds} x {LATENCY.repeats} runs in turns, medians (spread)"
+        f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, onnxruntime "
+        f"{onnxruntime.__version__}, "
+        f"{LATENCY.threads} thread, n = {arguments.rounds} x {LATENCY.repeats} runs in turns, medians "
+        "(spread)"
     )
-    print("macs, params: of the dense network's; same bits: logits in a fresh process that has model.json and weights alone;")
-    print("diff: largest between torch and ONNX, over the largest logit; faster: time of the dense ONNX file over the pruned")
-    print(f"{'model':<28} {'macs':>5} {'params':>6} {'same bits':>9} {'diff':>8}   faster at batch 1{'':<4} at batch 64")
+    print(
+        "macs, params: of the dense network's; same bits: logits in a fresh process that has model.json and "
+        "weights alone;"
+    )
+    print(
+        "diff: largest between torch and ONNX, over the largest logit; faster: time of the dense ONNX file "
+        "over the pruned"
+    )
+    print(
+        f"{'model':<28} {'macs':>5} {'params':>6} {'same bits':>9} {'diff':>8}   faster at batch 1{'':<4} at "
+        "batch 64"
+    )
     torch.set_num_threads(LATENCY.threads)
     with tempfile.TemporaryDirectory() as name:
         folders = {size: make_data(Path(name) / str(size), ROWS, size) for size in SIZES.values()}
         place, models = Path(name) / "models", arguments.models or (*BUILT_IN, *ADAPTED)
-        rows = {model: measure_row(model, folders[SIZES["/" in model]], place / model, arguments.rounds) for model in models}
+        rows = {
+            model: measure_row(model, folders[SIZES["/" in model]], place / model, arguments.rounds)
+            for model in models
+        }
     other = [model for model, same in rows.items() if not same]
     if other:
         sys.exit(f"other bits in a fresh process: {', '.join(other)}")
@@ -86,13 +101,17 @@ def main(arguments: argparse.Namespace) -> None:
 
 def measure_row(name: str, data: Path, folder: Path, rounds: int) -> bool:
     """Print the row of a model; returns whether it answers with the same bits in a fresh process."""
-    network = ModelParams(name=name, width=BUILT_IN.get(name), dropout=0.0, stochastic_depth=0.0, init="random")
+    network = ModelParams(
+        name=name, width=BUILT_IN.get(name), dropout=0.0, stochastic_depth=0.0, init="random"
+    )
     torch.manual_seed(0)
     spec = dense_spec(network, data)
     dense = awake(build(spec.architecture), example(spec)).eval()
     saved = save_model(folder / "dense", spec, dense)
     sections = read_yaml(Path("params.yaml"))
-    params = PruneParams.model_validate({**sections["prune"], "target": {"macs": TARGET}, "round_to": ROUND_TO, "ignored": []})
+    params = PruneParams.model_validate(
+        {**sections["prune"], "target": {"macs": TARGET}, "round_to": ROUND_TO, "ignored": []}
+    )
     profile = Profile(round_to=ROUND_TO, roundings=[], chosen=None)
     task = make_task(TaskParams.model_validate(sections["task"]))
     values = prune(folder / "dense", data, folder / "pruned", params, profile, task).metrics()
@@ -114,7 +133,9 @@ def measure_row(name: str, data: Path, folder: Path, rounds: int) -> bool:
 
 
 def awake(model: nn.Module, images_BCHW: torch.Tensor) -> nn.Module:
-    """The model with logits that differ: untrained, some are zero (the head of torchvision's ViT) or vanish (MobileNet)."""
+    """The model with logits that differ: untrained, some are zero (the head of torchvision's ViT) or vanish
+    (MobileNet).
+    """
     for module in model.modules():
         if isinstance(module, nn.Linear) and not module.weight.any():
             module.reset_parameters()
@@ -123,7 +144,9 @@ def awake(model: nn.Module, images_BCHW: torch.Tensor) -> nn.Module:
 
 
 def largest_difference(folder: Path, file: Path, data: Path) -> float:
-    """Of a logit on the validation images, between the rebuilt network and its ONNX file, over the largest logit."""
+    """Of a logit on the validation images, between the rebuilt network and its ONNX file, over the largest
+    logit.
+    """
     spec, model = load_model(folder)
     val = Split.open(data, "val")
     rows = torch.arange(len(val))

@@ -1,4 +1,6 @@
-"""How far the number of workers moves the loss: the preset `digits` trained by one process and by several, seed by seed."""
+"""How far the number of workers moves the loss: the preset `digits` trained by one process and by several,
+seed by seed.
+"""
 
 import argparse
 import csv
@@ -23,7 +25,10 @@ PRESET = Path("presets/digits.yaml")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread a worker; last epoch of {PRESET}")
+    print(
+        f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread a worker; last "
+        f"epoch of {PRESET}"
+    )
     values = read_yaml(PRESET)
     with tempfile.TemporaryDirectory(prefix="e-") as name:
         data = Path(name) / "prepared"

@@ -1,4 +1,5 @@
-"""Equal files under four names, timed as `compare` times variants: how often one counts as slower than another. None should.
+"""Equal files under four names, timed as `compare` times variants: how often one counts as slower than
+another. None should.
 
 Best run beside other work, which is what makes equal files differ.
 """
@@ -38,13 +39,19 @@ def main(arguments: argparse.Namespace) -> None:
         for model in arguments.models or MODELS:
             found = repeated(model, data, Path(name), arguments.rounds)
             for size in LATENCY.batches:
-                print(f"{model} batch {size}: {row([each for batch, each in found if batch == size])}", flush=True)
+                print(
+                    f"{model} batch {size}: {row([each for batch, each in found if batch == size])}",
+                    flush=True,
+                )
 
 
 def repeated(model: str, data: Path, folder: Path, rounds: int) -> list[tuple[int, Speedup]]:
     """Each speed-up that was found, with its batch size."""
     spec = dense_spec(
-        ModelParams(name=model, width=MODELS.get(model, 16), dropout=0.0, stochastic_depth=0.0, init="random"), data
+        ModelParams(
+            name=model, width=MODELS.get(model, 16), dropout=0.0, stochastic_depth=0.0, init="random"
+        ),
+        data,
     )
     first = folder / f"{model}-{ONNX_NAME}"
     export_onnx(spec.model_copy(update={"weights": UNSAVED}), rebuild(spec).eval(), first)
@@ -68,6 +75,7 @@ def row(found: list[Speedup]) -> str:
     without = sum(not each.low <= 1 <= each.high for each in found)
     slower = sum(each.at_most < LIMIT for each in found)
     return (
-        f"{len(found)} ratios from {ratios[0]:.3f} to {ratios[-1]:.3f}, intervals {widths:.3f} wide (median), "
+        f"{len(found)} ratios from {ratios[0]:.3f} to {ratios[-1]:.3f}, intervals {widths:.3f} wide "
+        "(median), "
         f"{without} without 1, {slower} slower"
     )

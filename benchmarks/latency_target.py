@@ -1,6 +1,8 @@
-"""Pruning to a target of latency, by the stages `profile` and `prune`: what `profile` measured, and what `compare` then does.
+"""Pruning to a target of latency, by the stages `profile` and `prune`: what `profile` measured, and what
+`compare` then does.
 
-The dense network has random weights: which widths are left depends on them, how long a network of these takes does not.
+The dense network has random weights: which widths are left depends on them, how long a network of these takes
+does not.
 """
 
 import argparse
@@ -38,7 +40,8 @@ WARMUP, REPEATS = 10, 500
 def main(arguments: argparse.Namespace) -> None:
     print(
         f"{device_name()}, {os.cpu_count()} CPUs, onnxruntime {onnxruntime.__version__}, 32x32x3, "
-        f"latency target {TARGET} of dense, {arguments.threads} threads; repeats in turns with dense, as in `compare`"
+        f"latency target {TARGET} of dense, {arguments.threads} threads; repeats in turns with dense, as in "
+        "`compare`"
     )
     preset = read_yaml(Path("presets/cifar10.yaml"))
     with tempfile.TemporaryDirectory(prefix="e-") as name:
@@ -46,25 +49,35 @@ def main(arguments: argparse.Namespace) -> None:
         for model in arguments.models or WIDTHS:
             dense = Path(name) / model
             spec = dense_spec(
-                ModelParams(name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0, init="random"), data
+                ModelParams(
+                    name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0, init="random"
+                ),
+                data,
             )
             save_model(dense, spec, rebuild(spec))
             for batch in BATCHES:
                 print(f"{model} batch {batch}: {row(dense, data, batch, preset, arguments)}", flush=True)
 
 
-def row(dense: Path, data: Path, batch: int, preset: dict[str, dict[str, object]], arguments: argparse.Namespace) -> str:
+def row(
+    dense: Path, data: Path, batch: int, preset: dict[str, dict[str, object]], arguments: argparse.Namespace
+) -> str:
     target = {"latency": TARGET, "device": "cpu", "batch": batch, "threads": arguments.threads}
-    params = PruneParams.model_validate(preset["prune"] | {"target": target, "round_to": "auto", "max_ratio": 0.9})
+    params = PruneParams.model_validate(
+        preset["prune"] | {"target": target, "round_to": "auto", "max_ratio": 0.9}
+    )
     task = TaskParams.model_validate(preset["task"])
     start = time.monotonic()
     profile = make_profile(dense, data, params, task)
     seconds = time.monotonic() - start
     pruned = dense.with_name(f"{dense.name}-{batch}")
     values = prune(dense, data, pruned, params, profile, make_task(task)).metrics()
-    measured = [timed({"dense": dense, "pruned": pruned}, batch, arguments.threads) for _ in range(arguments.rounds)]
+    measured = [
+        timed({"dense": dense, "pruned": pruned}, batch, arguments.threads) for _ in range(arguments.rounds)
+    ]
     return (
-        f"round_to {profile.round_to}, MACs {values['macs_fraction']:.3f}, chosen at {values['latency_fraction']:.3f}, "
+        f"round_to {profile.round_to}, MACs {values['macs_fraction']:.3f}, chosen at "
+        f"{values['latency_fraction']:.3f}, "
         f"measured {', '.join(f'{fraction:.3f}' for fraction in measured)}; profile took {seconds:.0f} s"
     )
 

@@ -1,8 +1,10 @@
-"""Training loops written by hand, to measure the pipeline's against. Letters: B batch, C channels, H height, W width.
+"""Training loops written by hand, to measure the pipeline's against. Letters: B batch, C channels, H height,
+W width.
 
-PlainLoop is the best that is known for these CPUs: bf16 autocast, channels_last, augmentation of whole batches by
-indexing a tensor in memory, fused updates, gradient bucket views; no checkpoint, journal, resumption or validation.
-typical_speed is what tutorials show: DataLoader workers, torchvision transforms of single images, fp32.
+PlainLoop is the best that is known for these CPUs: bf16 autocast, channels_last, augmentation of whole
+batches by indexing a tensor in memory, fused updates, gradient bucket views; no checkpoint, journal,
+resumption or validation. typical_speed is what tutorials show: DataLoader workers, torchvision transforms of
+single images, fp32.
 """
 
 import time
@@ -37,7 +39,9 @@ class PlainLoop:
         self._net = _distributed(rebuild(job.spec).to(memory_format=torch.channels_last))
         self.num_parameters = sum(parameter.numel() for parameter in self._net.parameters())
         parameters = self._net.parameters()
-        self._optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
+        self._optimizer = torch.optim.SGD(
+            parameters, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
+        )
         batches = -(-len(train) // batch)
         self.images_per_step = len(train) / batches
         self._batches = self._endless(batches)
@@ -104,12 +108,15 @@ class Images(Dataset[tuple[Tensor, int]]):
 
 
 def peak_flops(windows: int = 8) -> float:
-    """FLOP/s of this rank in bf16 3x3 convolutions of 128 channels, the fastest work that a training step has.
+    """FLOP/s of this rank in bf16 3x3 convolutions of 128 channels, the fastest work that a training step
+    has.
 
     The best of some windows: what slows one down is not the machine's limit.
     """
     images = torch.randn(128, 128, 16, 16, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
-    conv = nn.Conv2d(128, 128, 3, padding=1, bias=False, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    conv = nn.Conv2d(128, 128, 3, padding=1, bias=False, dtype=torch.bfloat16).to(
+        memory_format=torch.channels_last
+    )
     flops = 2 * images[:, 0].numel() * conv.weight.numel() * PEAK_RUNS
     seconds = []
     with torch.no_grad():
@@ -122,7 +129,9 @@ def peak_flops(windows: int = 8) -> float:
 
 
 def _distributed(model: nn.Module) -> nn.Module:
-    return DistributedDataParallel(model, gradient_as_bucket_view=True) if dist.get_world_size() > 1 else model
+    return (
+        DistributedDataParallel(model, gradient_as_bucket_view=True) if dist.get_world_size() > 1 else model
+    )
 
 
 def _augmented(images_BCHW: Tensor) -> Tensor:
@@ -132,4 +141,6 @@ def _augmented(images_BCHW: Tensor) -> Tensor:
     columns = torch.arange(32) + dx
     columns = torch.where(torch.rand(size, 1) < 0.5, columns.flip(1), columns)
     rows = torch.arange(32) + dy
-    return padded[torch.arange(size)[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return padded[torch.arange(size)[:, None, None], rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )

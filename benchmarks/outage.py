@@ -1,8 +1,9 @@
 """Images/s of the train stage while MLflow answers, and while it is dead, by turns within one training.
 
-By turns, because two trainings differ by more than the 2 % in question; so a server that is dead from the start is not a row of
-its own. For the training it is the same: it writes a journal, whoever reads that, and the courier beside it, once its session
-has failed, asks every RETRY_S for a new one, as one that never had any.
+By turns, because two trainings differ by more than the 2 % in question; so a server that is dead from the
+start is not a row of its own. For the training it is the same: it writes a journal, whoever reads that, and
+the courier beside it, once its session has failed, asks every RETRY_S for a new one, as one that never had
+any.
 """
 
 import argparse
@@ -30,24 +31,34 @@ from pipeline.tracking.ui import ui
 
 ROWS = 3_000
 TURN = 2
-"""Epochs with a live server, then with a dead one. The last of a turn counts: the change falls into the first."""
+"""Epochs with a live server, then with a dead one. The last of a turn counts: the change falls into the
+first."""
 POLL_S = 0.05
 START_S = 120.0
 
 
 def main(arguments: argparse.Namespace) -> None:
     machine = f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
-    print(f"{machine}, n = {arguments.rounds}, medians (spread); images/s of ResNet-20 with a live and with a dead MLflow")
+    print(
+        f"{machine}, n = {arguments.rounds}, medians (spread); images/s of ResNet-20 with a live and with a "
+        "dead MLflow"
+    )
     with tempfile.TemporaryDirectory(prefix="e-") as name, mlflow_server(Path(name)) as port:
         data = make_data(Path(name) / "noise", ROWS)
         for workers in arguments.workers:
             live, dead = by_turns(data, workers, Door(port), arguments.rounds)
             ratios = [down / up for up, down in zip(live, dead, strict=True)]
-            print(f"{workers} workers: live {statistics.median(live):,.0f}, dead / live {spread(ratios, 3)}", flush=True)
+            print(
+                f"{workers} workers: live {statistics.median(live):,.0f}, dead / live {spread(ratios, 3)}",
+                flush=True,
+            )
 
 
 def by_turns(data: Path, workers: int, door: "Door", rounds: int) -> tuple[list[float], list[float]]:
-    """Of one training in a stage of its own, the speeds with the server live and dead. A round before them warms up."""
+    """Of one training in a stage of its own, the speeds with the server live and dead.
+
+    A round before them warms up.
+    """
     with tempfile.TemporaryDirectory(prefix="e-") as name:
         root = Path(name)
         for item in ("pipeline", "stages", "dvc.yaml"):
@@ -59,7 +70,9 @@ def by_turns(data: Path, workers: int, door: "Door", rounds: int) -> tuple[list[
         params["train"] |= {"epochs": 2 * TURN * (rounds + 1)}
         (root / "params.yaml").write_text(yaml.safe_dump(params))
         environment = {**os.environ, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{door.port}"}
-        stage = subprocess.Popen([sys.executable, "-m", "stages.train"], cwd=root, env=environment, stderr=subprocess.DEVNULL)
+        stage = subprocess.Popen(
+            [sys.executable, "-m", "stages.train"], cwd=root, env=environment, stderr=subprocess.DEVNULL
+        )
         try:
             while stage.poll() is None:
                 door.lead(len(_speeds(root)) // TURN % 2 == 0)
@@ -74,12 +87,16 @@ def by_turns(data: Path, workers: int, door: "Door", rounds: int) -> tuple[list[
 
 def _speeds(root: Path) -> list[float]:
     """Of the epochs that are done."""
-    events = [event for path in (root / ".espalier/journals").glob("train-*.jsonl") for event in read_journal(path)]
+    events = [
+        event for path in (root / ".espalier/journals").glob("train-*.jsonl") for event in read_journal(path)
+    ]
     return [event["values"]["images_per_s"] for event in events if "images_per_s" in event["values"]]
 
 
 class Door:
-    """A port on loopback that leads to another or, like that of a dead server, refuses who comes and drops who is there."""
+    """A port on loopback that leads to another or, like that of a dead server, refuses who comes and drops
+    who is there.
+    """
 
     def __init__(self, to: int) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:

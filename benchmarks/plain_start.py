@@ -1,4 +1,6 @@
-"""What `python -m benchmarks start` measures against: plain processes that make one step of ResNet-20 on noise."""
+"""What `python -m benchmarks start` measures against: plain processes that make one step of ResNet-20 on
+noise.
+"""
 
 import sys
 from pathlib import Path

@@ -11,7 +11,8 @@ from torch.multiprocessing.spawn import start_processes
 def on_ranks(ranks: int, work: Callable[..., None], *arguments: object, forked: bool = False) -> None:
     """Run `work` in this many processes that form a group; raises what any of them raised.
 
-    forked: from one process that imports torch for all and for later groups; otherwise each takes five seconds for it.
+    forked: from one process that imports torch for all and for later groups; otherwise each takes five
+    seconds for it.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,4 +1,6 @@
-"""`python -m benchmarks.rebuilt THREADS FOLDER...`: what models on disk answer in a process that knows nothing else of them."""
+"""`python -m benchmarks.rebuilt THREADS FOLDER...`: what models on disk answer in a process that knows
+nothing else of them.
+"""
 
 import hashlib
 import subprocess

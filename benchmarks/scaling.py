@@ -1,7 +1,9 @@
-"""Images/s on 1, 2 and 4 hosts, against plain DDP over the same links and against one host; all on this machine, as root.
+"""Images/s on 1, 2 and 4 hosts, against plain DDP over the same links and against one host; all on this
+machine, as root.
 
-A host is a network namespace with one thread, joined to the others by virtual cables (tests/cluster/network.py), whose rate may
-be limited. The pipeline and the plain loop take turns step by step in the same processes; hosts take turns within a round.
+A host is a network namespace with one thread, joined to the others by virtual cables
+(tests/cluster/network.py), whose rate may be limited. The pipeline and the plain loop take turns step by step
+in the same processes; hosts take turns within a round.
 """
 
 import argparse
@@ -32,13 +34,17 @@ def main(arguments: argparse.Namespace) -> None:
     link = f"{arguments.mbit:,} Mbit/s" if arguments.mbit else "not limited"
     machine = f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
     print(f"{machine}, cables {link}, n = {arguments.rounds}, medians (spread)")
-    print("a: pipeline, bf16; b: plain DDP; efficiency: a of a worker against a of one alone; reduce: of all gradients")
+    print(
+        "a: pipeline, bf16; b: plain DDP; efficiency: a of a worker against a of one alone; reduce: of all "
+        "gradients"
+    )
     print(f"{'model':<9} {'workers':>7}   a images/s   a/b{'':<18} efficiency{'':<9} reduce ms")
     with tempfile.TemporaryDirectory() as name:
         few = make_data(Path(name) / "few", WARM_ROWS)
         for model in arguments.models or WIDTHS:
             data = {
-                workers: make_data(Path(name) / f"{model}-{workers}", ROWS[model] * workers) for workers in arguments.workers
+                workers: make_data(Path(name) / f"{model}-{workers}", ROWS[model] * workers)
+                for workers in arguments.workers
             }
             rows: dict[int, list[dict[str, float]]] = {workers: [] for workers in arguments.workers}
             for _ in range(arguments.rounds):
@@ -78,10 +84,17 @@ def measure(data: Path, few: Path, model: str, workers: int, mbit: int | None) -
 
 def _print_row(model: str, workers: int, rows: list[dict[str, float]], alone: list[dict[str, float]]) -> None:
     speeds, ratios = [row["images_per_s"] for row in rows], [row["to_plain"] for row in rows]
-    efficiencies = [row["images_per_s"] / workers / one["images_per_s"] for row, one in zip(rows, alone, strict=bool(alone))]
+    efficiencies = [
+        row["images_per_s"] / workers / one["images_per_s"]
+        for row, one in zip(rows, alone, strict=bool(alone))
+    ]
     shown = [_spread(ratios), _spread(efficiencies) if efficiencies else "-"]
     reduce_ms = 1000 * statistics.median(row["reduce_s"] for row in rows)
-    print(f"{model:<9} {workers:>7}   {statistics.median(speeds):>10,.0f}   {'  '.join(shown)}  {reduce_ms:.1f}", flush=True)
+    print(
+        f"{model:<9} {workers:>7}   {statistics.median(speeds):>10,.0f}   {'  '.join(shown)}  "
+        f"{reduce_ms:.1f}",
+        flush=True,
+    )
 
 
 def _spread(values: list[float]) -> str:

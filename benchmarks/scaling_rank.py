@@ -1,4 +1,6 @@
-"""One rank of `python -m benchmarks scaling`, on a host of its own; rank 0 prints what it measured, as JSON."""
+"""One rank of `python -m benchmarks scaling`, on a host of its own; rank 0 prints what it
+measured, as JSON.
+"""
 
 import json
 import os

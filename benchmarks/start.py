@@ -1,4 +1,6 @@
-"""Seconds from starting `python -m stages.train` to its first step, against plain PyTorch processes plus a bare `ray.init`."""
+"""Seconds from starting `python -m stages.train` to its first step, against plain PyTorch processes plus a
+bare `ray.init`.
+"""
 
 import argparse
 import os
@@ -20,20 +22,27 @@ from pipeline.params import read_yaml
 
 RAY = """
 import os
-os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"})
+os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"})
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import ray
-options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_temp_dir": "%s", "logging_level": "ERROR"}
+options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "_temp_dir": "%s"}
+options["logging_level"] = "ERROR"
 ray.init(address="local", num_cpus=%d, **options)
 """
 ROWS = 2_000
-STARTED = {"stage": "-m pipeline.launch.driver", "driver and Ray": "ray::TrainController", "controller": "RayTrainWorker"}
+STARTED = {
+    "stage": "-m pipeline.launch.driver",
+    "driver and Ray": "ray::TrainController",
+    "controller": "RayTrainWorker",
+}
 """The part of a start, and the process that it ends with."""
 PARTS = [*STARTED, "workers"]
 
 
 def main(arguments: argparse.Namespace) -> None:
     print(
-        f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, n = {arguments.rounds}, seconds, medians (spread)"
+        f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, n = {arguments.rounds}, "
+        "seconds, medians (spread)"
     )
     print("a: the train stage to its first step; b: plain processes to theirs; r: a bare ray.init")
     for workers in arguments.workers:
@@ -68,7 +77,11 @@ def stage_start(workers: int) -> dict[str, float]:
         while not any((root / ".espalier/runs").glob("*/progress.json")):
             assert stage.poll() is None, "the stage has ended before its first step"
             time.sleep(0.01)
-        times = [start, *(start + seconds for seconds in process_starts(psutil.Process(stage.pid))), time.time()]
+        times = [
+            start,
+            *(start + seconds for seconds in process_starts(psutil.Process(stage.pid))),
+            time.time(),
+        ]
         assert stage.wait() == 0
         return {name: until - since for name, (since, until) in zip(PARTS, pairwise(times), strict=True)}
 
@@ -76,10 +89,14 @@ def stage_start(workers: int) -> dict[str, float]:
 def process_starts(stage: psutil.Process) -> list[float]:
     """How long after the stage the processes that make the PARTS were started, s; of the workers the first.
 
-    Since 1970 psutil knows it to a second at most: Linux counts from the start of the machine, which it rounds.
+    Since 1970 psutil knows it to a second at most: Linux counts from the start of the machine, which it
+    rounds.
     """
     begun = stage.create_time()
-    descendants = [(" ".join(process.cmdline()), process.create_time() - begun) for process in stage.children(recursive=True)]
+    descendants = [
+        (" ".join(process.cmdline()), process.create_time() - begun)
+        for process in stage.children(recursive=True)
+    ]
     return [min(time for words, time in descendants if name in words) for name in STARTED.values()]
 
 
@@ -99,5 +116,7 @@ def plain_start(workers: int) -> float:
 def ray_start(workers: int) -> float:
     with tempfile.TemporaryDirectory(prefix="r-") as name:
         start = time.monotonic()
-        subprocess.run([sys.executable, "-c", RAY % (f"{name}/r", workers)], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-c", RAY % (f"{name}/r", workers)], check=True, stderr=subprocess.DEVNULL
+        )
         return time.monotonic() - start

@@ -1,4 +1,5 @@
-"""Images/s of the pipeline's training against two loops written by hand (loops.py), all in the same processes.
+"""Images/s of the pipeline's training against two loops written by hand (loops.py), all in the same
+processes.
 
 The pipeline and the plain loop take turns step by step: what slows the machine for a second slows both.
 """
@@ -38,11 +39,13 @@ from pipeline.train.params import FitParams
 
 WIDTHS = {"resnet20": 16, "resnet18": 64}
 RUN_S = 15
-"""Seconds that a run of the pipeline takes at least. It begins with a checkpoint; a training has one in 30 s."""
+"""Seconds that a run of the pipeline takes at least. It begins with a checkpoint; a training has one in 30 s.
+"""
 RUN_STEPS = 5
 """That a run has at least, however slow the machine is."""
 WARM_ROWS = 1_200
-"""Images of the round before those that count, which warms caches and kernels up and tells how many make up a run."""
+"""Images of the round before those that count, which warms caches and kernels up and tells how many make up a
+run."""
 TYPICAL_STEPS = 4
 FIRST_STEPS = 1
 """Of a run, which are not counted: DDP builds its buckets in them."""
@@ -53,17 +56,27 @@ MACS_OF_A_STEP = 3
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print one row per model, batch and number of workers; each worker has its share of the CPUs as threads."""
+    """Print one row per model, batch and number of workers; each worker has its share of the
+    CPUs as threads.
+    """
     print(
-        f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, 32x32x3, n = {arguments.rounds}, medians (spread)"
+        f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, 32x32x3, n = "
+        f"{arguments.rounds}, medians (spread)"
     )
-    print("a: pipeline, bf16; b: plain loop, bf16; c: typical loop, fp32; e: pipeline with exact_elastic, bf16")
+    print(
+        "a: pipeline, bf16; b: plain loop, bf16; c: typical loop, fp32; e: pipeline with exact_elastic, bf16"
+    )
     print("peak: of bf16 3x3 convolutions on these threads")
-    print(f"{'model':<9} {'batch':>5} {'workers':>7}   a images/s   a/b{'':<18} a/c{'':<14} e/a{'':<14} a of peak")
+    print(
+        f"{'model':<9} {'batch':>5} {'workers':>7}   a images/s   a/b{'':<18} a/c{'':<14} e/a{'':<14} a of "
+        "peak"
+    )
     with tempfile.TemporaryDirectory() as name:
         few = make_data(Path(name) / "few", WARM_ROWS)
         for workers in arguments.workers:
-            on_ranks(workers, measure, few, arguments.models or list(WIDTHS), arguments.batches, arguments.rounds)
+            on_ranks(
+                workers, measure, few, arguments.models or list(WIDTHS), arguments.batches, arguments.rounds
+            )
 
 
 def make_data(folder: Path, rows: int, size: int = 32) -> Path:
@@ -71,7 +84,9 @@ def make_data(folder: Path, rows: int, size: int = 32) -> Path:
     generator = np.random.default_rng(0)
     images = [row.tobytes() for row in generator.integers(0, 256, (rows, size * size * 3), dtype=np.uint8)]
     folder.mkdir()
-    pq.write_table(pa.table({"image": images, "label": generator.integers(0, 10, rows)}), folder / "noise.parquet")
+    pq.write_table(
+        pa.table({"image": images, "label": generator.integers(0, 10, rows)}), folder / "noise.parquet"
+    )
     shape = {"raw_shape": [size, size, 3], "height": size, "width": size}
     params = DataParams.model_validate({**read_yaml(Path("presets/cifar10.yaml"))["data"], **shape})
     prepare(params, folder / "noise.parquet", folder / "prepared", folder / "card")
@@ -100,11 +115,18 @@ def measure_row(warm: Job, rounds: int, threads: int) -> None:
     speeds, b, c, e, fractions = zip(*counted, strict=True)
     if dist.get_rank() == 0:
         shown = [spread(b, 3), spread(c, 1), spread(e, 2), spread(fractions, 2)]
-        print(f"{name:<9} {batch:>5} {world:>7}   {statistics.median(speeds):>10,.0f}   {'  '.join(shown)}", flush=True)
+        print(
+            f"{name:<9} {batch:>5} {world:>7}   {statistics.median(speeds):>10,.0f}   {'  '.join(shown)}",
+            flush=True,
+        )
 
 
-def one_round(job: Job, plain: PlainLoop, threads: int, name: str) -> tuple[float, float, float, float, float]:
-    """Images/s of the pipeline, its ratios to both loops, exact_elastic's to the pipeline, and the fraction of the peak."""
+def one_round(
+    job: Job, plain: PlainLoop, threads: int, name: str
+) -> tuple[float, float, float, float, float]:
+    """Images/s of the pipeline, its ratios to both loops, exact_elastic's to the pipeline, and the fraction
+    of the peak.
+    """
     batch = job.params.global_batch_size
     flops = 2 * MACS_OF_A_STEP * count_macs(rebuild(job.spec), input_shape(job.spec))
     ours, to_plain = in_turns(job, plain, threads, f"{batch}-{name}")
@@ -135,7 +157,9 @@ def in_turns(job: Job, plain: PlainLoop, threads: int, name: str) -> tuple[float
         set_lr(*arguments)
 
     with patch.object(loop, "set_lr", plain_first):
-        loop.fit(job.model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"}), "cpu", threads)
+        loop.fit(
+            job.model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"}), "cpu", threads
+        )
     turns = marks[FIRST_STEPS:]
     ours = sum(after[0] - before[1] for before, after in pairwise(turns))
     plains = sum(end - start for start, end in turns[:-1])
@@ -146,16 +170,22 @@ def make_job(data: Path, model: str, batch: int) -> Job:
     """One epoch of the preset `cifar10`."""
     preset = read_yaml(Path("presets/cifar10.yaml"))
     return Job(
-        spec=dense_spec(ModelParams(name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0, init="random"), data),
+        spec=dense_spec(
+            ModelParams(name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0, init="random"),
+            data,
+        ),
         initial=None,
         init=None,
         teacher=None,
-        params=FitParams.model_validate({**preset["train"], "epochs": 1, "global_batch_size": batch, "ema_decay": None}),
+        params=FitParams.model_validate(
+            {**preset["train"], "epochs": 1, "global_batch_size": batch, "ema_decay": None}
+        ),
         task=TaskParams.model_validate(preset["task"]),
         data=data,
         run_dir=data.parent,
         journal=data.parent / "journal.jsonl",
-        checkpoint_s=60.0,  # half of that are the plain loop's turns: one checkpoint in 30 s, as in params.yaml
+        # half of that are the plain loop's turns: one checkpoint in 30 s, as in params.yaml
+        checkpoint_s=60.0,
     )
 
 

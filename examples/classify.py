@@ -1,6 +1,7 @@
 """Classify images with an exported model: `python examples/classify.py model.onnx images.npy`.
 
-Needs numpy and onnxruntime alone. images.npy: (B, C, H, W) or (C, H, W), pixels 0..255, in the model's channel order and size.
+Needs numpy and onnxruntime alone. images.npy: (B, C, H, W) or (C, H, W), pixels 0..255, in the model's
+channel order and size.
 """
 
 import json
@@ -9,7 +10,9 @@ import sys
 
 import numpy as np
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else the import writes an id of this machine and calls Microsoft (1.31)
+os.environ.setdefault(
+    "ORT_DISABLE_TELEMETRY", "1"
+)  # else the import writes an id of this machine and calls Microsoft (1.31)
 import onnxruntime
 
 if len(sys.argv) != 3:

@@ -4,7 +4,8 @@
     export RAY_ADDRESS=... ; make repro                   # in another shell, after that line
 
 Every node has ports of its own; all share a temporary folder, which goes with the cluster. Only processes
-started here are ended. Nodes listen to loopback alone, and ask for a token, which keeps out other users of this machine.
+started here are ended. Nodes listen to loopback alone, and ask for a token, which keeps out other users of
+this machine.
 """
 
 import argparse
@@ -33,9 +34,11 @@ STARTED = "Ray runtime started."
 """What `ray start` prints when its node has joined the cluster."""
 OBJECT_STORE_BYTES = 100_000_000
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Else Ray takes 127.0.0.1 for this machine's address in its network and listens to everyone; nodes and clients must agree."""
+"""Else Ray takes 127.0.0.1 for this machine's address in its network and listens to everyone; nodes and
+clients must agree."""
 RAYS_OWN = "r"
-"""Ray's folder in ours: Ray opens its folder and all in it to every user of the machine (0777), and ours lets none in."""
+"""Ray's folder in ours: Ray opens its folder and all in it to every user of the machine (0777), and ours lets
+none in."""
 NODE = Path(__file__).parent / "local_node.py"
 SILENT = {"RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/"}
 """Else a head reports to Ray's makers that it reports nothing."""
@@ -44,13 +47,16 @@ HEALTH_CHECKS = {
     "RAY_health_check_timeout_ms": "4000",
     "RAY_health_check_failure_threshold": "3",
 }
-"""Of the head, which asks every node: one that is silent counts as lost after three checks in vain, about 20 s. Ray's defaults
-(3 s, 10 s, 5 times) take 65 s. A cable that is out for 8 s fails two checks at most, as TCP repeats itself after 12.6 s. A node
-that was given up ends itself: whoever runs it (Kubernetes, compose, the launcher's autoscaler) starts it, and it joins."""
+"""Of the head, which asks every node: one that is silent counts as lost after three checks in vain, about 20
+s. Ray's defaults (3 s, 10 s, 5 times) take 65 s. A cable that is out for 8 s fails two checks at most, as
+TCP repeats itself after 12.6 s. A node that was given up ends itself: whoever runs it (Kubernetes,
+compose, the launcher's autoscaler) starts it, and it joins."""
 
 
 @contextmanager
-def local_cluster(nodes: int, cpus_per_node: int, head_options: Sequence[str] = ()) -> Iterator[dict[str, str]]:
+def local_cluster(
+    nodes: int, cpus_per_node: int, head_options: Sequence[str] = ()
+) -> Iterator[dict[str, str]]:
     """Start the nodes and yield the variables by which a client finds them; end their processes afterwards.
 
     `head_options` are further options of `ray start` for the first node; they win over those set here.
@@ -78,11 +84,15 @@ def _start_node(
     number: int, client: dict[str, str], cpus: int, folder: Path, options: Sequence[str]
 ) -> subprocess.Popen[bytes]:
     command = (
-        _head(client["RAY_ADDRESS"], cpus, folder, options) if number == 0 else _worker(client["RAY_ADDRESS"], cpus, folder)
+        _head(client["RAY_ADDRESS"], cpus, folder, options)
+        if number == 0
+        else _worker(client["RAY_ADDRESS"], cpus, folder)
     )
     # `ray start` obeys RAY_ADDRESS too, and a head must not.
     environment = {
-        name: value for name, value in {**HEALTH_CHECKS, **SILENT, **os.environ, **client}.items() if name != "RAY_ADDRESS"
+        name: value
+        for name, value in {**HEALTH_CHECKS, **SILENT, **os.environ, **client}.items()
+        if name != "RAY_ADDRESS"
     }
     with (folder / f"node-{number}.log").open("wb") as log:
         # A session of its own, so that a Ctrl-C reaches us first.
@@ -92,7 +102,11 @@ def _start_node(
 def _head(address: str, cpus: int, folder: Path, options: Sequence[str]) -> list[str]:
     return [
         *(str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats", "--head"),
-        *(f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder / RAYS_OWN}"),
+        *(
+            f"--port={address.rpartition(':')[2]}",
+            "--include-dashboard=false",
+            f"--temp-dir={folder / RAYS_OWN}",
+        ),
         f"--node-ip-address={HOST}",
         f"--num-cpus={cpus}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",

@@ -1,6 +1,8 @@
-"""A node that joins a Ray cluster of this machine and listens to loopback alone: local_cluster.py starts it beside the head.
+"""A node that joins a Ray cluster of this machine and listens to loopback alone: local_cluster.py starts it
+beside the head.
 
-`ray start --address` asks for the same node, but refuses where Ray keeps to loopback, which it calls a Mac's way.
+`ray start --address` asks for the same node, but refuses where Ray keeps to loopback, which it calls a Mac's
+way.
 """
 
 import argparse
@@ -16,7 +18,9 @@ POLL_S = 0.5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A node of a Ray cluster of this machine; it lives as long as this process.")
+    parser = argparse.ArgumentParser(
+        description="A node of a Ray cluster of this machine; it lives as long as this process."
+    )
     parser.add_argument("--address", required=True, help="host:port of the head")
     parser.add_argument("--cpus", type=int, required=True)
     parser.add_argument("--object-store-bytes", type=int, required=True)

@@ -1,8 +1,8 @@
 """Espalier's library: what the stages call. This package imports nothing; read it as a map.
 
 A module may import its own package or a lower layer, never a higher or a sibling one
-(tests/contract/test_imports.py). `ray` is imported in launch/ and job_server.py, `mlflow` in tracking/, registry/
-and pretrained/, `dvc` in jobs/remote.py, repro/dag.py and verify/, `pyarrow` under data/.
+(tests/contract/test_imports.py). `ray` is imported in launch/ and job_server.py, `mlflow` in tracking/,
+registry/ and pretrained/, `dvc` in jobs/remote.py, repro/dag.py and verify/, `pyarrow` under data/.
 
 layer 0   errors.py     the exception tree
           watchdog.py   ends a worker whose training hangs

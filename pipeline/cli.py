@@ -1,4 +1,6 @@
-"""The command line: `espalier preset | init | check | repro | verify | mend | summary | sync | promote | ... | doctor`."""
+"""The command line: `espalier preset | init | check | repro | verify | mend | summary | sync | promote | ...
+| doctor`.
+"""
 
 import argparse
 import filecmp
@@ -42,7 +44,9 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog="espalier", description="Train on a Ray cluster, prune to shape, register what fits.")
+    root = argparse.ArgumentParser(
+        prog="espalier", description="Train on a Ray cluster, prune to shape, register what fits."
+    )
     commands = root.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
     preset = commands.add_parser("preset", help="replace params.yaml by a preset")
@@ -50,22 +54,38 @@ def parser() -> argparse.ArgumentParser:
     preset.add_argument("--force", action="store_true", help="also replace a params.yaml that you edited")
     preset.set_defaults(command=_preset)
 
-    schema = commands.add_parser("schema", help="write params.schema.json, by which editors complete and check params.yaml")
-    schema.add_argument("--check", action="store_true", help="write nothing; fail where the file is out of date")
+    schema = commands.add_parser(
+        "schema", help="write params.schema.json, by which editors complete and check params.yaml"
+    )
+    schema.add_argument(
+        "--check", action="store_true", help="write nothing; fail where the file is out of date"
+    )
     schema.set_defaults(command=_schema)
 
-    init = commands.add_parser("init", help="bring weights to train from into data/init, or a teacher into data/teacher")
-    init.add_argument(
-        "source", help="pretrained (of model.name), models:/<name>@<alias>, a model folder or a .safetensors file"
+    init = commands.add_parser(
+        "init", help="bring weights to train from into data/init, or a teacher into data/teacher"
     )
-    init.add_argument("--teacher", action="store_true", help="a whole model to distil from: models:/... or a model folder")
+    init.add_argument(
+        "source",
+        help="pretrained (of model.name), models:/<name>@<alias>, a model folder or a .safetensors file",
+    )
+    init.add_argument(
+        "--teacher", action="store_true", help="a whole model to distil from: models:/... or a model folder"
+    )
     init.set_defaults(command=_init)
 
-    again = commands.add_parser("repro", help="`dvc repro`, with stages that do not need each other at the same time")
-    again.add_argument(
-        "targets", nargs="*", metavar="STAGE", help="stages to bring up to date, as for dvc repro; all without one"
+    again = commands.add_parser(
+        "repro", help="`dvc repro`, with stages that do not need each other at the same time"
     )
-    again.add_argument("--jobs", type=int, default=2, help="stages at a time (%(default)s); one that times runs alone")
+    again.add_argument(
+        "targets",
+        nargs="*",
+        metavar="STAGE",
+        help="stages to bring up to date, as for dvc repro; all without one",
+    )
+    again.add_argument(
+        "--jobs", type=int, default=2, help="stages at a time (%(default)s); one that times runs alone"
+    )
     again.set_defaults(command=_repro)
 
     look = commands.add_parser(
@@ -73,19 +93,27 @@ def parser() -> argparse.ArgumentParser:
     )
     look.set_defaults(command=_check)
 
-    whole = commands.add_parser("mend", help="make DVC's own files readable again, where a kill or a full disk cut them off")
+    whole = commands.add_parser(
+        "mend", help="make DVC's own files readable again, where a kill or a full disk cut them off"
+    )
     whole.set_defaults(command=_mend)
 
     show = commands.add_parser("summary", help="the table of all variants and the registered versions")
     show.add_argument("--judge", action="store_true", help="also judge who is champion, as `make repro` does")
     show.set_defaults(command=lambda arguments: print(summary(Path(), judge=arguments.judge)))
 
-    send = commands.add_parser("sync", help="send to MLflow what is missing there, after an outage or a lost database")
+    send = commands.add_parser(
+        "sync", help="send to MLflow what is missing there, after an outage or a lost database"
+    )
     send.set_defaults(command=_sync)
 
-    crown = commands.add_parser("promote", help="make a registered version the champion, and record who did it and why")
+    crown = commands.add_parser(
+        "promote", help="make a registered version the champion, and record who did it and why"
+    )
     crown.add_argument(
-        "version", nargs="?", help="models:/<name>/<version> or models:/<name>@<alias>; without it the candidate of params.yaml"
+        "version",
+        nargs="?",
+        help="models:/<name>/<version> or models:/<name>@<alias>; without it the candidate of params.yaml",
     )
     crown.add_argument("--reason", help="what the record says; without it what both versions are worth")
     crown.set_defaults(command=_promote)
@@ -94,23 +122,37 @@ def parser() -> argparse.ArgumentParser:
     _add_frontier_commands(commands)
     show_runs = commands.add_parser("ui", help="MLflow UI, on loopback")
     show_runs.add_argument("--port", type=int, default=5000)
-    show_runs.add_argument("--host", default="127.0.0.1", help="another address of this machine; then it asks for an account")
+    show_runs.add_argument(
+        "--host", default="127.0.0.1", help="another address of this machine; then it asks for an account"
+    )
     show_runs.set_defaults(command=_ui)
 
-    look = commands.add_parser("verify", help="read all that dvc.lock and DVC's cache name, and compare it with its digests")
-    look.add_argument("--mend", action="store_true", help="take out what is damaged, and put back what is whole elsewhere")
+    look = commands.add_parser(
+        "verify", help="read all that dvc.lock and DVC's cache name, and compare it with its digests"
+    )
+    look.add_argument(
+        "--mend", action="store_true", help="take out what is damaged, and put back what is whole elsewhere"
+    )
     look.set_defaults(command=_verify)
 
-    doctor = commands.add_parser("doctor", help="check the installation, the machine and the services; say how to mend each")
+    doctor = commands.add_parser(
+        "doctor", help="check the installation, the machine and the services; say how to mend each"
+    )
     doctor.set_defaults(command=_doctor)
     return root
 
 
 def _add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     send = commands.add_parser("submit", help="run `dvc repro` on a Ray cluster, and bring its results back")
-    send.add_argument("targets", nargs="*", metavar="STAGE", help="stages to run, as for dvc repro; all without one")
-    send.add_argument("--jobs", type=int, default=1, help="stages at a time, as for espalier repro (%(default)s)")
-    send.add_argument("--dirty", action="store_true", help="send changes that are not committed along, without asking")
+    send.add_argument(
+        "targets", nargs="*", metavar="STAGE", help="stages to run, as for dvc repro; all without one"
+    )
+    send.add_argument(
+        "--jobs", type=int, default=1, help="stages at a time, as for espalier repro (%(default)s)"
+    )
+    send.add_argument(
+        "--dirty", action="store_true", help="send changes that are not committed along, without asking"
+    )
     send.add_argument("--detach", action="store_true", help="do not follow the job")
     send.set_defaults(command=_submit)
 
@@ -118,32 +160,49 @@ def _add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     logs = commands.add_parser("logs", help="print what a submitted job has printed")
     stop = commands.add_parser("stop", help="end a submitted job; what is complete is kept")
     for command, does in ((attach, _attach), (logs, _logs), (stop, _stop)):
-        command.add_argument("job", nargs="?", help="as submit printed it; the last one submitted from here without it")
+        command.add_argument(
+            "job", nargs="?", help="as submit printed it; the last one submitted from here without it"
+        )
         command.set_defaults(command=does)
     for command in (send, attach, logs, stop):
-        command.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", JOB_SERVER), help="job server")
+        command.add_argument(
+            "--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", JOB_SERVER), help="job server"
+        )
 
 
 def _add_frontier_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     about = "compare many shapes: a sweep over ratios and modes as DVC experiments"
-    verbs = commands.add_parser("frontier", help=about).add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = commands.add_parser("frontier", help=about).add_subparsers(
+        dest="verb", required=True, metavar="VERB"
+    )
 
-    run = verbs.add_parser("run", help="make an experiment of each point that is none yet; killed, it goes on when run again")
+    run = verbs.add_parser(
+        "run", help="make an experiment of each point that is none yet; killed, it goes on when run again"
+    )
     run.add_argument(
         "--set",
         dest="settings",
         action="append",
         required=True,
         metavar="KEY=VALUE,VALUE",
-        help="values of a parameter, for example prune.target.macs=0.7,0.5; with several --set the product of all",
+        help="values of a parameter, for example prune.target.macs=0.7,0.5; with several --set the product "
+        "of all",
     )
-    run.add_argument("--jobs", type=int, default=1, help="points at a time; each training takes what `resources` says")
+    run.add_argument(
+        "--jobs", type=int, default=1, help="points at a time; each training takes what `resources` says"
+    )
     run.set_defaults(command=_frontier_run)
 
-    show = verbs.add_parser("show", help="table and picture of all points, and the smallest and fastest that keep an accuracy")
-    show.add_argument("--keep", type=float, default=0.99, help="fraction of dense's validation top-1 to keep (%(default)s)")
+    show = verbs.add_parser(
+        "show", help="table and picture of all points, and the smallest and fastest that keep an accuracy"
+    )
+    show.add_argument(
+        "--keep", type=float, default=0.99, help="fraction of dense's validation top-1 to keep (%(default)s)"
+    )
     show.add_argument("--max-latency-ms", type=float, help="longest time of one image")
-    show.add_argument("--variants", default="finetuned,quantized", help="which, with commas between (%(default)s)")
+    show.add_argument(
+        "--variants", default="finetuned,quantized", help="which, with commas between (%(default)s)"
+    )
     show.add_argument("--out", type=Path, default=FRONTIER, help="where the picture goes (%(default)s)")
     show.set_defaults(command=_frontier_show)
 
@@ -232,7 +291,15 @@ def _frontier_show(arguments: argparse.Namespace) -> None:
     from pipeline.frontier.show import show
 
     variants = [name for name in arguments.variants.split(",") if name]
-    print(show(Path(), keep=arguments.keep, max_ms=arguments.max_latency_ms, variants=variants, picture=arguments.out))
+    print(
+        show(
+            Path(),
+            keep=arguments.keep,
+            max_ms=arguments.max_latency_ms,
+            variants=variants,
+            picture=arguments.out,
+        )
+    )
 
 
 def _presets() -> list[str]:
@@ -243,16 +310,23 @@ def _preset(arguments: argparse.Namespace) -> None:
     chosen = PRESETS / f"{arguments.preset}.yaml"
     if arguments.preset not in _presets():
         raise ParamsError(f"unknown preset {arguments.preset!r}{nearest(arguments.preset, _presets())}")
-    edited = PARAMS.exists() and not any(filecmp.cmp(PARAMS, PRESETS / f"{name}.yaml", shallow=False) for name in _presets())
+    edited = PARAMS.exists() and not any(
+        filecmp.cmp(PARAMS, PRESETS / f"{name}.yaml", shallow=False) for name in _presets()
+    )
     if edited and not arguments.force:
-        raise ParamsError("params.yaml has edits of yours that the preset would overwrite; keep a copy, then add --force")
+        raise ParamsError(
+            "params.yaml has edits of yours that the preset would overwrite; keep a copy, then add --force"
+        )
     check_params(chosen)
     write_atomic(PARAMS, chosen.read_bytes())
     print(f"params.yaml is now the preset {arguments.preset!r}; `make repro` runs what that changes")
 
 
 def _init(arguments: argparse.Namespace) -> None:
-    from pipeline.pretrained.bring import bring, bring_teacher  # which import torch, for seconds that no other command needs
+    from pipeline.pretrained.bring import (
+        bring,
+        bring_teacher,
+    )  # which import torch, for seconds that no other command needs
 
     print((bring_teacher if arguments.teacher else bring)(arguments.source, Path()))
 
@@ -284,9 +358,14 @@ def _doctor(_: argparse.Namespace) -> None:
     problems = 0
     for finding in examine(Path()):
         problems += finding.state == "problem"
-        print(f"{finding.state:<9}{finding.name:<15}" + f"\n{'':<24}".join(finding.text.splitlines()), flush=True)
+        print(
+            f"{finding.state:<9}{finding.name:<15}" + f"\n{'':<24}".join(finding.text.splitlines()),
+            flush=True,
+        )
     if problems:
-        sys.exit(f"espalier doctor: {problems} problem{'s' if problems > 1 else ''}, each with its remedy above")
+        sys.exit(
+            f"espalier doctor: {problems} problem{'s' if problems > 1 else ''}, each with its remedy above"
+        )
 
 
 if __name__ == "__main__":

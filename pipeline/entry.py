@@ -36,7 +36,8 @@ RWLOCK_POLLS = 20
 
 
 def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
-    """Run a stage's main and end this process. A user's error ends with its message on stderr and status 1, Ctrl-C with 130.
+    """Run a stage's main and end this process. A user's error ends with its message on stderr and status 1,
+    Ctrl-C with 130.
 
     Words on the command line are of a stage with items (`foreach` of dvc.yaml): the name of one of them.
     """
@@ -57,20 +58,26 @@ def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
 
 
 def _whole_name(name: str, words: list[str]) -> str:
-    """For example evaluate@dense. Ends this process, with a line on how to start it, where the words are others."""
+    """For example evaluate@dense.
+
+    Ends this process, with a line on how to start it, where the words are others.
+    """
     items = list(read_yaml(Path("dvc.yaml")).get("stages", {}).get(name, {}).get("foreach", []))
     if [word for word in words if word in items] == words and len(words) == bool(items):
         return "@".join([name, *words])
     wrong = f"there is no {words[0]!r}{nearest(words[0], items)}\n" if items and words else ""
-    sys.stderr.write(f"espalier {name}: {wrong}usage: python -m stages.{name} {'|'.join(items)}".rstrip() + "\n")
+    sys.stderr.write(
+        f"espalier {name}: {wrong}usage: python -m stages.{name} {'|'.join(items)}".rstrip() + "\n"
+    )
     sys.exit(USAGE)
 
 
 def die_with_dvc() -> None:
     """End this process and its children when what started it is gone, `dvc repro` or `espalier repro`.
 
-    DVC does not pass its own death on: after SIGKILL of `dvc repro` the stage would run on, and the
-    next repro would race it. Raises EspalierError if that was killed while this process imported: nothing is written yet.
+    DVC does not pass its own death on: after SIGKILL of `dvc repro` the stage would run on, and the next
+    repro would race it. Raises EspalierError if that was killed while this process imported: nothing is
+    written yet.
     """
     starters = _starters()
     if starters:
@@ -78,7 +85,9 @@ def die_with_dvc() -> None:
 
 
 def _starters() -> list[psutil.Process]:
-    """The `dvc repro` or `espalier repro` that started this process, and what stands between; empty without one."""
+    """The `dvc repro` or `espalier repro` that started this process, and what stands between; empty without
+    one.
+    """
     if STAGE not in os.environ:
         return []
     parents: list[psutil.Process] = psutil.Process().parents()
@@ -86,7 +95,8 @@ def _starters() -> list[psutil.Process]:
     depths = [depth for depth, parent in enumerate(parents, start=1) if parent.pid in pids]
     if not depths:
         raise EspalierError(
-            f"{STAGE} is set, but the dvc that started this stage is gone; run `dvc repro` again, or unset {STAGE} if it was "
+            f"{STAGE} is set, but the dvc that started this stage is gone; run `dvc repro` again, or unset "
+            f"{STAGE} if it was "
             "started without one"
         )
     return parents[: depths[0]]
@@ -95,7 +105,9 @@ def _starters() -> list[psutil.Process]:
 def _dvcs(folder: Path) -> set[int]:
     """All that run stages in this project now: DVC notes it before it starts one."""
     here = folder.absolute()
-    rwlock = next((place / RWLOCK for place in (here, *here.parents) if (place / RWLOCK).exists()), here / RWLOCK)
+    rwlock = next(
+        (place / RWLOCK for place in (here, *here.parents) if (place / RWLOCK).exists()), here / RWLOCK
+    )
     for _ in range(RWLOCK_POLLS):
         with suppress(ValueError):
             return named(rwlock)

@@ -10,7 +10,7 @@ EspalierError
 ├── LockedError        another process writes here
 ├── UnreachableError   an address that does not answer
 ├── DiskError          a disk here that is full or may not be written
-├── StorageError       resources.storage that cannot be used, or holds something else; checkpoints that cannot be written
+├── StorageError       a storage that cannot be used or holds something else; checkpoints not written
 ├── SubmitError        a tree or cluster with which nothing can be submitted, a job that failed
 └── GateError          a model that may not be registered
 """
@@ -20,13 +20,16 @@ import re
 from collections.abc import Iterator
 
 NODE_FAULT = 78
-"""Exit status of a job whose node lacks what it needs (EX_CONFIG of sysexits.h), which another attempt would find again."""
+"""Exit status of a job whose node lacks what it needs (EX_CONFIG of sysexits.h), which another attempt would
+find again."""
 USER_OF_A_URL = re.compile(r"(?<=://)[^/\s]+@")
 """To hide, rather too much than too little; LOGIN, by which a text is refused, must be one."""
 LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@'\"]+)@", re.IGNORECASE)
 LOGIN_SCHEMES = {"ssh", "sftp", "hdfs", "webhdfs", "webdav", "webdavs"}
 """Where a user name alone is how one logs in, and no secret."""
-SIGNED = re.compile(r"(?P<name>[?&][\w-]*(signature|sig|token|credential|password|secret|key)=)[^&\s'\"]+", re.IGNORECASE)
+SIGNED = re.compile(
+    r"(?P<name>[?&][\w-]*(signature|sig|token|credential|password|secret|key)=)[^&\s'\"]+", re.IGNORECASE
+)
 """What lets the holder of a presigned address in (S3, GCS, Azure)."""
 SECRET_VARIABLE = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY)S?$", re.IGNORECASE)
 """Names of variables that hold a secret themselves; RAY_AUTH_TOKEN_PATH and AWS_ACCESS_KEY_ID do not."""
@@ -75,7 +78,10 @@ class DiskError(EspalierError):
 
 
 class StorageError(EspalierError):
-    """What nodes share, or a checkpoint, cannot be read or written, or is not what was stored. Workers try again."""
+    """What nodes share, or a checkpoint, cannot be read or written, or is not what was stored.
+
+    Workers try again.
+    """
 
 
 class SubmitError(EspalierError):
@@ -87,7 +93,9 @@ class GateError(EspalierError):
 
 
 def shown(text: str) -> str:
-    """A text for people to read, without logins and signatures of addresses, and without values of secret variables."""
+    """A text for people to read, without logins and signatures of addresses, and without values of secret
+    variables.
+    """
     text = SIGNED.sub(r"\g<name>***", USER_OF_A_URL.sub("", text))
     for _, value in _secret_variables():
         text = text.replace(value, "***")
@@ -95,8 +103,12 @@ def shown(text: str) -> str:
 
 
 def secret_in(text: str) -> str | None:
-    """What in a text must not be committed or sent along, in words that do not repeat it; None where there is nothing."""
-    if any(":" in login["user"] or login["scheme"].lower() not in LOGIN_SCHEMES for login in LOGIN.finditer(text)):
+    """What in a text must not be committed or sent along, in words that do not repeat it; None where there is
+    nothing.
+    """
+    if any(
+        ":" in login["user"] or login["scheme"].lower() not in LOGIN_SCHEMES for login in LOGIN.finditer(text)
+    ):
         return "a user name or password in an address"
     if SIGNED.search(text):
         return "a signature or token in an address"
@@ -105,5 +117,7 @@ def secret_in(text: str) -> str | None:
 
 def _secret_variables() -> Iterator[tuple[str, str]]:
     return (
-        (name, value) for name, value in os.environ.items() if SECRET_VARIABLE.search(name) and len(value) >= LEAST_CHARACTERS
+        (name, value)
+        for name, value in os.environ.items()
+        if SECRET_VARIABLE.search(name) and len(value) >= LEAST_CHARACTERS
     )

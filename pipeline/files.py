@@ -23,16 +23,26 @@ ROOM_BYTES = 1 << 20
 CURES = {
     errno.ENOSPC: ("the disk is full", "Free some space"),
     errno.EDQUOT: ("the quota of this user's disk space is used up", "Free some space"),
-    errno.EROFS: ("cannot be written (Read-only file system)", "Mount it so that it can be written, or use another folder"),
-    errno.EACCES: ("cannot be used (Permission denied)", "Give this user the right to, or use another folder"),
-    errno.EPERM: ("cannot be used (Operation not permitted)", "Give this user the right to, or use another folder"),
+    errno.EROFS: (
+        "cannot be written (Read-only file system)",
+        "Mount it so that it can be written, or use another folder",
+    ),
+    errno.EACCES: (
+        "cannot be used (Permission denied)",
+        "Give this user the right to, or use another folder",
+    ),
+    errno.EPERM: (
+        "cannot be used (Operation not permitted)",
+        "Give this user the right to, or use another folder",
+    ),
     errno.ENOTDIR: ("cannot be used (a part of this path is a file, not a folder)", "Move that file away"),
     errno.EISDIR: ("cannot be written (a folder is in its place)", "Move that folder away"),
     errno.ENAMETOOLONG: ("cannot be used (File name too long)", "Use a folder with a shorter path"),
     errno.EFBIG: ("cannot be written (File too large)", "Let larger files be written (`ulimit -f`)"),
     errno.EMFILE: ("cannot be opened (Too many open files)", "Let more be open at once (`ulimit -n`)"),
 }
-"""What a user can do about an OSError by its number, after what it means; others are no fault of the disk or its rights."""
+"""What a user can do about an OSError by its number, after what it means; others are no fault of the disk or
+its rights."""
 
 
 def sha256_file(path: Path) -> str:
@@ -47,7 +57,11 @@ def sha256_tree(path: Path) -> str:
         return sha256_file(path)
     if not path.is_dir():
         raise EspalierError(f"{path} does not exist, so it has no digest; run the stage that makes it first")
-    names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    names = sorted(
+        p.relative_to(path).as_posix()
+        for p in path.rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    )
     return sha256_json({name: sha256_file(path / name) for name in names})
 
 
@@ -65,7 +79,8 @@ def to_json(value: Any) -> str:
 def csv_text(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     """A table that csv.reader reads back as it was, the same text for the same rows.
 
-    Python 3.11 quotes a carriage return only in rows that end in one, so rows are written that way and then end in a line feed.
+    Python 3.11 quotes a carriage return only in rows that end in one, so rows are written that way and then
+    end in a line feed.
     """
     lines: list[str] = []
     writer = csv.writer(_Lines(lines), lineterminator="\r\n")
@@ -89,7 +104,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     with may_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _sibling(path, "")
-        # Made by open and not by mkstemp, whose files are 0600: the kernel then obeys the umask, in every thread.
+        # Made by open and not by mkstemp, whose files are 0600: the kernel then obeys the umask, in every
+        # thread.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -130,9 +146,9 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 def locked(path: Path, *, wait_s: float, what: str) -> Iterator[int]:
     """Hold an exclusive lock on a file among processes and threads; the kernel frees it when its holder dies.
 
-    Yields the file's descriptor: a child that inherits it holds the lock too, for as long as it lives.
-    Raises LockedError, saying `what` is in use, where another still holds it after `wait_s` seconds; DiskError where the
-    disk is full or not writable.
+    Yields the file's descriptor: a child that inherits it holds the lock too, for as long as it lives. Raises
+    LockedError, saying `what` is in use, where another still holds it after `wait_s` seconds; DiskError where
+    the disk is full or not writable.
     """
     with may_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +157,9 @@ def locked(path: Path, *, wait_s: float, what: str) -> Iterator[int]:
         deadline = time.monotonic() + wait_s
         while not _try_lock(file.fileno()):
             if time.monotonic() >= deadline:
-                raise LockedError(f"{path}: {what} is in use by another process; wait for it to end, or stop it")
+                raise LockedError(
+                    f"{path}: {what} is in use by another process; wait for it to end, or stop it"
+                )
             time.sleep(LOCK_POLL_S)
         yield file.fileno()
 
@@ -189,7 +207,8 @@ def _sync_folder(folder: Path) -> None:
 def disk_fault(error: OSError, path: Path | str | None = None) -> DiskError | None:
     """What a user can do where a disk or its rights keep a file away; None for errors of other kinds.
 
-    path: of the file; else the error's own, or, as an error of a write has none, this folder and the one for temporary files.
+    path: of the file; else the error's own, or, as an error of a write has none, this folder and the one for
+    temporary files.
     """
     if error.errno not in CURES:
         return None
@@ -200,11 +219,15 @@ def disk_fault(error: OSError, path: Path | str | None = None) -> DiskError | No
 
 @contextmanager
 def may_write(path: Path) -> Iterator[None]:
-    """Raises DiskError for an OSError that keeps a file out of `path`, or EspalierError if no cure is known."""
+    """Raises DiskError for an OSError that keeps a file out of `path`, or EspalierError if no
+    cure is known.
+    """
     try:
         yield
     except OSError as error:
-        unknown = EspalierError(f"{path}: cannot be written ({error.strerror or error}); nothing was replaced")
+        unknown = EspalierError(
+            f"{path}: cannot be written ({error.strerror or error}); nothing was replaced"
+        )
         raise (disk_fault(error, path) or unknown) from error
 
 

@@ -21,7 +21,8 @@ TIMEOUT_S = 30.0
 """Of one request, and of a line of the log; a longer silence is asked after."""
 RETRY_S = 2.0
 PATIENCE_S = 600.0
-"""With a job server that does not answer: a head that is started anew, on a machine that has to come first."""
+"""With a job server that does not answer: a head that is started anew, on a machine that has to come first.
+"""
 LOG_ATTEMPTS = 5
 """To read the end of the log of a job that is over, which its node may have taken along."""
 STOP_WAIT_S = 600
@@ -33,7 +34,10 @@ TALKERS = (
     "ray._private.authentication.http_token_authentication",
 )
 """Loggers of Ray's SDK that tell of each step it takes."""
-REACH = "its address is the head's dashboard, http://host:8265; an ssh tunnel or a port-forward keeps that off the network"
+REACH = (
+    "its address is the head's dashboard, http://host:8265; an ssh tunnel or a port-forward keeps that "
+    "off the network"
+)
 
 
 def token_remedy() -> str:
@@ -68,7 +72,9 @@ class Server(Protocol):
         ...
 
     def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
-        """entrypoint: a constant, to be run in the tree: what it does is read from files there, so no shell ever sees data."""
+        """entrypoint: a constant, to be run in the tree: what it does is read from files there, so no shell
+        ever sees data.
+        """
         ...
 
     def jobs(self) -> dict[str, JobState]: ...
@@ -83,7 +89,8 @@ class Server(Protocol):
 class JobServer:
     """The job server of the cluster at `address` (http://host:8265), which is asked at the first use.
 
-    Every verb raises UnreachableError where none answers, SubmitError where it refuses the token or has another Ray.
+    Every verb raises UnreachableError where none answers, SubmitError where it refuses the token or has
+    another Ray.
     """
 
     def __init__(
@@ -118,15 +125,20 @@ class JobServer:
             def _do_request(self, *words: Any, **options: Any) -> Any:
                 return super()._do_request(*words, timeout=timeout_s, **options)  # Ray's own waits for ever
 
-        os.environ["RAY_API_SERVER_ADDRESS"] = self._url  # or the SDK would take RAY_ADDRESS, which trainings go to
-        os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"  # tree.py has chosen what is sent, to the last file
+        os.environ["RAY_API_SERVER_ADDRESS"] = (
+            self._url
+        )  # or the SDK would take RAY_ADDRESS, which trainings go to
+        os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = (
+            "1"  # tree.py has chosen what is sent, to the last file
+        )
         for talker in TALKERS:
             logging.getLogger(talker).setLevel(logging.ERROR)
         client = Client(self._url)
         there = client._do_request("GET", "/api/version").json()["ray_version"]
         if there != ray.__version__:
             raise SubmitError(
-                f"the cluster at {self.address} has Ray {there}, and here is {ray.__version__}; install the same on both"
+                f"the cluster at {self.address} has Ray {there}, and here is {ray.__version__}; install the "
+                "same on both"
             )
         return client
 
@@ -138,14 +150,17 @@ class JobServer:
     def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
         runtime_env = {"working_dir": str(tree), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}}
         with self._asked():
-            self._client.submit_job(entrypoint=entrypoint, submission_id=job, runtime_env=runtime_env, metadata=metadata)
+            self._client.submit_job(
+                entrypoint=entrypoint, submission_id=job, runtime_env=runtime_env, metadata=metadata
+            )
 
     def jobs(self) -> dict[str, JobState]:
         """Those that were submitted to this cluster, by name."""
         with self._asked():
             infos = {info.submission_id: info for info in self._client.list_jobs() if info.submission_id}
         return {
-            name: JobState(str(info.status.value), info.message or "", info.driver_exit_code) for name, info in infos.items()
+            name: JobState(str(info.status.value), info.message or "", info.driver_exit_code)
+            for name, info in infos.items()
         }
 
     def stop(self, job: str) -> None:
@@ -158,7 +173,8 @@ class JobServer:
             return text
 
     def follow(self, job: str) -> JobState:
-        """Print the job's log as it grows, from its start, until the job is over. A lost connection is taken up again.
+        """Print the job's log as it grows, from its start, until the job is over. A lost connection is taken
+        up again.
 
         Raises UnreachableError where that was tried in vain for as long as patience lasts.
         """
@@ -170,14 +186,18 @@ class JobServer:
                 state = self.jobs().get(job)
                 lost_since = None
                 if state is None:
-                    raise SubmitError(f"the cluster at {self.address} no longer knows {job}; was its head started anew?")
+                    raise SubmitError(
+                        f"the cluster at {self.address} no longer knows {job}; was its head started anew?"
+                    )
                 if state.is_over:
                     self._print_end(job)
                     return state
             except UnreachableError as error:
                 lost_since = lost_since or time.monotonic()
                 if time.monotonic() - lost_since > self._patience_s:
-                    raise UnreachableError(f"{error}; given up after {self._patience_s / 60:.0f} minutes") from error
+                    raise UnreachableError(
+                        f"{error}; given up after {self._patience_s / 60:.0f} minutes"
+                    ) from error
                 sys.stderr.write(f"espalier: {error}\nthe job goes on; trying again\n")
             time.sleep(self._retry_s)
 
@@ -188,7 +208,9 @@ class JobServer:
                 sys.stdout.flush()
             except UnreachableError as error:
                 if attempt == LOG_ATTEMPTS:
-                    sys.stderr.write(f"espalier: {job} is over, but the end of its log cannot be read: {error}\n")
+                    sys.stderr.write(
+                        f"espalier: {job} is over, but the end of its log cannot be read: {error}\n"
+                    )
             else:
                 return
             time.sleep(self._retry_s)
@@ -220,8 +242,15 @@ class JobServer:
         except AuthenticationError as error:
             raise SubmitError(f"{self.address} refuses the token; {token_remedy()}") from error
         except RuntimeError as error:  # an answer, but none that Ray's SDK takes
-            raise UnreachableError(f"the Ray job server at {self.address} says: {_one_line(error)}; {REACH}") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: JSON of another kind of server
+            raise UnreachableError(
+                f"the Ray job server at {self.address} says: {_one_line(error)}; {REACH}"
+            ) from error
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:  # the last two: JSON of another kind of server
             raise UnreachableError(
                 f"no answer from a Ray job server at {self.address} ({_one_line(error)}); {REACH}"
             ) from error

@@ -50,7 +50,10 @@ Name = Annotated[str, Field(max_length=255)]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file whose top level is a mapping. Raises ParamsError if it is missing, malformed or too large."""
+    """A YAML file whose top level is a mapping.
+
+    Raises ParamsError if it is missing, malformed or too large.
+    """
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(LARGEST_FILE + 1)
@@ -70,7 +73,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse_yaml(text: str, name: str) -> Any:
     """The value of a YAML 1.2 document, by the loader with which DVC reads params.yaml and dvc.yaml.
 
-    name: what an error calls the text. Raises ParamsError: malformed, a key written twice, a tag, or beyond the limits above.
+    name: what an error calls the text. Raises ParamsError: malformed, a key written twice, a tag, or beyond
+    the limits above.
     """
     if len(text) > LARGEST_FILE:
         raise ParamsError(f"{name}: longer than {LARGEST_FILE:,} characters; it holds parameters, not data")
@@ -81,11 +85,15 @@ def parse_yaml(text: str, name: str) -> Any:
         raise ParamsError(f"{name}: not valid YAML: {_problem(error)}") from error
     except ValueError as error:
         line = next(line for line, plain in _plain_scalars(text) if not _is_readable(plain))
-        raise ParamsError(f"{name}: line {line} looks like a number or date, but is none; put text in quotes") from error
+        raise ParamsError(
+            f"{name}: line {line} looks like a number or date, but is none; put text in quotes"
+        ) from error
 
 
 def _problem(error: YAMLError) -> str:
-    """What is wrong on which line, without ruamel's advice to programmers and without a value, which may be a secret."""
+    """What is wrong on which line, without ruamel's advice to programmers and without a value, which may be a
+    secret.
+    """
     if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
         return " ".join(str(error).split())
     said = ", ".join(words for words in (error.context, error.problem) if words)
@@ -120,7 +128,10 @@ class _Collection:
     size: int = 1
 
     def take(self, event: NodeEvent, where: str) -> None:
-        """Follow keys and values by turns. Raises ParamsError for a key that is no word, or is there already."""
+        """Follow keys and values by turns.
+
+        Raises ParamsError for a key that is no word, or is there already.
+        """
         if self.keys is None:
             return
         if self.at_key:
@@ -154,7 +165,9 @@ def _check_outline(events: Iterable[Event], name: str) -> None:
         if len(around) > DEEPEST:
             raise ParamsError(f"{where}: nested deeper than {DEEPEST} levels; keep it flat")
         if around[-1].size > MOST_VALUES:
-            raise ParamsError(f"{where}: more than {MOST_VALUES:,} values, with what aliases repeat; write fewer")
+            raise ParamsError(
+                f"{where}: more than {MOST_VALUES:,} values, with what aliases repeat; write fewer"
+            )
 
 
 def _size(event: NodeEvent, around: list[_Collection], sizes: dict[str, int], where: str) -> int:
@@ -173,7 +186,10 @@ def _size(event: NodeEvent, around: list[_Collection], sizes: dict[str, int], wh
 
 
 def parse_section(name: str, values: Any, model: type[SectionT], *, file: str = "params.yaml") -> SectionT:
-    """Check one section against its model. Raises ParamsError that names each wrong key, its value and the cure."""
+    """Check one section against its model.
+
+    Raises ParamsError that names each wrong key, its value and the cure.
+    """
     try:
         return model.model_validate(values if values is not None else {})
     except ValidationError as error:
@@ -199,7 +215,9 @@ def _explain(section: str, problem: Any, model: type[BaseModel]) -> str:
     if problem["type"] == "value_error":
         return f"{key}: {message.removeprefix('value error, ')}"
     given = repr(problem["input"])
-    return f"{key} is {given if len(given) <= LONGEST_SHOWN else given[:LONGEST_SHOWN] + '...'}, but {message}"
+    return (
+        f"{key} is {given if len(given) <= LONGEST_SHOWN else given[:LONGEST_SHOWN] + '...'}, but {message}"
+    )
 
 
 def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:

@@ -1,8 +1,9 @@
-"""Records: the JSON files that stages leave, checked while they are read, and seals, SHA-256 digests that go with them.
+"""Records: the JSON files that stages leave, checked while they are read, and seals, SHA-256 digests that go
+with them.
 
-By its seal who reads a file sees damage, exchange and edits by hand. A JSON record carries its own under the key `seal`.
-Other files are named by a record beside them, seal.json, which also says of which input they are. Digests that somebody
-computes anew are no concern here: that is a forgery, not damage.
+By its seal who reads a file sees damage, exchange and edits by hand. A JSON record carries its own under the
+key `seal`. Other files are named by a record beside them, seal.json, which also says of which input they are.
+Digests that somebody computes anew are no concern here: that is a forgery, not damage.
 """
 
 import json
@@ -18,11 +19,14 @@ from pipeline.files import sha256_file, sha256_json, to_json, write_atomic
 SEAL_NAME = "seal.json"
 KEY = "seal"
 MEND = "run `espalier verify --mend`, then `dvc repro`"
-"""Alone, `dvc repro -f -s` of a stage ends with the damaged bytes again if DVC's cache holds such under the same digest."""
+"""Alone, `dvc repro -f -s` of a stage ends with the damaged bytes again if DVC's cache holds such under the
+same digest."""
 
 
 class Record(BaseModel):
-    """Base of what is written to JSON and read again whole: frozen, without unknown keys, NaN or silent conversions."""
+    """Base of what is written to JSON and read again whole: frozen, without unknown keys, NaN or silent
+    conversions.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -43,7 +47,9 @@ def read_json(path: Path, model: type[FileT]) -> FileT:
     except FileNotFoundError as error:
         raise ArtifactError(f"{path} does not exist; run `dvc repro`") from error
     except ValidationError as error:
-        raise ArtifactError(f"{path}: {problems(error)}; run `dvc repro -f -s` on the stage that writes it") from error
+        raise ArtifactError(
+            f"{path}: {problems(error)}; run `dvc repro -f -s` on the stage that writes it"
+        ) from error
 
 
 def problems(error: ValidationError) -> str:
@@ -63,7 +69,10 @@ def sealed_json(record: Mapping[str, Any]) -> str:
 
 
 def unsealed(content: bytes) -> dict[str, Any]:
-    """The record in what sealed_json() wrote. Raises ValueError, which says what is wrong, if it is not that any more."""
+    """The record in what sealed_json() wrote.
+
+    Raises ValueError, which says what is wrong, if it is not that any more.
+    """
     try:
         values = json.loads(content)
     except ValueError as error:  # of undecodable bytes too
@@ -79,14 +88,20 @@ def unsealed(content: bytes) -> dict[str, Any]:
 
 
 class _Seal(Record):
-    """seal.json. files: SHA-256 by path below its folder. of: digests of what the files were made from or measured on."""
+    """seal.json.
+
+    files: SHA-256 by path below its folder. of: digests of what the files were made from or measured on.
+    """
 
     files: dict[str, str]
     of: dict[str, str]
 
 
 def write_seal(folder: Path, names: Iterable[str], of: Mapping[str, str]) -> None:
-    """Write `folder`/seal.json over files below the folder, named by their relative paths. of: digest by name of an input."""
+    """Write `folder`/seal.json over files below the folder, named by their relative paths.
+
+    of: digest by name of an input.
+    """
     record = _Seal(files={name: sha256_file(folder / name) for name in names}, of=dict(of))
     write_atomic(folder / SEAL_NAME, sealed_json(record.model_dump()))
 
@@ -117,7 +132,9 @@ class Sealed:
         except OSError as error:
             raise ArtifactError(f"{path}: cannot be read ({error.strerror}){self._cure}") from error
         if digest != self._record.files.get(name):
-            raise ArtifactError(f"{path}: not what {self._path} sealed: it is damaged, exchanged or edited{self._cure}")
+            raise ArtifactError(
+                f"{path}: not what {self._path} sealed: it is damaged, exchanged or edited{self._cure}"
+            )
         return path
 
     def digest(self, name: str) -> str:

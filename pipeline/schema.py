@@ -50,9 +50,14 @@ def check_values(values: dict[str, Any], file: str) -> None:
         if name in values:
             problems += _problems(name, values[name], model, file)
     if not problems and values["train"]["distil"] is not None:
-        problems = [f"{file}: train.distil must be null: the dense model has no teacher (finetune.distil has one)"]
+        problems = [
+            f"{file}: train.distil must be null: the dense model has no teacher (finetune.distil has one)"
+        ]
     if not problems and values["register"]["speed_batch"] not in values["evaluate"]["latency"]["batches"]:
-        problems = [f"{file}: register.speed_batch must be one of evaluate.latency.batches, which are timed; add it there"]
+        problems = [
+            f"{file}: register.speed_batch must be one of evaluate.latency.batches, which are timed; add it "
+            "there"
+        ]
     if not problems:
         problems = [f"{file}: {problem}" for problem in _other_grids(values["finetune"], values["quantize"])]
     if problems:
@@ -74,14 +79,21 @@ def json_schema() -> dict[str, Any]:
 
 
 def _other_grids(finetune: dict[str, Any], quantize: dict[str, Any]) -> Iterator[str]:
-    """What quantization-aware training (train/methods) rounds in another way than the file that is deployed."""
+    """What quantization-aware training (train/methods) rounds in another way than the file that
+    is deployed.
+    """
     if finetune["quantization_aware"] is None:
         return
-    rounds = {"mode": "static", "per_channel": True, "reduce_range": finetune["quantization_aware"]["reduce_range"]}
+    rounds = {
+        "mode": "static",
+        "per_channel": True,
+        "reduce_range": finetune["quantization_aware"]["reduce_range"],
+    }
     for key, value in rounds.items():
         if quantize[key] != value:
             yield (
-                f"quantize.{key} is {_yaml(quantize[key])}, but finetune.quantization_aware trains for {_yaml(value)}; "
+                f"quantize.{key} is {_yaml(quantize[key])}, but finetune.quantization_aware trains for "
+                f"{_yaml(value)}; "
                 f"set it to {_yaml(value)}, or finetune.quantization_aware to null"
             )
 
@@ -101,15 +113,19 @@ def _problems(name: str, values: Any, model: type[Section], file: str) -> list[s
 def _refuse_secrets(values: dict[str, Any], file: str) -> None:
     """Raises ParamsError for a value that holds a secret, which it does not repeat.
 
-    Refused rather than redacted: the file is committed, and DVC copies its values into dvc.lock, where we change nothing.
+    Refused rather than redacted: the file is committed, and DVC copies its values into dvc.lock, where we
+    change nothing.
     """
     found = [(name, secret) for name, text in _texts(values) if (secret := secret_in(text))]
     if found:
         cure = (
-            "the file is committed, and its values go to dvc.lock, MLflow and the cluster; take it out, give it in variables "
+            "the file is committed, and its values go to dvc.lock, MLflow and the cluster; take it out, give "
+            "it in variables "
             "(AWS_*, MLFLOW_TRACKING_*, RAY_*), and replace the secret where it was committed"
         )
-        raise ParamsError("\n".join(f"{file}: {shown(name)} holds {secret}; {cure}" for name, secret in found))
+        raise ParamsError(
+            "\n".join(f"{file}: {shown(name)} holds {secret}; {cure}" for name, secret in found)
+        )
 
 
 def _texts(values: Any, name: str = "") -> Iterator[tuple[str, str]]:

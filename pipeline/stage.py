@@ -52,7 +52,9 @@ class Stage:
         return parse_section("resources", self._params.get("resources"), model)
 
     def _value(self, name: str) -> Any:
-        """Of a section or, `section.key`, of one key in it; None where it is missing, which no check lets pass."""
+        """Of a section or, `section.key`, of one key in it; None where it is missing, which no check lets
+        pass.
+        """
         section, _, key = name.partition(".")
         values = self._params.get(section)
         return values.get(key) if key and isinstance(values, dict) else values
@@ -61,17 +63,21 @@ class Stage:
         """A declared input. Raises UndeclaredError, also where the file or folder is missing."""
         if path not in self.deps:
             raise UndeclaredError(
-                f"stage {self.name!r} reads {path!r}, which dvc.yaml does not declare{nearest(path, self.deps)}"
+                f"stage {self.name!r} reads {path!r}, which dvc.yaml does not "
+                f"declare{nearest(path, self.deps)}"
             )
         if not (self.root / path).exists():
-            raise UndeclaredError(f"stage {self.name!r} needs {path!r}, which does not exist; run `dvc repro {self.name}`")
+            raise UndeclaredError(
+                f"stage {self.name!r} needs {path!r}, which does not exist; run `dvc repro {self.name}`"
+            )
         return self.root / path
 
     def out(self, path: str) -> Path:
         """A declared output. Raises UndeclaredError."""
         if path not in self.outs:
             raise UndeclaredError(
-                f"stage {self.name!r} writes {path!r}, which dvc.yaml does not declare{nearest(path, self.outs)}"
+                f"stage {self.name!r} writes {path!r}, which dvc.yaml does not "
+                f"declare{nearest(path, self.outs)}"
             )
         return self.root / path
 
@@ -94,7 +100,9 @@ class Stage:
     @property
     def journal(self) -> Path:
         """The stage's journal of metrics and artifacts, kept so that tracking can be re-sent."""
-        return (self.root / STATE_FOLDER / "journals" / f"{self.name}-{self.key[:KEY_DIGITS]}.jsonl").absolute()
+        return (
+            self.root / STATE_FOLDER / "journals" / f"{self.name}-{self.key[:KEY_DIGITS]}.jsonl"
+        ).absolute()
 
     def pipeline_key(self) -> str:
         """Digest of params.yaml (without resources), dvc.yaml, prepared data and code: the pipeline's state.
@@ -112,7 +120,9 @@ class Stage:
 
 
 def _declaration(name: str, dvc: dict[str, Any], params: dict[str, Any]) -> dict[str, list[str]]:
-    """The params, deps and outs of a stage (outs with metrics and plots), with ${...} filled in as DVC does."""
+    """The params, deps and outs of a stage (outs with metrics and plots), with ${...} filled in
+    as DVC does.
+    """
     base, _, item = name.partition("@")
     stages = dvc.get("stages", {})
     if base not in stages:
@@ -120,7 +130,9 @@ def _declaration(name: str, dvc: dict[str, Any], params: dict[str, Any]) -> dict
     stage, values = stages[base], dict(params)
     if item:
         if item not in stage["foreach"]:
-            raise UndeclaredError(f"stage {base!r} has no item {item!r}{nearest(item, list(stage['foreach']))}")
+            raise UndeclaredError(
+                f"stage {base!r} has no item {item!r}{nearest(item, list(stage['foreach']))}"
+            )
         values |= {"key": item, "item": stage["foreach"][item]}
         stage = stage["do"]
 

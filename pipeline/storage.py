@@ -1,7 +1,8 @@
 """Files that every node reaches without a shared disk: a folder that all mount, or a bucket (s3://...).
 
-Objects are whole or absent: a bucket shows a file when all of it is there, and in a folder it appears by a rename.
-Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...), never from params.yaml.
+Objects are whole or absent: a bucket shows a file when all of it is there, and in a folder it appears by a
+rename. Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...), never from
+params.yaml.
 """
 
 import os
@@ -25,13 +26,16 @@ TREE = TypeAdapter(dict[str, str])
 DIGEST_DIGITS = 32
 DIGEST = re.compile(f"[0-9a-f]{{{DIGEST_DIGITS}}}")
 ATTEMPTS = 10
-"""Of one request, with growing waits of at most 20 s between them: about two minutes of a bucket that answers 503."""
+"""Of one request, with growing waits of at most 20 s between them: about two minutes of a bucket that answers
+503."""
 FIRST_ATTEMPTS = 3
-"""Of the first request of a run, after which an endpoint counts as dead where nothing is lost yet: 5 s instead of 75 s."""
+"""Of the first request of a run, after which an endpoint counts as dead where nothing is lost yet: 5 s
+instead of 75 s."""
 CONNECT_S, READ_S = 5, 30
 """Until an attempt is given up. botocore's 60 s each would make of ten attempts ten minutes."""
 UNANSWERED = {"EndpointConnectionError", "ConnectTimeoutError"}
-"""botocore's errors where no connection was made; a store that answers with an error is asked again for longer."""
+"""botocore's errors where no connection was made; a store that answers with an error is asked again for
+longer."""
 PROBE_BYTES = 1 << 20
 """Tried before a run: a full disk still takes an empty file or a short one; a bucket has this in a second."""
 OTHERS_WAIT_S = 3600.0
@@ -46,13 +50,15 @@ class Storage:
         self._attempts = attempts
 
     def check(self) -> None:
-        """Raises StorageError where the place is not there or full, or files cannot be written, read and removed in it.
+        """Raises StorageError where the place is not there or full, or files cannot be written, read and
+        removed in it.
 
         Where nothing answers at all, within seconds.
         """
         if self._is_folder and not Path(self.url).is_dir():
             raise StorageError(
-                f"resources.storage: {self.url} is no folder on this machine; mount it here and on every node, or correct it"
+                f"resources.storage: {self.url} is no folder on this machine; mount it here and on every "
+                "node, or correct it"
             )
         name = f"probe-{secrets.token_hex(4)}"
         try:
@@ -63,7 +69,9 @@ class Storage:
         content = secrets.token_bytes(PROBE_BYTES)
         self.write(name, content)
         if self.read(name) != content:
-            raise StorageError(f"resources.storage: {shown(self.url)} does not show what was written to it a moment ago")
+            raise StorageError(
+                f"resources.storage: {shown(self.url)} does not show what was written to it a moment ago"
+            )
         self.remove(name)
 
     def below(self, name: str) -> "Storage":
@@ -113,7 +121,10 @@ class Storage:
                 self._files.rm(self._path(prefix), recursive=True)
 
     def add_tree(self, path: Path) -> str:
-        """Copy a folder, or a single file, to a place named by its content, unless it is there. Returns its digest."""
+        """Copy a folder, or a single file, to a place named by its content, unless it is there.
+
+        Returns its digest.
+        """
         tree = _tree(path)
         digest = sha256_json(tree)[:DIGEST_DIGITS]
         place = self.below(digest)
@@ -124,13 +135,16 @@ class Storage:
         return digest
 
     def fetch_tree(self, digest: str, cache: Path) -> Path:
-        """The folder that add_tree named `digest`, as a verified copy in `cache`, which all workers of a node share.
+        """The folder that add_tree named `digest`, as a verified copy in `cache`, which all workers of a node
+        share.
 
-        A copy that has lost or changed a byte since is fetched again. Raises StorageError where the stored one has, and for
-        what is no digest: it may come from the storage itself, and names a folder here.
+        A copy that has lost or changed a byte since is fetched again. Raises StorageError where the stored
+        one has, and for what is no digest: it may come from the storage itself, and names a folder here.
         """
         if not DIGEST.fullmatch(digest):
-            raise StorageError(f"{shown(self.url)} has {digest[:80]!r} for a digest; it was tampered with, do not use it")
+            raise StorageError(
+                f"{shown(self.url)} has {digest[:80]!r} for a digest; it was tampered with, do not use it"
+            )
         folder = cache / digest
         with locked(cache / f"{digest}.lock", wait_s=OTHERS_WAIT_S, what="this copy of the run's inputs"):
             if not _holds(folder, digest):
@@ -141,7 +155,9 @@ class Storage:
         place = self.below(digest)
         written = place.read(TREE_NAME)
         if written is None:
-            raise StorageError(f"{shown(place.url)} is gone or incomplete; run the stage again, which sends it anew")
+            raise StorageError(
+                f"{shown(place.url)} is gone or incomplete; run the stage again, which sends it anew"
+            )
         damaged = StorageError(
             f"{shown(place.url)} is not what was sent; remove it and run the stage again, which sends it anew"
         )
@@ -174,7 +190,8 @@ class Storage:
             return fsspec.url_to_fs(self.url, **options)[0]
         except (ImportError, ValueError) as error:
             raise StorageError(
-                f"resources.storage: {shown(self.url)} is no storage known here ({_one_line(error)}); use a folder or s3://bucket/prefix"
+                f"resources.storage: {shown(self.url)} is no storage known here ({_one_line(error)}); use a "
+                "folder or s3://bucket/prefix"
             ) from error
 
     @property
@@ -195,7 +212,8 @@ class Storage:
             if not ours and not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
                 raise
             raise StorageError(
-                f"cannot {verb} {shown(self.url)}/{name}: {_one_line(error)}; check resources.storage, the AWS_* variables on "
+                f"cannot {verb} {shown(self.url)}/{name}: {_one_line(error)}; check resources.storage, the "
+                "AWS_* variables on "
                 "every node, and that the storage has room and may be written"
             ) from error
 

@@ -26,7 +26,16 @@ def summary(root: Path, *, judge: bool = False) -> str:
     figures = {name: read_figures(name, lambda path: root / path) for name in VARIANTS}
     chosen = _chosen(root / "reports" / "profile.json", figures["pruned"].latency)
     return "\n".join(
-        [table(figures), *chosen, *_notes(root / "reports"), "", lost_table(figures), "", _registered(root, judge=judge), NEXT]
+        [
+            table(figures),
+            *chosen,
+            *_notes(root / "reports"),
+            "",
+            lost_table(figures),
+            "",
+            _registered(root, judge=judge),
+            NEXT,
+        ]
     )
 
 
@@ -34,7 +43,10 @@ def table(figures: dict[str, Figures]) -> str:
     """Variants as rows; times on the device that the last line names."""
     latency = figures["dense"].latency
     timed = [column for size in latency.batches for column in (f"batch {size}", "speed")]
-    rows = [["variant", "top-1", "MACs", "params", "size", *timed], *(_row(name, figures[name]) for name in VARIANTS)]
+    rows = [
+        ["variant", "top-1", "MACs", "params", "size", *timed],
+        *(_row(name, figures[name]) for name in VARIANTS),
+    ]
     note = (
         f"batch: median time of one on {latency.measured_on}{_elsewhere(latency.device)};\n"
         "speed: dense's time / the variant's, all variants timed in turns in one process"
@@ -50,7 +62,8 @@ def lost_table(figures: dict[str, Figures]) -> str:
     rows = [[*LOST, *(f"speed at {size}" for size in sizes)]]
     rows += [[title, *_lost_cells(figures[name], other)] for title, name, other in steps]
     note = (
-        "each step against the one before it, in points with 95 % intervals; lost/gained: images that were right and are\n"
+        "each step against the one before it, in points with 95 % intervals; lost/gained: images that were "
+        "right and are\n"
         "wrong, and the reverse; pictures of them, every class and slice: reports/<variant>/lost"
     )
     return "\n".join([_aligned(rows), note, *_slower(figures)])
@@ -67,7 +80,11 @@ def _slower(figures: Mapping[str, Figures]) -> Iterator[str]:
 
 def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
     """The versions that an alias names, and how many others there are."""
-    lines = [f"  version {each.version}  {_said_of(each)}  @{', @'.join(each.aliases)}" for each in versions if each.aliases]
+    lines = [
+        f"  version {each.version}  {_said_of(each)}  @{', @'.join(each.aliases)}"
+        for each in versions
+        if each.aliases
+    ]
     return "\n".join([f"Registered as models:/{model_name} ({len(versions)} versions):", *lines])
 
 
@@ -109,7 +126,9 @@ def _notes(reports: Path) -> Iterator[str]:
 
 
 def _elsewhere(device: str) -> str:
-    """Where other times than these are to be expected here: the reports may come from DVC's cache, and from anywhere."""
+    """Where other times than these are to be expected here: the reports may come from DVC's cache, and from
+    anywhere.
+    """
     here = device_name()
     return "" if device == here else f" (not this machine, which has {here})"
 
@@ -118,7 +137,12 @@ def _aligned(rows: list[list[str]]) -> str:
     """A first row of headings, a line, the others; all columns but the first to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        )
         for row in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
@@ -126,7 +150,10 @@ def _aligned(rows: list[list[str]]) -> str:
 
 def _row(name: str, figures: Figures) -> list[str]:
     quality = figures.quality
-    timed = [(f"{each.median_ms:.3f} ms", speed_text(each.speedup["dense"].ratio)) for each in figures.latency.batches.values()]
+    timed = [
+        (f"{each.median_ms:.3f} ms", speed_text(each.speedup["dense"].ratio))
+        for each in figures.latency.batches.values()
+    ]
     return [
         name,
         f"{quality.top1:.4f}",
@@ -168,7 +195,9 @@ def _registered(root: Path, *, judge: bool) -> str:
     name = json.loads(verdict.read_text(encoding="utf-8"))["model_name"]
     try:
         restored = _restored(root, judge=judge)
-        return "\n".join([*restored, versions_text(name, registered_versions(root, name)), *last_move(root, name)])
+        return "\n".join(
+            [*restored, versions_text(name, registered_versions(root, name)), *last_move(root, name)]
+        )
     except EspalierError as error:
         return f"The registered versions of {name} are not known now: {error}"
 

@@ -1,9 +1,10 @@
 """Ends a worker whose training hangs, so that Ray starts it again.
 
-Ray asks its workers for a sign of life beside the training, so it finds a process that is frozen, and not a training that
-waits for something that never comes; other workers would notice after the collective timeout, and where there is only one,
-nobody. Here the training tells of each batch, and a thread looks whether it does. What comes before the first step and after
-the last, such as fetching data and sending the result, takes as long as the network needs, and is not watched.
+Ray asks its workers for a sign of life beside the training, so it finds a process that is frozen, and not a
+training that waits for something that never comes; other workers would notice after the collective timeout,
+and where there is only one, nobody. Here the training tells of each batch, and a thread looks whether it
+does. What comes before the first step and after the last, such as fetching data and sending the result, takes
+as long as the network needs, and is not watched.
 """
 
 import os
@@ -15,18 +16,22 @@ from contextlib import contextmanager
 
 LOOK_S = 1.0
 SHORTEST = 30
-"""Looks without a batch after which a training can count as hung; later than Ray gives up a frozen process (20 s)."""
+"""Looks without a batch after which a training can count as hung; later than Ray gives up a frozen process
+(20 s)."""
 TIMES_LONGEST = 20
-"""And as many times the longest that a batch took so far. A false alarm costs a restart, which then learns the new pace."""
+"""And as many times the longest that a batch took so far. A false alarm costs a restart, which then learns
+the new pace."""
 FIRST = 600
-"""Until the second step: the first may compile, or read everything from a slow disk. As long as Ray would wait by default."""
+"""Until the second step: the first may compile, or read everything from a slow disk. As long as Ray would
+wait by default."""
 HUNG = 75
 """Exit status: try again (EX_TEMPFAIL of sysexits.h)."""
 
 
 class Watch:
-    """Looks are counted, not seconds: while this process does not run, because the machine is suspended, overloaded or swaps,
-    nobody looks, and nothing counts against the training."""
+    """Looks are counted, not seconds: while this process does not run, because the machine is suspended,
+    overloaded or swaps, nobody looks, and nothing counts against the training.
+    """
 
     def __init__(self) -> None:
         self._num_beats = self._seen = 0
@@ -80,6 +85,9 @@ def _look(training: int, over: threading.Event) -> None:
         if _watch.look():
             frame = traceback.extract_stack(sys._current_frames()[training])[-1]
             place = f"{frame.filename}:{frame.lineno} ({frame.name})"
-            sys.stderr.write(f"espalier: the training hung for {_watch.silent * LOOK_S:.0f} s in {place}; it starts again\n")
+            sys.stderr.write(
+                f"espalier: the training hung for {_watch.silent * LOOK_S:.0f} s in {place}; it starts "
+                "again\n"
+            )
             sys.stderr.flush()
             os._exit(HUNG)

@@ -14,7 +14,9 @@ from pipeline.train.transport.collect import collect_result
 
 
 def main(stage: Stage, report: Reporter) -> None:
-    pruned, dense, brought = (stage.dep(path) for path in ("artifacts/pruned", "artifacts/dense", TEACHER_FOLDER))
+    pruned, dense, brought = (
+        stage.dep(path) for path in ("artifacts/pruned", "artifacts/dense", TEACHER_FOLDER)
+    )
     params = stage.params("finetune", FitParams)
     spec, teacher = taught(tuned_spec(read_spec(pruned), "pruned"), params.distil, dense, brought)
     resources = stage.resources(Resources)
@@ -32,7 +34,9 @@ def main(stage: Stage, report: Reporter) -> None:
             checkpoint_s=resources.checkpoint_s,
         )
         launch(job, resources, stage.name)
-        report.metrics(collect_result(job, stage.out("artifacts/finetuned"), stage.out("reports/finetune/history.csv")))
+        report.metrics(
+            collect_result(job, stage.out("artifacts/finetuned"), stage.out("reports/finetune/history.csv"))
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Judge the candidate; where it passes, make the models versions of one registered model and move its aliases."""
+"""Judge the candidate; where it passes, make the models versions of one registered model and move its
+aliases.
+"""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run

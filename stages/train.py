@@ -32,7 +32,9 @@ def main(stage: Stage, report: Reporter) -> None:
             checkpoint_s=resources.checkpoint_s,
         )
         launch(job, resources, stage.name)
-        report.metrics(collect_result(job, stage.out("artifacts/dense"), stage.out("reports/train/history.csv")))
+        report.metrics(
+            collect_result(job, stage.out("artifacts/dense"), stage.out("reports/train/history.csv"))
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ MAIN = "PYTEST_XDIST_WORKER" not in os.environ
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start, also where a shell started this process in the background, to ignore it.
+    """Let Ctrl-C reach what tests start, also where a shell started this process in the background, to ignore
+    it.
 
     And let each DVC that tests start keep its state in a folder of theirs.
     """

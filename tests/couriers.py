@@ -9,7 +9,10 @@ from pipeline.tracking.store import open_session
 
 
 class Orders:
-    """The courier's stdin. Unlike a pipe's, its closing waits until all is delivered, so that a test can look."""
+    """The courier's stdin.
+
+    Unlike a pipe's, its closing waits until all is delivered, so that a test can look.
+    """
 
     def __init__(self, courier: Courier) -> None:
         self._courier = courier

@@ -1,4 +1,6 @@
-"""What happens to files: the writer of a checkpoint is killed while it writes, and any file loses bytes or bits."""
+"""What happens to files: the writer of a checkpoint is killed while it writes, and any file loses bytes or
+bits.
+"""
 
 import random
 import time
@@ -15,7 +17,8 @@ TIMEOUT_S = 30.0
 def kill_in_write(writer: psutil.Process, checkpoints: Path) -> bool:
     """SIGKILL a process while it writes a checkpoint; False where it ended before, or began none in time.
 
-    It is stopped first: so what it has begun and not finished is seen while nothing moves, and is what it leaves.
+    It is stopped first: so what it has begun and not finished is seen while nothing moves, and is what it
+    leaves.
     """
     stale = begun(checkpoints)  # by writers that were killed before it
     deadline = time.monotonic() + TIMEOUT_S
@@ -34,13 +37,16 @@ def kill_in_write(writer: psutil.Process, checkpoints: Path) -> bool:
 
 
 def begun(checkpoints: Path) -> set[Path]:
-    """Folders of checkpoints that are not complete yet, also where nothing keeps them out of sight (a twin's).
+    """Folders of checkpoints that are not complete yet, also where nothing keeps them out of sight (a
+    twin's).
 
     Of those in sight the newest alone can be new; an older one may be about to be removed.
     """
     hidden = {folder for folder in checkpoints.glob(".step-*.partial-*") if not folder.name.endswith("-old")}
     newest = sorted(checkpoints.glob("step-*"))[-1:]
-    return {folder for folder in (*hidden, *newest) if folder.exists() and not (folder / MANIFEST_NAME).exists()}
+    return {
+        folder for folder in (*hidden, *newest) if folder.exists() and not (folder / MANIFEST_NAME).exists()
+    }
 
 
 def spoil_newest(checkpoints: Path, how: str, chance: random.Random) -> bool:

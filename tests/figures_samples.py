@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper, save_model
 
-from pipeline.compare.records import STEPS, VARIANTS, Change, Comparison, Latency, Loss, NamedChange, Quality, Speedup, Timing
+from pipeline.compare.records import (
+    STEPS,
+    VARIANTS,
+    Change,
+    Comparison,
+    Latency,
+    Loss,
+    NamedChange,
+    Quality,
+    Speedup,
+    Timing,
+)
 from pipeline.files import sha256_file
 from pipeline.models.description.spec import Architecture, ModelSpec
 from pipeline.models.disk.artifact import SPEC_NAME, read_spec, save_onnx
@@ -44,7 +55,14 @@ GOOD = {
 }
 SPEC: dict[str, Any] = {
     "architecture": Architecture(
-        name="mlp", width=4, dropout=0.0, stochastic_depth=0.0, num_classes=3, channels=1, image_height=2, image_width=4
+        name="mlp",
+        width=4,
+        dropout=0.0,
+        stochastic_depth=0.0,
+        num_classes=3,
+        channels=1,
+        image_height=2,
+        image_width=4,
     ),
     "classes": CLASSES,
     "mean": [0.5],
@@ -70,13 +88,15 @@ stages:
 def figures(variant: str = "quantized", **changes: Any) -> Figures:
     """One variant's figures, with some keys of metrics.json changed.
 
-    Beside them: ms and speedup (at batch 1, with an interval of 5 % on each side), speedup64, parent_speedup (at batch 1, else
-    as speedup), and, against every other variant, top1_change, class_change, agreement.
+    Beside them: ms and speedup (at batch 1, with an interval of 5 % on each side), speedup64, parent_speedup
+    (at batch 1, else as speedup), and, against every other variant, top1_change, class_change, agreement.
     """
     quality = {**QUALITY, **{key: value for key, value in changes.items() if key in QUALITY}}
     lost = {key: changes[key] for key in ("top1_change", "class_change", "agreement") if key in changes}
     loss = {"dense": comparison(**lost)} | ({STEPS[variant]: comparison(**lost)} if variant in STEPS else {})
-    ms, speedup, speedup64 = (changes.get(key, value) for key, value in (("ms", 1.0), ("speedup", 2.0), ("speedup64", 3.0)))
+    ms, speedup, speedup64 = (
+        changes.get(key, value) for key, value in (("ms", 1.0), ("speedup", 2.0), ("speedup64", 3.0))
+    )
     step = changes.get("parent_speedup", speedup)
     batches = {1: timing(variant, ms, speedup, step), 64: timing(variant, 32 * ms, speedup64, speedup64)}
     return Figures(
@@ -88,7 +108,9 @@ def figures(variant: str = "quantized", **changes: Any) -> Figures:
 
 def timing(variant: str, ms: float, speedup: float, parent_speedup: float) -> Timing:
     ratios = {"dense": speedup, STEPS.get(variant, "dense"): parent_speedup}
-    speedups = {other: Speedup(ratio=ratio, low=0.95 * ratio, high=1.05 * ratio) for other, ratio in ratios.items()}
+    speedups = {
+        other: Speedup(ratio=ratio, low=0.95 * ratio, high=1.05 * ratio) for other, ratio in ratios.items()
+    }
     return Timing(median_ms=ms, p95_ms=ms, images_per_s=1e3 / ms, speedup=speedups, repeats=1)
 
 
@@ -119,26 +141,41 @@ def register_params(**changes: Any) -> RegisterParams:
 def evaluated_project(root: Path, shape: tuple[int, int, int] = SHAPE) -> Path:
     """Every input of `register`; each variant has its own weights."""
     deps = [f"reports/{v}/{name}.json" for v in VARIANTS for name in ("metrics", "latency")]
-    deps += [f"reports/{v}/lost" for v in STEPS] + [f"reports/{v}/seal.json" for v in VARIANTS] + ["reports/seal.json"]
+    deps += (
+        [f"reports/{v}/lost" for v in STEPS]
+        + [f"reports/{v}/seal.json" for v in VARIANTS]
+        + ["reports/seal.json"]
+    )
     deps += [f"{folder}/{v}" for folder in ("exported", "artifacts") for v in VARIANTS]
-    make_project(root, DVC.replace("{deps}", ", ".join(deps)), "data: {seed: 1}\nregister: " + json.dumps(GOOD) + "\n")
+    make_project(
+        root, DVC.replace("{deps}", ", ".join(deps)), "data: {seed: 1}\nregister: " + json.dumps(GOOD) + "\n"
+    )
     for number, variant in enumerate(VARIANTS):
         evaluate(root, variant, seed=number, shape=shape)
     return root
 
 
-def evaluate(root: Path, variant: str, *, seed: int, shape: tuple[int, int, int] = SHAPE, **changes: Any) -> None:
+def evaluate(
+    root: Path, variant: str, *, seed: int, shape: tuple[int, int, int] = SHAPE, **changes: Any
+) -> None:
     """Write what `evaluate` and the stage before it leave of one variant; another seed is another model."""
     made = figures(variant, **{"ms": SPEEDS[variant], "speedup": 1 / SPEEDS[variant], **changes})
     write(root, f"reports/{variant}/metrics.json", made.quality.model_dump_json())
     write(root, f"reports/{variant}/latency.json", made.latency.model_dump_json())
     if made.loss is not None:
         write(root, f"reports/{variant}/lost/lost.json", made.loss.model_dump_json())
-    parity = {"against": "its parent", "max_diff": 0.5 if variant == "quantized" else 1e-5, "agreement": 0.995, "images": 200}
+    parity = {
+        "against": "its parent",
+        "max_diff": 0.5 if variant == "quantized" else 1e-5,
+        "agreement": 0.995,
+        "images": 200,
+    }
     onnx = write(root, f"exported/{variant}/parity.json", json.dumps(parity)).with_name("model.onnx")
     linear_onnx(onnx, seed, shape)
     artifact = root / f"artifacts/{variant}"
-    parent = {STEPS[variant]: read_spec(root / f"artifacts/{STEPS[variant]}").digest} if variant in STEPS else {}
+    parent = (
+        {STEPS[variant]: read_spec(root / f"artifacts/{STEPS[variant]}").digest} if variant in STEPS else {}
+    )
     save_onnx(artifact, ModelSpec(**SPEC, ancestors={"data": "d" * 64} | parent), onnx)
     seal(root, variant)
 
@@ -146,7 +183,11 @@ def evaluate(root: Path, variant: str, *, seed: int, shape: tuple[int, int, int]
 def seal(root: Path, variant: str, data: str = "d" * 64) -> None:
     """Write what `evaluate` and `compare` seal of a variant, as it is now. data: digest of the manifest."""
     exported, reports = root / "exported" / variant, root / "reports"
-    write_seal(exported, ["model.onnx", "parity.json"], {SPEC_NAME: sha256_file(root / f"artifacts/{variant}/model.json")})
+    write_seal(
+        exported,
+        ["model.onnx", "parity.json"],
+        {SPEC_NAME: sha256_file(root / f"artifacts/{variant}/model.json")},
+    )
     of = {"model.onnx": sha256_file(exported / "model.onnx"), "manifest.json": data}
     names = sorted(path.name for path in (reports / variant).glob("[am]*s.*"))
     write_seal(reports / variant, names, of)
@@ -168,7 +209,10 @@ def linear_onnx(path: Path, seed: int, shape: tuple[int, int, int] = SHAPE) -> N
         "linear",
         [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", *shape])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(CLASSES)])],
-        [numpy_helper.from_array(np.array(255, np.float32), "scale"), numpy_helper.from_array(weights, "weights")],
+        [
+            numpy_helper.from_array(np.array(255, np.float32), "scale"),
+            numpy_helper.from_array(weights, "weights"),
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     checker.check_model(model)

@@ -1,4 +1,6 @@
-"""What processes listen to, as the kernel tells: so that nothing started by us can be heard elsewhere unless asked."""
+"""What processes listen to, as the kernel tells: so that nothing started by us can be heard elsewhere unless
+asked.
+"""
 
 import ipaddress
 import socket

@@ -1,4 +1,6 @@
-"""Finds pickles on disk by their content, whatever their name: bare ones, and those in zip archives, as torch saves them."""
+"""Finds pickles on disk by their content, whatever their name: bare ones, and those in zip archives, as torch
+saves them.
+"""
 
 import io
 import pickletools
@@ -9,13 +11,18 @@ from pathlib import Path
 NAMES = {".pkl", ".pickle", ".pt", ".pth", ".pt2", ".joblib", ".npy", ".npz"}
 """Of formats that are, hold, or can hold a pickle."""
 PROTOCOL = b"\x80"
-"""The first byte of every pickle of protocol 2 and later. Older ones are text, which no format of ours would hide."""
+"""The first byte of every pickle of protocol 2 and later. Older ones are text, which no format of ours would
+hide."""
 
 
 def pickles(folder: Path) -> list[str]:
-    """The files below a folder that are pickles, hold one, or bear a name of such a format, relative to it."""
+    """The files below a folder that are pickles, hold one, or bear a name of such a format,
+    relative to it.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [path.relative_to(folder).as_posix() for path in files if path.suffix in NAMES or _holds_pickle(path)]
+    return [
+        path.relative_to(folder).as_posix() for path in files if path.suffix in NAMES or _holds_pickle(path)
+    ]
 
 
 def _holds_pickle(path: Path) -> bool:

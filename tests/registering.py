@@ -1,6 +1,7 @@
 """A client that registers a small project's models, in rounds that several begin at the same moment.
 
-`python -m tests.registering <project> <meeting folder> <clients> <thread|process> <MLflow's address> ...`, an address a round.
+`python -m tests.registering <project> <meeting folder> <clients> <thread|process> <MLflow's address> ...`, an
+address a round.
 """
 
 import json
@@ -37,7 +38,9 @@ def clones(folder: Path, number: int = CLIENTS) -> list[Path]:
     return [first, *(Path(shutil.copytree(first, folder / f"clone-{each}")) for each in range(1, number))]
 
 
-def command(clone: Path, folder: Path, addresses: list[str], clients: int = CLIENTS, couriers: str = "thread") -> list[str]:
+def command(
+    clone: Path, folder: Path, addresses: list[str], clients: int = CLIENTS, couriers: str = "thread"
+) -> list[str]:
     """What `python` is to run for one client."""
     return ["-m", "tests.registering", str(clone), str(folder / MEETING), str(clients), couriers, *addresses]
 
@@ -54,10 +57,16 @@ def meet(folder: Path, name: str, clients: int) -> None:
 
 
 def register_in_rounds(root: Path, folder: Path, clients: int, addresses: list[str]) -> None:
-    """In each round other models, registered under another name; the process ends with status 1 where one is not there once."""
+    """In each round other models, registered under another name; the process ends with status 1 where one is
+    not there once.
+    """
     for number, address in enumerate(addresses):
         os.environ["MLFLOW_TRACKING_URI"] = address
-        write(root, "params.yaml", f"data: {{seed: 1}}\nregister: {json.dumps({**GOOD, 'model_name': model_name(number)})}\n")
+        write(
+            root,
+            "params.yaml",
+            f"data: {{seed: 1}}\nregister: {json.dumps({**GOOD, 'model_name': model_name(number)})}\n",
+        )
         for place, variant in enumerate(VARIANTS):
             evaluate(root, variant, seed=100 * number + place)
         meet(folder, f"register-{number}", clients)
@@ -74,20 +83,34 @@ def register_in_rounds(root: Path, folder: Path, clients: int, addresses: list[s
 
 
 def doubles(root: Path, number: int) -> list[str]:
-    """What is in the MLflow of a round, at MLFLOW_TRACKING_URI, other than once: three versions, their models, two runs."""
+    """What is in the MLflow of a round, at MLFLOW_TRACKING_URI, other than once: three versions, their
+    models, two runs.
+    """
     store, name = connect(root), model_name(number)
     versions = {int(each.version): each for each in store.client.search_model_versions(f"name = '{name}'")}
     aliases = {alias: int(at) for alias, at in store.client.get_registered_model(name).aliases.items()}
     said = {each.tags["variant"]: at for at, each in versions.items()}
-    faults = [] if sorted(said) == sorted(each.tags["variant"] for each in versions.values()) else [f"versions {said}"]
-    if len(said) != 3 or aliases != {"dense": said["dense"], "candidate": said["quantized"], "champion": said["quantized"]}:
+    faults = (
+        []
+        if sorted(said) == sorted(each.tags["variant"] for each in versions.values())
+        else [f"versions {said}"]
+    )
+    if len(said) != 3 or aliases != {
+        "dense": said["dense"],
+        "candidate": said["quantized"],
+        "champion": said["quantized"],
+    }:
         faults.append(f"versions {said}, aliases {aliases}")
     runs = store.client.search_runs([store.experiment_id])
     keys = [run.data.tags[KEY_TAG] for run in runs]
     faults += [f"run {key}" for key in set(keys) if keys.count(key) > 1]
     if not {str(each.run_id) for each in versions.values()} <= {run.info.run_id for run in runs}:
         faults.append("a version's run is gone")
-    models = [each for each in store.client.search_logged_models([store.experiment_id]) if each.name.startswith(f"{name}-")]
+    models = [
+        each
+        for each in store.client.search_logged_models([store.experiment_id])
+        if each.name.startswith(f"{name}-")
+    ]
     if sorted(each.name for each in models) != sorted(f"{name}-{variant}" for variant in said):
         faults.append(f"models {sorted(each.name for each in models)}")
     return faults

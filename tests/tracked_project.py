@@ -1,4 +1,6 @@
-"""A tiny project with a DVC graph, for tests of tracking and registering, and a real MLflow server on loopback."""
+"""A tiny project with a DVC graph, for tests of tracking and registering, and a real MLflow server on
+loopback.
+"""
 
 import atexit
 import functools
@@ -110,17 +112,41 @@ def free_port() -> int:
 
 @contextmanager
 def mlflow_server(folder: Path, port: int) -> Iterator[str]:
-    """A real server with its own database and artifacts below `folder`, which a later one goes on with; its address."""
+    """A real server with its own database and artifacts below `folder`, which a later one goes on with; its
+    address.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "server.db").exists():
         shutil.copy(_template(), folder / "server.db")
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
-    command += ["--artifacts-destination", str(folder / "store"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'server.db'}",
+    ]
+    command += [
+        "--artifacts-destination",
+        str(folder / "store"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     environment.pop("MLFLOW_TRACKING_URI", None)
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
         try:
             _await(address, process, folder / "server.log")
             yield address

@@ -19,7 +19,8 @@ from pipeline.stage import KEY_DIGITS, PREPARED_DATA, STATE_FOLDER
 
 FOLDER = f"{STATE_FOLDER}/checked"
 SECTIONS = ("data", "model", "task", "train", "prune", "finetune", "quantize")
-"""Of params.yaml, on which what is tried depends; of `resources` only the number of workers counts, which cuts batches."""
+"""Of params.yaml, on which what is tried depends; of `resources` only the number of workers counts, which
+cuts batches."""
 CODE = Path(__file__).parents[2]
 BROUGHT = ("data/init/weights.safetensors", "data/teacher/model.json")
 """Files that are no stage's out, and large: their size and time stand for their content."""
@@ -30,9 +31,14 @@ LONG_BYTES = 100_000_000
 
 
 def check_before(stage: str, root: Path) -> None:
-    """Check the project before a stage that would compute for long, unless that was done. Raises ParamsError."""
+    """Check the project before a stage that would compute for long, unless that was done.
+
+    Raises ParamsError.
+    """
     values = read_yaml(root / "params.yaml")
-    if stage not in STAGES and not (stage == "prepare" and _bytes(root / values["data"]["path"]) > LONG_BYTES):
+    if stage not in STAGES and not (
+        stage == "prepare" and _bytes(root / values["data"]["path"]) > LONG_BYTES
+    ):
         return
     done = root / FOLDER / _digest(root, values)
     if done.exists():
@@ -47,16 +53,26 @@ def check_before(stage: str, root: Path) -> None:
 
 
 def check(root: Path) -> str:
-    """Check the project now. Returns what to say. Raises ParamsError with all that cannot work, EspalierError."""
+    """Check the project now.
+
+    Returns what to say. Raises ParamsError with all that cannot work, EspalierError.
+    """
     values = read_yaml(root / "params.yaml")
     refuse(problems(root, [values])[0])
     write_atomic(root / FOLDER / _digest(root, values), "")
-    known = "with the prepared data" if _manifest(root).exists() else "without data; once they are prepared, with them too"
+    known = (
+        "with the prepared data"
+        if _manifest(root).exists()
+        else "without data; once they are prepared, with them too"
+    )
     return f"nothing is known that would stop a stage (looked at {known})"
 
 
 def check_elsewhere(root: Path, params: Sequence[Mapping[str, Any]]) -> None:
-    """Check before stages are started that this process does not see, or on other machines. Raises as check_before()."""
+    """Check before stages are started that this process does not see, or on other machines.
+
+    Raises as check_before().
+    """
     try:
         found = problems(root, params, here=False)
     except EspalierError as error:
@@ -69,7 +85,8 @@ def refuse(found: Sequence[str]) -> None:
     """Raises ParamsError where there are problems, with all of them."""
     if found:
         raise ParamsError(
-            "params.yaml asks for what cannot work:\n" + "\n".join(f"  {problem}" for problem in dict.fromkeys(found))
+            "params.yaml asks for what cannot work:\n"
+            + "\n".join(f"  {problem}" for problem in dict.fromkeys(found))
         )
 
 
@@ -79,12 +96,24 @@ def problems(root: Path, params: Sequence[Mapping[str, Any]], *, here: bool = Tr
     here: the stages will run on this machine, whose devices are then looked at too.
     Raises EspalierError where that cannot be found out.
     """
-    command = [sys.executable, "-m", "pipeline.check.tried", str(root.absolute()), "here" if here else "elsewhere"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.check.tried",
+        str(root.absolute()),
+        "here" if here else "elsewhere",
+    ]
     with scratch(root, "check") as folder:
         # One thread, as several would wait for each other: all is small.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder.absolute())}
         done = subprocess.run(
-            command, input=json.dumps(params), capture_output=True, text=True, check=False, cwd=CODE, env=environment
+            command,
+            input=json.dumps(params),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=CODE,
+            env=environment,
         )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]

@@ -1,4 +1,6 @@
-"""A few rows of noise in the place of data that are yet to be prepared, of the size that params.yaml gives."""
+"""A few rows of noise in the place of data that are yet to be prepared, of the size that
+params.yaml gives.
+"""
 
 from pathlib import Path
 
@@ -15,12 +17,16 @@ CLASSES = 2
 def stand_in(params: DataParams, folder: Path) -> Path:
     """Prepared data with equal splits of noise. Returns their folder."""
     folder.mkdir(parents=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (ROWS, params.height * params.width * params.channels), np.uint8)
+    pixels = np.random.default_rng(0).integers(
+        0, 256, (ROWS, params.height * params.width * params.channels), np.uint8
+    )
     labels = np.arange(ROWS, dtype=np.int64) % CLASSES
     rows = np.arange(ROWS)
     splits = {}
     for name in ("train", "val", "test"):
-        shards = write_shards(folder, name, Table(pixels, labels, [("noise", row) for row in rows.tolist()]), rows, ROWS)
+        shards = write_shards(
+            folder, name, Table(pixels, labels, [("noise", row) for row in rows.tolist()]), rows, ROWS
+        )
         splits[name] = SplitInfo(rows=ROWS, class_counts=np.bincount(labels).tolist(), shards=shards)
     manifest = Manifest(
         classes=[str(label) for label in range(CLASSES)],

@@ -1,6 +1,8 @@
-"""What is tried: every section that trains, prunes or quantizes, by the functions of its stage, on an untrained network.
+"""What is tried: every section that trains, prunes or quantizes, by the functions of its stage, on an
+untrained network.
 
-The number of workers, as far as params.yaml says it, cuts batches as in the stage. All else is of one process on the CPU.
+The number of workers, as far as params.yaml says it, cuts batches as in the stage. All else is of one process
+on the CPU.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -75,7 +77,9 @@ class Trials:
             try:
                 step()
             except EspalierError as error:
-                yield from (f"{section}: {line}" for line in str(error).replace(f"{section}: ", "").splitlines())
+                yield from (
+                    f"{section}: {line}" for line in str(error).replace(f"{section}: ", "").splitlines()
+                )
             if section == "train" and not self._dense.exists():
                 return  # there is no network to try the others with
 
@@ -98,23 +102,33 @@ class Trials:
         self._try(job)
 
     def _make_smaller(self) -> None:
-        """By the rounding and target of `prune`; what only a trained network can tell, or a clock, is left out."""
+        """By the rounding and target of `prune`; what only a trained network can tell, or a clock, is left
+        out.
+        """
         params = self._prune
         save_model(self._pruned, *load_model(self._dense))  # in its place where it cannot be made
-        if self._is_here and not params.student and (params.target.kind == "latency" or params.round_to == "auto"):
+        if (
+            self._is_here
+            and not params.student
+            and (params.target.kind == "latency" or params.round_to == "auto")
+        ):
             open_device(params.target)
         changes: dict[str, Any] = {"importance": "l1"} if params.importance in IN_LOSS else {}
         if params.target.kind == "latency":
             changes["target"] = PruneTarget(macs=1.0)
         spec, dense = load_model(self._dense)
-        profile = Profile(round_to=1 if params.round_to == "auto" else params.round_to, roundings=[], chosen=None)
+        profile = Profile(
+            round_to=1 if params.round_to == "auto" else params.round_to, roundings=[], chosen=None
+        )
         train, task = Split.open(self._data, "train"), make_task(self._task)
         smaller = smaller_network(dense, spec, train, params.model_copy(update=changes), task, Aim(profile))
         save_model(self._pruned, smaller.spec, smaller.model)
 
     def _train_pruned(self) -> None:
         brought = self._root / TEACHER_FOLDER
-        spec, teacher = taught(tuned_spec(read_spec(self._pruned), "pruned"), self._finetune.distil, self._dense, brought)
+        spec, teacher = taught(
+            tuned_spec(read_spec(self._pruned), "pruned"), self._finetune.distil, self._dense, brought
+        )
         job = Job(
             spec=spec,
             initial=self._pruned,
@@ -134,14 +148,18 @@ class Trials:
         if self._prune.schedule is None or self._finetune.quantization_aware is None:
             return
         brought = self._root / TEACHER_FOLDER
-        tuning = Tuning(lambda job: None, self._finetune, brought, self._scratch / "parts", self._resources.checkpoint_s)
+        tuning = Tuning(
+            lambda job: None, self._finetune, brought, self._scratch / "parts", self._resources.checkpoint_s
+        )
         self._try(tuning_job(1, self._pruned, self._dense, self._data, self._prune, self._task, tuning))
 
     def _calibrate(self) -> None:
         if self._is_here:
             check_int8(self._quantize)
         if self._is_prepared:
-            calibration_indices(Split.open(self._data, "train").labels, read_spec(self._dense).classes, self._quantize)
+            calibration_indices(
+                Split.open(self._data, "train").labels, read_spec(self._dense).classes, self._quantize
+            )
 
     def _try(self, job: Job) -> None:
         """A step of a job on the smallest part of a batch that any worker gets."""
@@ -152,7 +170,9 @@ class Trials:
             part = smallest_part(num_images, params.global_batch_size, self._parts(params))
         else:
             part = params.global_batch_size // self._parts(params)
-            params = params.model_copy(update={"global_batch_size": min(params.global_batch_size, ROWS), "accumulate": 1})
+            params = params.model_copy(
+                update={"global_batch_size": min(params.global_batch_size, ROWS), "accumulate": 1}
+            )
         if self._is_on_cpu:
             prepare_torch(job, "cpu", torch.get_num_threads())
         elif params.amp == "fp16":  # which the CPU, that stands here for another device, does not have

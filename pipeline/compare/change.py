@@ -1,4 +1,7 @@
-"""What a step changed, from the answers before and after it to the same images. Letters: N samples, K classes."""
+"""What a step changed, from the answers before and after it to the same images.
+
+Letters: N samples, K classes.
+"""
 
 from dataclasses import dataclass
 
@@ -66,15 +69,20 @@ class Pair:
 
     def changes(self, groups: dict[str, Bools]) -> list[NamedChange]:
         """Of each group that has an image, the greatest loss first, ties as they come."""
-        found = [NamedChange(name=name, **self.change(rows).model_dump()) for name, rows in groups.items() if rows.any()]
+        found = [
+            NamedChange(name=name, **self.change(rows).model_dump())
+            for name, rows in groups.items()
+            if rows.any()
+        ]
         return sorted(found, key=lambda each: each.change)
 
 
 def paired_interval(lost: int, gained: int, images: int) -> tuple[float, float]:
     """95 % confidence interval of the change of an accuracy, (gained - lost) / images, on the same images.
 
-    Wald's with Laplace's adjustment (Bonett & Price 2012), which Fagerland et al. (Statistics in Medicine 33, 2014) recommend:
-    a closed form that stays wide where few images differ. Of 36 images of which none changed it is -0.073 to 0.073.
+    Wald's with Laplace's adjustment (Bonett & Price 2012), which Fagerland et al. (Statistics in Medicine 33,
+    2014) recommend: a closed form that stays wide where few images differ. Of 36 images of which none changed
+    it is -0.073 to 0.073.
     """
     down, up = (lost + 1) / (images + 2), (gained + 1) / (images + 2)
     half = Z * float(np.sqrt((down + up - (up - down) ** 2) / (images + 2)))

@@ -79,16 +79,21 @@ class Compared:
 def compare(variants: dict[str, Evaluated], data: Path, outs: Outs, params: EvaluateParams) -> Compared:
     """Time every file, hold every variant against its parent and against dense, write every out.
 
-    Everything but latency.json and the seal is the same in every run. Everything is computed before the first out is written.
-    Raises ArtifactError if a report is missing, damaged, malformed, or of another file or other data; DataError for unusable
-    data.
+    Everything but latency.json and the seal is the same in every run. Everything is computed before the first
+    out is written. Raises ArtifactError if a report is missing, damaged, malformed, or of another file or
+    other data; DataError for unusable data.
     """
     test = _Test.open(data, params)
     files = {name: _verified(name, each, test.folder) for name, each in variants.items()}
     answered = {name: _Answered.read(each, test) for name, each in variants.items()}
     steps = {name: [_Step(test, name, other, answered) for other in references(name)] for name in STEPS}
-    loss = {name: Loss(parent=STEPS[name], against={each.other: each.comparison for each in steps[name]}) for name in STEPS}
-    pictures = {step: step.picture(params.worst_images) for of_variant in steps.values() for step in of_variant}
+    loss = {
+        name: Loss(parent=STEPS[name], against={each.other: each.comparison for each in steps[name]})
+        for name in STEPS
+    }
+    pictures = {
+        step: step.picture(params.worst_images) for of_variant in steps.values() for step in of_variant
+    }
     latency = measure_latency({name: variants[name].onnx for name in VARIANTS}, test.shape, params.latency)
     for name, path in outs.latency.items():
         write_atomic(path, to_json(latency[name].model_dump()))
@@ -103,7 +108,9 @@ def compare(variants: dict[str, Evaluated], data: Path, outs: Outs, params: Eval
 
 
 def _verified(name: str, variant: Evaluated, data: Path) -> str:
-    """The SHA-256 of the exported file, once it and its report are known to be as `evaluate` left them, and of each other."""
+    """The SHA-256 of the exported file, once it and its report are known to be as `evaluate` left them, and
+    of each other.
+    """
     export = Sealed(variant.onnx.parent / SEAL_NAME, f"evaluate@{name}")
     digest = sha256_file(export.file(ONNX_NAME))
     report = Sealed(variant.seal, f"evaluate@{name}")
@@ -116,7 +123,10 @@ def _verified(name: str, variant: Evaluated, data: Path) -> str:
 
 def _seal(outs: Outs, files: dict[str, str]) -> None:
     root = outs.seal.parent
-    written = [*outs.latency.values(), *(path for folder in outs.lost.values() for path in sorted(folder.iterdir()))]
+    written = [
+        *outs.latency.values(),
+        *(path for folder in outs.lost.values() for path in sorted(folder.iterdir())),
+    ]
     write_seal(root, [path.relative_to(root).as_posix() for path in written], files)
 
 
@@ -159,7 +169,9 @@ class _Answered:
     def read(cls, variant: Evaluated, test: _Test) -> "_Answered":
         rows = _rows(variant.answers, test)
         if [actual for actual, _, _ in rows] != test.actual.tolist():
-            raise ArtifactError(f"{variant.answers}: answers to other images than those of {test.folder}; run `dvc repro`")
+            raise ArtifactError(
+                f"{variant.answers}: answers to other images than those of {test.folder}; run `dvc repro`"
+            )
         predicted_N = np.array([predicted for _, predicted, _ in rows], np.int64)
         return cls(read_json(variant.metrics, Quality), predicted_N, np.array([sure for _, _, sure in rows]))
 
@@ -170,9 +182,13 @@ def _rows(path: Path, test: _Test) -> list[tuple[int, int, float]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
-            return [(numbers[row["actual"]], numbers[row["predicted"]], float(row["confidence"])) for row in table]
+            return [
+                (numbers[row["actual"]], numbers[row["predicted"]], float(row["confidence"])) for row in table
+            ]
     except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise ArtifactError(f"{path}: not answers in classes of {test.folder} ({error}); run `dvc repro`") from error
+        raise ArtifactError(
+            f"{path}: not answers in classes of {test.folder} ({error}); run `dvc repro`"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,22 +232,31 @@ class _Step:
     def table(self) -> str:
         """The change of all images, of each class and of each slice, the greatest losses first."""
         rows: list[tuple[str, str, Change]] = [("all", "", self.pair.change())]
-        rows += [("class", each.name, each) for each in self.classes] + [("slice", each.name, each) for each in self.slices]
+        rows += [("class", each.name, each) for each in self.classes] + [
+            ("slice", each.name, each) for each in self.slices
+        ]
         columns = list(Change.model_fields)
         return csv_text(
-            ["of", "name", *columns], [[kind, name, *(getattr(x, column) for column in columns)] for kind, name, x in rows]
+            ["of", "name", *columns],
+            [[kind, name, *(getattr(x, column) for column in columns)] for kind, name, x in rows],
         )
 
     def picture(self, most: int) -> bytes:
-        """Images whose answer changed: what was lost first, then what is wrong in another way, then what was gained."""
+        """Images whose answer changed: what was lost first, then what is wrong in another way, then what was
+        gained.
+        """
         pair, sure_N = self.pair, self.answered[self.name].confidence
         kinds = [np.flatnonzero(kind) for kind in (pair.lost, pair.swapped, pair.gained)]
         lost, swapped, gained = (len(rows) for rows in kinds)
         rows = np.concatenate([kind[np.argsort(-sure_N[kind], kind="stable")] for kind in kinds])[:most]
-        title = f"{self.name} against {self.other}\n{lost} lost, {swapped} wrong in another way, {gained} gained"
+        title = (
+            f"{self.name} against {self.other}\n{lost} lost, {swapped} wrong in another way, {gained} gained"
+        )
         return draw_images(title, self.test.images(rows), [self._caption(row) for row in rows.tolist()])
 
     def _caption(self, row: int) -> str:
         names, pair = self.test.manifest.classes, self.pair
-        was, now, actual = (drawable(names[labels[row]], labels[row]) for labels in (pair.before, pair.now, pair.actual))
+        was, now, actual = (
+            drawable(names[labels[row]], labels[row]) for labels in (pair.before, pair.now, pair.actual)
+        )
         return f"{was} → {now}\nis {actual}"

@@ -15,26 +15,32 @@ from pipeline.evaluate.params import LatencyParams
 from pipeline.export.session import OnnxModel, device_name
 
 BLOCKS = 10
-"""Each opens the files anew: where the memory of a session lies made equal files differ by up to 2 % (ResNet-20, 8 sessions in
-one process). The lowest and the highest of ten ratios hold their median with a confidence of 1 - 2 / 2^10, whatever their
-distribution is; of six it would be 96.9 %, but then one of 64 comparisons of equal files says slower. Turns are no independent
-repeats: what a machine does beside may last longer than one. What lasts longer than a block falls on all of its files."""
+"""Each opens the files anew: where the memory of a session lies made equal files differ by up to 2 %
+(ResNet-20, 8 sessions in one process). The lowest and the highest of ten ratios hold their median with a
+confidence of 1 - 2 / 2^10, whatever their distribution is; of six it would be 96.9 %, but then one of 64
+comparisons of equal files says slower. Turns are no independent repeats: what a machine does beside may
+last longer than one. What lasts longer than a block falls on all of its files."""
 ROUNDS = 2
-"""Of a block: files and batch sizes take turns this often, each time in another order, so that a busy moment of the machine
-falls on all of them, and none always runs after the same other."""
+"""Of a block: files and batch sizes take turns this often, each time in another order, so that a busy moment
+of the machine falls on all of them, and none always runs after the same other."""
 P95 = 95
 
 Times = dict[tuple[str, int], list[float]]
 """Seconds of each run, by variant and batch size."""
 
 
-def measure_latency(files: Mapping[str, Path], shape_CHW: tuple[int, int, int], params: LatencyParams) -> dict[str, Latency]:
+def measure_latency(
+    files: Mapping[str, Path], shape_CHW: tuple[int, int, int], params: LatencyParams
+) -> dict[str, Latency]:
     """Time the ONNX file of each variant on noise, all of them in turns in this process.
 
-    files: dense and what is compared with it. Between processes the same file varies by 10-25 % on a shared machine.
+    files: dense and what is compared with it. Between processes the same file varies by 10-25 % on a shared
+    machine.
     """
     generator = np.random.default_rng(0)
-    images = {size: generator.integers(0, 256, (size, *shape_CHW)).astype(np.float32) for size in params.batches}
+    images = {
+        size: generator.integers(0, 256, (size, *shape_CHW)).astype(np.float32) for size in params.batches
+    }
     blocks = [_take_turns(files, images, params, generator) for _ in range(BLOCKS)]
     runtime = f"onnxruntime {onnxruntime.__version__}"
     return {
@@ -63,8 +69,12 @@ def timing(blocks: list[Times], name: str, size: int) -> Timing:
 
 def speedup(blocks: list[Times], name: str, other: str, size: int) -> Speedup:
     """The ratio is the middle of the blocks', and the interval is from the lowest to the highest of them."""
-    ratios = [statistics.median(block[other, size]) / statistics.median(block[name, size]) for block in blocks]
-    return Speedup(ratio=round(statistics.median(ratios), 3), low=round(min(ratios), 3), high=round(max(ratios), 3))
+    ratios = [
+        statistics.median(block[other, size]) / statistics.median(block[name, size]) for block in blocks
+    ]
+    return Speedup(
+        ratio=round(statistics.median(ratios), 3), low=round(min(ratios), 3), high=round(max(ratios), 3)
+    )
 
 
 def _take_turns(

@@ -1,4 +1,6 @@
-"""The files that say what each variant is worth, and what each step of compression lost; written here, read by all after."""
+"""The files that say what each variant is worth, and what each step of compression lost; written here, read
+by all after.
+"""
 
 from pydantic import Field
 
@@ -33,7 +35,9 @@ class Quality(JsonFile):
 
 
 class Speedup(JsonFile):
-    """Another variant's time over this one's, both timed in turns in one process; low, high: its interval, of 95 % at least."""
+    """Another variant's time over this one's, both timed in turns in one process; low, high: its interval, of
+    95 % at least.
+    """
 
     ratio: float = Field(ge=0)
     low: float = Field(ge=0)
@@ -74,12 +78,16 @@ class Latency(JsonFile):
     def at(self, batch: int) -> Timing:
         """Raises ArtifactError for a batch size that was not timed."""
         if batch not in self.batches:
-            raise ArtifactError(f"batch size {batch} was not timed, only {list(self.batches)}; run `dvc repro compare`")
+            raise ArtifactError(
+                f"batch size {batch} was not timed, only {list(self.batches)}; run `dvc repro compare`"
+            )
         return self.batches[batch]
 
 
 class Change(JsonFile):
-    """Accuracy on the same images, before a step and after it; low, high: 95 % confidence interval of the change."""
+    """Accuracy on the same images, before a step and after it; low, high: 95 % confidence interval of the
+    change.
+    """
 
     images: int
     before: float
@@ -98,8 +106,8 @@ class NamedChange(Change):
 class Comparison(JsonFile):
     """A variant against another one on the same test images.
 
-    agreement: fraction with the same answer. lost, gained, swapped: images that were right and are wrong, the reverse, and
-    wrong in another way than before. Ratios are this one's over the other's.
+    agreement: fraction with the same answer. lost, gained, swapped: images that were right and are wrong, the
+    reverse, and wrong in another way than before. Ratios are this one's over the other's.
     """
 
     top1: Change

@@ -14,9 +14,11 @@ QUARTERS = 4
 
 
 def quarters(shards: list[Pixels], slicings: list[Slicing]) -> dict[str, Bools]:
-    """A mask (N,) for each quarter of the images by each slicing, from the least to the most: "contrast 1/4" has the least.
+    """A mask (N,) for each quarter of the images by each slicing, from the least to the most: "contrast 1/4"
+    has the least.
 
-    shards: pixels (rows, H * W * C) of the test split. Where many images are equal in it, quarters differ in size.
+    shards: pixels (rows, H * W * C) of the test split. Where many images are equal in it, quarters differ in
+    size.
     """
     found: dict[str, Bools] = {}
     for slicing in slicings:
@@ -53,5 +55,7 @@ MEASURES: dict[Slicing, Callable[[Pixels], Floats]] = {"brightness": _brightness
 
 def _measured(shards: list[Pixels], measure: Callable[[Pixels], Floats]) -> Floats:
     """(N,), a few rows at a time: in float64 a shard takes eight times its size."""
-    parts = [shard[first : first + CHUNK_ROWS] for shard in shards for first in range(0, len(shard), CHUNK_ROWS)]
+    parts = [
+        shard[first : first + CHUNK_ROWS] for shard in shards for first in range(0, len(shard), CHUNK_ROWS)
+    ]
     return np.concatenate([measure(part) for part in parts])

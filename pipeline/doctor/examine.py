@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.doctor.finding import Finding, Verdict, one_line, problem, skipped
-from pipeline.doctor.folders import dvc_cache, dvc_site_cache, folders, shared_memory, socket_paths, temporary_folder
+from pipeline.doctor.folders import (
+    dvc_cache,
+    dvc_site_cache,
+    folders,
+    shared_memory,
+    socket_paths,
+    temporary_folder,
+)
 from pipeline.doctor.leftovers import dvc_files, ray_folders, run_locks, scratch_folders
 from pipeline.doctor.mlflow_services import journals, mlflow
 from pipeline.doctor.places import remote, storage
@@ -22,7 +29,10 @@ Check = tuple[str, Callable[[], Verdict]]
 
 
 def examine(root: Path) -> Iterator[Finding]:
-    """One finding for each check, as it is made. A check that cannot be made is a problem, never an exception."""
+    """One finding for each check, as it is made.
+
+    A check that cannot be made is a problem, never an exception.
+    """
     for name, check in _checks(root):
         verdict = _made(check)
         yield Finding(name, verdict.state, shown(verdict.text))
@@ -55,12 +65,21 @@ def _remote_checks(root: Path) -> Iterator[Check]:
     server = os.environ.get("RAY_API_SERVER_ADDRESS")
     place = resources.storage if resources else None
     unknown = skipped("params.yaml is not valid")
-    yield "Ray cluster", lambda: ray_cluster(cluster_address(resources)) if has_cluster or resources else unknown
-    yield "Ray sockets", lambda: socket_paths(temporary_folder()) if not has_cluster else skipped("no local Ray is used")
+    yield (
+        "Ray cluster",
+        lambda: ray_cluster(cluster_address(resources)) if has_cluster or resources else unknown,
+    )
+    yield (
+        "Ray sockets",
+        lambda: socket_paths(temporary_folder()) if not has_cluster else skipped("no local Ray is used"),
+    )
     yield "Ray jobs", lambda: job_server(server)
     yield "Ray token", lambda: ray_token(uses_cluster=bool(has_cluster or server))
     yield "storage", lambda: storage(place) if resources else unknown
-    yield "DVC remote", lambda: remote(root) if place or server else skipped("neither a storage nor a job server is set")
+    yield (
+        "DVC remote",
+        lambda: remote(root) if place or server else skipped("neither a storage nor a job server is set"),
+    )
 
 
 def _resources(root: Path) -> Resources | None:
@@ -85,4 +104,7 @@ def _made(check: Callable[[], Verdict]) -> Verdict:
     except ImportError as error:
         return problem(f"{one_line(error)}; `make setup` installs what is missing")
     except Exception as error:  # whatever it is, the other checks are still worth making
-        return problem(f"{type(error).__name__}: {one_line(error)}; run this in the project's folder, as the user who owns it")
+        return problem(
+            f"{type(error).__name__}: {one_line(error)}; run this in the project's folder, as the user who "
+            "owns it"
+        )

@@ -14,7 +14,8 @@ from pipeline.repro.site_cache import SETTING, VARIABLE, fault
 
 SMALLEST_FREE = 2_000_000_000
 SMALLEST_SHM = 256_000_000
-"""A local Ray's object store takes 100 MB of it (launch/ray_cluster.py); a container has 64 MB unless told otherwise."""
+"""A local Ray's object store takes 100 MB of it (launch/ray_cluster.py); a container has 64 MB unless told
+otherwise."""
 LONGEST_SOCKET = 107
 SOCKET = "/ray-01234567-01234567/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """The longest name below the temporary folder that a local Ray listens on."""
@@ -26,7 +27,9 @@ def dvc_cache(root: Path) -> Path:
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or "no message").splitlines()[0]
-        raise EspalierError(f"`dvc cache dir` fails ({said}); run this in the project's folder, `dvc doctor` may tell more")
+        raise EspalierError(
+            f"`dvc cache dir` fails ({said}); run this in the project's folder, `dvc doctor` may tell more"
+        )
     return root / done.stdout.strip()
 
 
@@ -39,11 +42,18 @@ def dvc_site_cache(root: Path) -> Verdict:
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     folder = named or done.stdout.strip()
     if not folder:
-        return problem(f"DVC keeps its state in /var/tmp, where every user may write, and with it run code as you; {remedy}")
+        return problem(
+            "DVC keeps its state in /var/tmp, where every user may write, and with it run code as you; "
+            f"{remedy}"
+        )
     if not Path(folder).exists():
         return problem(f"{folder} is not there yet, and its maker decides who may write there; {remedy}")
     why = fault(Path(folder))
-    return problem(f"{folder}: {why}, and with it run code as you; {remedy}") if why else ok(f"{folder} is this user's alone")
+    return (
+        problem(f"{folder}: {why}, and with it run code as you; {remedy}")
+        if why
+        else ok(f"{folder} is this user's alone")
+    )
 
 
 def folders(paths: Iterable[Path], smallest_free: int = SMALLEST_FREE) -> Verdict:
@@ -59,7 +69,9 @@ def shared_memory(path: Path = Path("/dev/shm"), smallest: int = SMALLEST_SHM) -
         return skipped(f"this system has no {path}")
     usage = shutil.disk_usage(path)
     text = f"{path} has {_gb(usage.free)} of {_gb(usage.total)} free"
-    remedy = "Ray's objects would go to a disk; start the container with --shm-size=2g, or remove what lies there"
+    remedy = (
+        "Ray's objects would go to a disk; start the container with --shm-size=2g, or remove what lies there"
+    )
     return judged([f"{text}; {remedy}"] if usage.free < smallest else [], text)
 
 
@@ -68,7 +80,8 @@ def socket_paths(temporary: Path) -> Verdict:
     length = len(bytes(temporary))
     if length > longest:
         return problem(
-            f"the path of {temporary} has {length} bytes and may have {longest}, because a local Ray makes sockets there, "
+            f"the path of {temporary} has {length} bytes and may have {longest}, because a local Ray makes "
+            "sockets there, "
             f"whose paths have at most {LONGEST_SOCKET}; set TMPDIR to a shorter folder"
         )
     return ok(f"{temporary} is short enough for the sockets of a local Ray")
@@ -87,7 +100,11 @@ def _fault(folder: Path, smallest_free: int) -> str | None:
     except OSError as error:
         return f"{folder} cannot be written ({error.strerror}); make it a folder that you own, with room"
     free = shutil.disk_usage(existing).free
-    return f"{folder} has {_gb(free)} free, less than {_gb(smallest_free)}; free some space" if free < smallest_free else None
+    return (
+        f"{folder} has {_gb(free)} free, less than {_gb(smallest_free)}; free some space"
+        if free < smallest_free
+        else None
+    )
 
 
 def _existing(path: Path) -> Path:

@@ -1,4 +1,6 @@
-"""What dead processes leave: locks that somebody still holds, DVC's files cut off, folders of a Ray that is gone."""
+"""What dead processes leave: locks that somebody still holds, DVC's files cut off, folders of a Ray that is
+gone.
+"""
 
 import os
 import re
@@ -19,7 +21,10 @@ YOUNG_S = 60.0
 
 
 def run_locks(root: Path) -> Verdict:
-    """Who holds the locks of runs. A run without a holder goes on from its last checkpoint when its stage is run again."""
+    """Who holds the locks of runs.
+
+    A run without a holder goes on from its last checkpoint when its stage is run again.
+    """
     runs = sorted(path for path in (root / STATE_FOLDER / "runs").glob("*") if path.is_dir())
     problems, running, resumable = [], [], []
     for run in runs:
@@ -31,12 +36,19 @@ def run_locks(root: Path) -> Verdict:
             running.append(f"{run.name} ({_who(_holder(run / RUN_LOCKS[0 if driver else 1]))})")
         else:
             resumable.append(run.name)
-    parts = [f"{what}: {', '.join(names)}" for what, names in (("running", running), ("resumable", resumable)) if names]
+    parts = [
+        f"{what}: {', '.join(names)}"
+        for what, names in (("running", running), ("resumable", resumable))
+        if names
+    ]
     return judged(problems, "; ".join(parts) or "no run is unfinished")
 
 
 def dvc_files(root: Path) -> Verdict:
-    """Whether DVC can read its own files, and whom it would wait for. What names a pid that is gone it clears by itself."""
+    """Whether DVC can read its own files, and whom it would wait for.
+
+    What names a pid that is gone it clears by itself.
+    """
     problems = [f"{fault.found}; `espalier mend` when no dvc command runs here" for fault in examine(root)]
     if problems:
         return judged(problems, "")
@@ -47,7 +59,9 @@ def dvc_files(root: Path) -> Verdict:
 def scratch_folders(root: Path, temporary: Path) -> Verdict:
     """Temporary files of killed processes of this project, here and where its Rays are."""
     dead = dead_folders(root.absolute(), temporary)
-    return ok(f"{len(dead)} of killed processes, which the next stage removes" if dead else "none without an owner")
+    return ok(
+        f"{len(dead)} of killed processes, which the next stage removes" if dead else "none without an owner"
+    )
 
 
 def ray_folders(temporary: Path, young_s: float = YOUNG_S) -> Verdict:
@@ -59,14 +73,18 @@ def ray_folders(temporary: Path, young_s: float = YOUNG_S) -> Verdict:
     ]
     if not mine:
         return ok("none")
-    commands = "\n".join(" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+    commands = "\n".join(
+        " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])
+    )
     gone = [path for path in mine if not _is_at_work(path, commands, young_s)]
     problems = [f"{path} is of a Ray that was killed; `rm -r {path}`" for path in gone]
     return judged(problems, f"{len(mine)} of a Ray that runs")
 
 
 def _is_at_work(folder: Path, commands: str, young_s: float) -> bool:
-    """Whether a Ray is in a folder: by the lock of what started it, if it has one, else by its processes' command lines."""
+    """Whether a Ray is in a folder: by the lock of what started it, if it has one, else by its processes'
+    command lines.
+    """
     if (folder / OWNER).exists():
         return is_held(folder / OWNER)
     return str(folder) in commands or time.time() - folder.lstat().st_mtime <= young_s
@@ -93,8 +111,19 @@ def _fault(lock: Path, *, alone: bool) -> str | None:
     """What is wrong with a lock that is held."""
     where, holder = f"{lock.parent.name}/{lock.name}", _holder(lock)
     if holder and holder.status() == psutil.STATUS_STOPPED:
-        return f"{where} is held by pid {holder.pid}, which is stopped; `kill -CONT {holder.pid}`, or `kill -9 {holder.pid}`"
+        return (
+            f"{where} is held by pid {holder.pid}, which is stopped; `kill -CONT {holder.pid}`, or `kill "
+            f"-9 {holder.pid}`"
+        )
     if alone:
-        end = f"`kill {holder.pid}`" if holder else "end the training's processes that are left on this or another node"
-        return f"{where} is held by {_who(holder)}, a worker whose driver is gone; {end}, then run the stage again"
+        end = (
+            f"`kill {holder.pid}`"
+            if holder
+            else "end the training's processes that are left on this or another node"
+        )
+        return (
+            f"{where} is held by {_who(holder)}, a worker whose driver is gone; {end}, then run the "
+            "stage "
+            "again"
+        )
     return None

@@ -23,7 +23,8 @@ def mlflow(root: Path, timeout_s: float = TIMEOUT_S) -> Verdict:
         return skipped("MLFLOW_TRACKING_URI names no server; runs go to a database file")
     if "@" in urlsplit(uri).netloc:
         return problem(
-            "MLFLOW_TRACKING_URI holds a user name or password, which logs and errors show; take it out, and set "
+            "MLFLOW_TRACKING_URI holds a user name or password, which logs and errors show; take it out, and "
+            "set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     if fault := _health_fault(f"{uri.rstrip('/')}/health", timeout_s):
@@ -35,10 +36,15 @@ def mlflow(root: Path, timeout_s: float = TIMEOUT_S) -> Verdict:
 def journals(root: Path) -> Verdict:
     """Those that no stage is delivering now. Raises EspalierError for a record that is not one."""
     waiting = [
-        journal for journal in all_journals(root) if not read_record(journal).delivered and not is_held(journal_lock(journal))
+        journal
+        for journal in all_journals(root)
+        if not read_record(journal).delivered and not is_held(journal_lock(journal))
     ]
     names = ", ".join(journal.stem for journal in waiting)
-    return judged([f"{len(waiting)} not delivered ({names}); `espalier sync` sends them"] if waiting else [], "MLflow has all")
+    return judged(
+        [f"{len(waiting)} not delivered ({names}); `espalier sync` sends them"] if waiting else [],
+        "MLflow has all",
+    )
 
 
 def _health_fault(url: str, timeout_s: float) -> str | None:

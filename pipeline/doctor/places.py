@@ -1,4 +1,6 @@
-"""Where data travels: resources.storage as a training uses it, with the clock that signatures need, and the DVC remote."""
+"""Where data travels: resources.storage as a training uses it, with the clock that signatures need, and the
+DVC remote.
+"""
 
 import secrets
 import threading
@@ -25,14 +27,20 @@ def storage(url: str | None, limit_s: float = LIMIT_S) -> Verdict:
         return skipped("resources.storage is null")
     if "://" not in url and not Path(url).is_dir():
         return problem(f"resources.storage: {url} is no folder here; mount it on every node, or make it")
-    late = problem(f"{url} did not answer within {limit_s:g} s; check resources.storage, AWS_ENDPOINT_URL and the network")
+    late = problem(
+        f"{url} did not answer within {limit_s:g} s; check resources.storage, AWS_ENDPOINT_URL and the "
+        "network"
+    )
     return _within(limit_s, lambda: _tried(url), late)
 
 
 def remote(root: Path, limit_s: float = LIMIT_S) -> Verdict:
     """Raises SubmitError where none is set."""
     name, url = named_remote(root)
-    late = problem(f"the DVC remote {name!r}, {url}, did not answer within {limit_s:g} s; check .dvc/config and the network")
+    late = problem(
+        f"the DVC remote {name!r}, {url}, did not answer within {limit_s:g} s; check .dvc/config and the "
+        "network"
+    )
     return _within(limit_s, lambda: _sent_to(root), late)
 
 
@@ -63,13 +71,21 @@ def _tried(url: str) -> Verdict:
             place.remove(name)
     except EspalierError as error:
         return problem(one_line(error))
-    except Exception as error:  # of whatever library serves this kind of storage; a thread's own would be a traceback
-        return problem(f"{url}: {type(error).__name__}: {one_line(error)}; check resources.storage and the AWS_* variables")
+    except (
+        Exception
+    ) as error:  # of whatever library serves this kind of storage; a thread's own would be a traceback
+        return problem(
+            f"{url}: {type(error).__name__}: {one_line(error)}; check resources.storage and the AWS_* "
+            "variables"
+        )
 
 
 def _checked(place: Storage, name: str) -> Verdict:
     if place.read(f"{name}/probe") != PROBE or place.below(name).names() != ["probe"]:
-        return problem(f"{place.url} does not give back what was written just now; it is not consistent, use another storage")
+        return problem(
+            f"{place.url} does not give back what was written just now; it is not consistent, use another "
+            "storage"
+        )
     if "://" not in place.url:
         return ok(f"{place.url} is written, read, listed and removed")
     files, path = fsspec.url_to_fs(f"{place.url}/{name}/probe")
@@ -77,6 +93,9 @@ def _checked(place: Storage, name: str) -> Verdict:
     if abs(skew_s) > LARGEST_SKEW_S:
         where = "ahead of" if skew_s > 0 else "behind"
         return problem(
-            f"this clock is {abs(skew_s):,.0f} s {where} that of {place.url}, which will refuse signatures; set it (NTP)"
+            f"this clock is {abs(skew_s):,.0f} s {where} that of {place.url}, which will refuse signatures; "
+            "set it (NTP)"
         )
-    return ok(f"{place.url} is written, read, listed and removed; clocks agree to {max(abs(skew_s), 1):.0f} s")
+    return ok(
+        f"{place.url} is written, read, listed and removed; clocks agree to {max(abs(skew_s), 1):.0f} s"
+    )

@@ -20,7 +20,12 @@ class Port:
 
 PORTS = (
     Port(5000, "MLflow's UI", "mlflow", "end that, or `espalier ui --port 5001`"),
-    Port(8265, "Ray's dashboard", "ray|ssh|kubectl", "end that, or give `espalier submit --address` another one"),
+    Port(
+        8265,
+        "Ray's dashboard",
+        "ray|ssh|kubectl",
+        "end that, or give `espalier submit --address` another one",
+    ),
 )
 
 
@@ -29,7 +34,9 @@ def port(wanted: Port) -> Verdict:
         return ok(f"{wanted.number} is free for {wanted.what}")
     process = _listener(wanted.number)
     if process is None:
-        return problem(f"{wanted.number}, for {wanted.what}, is used by a process of another user; {wanted.remedy}")
+        return problem(
+            f"{wanted.number}, for {wanted.what}, is used by a process of another user; {wanted.remedy}"
+        )
     who = f"{process.name()} (pid {process.pid})"
     if re.search(rf"\b({wanted.users})\b", " ".join(process.cmdline())):
         return ok(f"{wanted.number}, for {wanted.what}, is used by {who}")
@@ -38,7 +45,9 @@ def port(wanted: Port) -> Verdict:
 
 def _is_free(number: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a connection that just closed counts as a listener
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # else a connection that just closed counts as a listener
         try:
             probe.bind(("127.0.0.1", number))
         except OSError:

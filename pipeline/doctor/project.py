@@ -41,12 +41,16 @@ def stages(root: Path) -> Verdict:
     if not isinstance(declared, dict) or not declared:
         return problem("dvc.yaml declares no stages; `git checkout dvc.yaml` brings the project's own back")
     broken = [name for name, stage in declared.items() if not _has_command(stage)]
-    return judged([f"dvc.yaml: stage {name!r} has no cmd; add it" for name in broken], f"{len(declared)} stages")
+    return judged(
+        [f"dvc.yaml: stage {name!r} has no cmd; add it" for name in broken], f"{len(declared)} stages"
+    )
 
 
 def secrets(root: Path) -> Verdict:
     """Names places, never values."""
-    problems = [problem for name in COMMITTED if (root / name).exists() for problem in _secrets(root / name, name)]
+    problems = [
+        problem for name in COMMITTED if (root / name).exists() for problem in _secrets(root / name, name)
+    ]
     return judged(problems, f"none in {' or '.join(COMMITTED)}")
 
 
@@ -61,11 +65,13 @@ def _secrets(path: Path, name: str) -> Iterator[str]:
         setting = SETTING.match(line)
         if setting and path.name == "config":
             yield (
-                f"{name}, line {number}, holds a {setting['key']}, and the file is committed; move it with `dvc remote modify "
+                f"{name}, line {number}, holds a {setting['key']}, and the file is committed; move it with "
+                "`dvc remote modify "
                 "--local` or to AWS_* variables, and replace the secret, which git's history keeps"
             )
         elif secret := secret_in(line):
             yield (
-                f"{name}, line {number}, has {secret}, and the file is committed; take it out, give it in variables, and "
+                f"{name}, line {number}, has {secret}, and the file is committed; take it out, give it in "
+                "variables, and "
                 "replace the secret, which git's history keeps"
             )

@@ -26,7 +26,10 @@ def ray_cluster(address: str | None, timeout_s: float = TIMEOUT_S) -> Verdict:
         return job_server(address, timeout_s)
     host, _, number = address.rpartition(":")
     if "://" in address or not host or not number.isdecimal():
-        return problem(f"{address} is no host:port, as `ray start --head` prints it; correct RAY_ADDRESS or resources.address")
+        return problem(
+            f"{address} is no host:port, as `ray start --head` prints it; correct RAY_ADDRESS or "
+            "resources.address"
+        )
     if fault := _connection_fault(host, int(number), timeout_s):
         remedy = "start one, or unset RAY_ADDRESS and set resources.address to null for a local one"
         return problem(f"no Ray cluster answers at {address} ({fault}); {remedy}")
@@ -50,10 +53,14 @@ def ray_token(*, uses_cluster: bool) -> Verdict:
     is_asked = (mode or "").lower() == "token"
     if uses_cluster and not is_asked:
         return problem(
-            "RAY_AUTH_MODE is not token, so whoever reaches the cluster can run code there; set it here and on its nodes"
+            "RAY_AUTH_MODE is not token, so whoever reaches the cluster can run code there; set it here and "
+            "on its nodes"
         )
     if mode is not None and not is_asked:
-        return problem("RAY_AUTH_MODE is disabled, so other users of this machine can run code as you in a local Ray; unset it")
+        return problem(
+            "RAY_AUTH_MODE is disabled, so other users of this machine can run code as you in a local Ray; "
+            "unset it"
+        )
     if os.environ.get("RAY_AUTH_TOKEN"):
         return ok("is in RAY_AUTH_TOKEN")
     if not path and not uses_cluster:
@@ -64,7 +71,9 @@ def ray_token(*, uses_cluster: bool) -> Verdict:
 def _connection_fault(host: str, port: int, timeout_s: float) -> str | None:
     try:
         with socket.create_connection((host, port), timeout_s) as connection:
-            has_tls = os.environ.get("RAY_USE_TLS", "0") != "0"  # which would need our certificate to be talked to
+            has_tls = (
+                os.environ.get("RAY_USE_TLS", "0") != "0"
+            )  # which would need our certificate to be talked to
             return None if has_tls or _speaks_grpc(connection) else "something else listens there"
     except TimeoutError:
         return f"nothing is heard within {timeout_s:g} s"
@@ -85,12 +94,18 @@ def _token_file(path: Path) -> Verdict:
         status = path.stat()
         is_empty = not path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
-        return problem(f"{path} cannot be read ({error.strerror}); put the cluster's token there, or set RAY_AUTH_TOKEN_PATH")
+        return problem(
+            f"{path} cannot be read ({error.strerror}); put the cluster's token there, or set "
+            "RAY_AUTH_TOKEN_PATH"
+        )
     problems = []
     if is_empty:
         problems.append(f"{path} is empty; put the cluster's token there")
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        problems.append(f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, so others may read the token; `chmod 600 {path}`")
+        problems.append(
+            f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, so others may read the token; `chmod 600 "
+            f"{path}`"
+        )
     if status.st_uid != os.getuid():
         problems.append(f"{path} belongs to another user; make a copy of your own, of mode 0600")
     return judged(problems, f"{path}, which only you may read")

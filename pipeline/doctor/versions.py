@@ -31,7 +31,10 @@ def python(running: tuple[int, ...] = tuple(sys.version_info[:3])) -> Verdict:
     text = f"Python {'.'.join(map(str, running))}"
     oldest = ".".join(map(str, PYTHON))
     return judged(
-        [] if running >= PYTHON else [f"{text}, but {oldest} or later is needed; remove .venv, then `make setup`"], text
+        []
+        if running >= PYTHON
+        else [f"{text}, but {oldest} or later is needed; remove .venv, then `make setup`"],
+        text,
     )
 
 
@@ -39,8 +42,15 @@ def packages(root: Path, version_of: Installed = installed) -> Verdict:
     """Raises OSError where `root` has no requirements.txt and pyproject.toml."""
     needed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     pins = list(_requirements((root / "requirements.txt").read_text(encoding="utf-8").splitlines()))
-    problems = [*_unsafe(version_of), *_missing(_requirements(needed), version_of), *_different(pins, version_of)]
-    return judged(problems, f"{sum(version_of(pin.name) is not None for pin in pins)} packages as requirements.txt pins them")
+    problems = [
+        *_unsafe(version_of),
+        *_missing(_requirements(needed), version_of),
+        *_different(pins, version_of),
+    ]
+    return judged(
+        problems,
+        f"{sum(version_of(pin.name) is not None for pin in pins)} packages as requirements.txt pins them",
+    )
 
 
 def _requirements(lines: list[str]) -> Iterator[Requirement]:
@@ -66,14 +76,18 @@ def _missing(needed: Iterator[Requirement], version_of: Installed) -> list[str]:
 
 
 def _different(pins: list[Requirement], version_of: Installed) -> list[str]:
-    """Pins that are not installed are what only developers or other platforms need, or named as missing already."""
+    """Pins that are not installed are what only developers or other platforms need, or named as missing
+    already.
+    """
     found = [(pin, version_of(pin.name)) for pin in pins]
     names = [
         f"{pin.name} {have} ({str(pin.specifier).removeprefix('==')})"
         for pin, have in found
         if have is not None and not pin.specifier.contains(have, prereleases=True)
     ]
-    return [f"other versions than requirements.txt has, in brackets: {_few(names)}; {REMEDY}"] if names else []
+    return (
+        [f"other versions than requirements.txt has, in brackets: {_few(names)}; {REMEDY}"] if names else []
+    )
 
 
 def _few(names: list[str]) -> str:

@@ -68,14 +68,17 @@ class Answers:
         """A row per test image, in the order of the split; `dvc plots` draws a confusion matrix of it."""
         columns = (self.test.labels.tolist(), self.predicted.tolist(), self.confidence.round(DIGITS).tolist())
         names = self.classes
-        rows = ([names[actual], names[predicted], sure] for actual, predicted, sure in zip(*columns, strict=True))
+        rows = (
+            [names[actual], names[predicted], sure] for actual, predicted, sure in zip(*columns, strict=True)
+        )
         return csv_text(["actual", "predicted", "confidence"], rows)
 
     def reliability_csv(self) -> str:
         bins = self.bins
         columns = (bins.lower, bins.confidence, bins.accuracy, bins.count)
         return csv_text(
-            ["lower", "confidence", "accuracy", "count"], zip(*(column.tolist() for column in columns), strict=True)
+            ["lower", "confidence", "accuracy", "count"],
+            zip(*(column.tolist() for column in columns), strict=True),
         )
 
     def classes_csv(self) -> str:
@@ -95,5 +98,8 @@ class Answers:
         }
 
     def _caption(self, row: int) -> str:
-        given, actual = (drawable(self.classes[number], number) for number in (self.predicted[row], int(self.test.labels[row])))
+        given, actual = (
+            drawable(self.classes[number], number)
+            for number in (self.predicted[row], int(self.test.labels[row]))
+        )
         return f"{given} {self.confidence[row]:.2f}\nis {actual}"

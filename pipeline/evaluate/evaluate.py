@@ -1,4 +1,7 @@
-"""One variant on the test split, measured on the file that would be deployed. Letters: N samples, K classes."""
+"""One variant on the test split, measured on the file that would be deployed.
+
+Letters: N samples, K classes.
+"""
 
 import shutil
 import tempfile
@@ -30,7 +33,10 @@ from pipeline.tasks.task import Task
 
 @dataclass(frozen=True)
 class Outs:
-    """Where an evaluation goes; exported and pictures are folders. seal: over all but exported, which has its own."""
+    """Where an evaluation goes; exported and pictures are folders.
+
+    seal: over all but exported, which has its own.
+    """
 
     exported: Path
     metrics: Path
@@ -42,7 +48,8 @@ class Outs:
 
 
 def evaluate(artifact: Path, data: Path, outs: Outs, params: EvaluateParams, task: Task) -> dict[str, float]:
-    """Export an artifact (an int8 one is a file already), measure the file on the test split, write every out.
+    """Export an artifact (an int8 one is a file already), measure the file on the test split, write every
+    out.
 
     Returns the metrics, as in metrics.json; they are the same in every run on the same machine.
     Everything is computed before the first out is written. Raises CompressionError where the model cannot
@@ -56,7 +63,9 @@ def evaluate(artifact: Path, data: Path, outs: Outs, params: EvaluateParams, tas
         agreement = _deploy(spec, artifact, file, test, params)
         model, rows = OnnxModel(file, params.latency.threads), torch.arange(len(test))
         answers = Answers.of(onnx_logits(model, test, rows, params.batch_size), test, spec.classes, params)
-        metrics = answers.metrics(task) | _tta(answers, model, params) | agreement.metrics() | _cost(spec, file)
+        metrics = (
+            answers.metrics(task) | _tta(answers, model, params) | agreement.metrics() | _cost(spec, file)
+        )
         _write(outs, artifact, file, agreement, answers, metrics)
     _seal(outs, data)
     return metrics
@@ -64,7 +73,9 @@ def evaluate(artifact: Path, data: Path, outs: Outs, params: EvaluateParams, tas
 
 @dataclass(frozen=True)
 class Agreement:
-    """Parity of the exported file, and with what it was compared; exports: of the files of other formats beside it."""
+    """Parity of the exported file, and with what it was compared; exports: of the files of other formats
+    beside it.
+    """
 
     against: str
     parity: Parity
@@ -72,7 +83,9 @@ class Agreement:
 
     def record(self) -> dict[str, object]:
         """parity.json."""
-        exports = {FILES[kind]: asdict(found) | {"run_by": RUN_BY[kind]} for kind, found in self.exports.items()}
+        exports = {
+            FILES[kind]: asdict(found) | {"run_by": RUN_BY[kind]} for kind, found in self.exports.items()
+        }
         return {"against": self.against, **asdict(self.parity), "exports": exports}
 
     def metrics(self) -> dict[str, float]:
@@ -80,7 +93,8 @@ class Agreement:
 
 
 def _deploy(spec: ModelSpec, artifact: Path, file: Path, test: Split, params: EvaluateParams) -> Agreement:
-    """Put the deployable file at `file`, other formats beside it, and say how far their answers are from the model's.
+    """Put the deployable file at `file`, other formats beside it, and say how far their answers are from the
+    model's.
 
     A float export is compared with the torch model. An int8 file is its model; how far it is from its
     float parent was measured when it was made.
@@ -117,16 +131,26 @@ def _recorded_parity(spec: ModelSpec, artifact: Path) -> Parity:
             images=int(spec.provenance["int8_images"]),
         )
     except KeyError as error:
-        raise ArtifactError(f"{artifact}: its provenance lacks {error}; make it again: `dvc repro -f -s quantize`") from error
+        raise ArtifactError(
+            f"{artifact}: its provenance lacks {error}; make it again: `dvc repro -f -s quantize`"
+        ) from error
 
 
 def _cost(spec: ModelSpec, file: Path) -> dict[str, float]:
-    """MACs and parameters of the network that the spec describes (int8 does the same work), bytes of the file."""
+    """MACs and parameters of the network that the spec describes (int8 does the same work), bytes of the
+    file.
+    """
     model = rebuild(spec)
-    return {"macs": count_macs(model, input_shape(spec)), "params": count_params(model), "size_bytes": file.stat().st_size}
+    return {
+        "macs": count_macs(model, input_shape(spec)),
+        "params": count_params(model),
+        "size_bytes": file.stat().st_size,
+    }
 
 
-def _write(outs: Outs, artifact: Path, file: Path, agreement: Agreement, answers: Answers, metrics: dict[str, float]) -> None:
+def _write(
+    outs: Outs, artifact: Path, file: Path, agreement: Agreement, answers: Answers, metrics: dict[str, float]
+) -> None:
     texts = {
         outs.metrics: to_json(metrics),
         outs.reliability: answers.reliability_csv(),
@@ -148,7 +172,10 @@ def _write(outs: Outs, artifact: Path, file: Path, agreement: Agreement, answers
 def _seal(outs: Outs, data: Path) -> None:
     """Say of which file and data the report is, and what its files are."""
     root = outs.seal.parent
-    files = [path.relative_to(root).as_posix() for path in (outs.metrics, outs.reliability, outs.answers, outs.classes)]
+    files = [
+        path.relative_to(root).as_posix()
+        for path in (outs.metrics, outs.reliability, outs.answers, outs.classes)
+    ]
     of = {ONNX_NAME: sha256_file(outs.exported / ONNX_NAME), MANIFEST: sha256_file(data / MANIFEST)}
     write_seal(root, [*files, *_names(outs.pictures, root)], of)
 
@@ -162,5 +189,6 @@ def _check_classes(spec: ModelSpec, artifact: Path, data: Path) -> None:
     classes = read_manifest(data).classes
     if classes != spec.classes:
         raise ArtifactError(
-            f"{artifact}: its classes are {spec.classes}, but {data} has {classes}; train on these data first (`dvc repro`)"
+            f"{artifact}: its classes are {spec.classes}, but {data} has {classes}; train on these data "
+            "first (`dvc repro`)"
         )

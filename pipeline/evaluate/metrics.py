@@ -33,7 +33,9 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: mean gap of confidence and accuracy, weighted by count (arXiv 1706.04599)."""
+        """Expected calibration error: mean gap of confidence and accuracy, weighted by count (arXiv
+        1706.04599).
+        """
         return float((np.abs(self.confidence - self.accuracy) * self.count).sum() / self.count.sum())
 
 
@@ -47,7 +49,9 @@ def softmax(logits_NK: npt.NDArray[np.float32]) -> Floats:
 
 def confusion_matrix(labels_N: Ints, predicted_N: Ints, num_classes: int) -> Ints:
     """Counts (K, K): row the actual class, column the predicted one."""
-    return np.bincount(labels_N * num_classes + predicted_N, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return np.bincount(labels_N * num_classes + predicted_N, minlength=num_classes**2).reshape(
+        num_classes, num_classes
+    )
 
 
 def per_class(confusion_KK: Ints) -> PerClass:

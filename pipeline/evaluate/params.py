@@ -13,10 +13,16 @@ BatchSize = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class LatencyParams(Section):
-    batches: list[BatchSize] = Field(min_length=1, max_length=4, description="batch sizes at which every variant is timed")
-    warmup: int = Field(ge=0, le=1_000_000, description="runs at each batch size before the clock starts, in all")
+    batches: list[BatchSize] = Field(
+        min_length=1, max_length=4, description="batch sizes at which every variant is timed"
+    )
+    warmup: int = Field(
+        ge=0, le=1_000_000, description="runs at each batch size before the clock starts, in all"
+    )
     repeats: int = Field(
-        ge=1, le=1_000_000, description="timed runs at batch 1; at batch B, this divided by the square root of B"
+        ge=1,
+        le=1_000_000,
+        description="timed runs at batch 1; at batch B, this divided by the square root of B",
     )
     threads: int = Field(ge=1, le=1024, description="CPU threads of onnxruntime")
 
@@ -35,20 +41,28 @@ class EvaluateParams(Section):
     )
     exports: list[Format] = Field(
         max_length=3,
-        description="what a float variant is also exported to, beside model.onnx: fp16 or bf16 ONNX for GPUs, pt2 for "
+        description="what a float variant is also exported to, beside model.onnx: fp16 or bf16 ONNX for "
+        "GPUs, pt2 for "
         "torch.export.load",
     )
-    calibration_bins: int = Field(ge=1, le=1000, description="equal bins of confidence for the expected calibration error")
+    calibration_bins: int = Field(
+        ge=1, le=1000, description="equal bins of confidence for the expected calibration error"
+    )
     worst_images: int = Field(
-        ge=1, le=400, description="most confidently wrong images to show; as many of those that a step of compression changed"
+        ge=1,
+        le=400,
+        description="most confidently wrong images to show; as many of those that a step of compression "
+        "changed",
     )
     tta: Tta = Field(
-        description="test-time augmentation behind the additional metric top1_tta: the mean answer to an image and its mirror "
+        description="test-time augmentation behind the additional metric top1_tta: the mean answer to an "
+        "image and its mirror "
         "image, with flip_shift also moved by a pixel; none leaves the metric out"
     )
     slices: list[Slicing] = Field(
         max_length=2,
-        description="what the test images are sorted by into quarters; what a step loses is stated for each of them, as it is "
+        description="what the test images are sorted by into quarters; what a step loses is stated for each "
+        "of them, as it is "
         "for each value of data.slice_columns",
     )
     latency: LatencyParams

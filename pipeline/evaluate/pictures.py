@@ -16,7 +16,8 @@ LABELLED_CLASSES = 20
 """Above this many classes a matrix shows no names and no numbers: they would overlap."""
 COLUMNS, MIN_COLUMNS = 8, 3
 TITLE, CAPTION, SIDE, CELL = 0.5, 0.35, 1.35, (1.5, 1.8)
-"""Inches of a grid of images: heights of title and caption, longer side of an image, width and height of its cell."""
+"""Inches of a grid of images: heights of title and caption, longer side of an image, width and height of its
+cell."""
 MIDDLE = 0.5
 """Of the colour scale: darker cells get white numbers."""
 
@@ -43,7 +44,9 @@ def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
 
 @plain_style()
 def draw_reliability(bins: Reliability) -> bytes:
-    """Accuracy against confidence, with the diagonal of a calibrated model, and how many answers fall in each bin."""
+    """Accuracy against confidence, with the diagonal of a calibrated model, and how many answers fall in each
+    bin.
+    """
     width = 1 / len(bins.lower)
     figure = Figure(figsize=(6, 6), layout="tight")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -58,7 +61,9 @@ def draw_reliability(bins: Reliability) -> bytes:
 
 @plain_style()
 def draw_images(title: str, images_NCHW: npt.NDArray[np.uint8], captions: list[str]) -> bytes:
-    """A grid of images with a caption each, under a title; in one plot, because 25 plots took seven times as long."""
+    """A grid of images with a caption each, under a title; in one plot, because 25 plots took seven times as
+    long.
+    """
     columns = min(COLUMNS, max(MIN_COLUMNS, len(captions)))
     width, height = columns * CELL[0], max(1, math.ceil(len(captions) / columns)) * CELL[1] + TITLE
     figure = Figure(figsize=(width, height))
@@ -79,7 +84,9 @@ def draw_images(title: str, images_NCHW: npt.NDArray[np.uint8], captions: list[s
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a file, without the name of the program that drew it, which would change with its version."""
+    """The figure as a file, without the name of the program that drew it, which would change with its
+    version.
+    """
     FigureCanvasAgg(figure)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})

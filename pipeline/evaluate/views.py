@@ -1,4 +1,5 @@
-"""Test-time augmentation: the mean answer to several views of an image (Jordan 2024, arXiv 2404.00498, section 3.5).
+"""Test-time augmentation: the mean answer to several views of an image (Jordan 2024, arXiv 2404.00498,
+section 3.5).
 
 Letters: B batch, C channels, H height, W width.
 """
@@ -12,7 +13,10 @@ from pipeline.export.session import Pixels
 
 
 class View(NamedTuple):
-    """share: weight of the answer to this view. shift: pixels down and right; the border is mirrored into the gap."""
+    """share: weight of the answer to this view.
+
+    shift: pixels down and right; the border is mirrored into the gap.
+    """
 
     share: float
     shift: int
@@ -33,4 +37,8 @@ def views(tta: Tta) -> list[View]:
         return [View(1.0, 0, flipped=False)]
     if tta == "flip":
         return [View(0.5, 0, flipped) for flipped in (False, True)]
-    return [View(share, shift, flipped) for share, shift in ((0.25, 0), (0.125, -1), (0.125, 1)) for flipped in (False, True)]
+    return [
+        View(share, shift, flipped)
+        for share, shift in ((0.25, 0), (0.125, -1), (0.125, 1))
+        for flipped in (False, True)
+    ]

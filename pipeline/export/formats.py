@@ -31,8 +31,11 @@ BATCH_SIZE = 64
 Answer = Callable[[Pixels], Logits]
 
 
-def export_as(kind: Format, spec: ModelSpec, model: nn.Module, folder: Path, test: Split, rows: Tensor) -> Parity:
-    """Write the file of a format into `folder`; its parity with the torch model on the rows of the test split.
+def export_as(
+    kind: Format, spec: ModelSpec, model: nn.Module, folder: Path, test: Split, rows: Tensor
+) -> Parity:
+    """Write the file of a format into `folder`; its parity with the torch model on the rows of the test
+    split.
 
     Raises CompressionError where the model cannot be exported.
     """

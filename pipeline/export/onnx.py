@@ -35,7 +35,8 @@ EXAMPLE_IMAGES = 2
 
 
 class FromPixels(nn.Module):
-    """A model behind its normalisation, which is the same arithmetic as data/prepared/reader.py's, and in float32 like it.
+    """A model behind its normalisation, which is the same arithmetic as data/prepared/reader.py's, and in
+    float32 like it.
 
     dtype: of the model's weights and activations.
     """
@@ -71,7 +72,8 @@ def export_onnx(spec: ModelSpec, model: nn.Module, path: Path, dtype: torch.dtyp
 def export_torch(spec: ModelSpec, model: nn.Module, path: Path) -> nn.Module:
     """Write a `.pt2` program, which torch.export.load reads, and return the program that was written.
 
-    Nothing here reads such files: loading one can run code that it holds. Raises CompressionError as export_onnx() does.
+    Nothing here reads such files: loading one can run code that it holds. Raises CompressionError as
+    export_onnx() does.
     """
     program = _trace(FromPixels(model, spec).eval(), spec)
     for node in program.graph.nodes:
@@ -96,7 +98,9 @@ def write_onnx(proto: onnx.ModelProto, spec: ModelSpec, path: Path) -> None:
 
 def _trace(wrapped: FromPixels, spec: ModelSpec) -> torch.export.ExportedProgram:
     architecture = spec.architecture
-    example_BCHW = torch.zeros(EXAMPLE_IMAGES, architecture.channels, architecture.image_height, architecture.image_width)
+    example_BCHW = torch.zeros(
+        EXAMPLE_IMAGES, architecture.channels, architecture.image_height, architecture.image_width
+    )
     batch = {0: torch.export.Dim("batch")}
     with LastModule(wrapped.model) as current:
         try:
@@ -110,7 +114,9 @@ def _trace(wrapped: FromPixels, spec: ModelSpec) -> torch.export.ExportedProgram
 
 
 def _round_convolutions(graph: Any) -> None:
-    """The exporter folds batch norms into bf16 convolutions in float32, and leaves the weights so; round them, in place."""
+    """The exporter folds batch norms into bf16 convolutions in float32, and leaves the weights so; round
+    them, in place.
+    """
     names = {name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]}
     for tensor in graph.initializer:
         if tensor.name in names and tensor.data_type == onnx.TensorProto.FLOAT:
@@ -142,14 +148,21 @@ def _missing_operator(message: str, program: torch.export.ExportedProgram) -> st
     operator = found[1] if found else message.strip().split("\n")[0]
     # The exporter names a node of its own, decomposed graph; ours still knows the modules.
     short = re.split(r"[.:]", operator)[-1]
-    stacks = [node.meta.get("nn_module_stack", {}) for node in program.graph.nodes if short in str(node.target)]
+    stacks = [
+        node.meta.get("nn_module_stack", {}) for node in program.graph.nodes if short in str(node.target)
+    ]
     modules = [name.removeprefix("model.") for stack in stacks for name, _ in stack.values()]
     where = f" of module {modules[-1]!r}" if modules else ""
-    return f"the network cannot be exported to ONNX: operator {operator!r}{where} has no ONNX form; use another layer there"
+    return (
+        f"the network cannot be exported to ONNX: operator {operator!r}{where} has no ONNX form; use "
+        "another layer there"
+    )
 
 
 def _name_nodes(graph: Any) -> None:
-    """Name each node after the module that it comes from and its operator, in place: quantize.py tells them by it."""
+    """Name each node after the module that it comes from and its operator, in place: quantize.py tells them
+    by it.
+    """
     taken: Counter[str] = Counter()
     for node in graph.node:
         name = f"{_module_of(node)}/{node.op_type}"
@@ -164,12 +177,21 @@ def _module_of(node: Any) -> str:
         return str(node.input[1]).removeprefix("model.").removesuffix(".weight")
     notes = {note.key: note.value for note in node.metadata_props}
     scopes = ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "[]"))
-    return str(max((scope for scope in scopes[:-1] if scope.startswith("model.")), key=len, default="")).removeprefix("model.")
+    return str(
+        max((scope for scope in scopes[:-1] if scope.startswith("model.")), key=len, default="")
+    ).removeprefix("model.")
 
 
 def _strip(graph: Any) -> None:
     """Remove stack traces (they hold absolute paths) and notes of the exporter, in place."""
-    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *getattr(graph, "initializer", ())):
+    for part in (
+        graph,
+        *graph.node,
+        *graph.value_info,
+        *graph.input,
+        *graph.output,
+        *getattr(graph, "initializer", ()),
+    ):
         part.doc_string = ""
         del part.metadata_props[:]
 

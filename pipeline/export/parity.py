@@ -37,7 +37,11 @@ def batches(split: Split, indices: Tensor, batch_size: int) -> Iterator[Pixels]:
 
 
 def onnx_logits(
-    model: OnnxModel, split: Split, indices: Tensor, batch_size: int, view: Callable[[Pixels], Pixels] | None = None
+    model: OnnxModel,
+    split: Split,
+    indices: Tensor,
+    batch_size: int,
+    view: Callable[[Pixels], Pixels] | None = None,
 ) -> Logits:
     """(B, K) for the rows at `indices`, in that order, or for a view of each of their images."""
     found = batches(split, indices, batch_size)
@@ -47,6 +51,9 @@ def onnx_logits(
 def torch_logits(model: nn.Module, spec: ModelSpec, split: Split, indices: Tensor, batch_size: int) -> Logits:
     mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
     with torch.no_grad():
-        parts = [model.eval()(normalise(split.images(part), mean, std)) for part in torch.split(indices, batch_size)]
+        parts = [
+            model.eval()(normalise(split.images(part), mean, std))
+            for part in torch.split(indices, batch_size)
+        ]
     logits: Logits = torch.cat(parts).numpy()
     return logits

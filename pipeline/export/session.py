@@ -1,4 +1,7 @@
-"""An exported file in onnxruntime, without torch, whose import takes longer than timing it. Letters: B batch, C, H, W, K."""
+"""An exported file in onnxruntime, without torch, whose import takes longer than timing it.
+
+Letters: B batch, C, H, W, K.
+"""
 
 import platform
 from pathlib import Path
@@ -30,14 +33,18 @@ class OnnxModel:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = SEVERE
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             reason = " ".join(str(error).split())
             raise ArtifactError(f"{path}: not a readable ONNX file ({reason}); export it again") from error
         names = [value.name for value in (*self._session.get_inputs(), *self._session.get_outputs())]
         if names != [INPUT_NAME, OUTPUT_NAME]:
             expected = [INPUT_NAME, OUTPUT_NAME]
-            raise ArtifactError(f"{path}: its inputs and outputs are {names}, expected {expected}; export it again")
+            raise ArtifactError(
+                f"{path}: its inputs and outputs are {names}, expected {expected}; export it again"
+            )
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
     def logits(self, pixels_BCHW: Pixels | npt.NDArray[np.float32]) -> Logits:

@@ -48,8 +48,8 @@ class Speed:
 class Candidate:
     """label: the values in which its point differs from the others, empty for the dense model.
 
-    top1, val_top1: on the test and on the validation split. Choose by the second: who chooses by the test split has no
-    test left. speeds: by batch size, ms on the device that `measured_on` names.
+    top1, val_top1: on the test and on the validation split. Choose by the second: who chooses by the test
+    split has no test left. speeds: by batch size, ms on the device that `measured_on` names.
     """
 
     experiment: str
@@ -65,8 +65,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Frontier:
-    """keys: the parameters whose values make the labels. left_out: how many experiments do not compare, by what they are.
-    min_step: `register.min_parent_speedup`.
+    """keys: the parameters whose values make the labels. left_out: how many experiments do not compare, by
+    what they are. min_step: `register.min_parent_speedup`.
 
     All its speeds were measured on one device: speed-ups hold among processes and not among devices.
     """
@@ -86,12 +86,16 @@ class Frontier:
         return each.speeds[self.batches[0]].speedup
 
     def ms(self, each: Candidate, batch: int | None = None) -> float:
-        """Comparable among processes: the dense model's time, of which the candidate took the measured part."""
+        """Comparable among processes: the dense model's time, of which the candidate took the
+        measured part.
+        """
         size = batch or self.batches[0]
         return self.dense.speeds[size].ms / each.speeds[size].speedup
 
     def pareto(self, batch: int) -> list[Candidate]:
-        """Those, slowest first, than which none is better in speed or test top-1 and no worse in the other."""
+        """Those, slowest first, than which none is better in speed or test top-1 and no worse in
+        the other.
+        """
 
         def goods(each: Candidate) -> tuple[float, float]:
             return each.speeds[batch].speedup, each.top1
@@ -104,12 +108,17 @@ class Frontier:
         return sorted((each for each in everyone if not beaten(each)), key=goods)
 
     def eligible(self, keep: float, max_ms: float | None) -> list[Candidate]:
-        """Those that keep a fraction of dense's validation top-1 and take no longer than max_ms at the smallest batch.
+        """Those that keep a fraction of dense's validation top-1 and take no longer than max_ms at the
+        smallest batch.
 
         None that is slower than what it was made from, which `register` refuses.
         """
         floor = keep * self.dense.val_top1
-        kept = [each for each in self.candidates if each.val_top1 >= floor and (max_ms is None or self.ms(each) <= max_ms)]
+        kept = [
+            each
+            for each in self.candidates
+            if each.val_top1 >= floor and (max_ms is None or self.ms(each) <= max_ms)
+        ]
         return [each for each in kept if not self.is_refused(each)]
 
     def is_refused(self, each: Candidate) -> bool:
@@ -123,15 +132,20 @@ class Frontier:
 
 
 def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequence[str]) -> Frontier:
-    """Of the experiments with this code, these data and this dense model that were timed on the device of most of them.
+    """Of the experiments with this code, these data and this dense model that were timed on the device of
+    most of them.
 
     Raises ArtifactError where there is none, or one lacks a figure.
     """
-    comparable = sorted((each for each in experiments if _comparable(project, each)), key=lambda each: each.name)
+    comparable = sorted(
+        (each for each in experiments if _comparable(project, each)), key=lambda each: each.name
+    )
     others = len(experiments) - len(comparable)
     if not comparable:
         why = f" ({others} {OTHER_STATE})" if others else ""
-        raise ArtifactError(f"no experiments on this commit to show{why}; make some: `espalier frontier run --set ...`")
+        raise ArtifactError(
+            f"no experiments on this commit to show{why}; make some: `espalier frontier run --set ...`"
+        )
     mine, left_out = _on_one_device(comparable)
     if others:
         left_out[OTHER_STATE] = others
@@ -141,19 +155,25 @@ def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequ
         sections = project.deciding(f"reports/{variant}/metrics.json")
         own = [key for key in keys if key.split(".")[0] in sections]
         for experiment, label in zip(mine, _labels(mine, own), strict=True):
-            found.setdefault((variant, label), _candidate(experiment, variant, label))  # the same in each point that shares it
+            found.setdefault(
+                (variant, label), _candidate(experiment, variant, label)
+            )  # the same in each point that shares it
     min_step = parse_section("register", project.values["register"], RegisterParams).min_parent_speedup
     return Frontier(_candidate(mine[0], "dense", ""), list(found.values()), keys, left_out, min_step)
 
 
 def _on_one_device(experiments: Sequence[Experiment]) -> tuple[list[Experiment], dict[str, int]]:
-    """The experiments of the device that timed most of them, and how many each other device timed, by what they are."""
+    """The experiments of the device that timed most of them, and how many each other device timed, by what
+    they are.
+    """
     devices = [_read(each, "reports/dense/latency.json", Latency).measured_on for each in experiments]
     timed = Counter(devices)
     device = max(sorted(timed), key=lambda each: timed[each])
     mine = [each for each, timed_on in zip(experiments, devices, strict=True) if timed_on == device]
     return mine, {
-        f"timed on {other}, whose speeds do not compare": number for other, number in sorted(timed.items()) if other != device
+        f"timed on {other}, whose speeds do not compare": number
+        for other, number in sorted(timed.items())
+        if other != device
     }
 
 
@@ -173,7 +193,9 @@ def _varying(project: Project, experiments: Sequence[Experiment]) -> list[str]:
 
 
 def _labels(experiments: Sequence[Experiment], keys: Sequence[str]) -> list[str]:
-    """The values of these keys; with its name where a key is not in all, as of prune.target={macs: 0.5} and {params: 0.5}."""
+    """The values of these keys; with its name where a key is not in all, as of prune.target={macs: 0.5} and
+    {params: 0.5}.
+    """
     flat = [flatten(each.params) for each in experiments]
     shared = {key for key in keys if all(key in values for values in flat)}
 
@@ -188,7 +210,11 @@ def _candidate(experiment: Experiment, variant: str, label: str) -> Candidate:
     latency = _read(experiment, f"reports/{variant}/latency.json", Latency)
     pruned = _read(experiment, PRUNED, _Pruned)
     quantized = _read(experiment, QUANTIZED, _Quantized)
-    val_top1 = {"dense": pruned.dense_val_top1, "finetuned": quantized.float_val_top1, "quantized": quantized.val_top1}
+    val_top1 = {
+        "dense": pruned.dense_val_top1,
+        "finetuned": quantized.float_val_top1,
+        "quantized": quantized.val_top1,
+    }
     return Candidate(
         experiment=experiment.name,
         variant=variant,

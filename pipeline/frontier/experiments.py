@@ -1,7 +1,9 @@
-"""DVC experiments of this project's commit: which there are, what they measured, and how a folder becomes one.
+"""DVC experiments of this project's commit: which there are, what they measured, and how a folder becomes
+one.
 
-An experiment is a commit below `refs/exps/<commit>/`. It is made by git's own parts and not by `dvc exp save`, which
-stashes the workspace for seconds in which a kill loses it, and commits a pickle of its arguments.
+An experiment is a commit below `refs/exps/<commit>/`. It is made by git's own parts and not by `dvc exp
+save`, which stashes the workspace for seconds in which a kill loses it, and commits a pickle of its
+arguments.
 """
 
 import json
@@ -39,7 +41,8 @@ def head(root: Path) -> str:
         return _git(root, "rev-parse", "--verify", "--quiet", "HEAD").strip()
     except EspalierError as error:
         raise EspalierError(
-            f"{root.absolute()} has no commit, on which experiments hang; `git init` where needed, and commit your work"
+            f"{root.absolute()} has no commit, on which experiments hang; `git init` where needed, and "
+            "commit your work"
         ) from error
 
 
@@ -54,7 +57,11 @@ def save(root: Path, folder: Path, commit: str, name: str, message: str) -> None
     with scratch(root, "experiment") as temporary:
         # An index of its own: nothing is staged in the user's, and nothing of theirs is touched.
         store = _git(root, "rev-parse", "--absolute-git-dir").strip()
-        paths = {"GIT_DIR": store, "GIT_WORK_TREE": str(folder.absolute()), "GIT_INDEX_FILE": f"{temporary}/index"}
+        paths = {
+            "GIT_DIR": store,
+            "GIT_WORK_TREE": str(folder.absolute()),
+            "GIT_INDEX_FILE": f"{temporary}/index",
+        }
         _git(folder, "read-tree", commit, **paths)
         _git(folder, "add", "--all", **paths)
         tree = _git(folder, "write-tree", **paths).strip()
@@ -63,21 +70,32 @@ def save(root: Path, folder: Path, commit: str, name: str, message: str) -> None
 
 
 def read(root: Path) -> list[Experiment]:
-    """The sweeps' experiments on this commit, with what they measured. Raises EspalierError where DVC cannot tell."""
+    """The sweeps' experiments on this commit, with what they measured.
+
+    Raises EspalierError where DVC cannot tell.
+    """
     use_site_cache()
     words = [sys.executable, "-m", "dvc", "exp", "show", "--json", "--hide-queued", "--hide-failed"]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or "no message").splitlines()[0]
-        raise EspalierError(f"`dvc exp show` fails ({said}); run this in the project's folder, `dvc doctor` may tell more")
+        raise EspalierError(
+            f"`dvc exp show` fails ({said}); run this in the project's folder, `dvc doctor` may tell more"
+        )
     listed = [each for commit in json.loads(done.stdout) for each in commit["experiments"] or []]
-    mine = [each for each in listed if (each["name"] or "").startswith(PREFIX) and each["revs"] and each["revs"][0]["data"]]
+    mine = [
+        each
+        for each in listed
+        if (each["name"] or "").startswith(PREFIX) and each["revs"] and each["revs"][0]["data"]
+    ]
     return [_experiment(each["name"], each["revs"][0]["data"]) for each in mine]
 
 
 def _experiment(name: str, data: dict[str, Any]) -> Experiment:
     params = data["params"]["params.yaml"].get("data", {})
-    return Experiment(name, params, {path: file["data"] for path, file in data["metrics"].items() if "data" in file})
+    return Experiment(
+        name, params, {path: file["data"] for path, file in data["metrics"].items() if "data" in file}
+    )
 
 
 def _place(commit: str) -> str:
@@ -87,7 +105,12 @@ def _place(commit: str) -> str:
 def _git(root: Path, *words: str, **environment: str) -> str:
     try:
         done = subprocess.run(
-            ["git", *words], cwd=root, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+            ["git", *words],
+            cwd=root,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except FileNotFoundError as error:
         raise EspalierError("git is not installed; experiments are commits") from error

@@ -13,7 +13,10 @@ from pipeline.evaluate.pictures import png
 from pipeline.frontier.candidates import Candidate, Frontier
 from pipeline.frontier.points import VARIANTS
 
-MARKS = {"dense": ("black", "D"), **dict(zip(VARIANTS, (("tab:blue", "o"), ("tab:orange", "s")), strict=True))}
+MARKS = {
+    "dense": ("black", "D"),
+    **dict(zip(VARIANTS, (("tab:blue", "o"), ("tab:orange", "s")), strict=True)),
+}
 
 LABEL_AWAY = (5, 16, 28, 42)
 """Points between a mark and its label, nearest first."""
@@ -31,7 +34,9 @@ def draw(found: Frontier) -> bytes:
 
 
 def plot(found: Frontier) -> Figure:
-    """A panel for each batch size: latency to the right, top-1 on the test split upwards, and the steps of the Pareto set."""
+    """A panel for each batch size: latency to the right, top-1 on the test split upwards, and the steps of
+    the Pareto set.
+    """
     figure = Figure(figsize=(7 * len(found.batches), 6), layout="constrained")
     panels = figure.subplots(1, len(found.batches), sharey=True, squeeze=False).flat
     for axes, batch in zip(panels, found.batches, strict=True):
@@ -53,22 +58,39 @@ def _panel(axes: Axes, found: Frontier, batch: int) -> None:
     for variant, (colour, mark) in MARKS.items():
         some = [each for each in everyone if each.variant == variant]
         if some:
-            axes.scatter(*_places(some, found, batch), color=colour, marker=mark, s=45, label=variant, zorder=3)
+            axes.scatter(
+                *_places(some, found, batch), color=colour, marker=mark, s=45, label=variant, zorder=3
+            )
     best = found.pareto(batch)[::-1]
-    axes.plot(*_places(best, found, batch), drawstyle="steps-post", color="grey", linestyle="--", label="Pareto set", zorder=1)
+    axes.plot(
+        *_places(best, found, batch),
+        drawstyle="steps-post",
+        color="grey",
+        linestyle="--",
+        label="Pareto set",
+        zorder=1,
+    )
     axes.scatter(*_places(best, found, batch), s=150, facecolors="none", edgecolors="grey", zorder=2)
     axes.axvline(
-        found.ms(found.dense, batch), color="black", linestyle=":", linewidth=1, label="to the right: slower than dense"
+        found.ms(found.dense, batch),
+        color="black",
+        linestyle=":",
+        linewidth=1,
+        label="to the right: slower than dense",
     )
     device = found.dense.measured_on
-    axes.set(xlabel=f"latency (ms): dense's time / speed-up measured in turns with it\n{device}", title=f"batch {batch}")
+    axes.set(
+        xlabel=f"latency (ms): dense's time / speed-up measured in turns with it\n{device}",
+        title=f"batch {batch}",
+    )
     axes.margins(0.1)
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
 
 
 def _annotate(axes: Axes, labels: dict[tuple[float, float], str]) -> None:
-    """Put each label at the first place around its point that no point and no other label takes, tied to it by a line.
+    """Put each label at the first place around its point that no point and no other label takes, tied to it
+    by a line.
 
     Where all are taken, at the last: a label that lies on another is better than none.
     """
@@ -76,10 +98,21 @@ def _annotate(axes: Axes, labels: dict[tuple[float, float], str]) -> None:
     taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in points]
     for place, text in labels.items():
         label = axes.annotate(
-            text, place, (0, 0), textcoords="offset points", fontsize=8, arrowprops=LABEL_LINE, bbox=PAPER, parse_math=False
+            text,
+            place,
+            (0, 0),
+            textcoords="offset points",
+            fontsize=8,
+            arrowprops=LABEL_LINE,
+            bbox=PAPER,
+            parse_math=False,
         )
         for away, (right, up) in product(LABEL_AWAY, LABEL_SIDES):
-            label.set(position=(right * away, up * away), ha="left" if right > 0 else "right", va="bottom" if up > 0 else "top")
+            label.set(
+                position=(right * away, up * away),
+                ha="left" if right > 0 else "right",
+                va="bottom" if up > 0 else "top",
+            )
             label.get_window_extent()  # moves the text; what it returns has the line in it
             box = Text.get_window_extent(label)
             if _free(box, axes, taken):
@@ -88,7 +121,12 @@ def _annotate(axes: Axes, labels: dict[tuple[float, float], str]) -> None:
 
 
 def _free(box: Bbox, axes: Axes, taken: Sequence[Bbox]) -> bool:
-    inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 and axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1
+    inside = (
+        axes.bbox.x0 <= box.x0
+        and box.x1 <= axes.bbox.x1
+        and axes.bbox.y0 <= box.y0
+        and box.y1 <= axes.bbox.y1
+    )
     return inside and not any(box.overlaps(other) for other in taken)
 
 

@@ -1,4 +1,6 @@
-"""Which points a sweep has: the product of the values asked for, each checked as a stage would, named by what decides it."""
+"""Which points a sweep has: the product of the values asked for, each checked as a stage would, named by what
+decides it.
+"""
 
 import copy
 import itertools
@@ -20,12 +22,16 @@ VARIANTS = ("finetuned", "quantized")
 DENSE = "reports/dense/metrics.json"
 PRUNED, QUANTIZED = "reports/prune.json", "reports/quantize.json"
 MEASURED = (
-    *(f"reports/{variant}/{what}.json" for variant in ("dense", *VARIANTS) for what in ("metrics", "latency")),
+    *(
+        f"reports/{variant}/{what}.json"
+        for variant in ("dense", *VARIANTS)
+        for what in ("metrics", "latency")
+    ),
     PRUNED,
     QUANTIZED,
 )
-"""What is compared. A point runs the stages that make these files and all before them: not `register`, because only what was
-chosen belongs into the registry."""
+"""What is compared. A point runs the stages that make these files and all before them: not `register`,
+because only what was chosen belongs into the registry."""
 TRAINED = "artifacts/finetuned"
 """The costly out of a point."""
 PREFIX = "frontier-"
@@ -36,9 +42,9 @@ DIGITS = 10
 class Point:
     """One experiment.
 
-    name: `frontier-` and a digest of all that decides its results, so that equal inputs have one name, whatever the commit.
-    overrides: what is asked for, by dotted key. values: params.yaml with it.
-    training: digest of what decides its fine-tuned model; points that share it train it once.
+    name: `frontier-` and a digest of all that decides its results, so that equal inputs have one name,
+    whatever the commit. overrides: what is asked for, by dotted key. values: params.yaml with it. training:
+    digest of what decides its fine-tuned model; points that share it train it once.
     """
 
     name: str
@@ -103,7 +109,11 @@ class Project:
     def _line(self, paths: Sequence[str]) -> list[Stage]:
         """The makers of some files, and every stage before them."""
         ends = [self._stages[name] for name in self.makers(paths)]
-        return list({stage.name: stage for end in ends for stage in [end, *ancestors(end, self._stages.values())]}.values())
+        return list(
+            {
+                stage.name: stage for end in ends for stage in [end, *ancestors(end, self._stages.values())]
+            }.values()
+        )
 
     @cached_property
     def _sources(self) -> dict[str, str]:
@@ -121,7 +131,9 @@ def parse_settings(settings: Sequence[str]) -> dict[str, list[Any]]:
         if not (key and equals and text):
             raise ParamsError(f"--set {setting}: write it as section.key=value,value")
         if key in axes:
-            raise ParamsError(f"--set {key} is given twice; give all its values at once, with commas between them")
+            raise ParamsError(
+                f"--set {key} is given twice; give all its values at once, with commas between them"
+            )
         axes[key] = _values(setting, text)
     return axes
 
@@ -157,11 +169,14 @@ def _check_axes(project: Project, axes: Mapping[str, Sequence[Any]]) -> None:
         section = key.split(".")[0]
         if section in project.fixed:
             problems.append(
-                f"--set {key}: this changes the dense model or how it is measured, against which every point is stated; "
+                f"--set {key}: this changes the dense model or how it is measured, against which every point "
+                "is stated; "
                 f"change params.yaml, then sweep again. Free: {', '.join(sorted(project.free))}"
             )
         elif section not in project.free:
-            problems.append(f"--set {key}: no stage of a point reads {section!r}{nearest(section, sorted(project.free))}")
+            problems.append(
+                f"--set {key}: no stage of a point reads {section!r}{nearest(section, sorted(project.free))}"
+            )
     if problems:
         raise ParamsError("\n".join(problems))
 
@@ -174,7 +189,10 @@ def _changed(values: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, 
         for depth, parent in enumerate(parents, start=1):
             place = place.get(parent)
             if not isinstance(place, dict):
-                raise ParamsError(f"--set {key}: {'.'.join(parents[:depth])} is {short(place)} and has no keys; set it whole")
+                raise ParamsError(
+                    f"--set {key}: {'.'.join(parents[:depth])} is {short(place)} and has no keys; set it "
+                    "whole"
+                )
         place[last] = value
     return changed
 

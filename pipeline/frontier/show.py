@@ -14,7 +14,10 @@ from pipeline.params import nearest
 
 
 def show(root: Path, *, keep: float, max_ms: float | None, variants: Sequence[str], picture: Path) -> str:
-    """Draws the picture; the table and the choice as text. Raises ParamsError, and ArtifactError where nothing was swept."""
+    """Draws the picture; the table and the choice as text.
+
+    Raises ParamsError, and ArtifactError where nothing was swept.
+    """
     if not 0 < keep <= 2:
         raise ParamsError(f"--keep {keep:g}: a fraction of the dense model's accuracy, for example 0.995")
     for variant in variants:
@@ -36,7 +39,8 @@ def table(found: Frontier) -> str:
     aligned = ["  ".join([*_left(row[:2], widths), *_right(row[2:], widths[2:])]).rstrip() for row in rows]
     whole = f"{found.ms(found.dense):.3f} ms"
     notes = [
-        "*: none is faster and no less accurate on the test split. Speed: dense's time / the candidate's, timed in turns in",
+        "*: none is faster and no less accurate on the test split. Speed: dense's time / the candidate's, "
+        "timed in turns in",
         f"one process on {found.dense.measured_on}. ms: at batch {found.batches[0]}, dense's {whole} / speed",
     ]
     notes += [f"experiments left out: {number} {what}" for what, number in found.left_out.items()]
@@ -46,17 +50,26 @@ def table(found: Frontier) -> str:
 def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
     """By validation accuracy; what the test split says stands beside it."""
     within = "" if max_ms is None else f" within {max_ms:g} ms"
-    floor = f"{keep:.4g} of dense's validation top-1 ({keep * found.dense.val_top1:.4f} of {found.dense.val_top1:.4f}){within}"
+    floor = (
+        f"{keep:.4g} of dense's validation top-1 ({keep * found.dense.val_top1:.4f} of "
+        f"{found.dense.val_top1:.4f}){within}"
+    )
     eligible = found.eligible(keep, max_ms)
     refused = [
-        f"Not chosen, since slower than what it was made from ({each.speeds[found.batches[0]].step_at_most:.2f} of its speed "
+        "Not chosen, since slower than what it was made from "
+        f"({each.speeds[found.batches[0]].step_at_most:.2f} of its speed "
         f"at most): {each.variant} {each.label}".rstrip()
         for each in found.candidates
         if found.is_refused(each)
     ]
     if not eligible and (accurate := found.eligible(keep, None)):
         fast = found.fastest(accurate)
-        return "\n".join([f"None keeps {floor}; the fastest that keeps as much takes longer: {_said(fast, found)}", *refused])
+        return "\n".join(
+            [
+                f"None keeps {floor}; the fastest that keeps as much takes longer: {_said(fast, found)}",
+                *refused,
+            ]
+        )
     if not eligible:
         best = max(found.candidates, key=lambda each: each.val_top1)
         none = f"None keeps {floor}; the most accurate has {best.val_top1:.4f}: {_said(best, found)}"
@@ -65,7 +78,10 @@ def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
     chosen = [("Smallest and fastest", small)] if small is fast else [("Smallest", small), ("Fastest", fast)]
     lines = [f"{what} that keeps {floor}:\n  {_said(each, found)}" for what, each in chosen]
     applied = dict.fromkeys(each.experiment for _, each in chosen)
-    lines += [*refused, *(f"`dvc exp apply {name}` brings it here; `make repro` then registers it" for name in applied)]
+    lines += [
+        *refused,
+        *(f"`dvc exp apply {name}` brings it here; `make repro` then registers it" for name in applied),
+    ]
     return "\n".join(lines)
 
 
@@ -85,7 +101,10 @@ def _row(each: Candidate, found: Frontier, best: dict[int, list[Candidate]]) -> 
         f"{each.macs / found.dense.macs:.0%}",
         _size(each),
         f"{found.ms(each):.3f}",
-        *(speed_text(each.speeds[batch].speedup) + ("*" if each in best[batch] else " ") for batch in found.batches),
+        *(
+            speed_text(each.speeds[batch].speedup) + ("*" if each in best[batch] else " ")
+            for batch in found.batches
+        ),
     ]
 
 

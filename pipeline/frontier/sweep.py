@@ -1,4 +1,6 @@
-"""`espalier frontier run`: every point that is not an experiment yet becomes one; killed anywhere, run again."""
+"""`espalier frontier run`: every point that is not an experiment yet becomes one; killed
+anywhere, run again.
+"""
 
 import math
 import os
@@ -37,7 +39,9 @@ def sweep(root: Path, settings: Sequence[str], jobs: int) -> None:
     there, cache = names(root, commit), dvc_cache(root)
     _say(f"{len(wanted)} points, {sum(point.name in there for point in wanted)} of them experiments already")
     # Where a folder is left, the sweep was killed at its point, perhaps after the experiment was made.
-    open_points = [point for point in wanted if point.name not in there or Bench(project, point, cache).folder.exists()]
+    open_points = [
+        point for point in wanted if point.name not in there or Bench(project, point, cache).folder.exists()
+    ]
     if open_points:
         check_elsewhere(root, [point.values for point in open_points])
         _Sweep(project, commit, cache, jobs).run(open_points)
@@ -68,7 +72,9 @@ class _Sweep:
     def _report(self) -> None:
         if self._failed:
             names = ", ".join(self._failed)
-            raise EspalierError(f"failed: {names}, see above; the same command tries again what is not complete")
+            raise EspalierError(
+                f"failed: {names}, see above; the same command tries again what is not complete"
+            )
 
     def _one_by_one(self, group: Sequence[Point]) -> None:
         for point in group:
@@ -82,9 +88,17 @@ class _Sweep:
 
     def _make(self, point: Point) -> None:
         with self._at(point) as (bench, lock):
-            if point.name not in names(self._project.root, self._commit):  # else another sweep made it meanwhile
+            if point.name not in names(
+                self._project.root, self._commit
+            ):  # else another sweep made it meanwhile
                 self._repro(bench, lock, MEASURED)
-                save(self._project.root, bench.folder, self._commit, point.name, f"espalier frontier: {point.label}")
+                save(
+                    self._project.root,
+                    bench.folder,
+                    self._commit,
+                    point.name,
+                    f"espalier frontier: {point.label}",
+                )
                 _say(f"{point.name}  {point.label}: done")
             bench.clear()
 
@@ -95,7 +109,9 @@ class _Sweep:
 
     @contextmanager
     def _at(self, point: Point) -> Iterator[tuple[Bench, int]]:
-        """Where no other sweep is at work on this point, with the lock that says so; its failure does not stop the others."""
+        """Where no other sweep is at work on this point, with the lock that says so; its failure does not
+        stop the others.
+        """
         bench = Bench(self._project, point, self._cache)
         if is_held(bench.lock):
             _say(f"{point.name}  {point.label}: waits for an earlier sweep that is still at it")
@@ -109,7 +125,9 @@ class _Sweep:
 
 
 def in_turns(open_points: Sequence[Point]) -> list[list[Point]]:
-    """Groups that may run at the same time; the points of one share a fine-tuned model, which the first makes for all."""
+    """Groups that may run at the same time; the points of one share a fine-tuned model, which the first makes
+    for all.
+    """
     groups: dict[str, list[Point]] = {}
     for point in open_points:
         groups.setdefault(point.training, []).append(point)
@@ -117,7 +135,9 @@ def in_turns(open_points: Sequence[Point]) -> list[list[Point]]:
 
 
 def _check_room(project: Project, jobs: int) -> None:
-    """On a cluster Ray lets wait what has no room; trainings on this machine would only take its CPUs from each other."""
+    """On a cluster Ray lets wait what has no room; trainings on this machine would only take its CPUs from
+    each other.
+    """
     if jobs < 1:
         raise ParamsError("--jobs is a number of points at a time; give 1 or more")
     resources = parse_section("resources", project.values.get("resources"), Resources)
@@ -127,7 +147,8 @@ def _check_room(project: Project, jobs: int) -> None:
     each = workers * threads if isinstance(workers, int) and isinstance(threads, int) else cpus
     if jobs * each > cpus:
         raise TrainingError(
-            f"--jobs {jobs}: {jobs} trainings of {each} CPUs each do not fit into the {cpus} of this machine; lower --jobs or "
+            f"--jobs {jobs}: {jobs} trainings of {each} CPUs each do not fit into the {cpus} of this "
+            "machine; lower --jobs or "
             "resources.workers, or name a cluster (RAY_ADDRESS), where Ray starts them as room gets free"
         )
 

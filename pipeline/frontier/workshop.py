@@ -1,8 +1,9 @@
 """A folder for each point, in which `dvc repro` runs: the tree as it is now, with the point's parameters.
 
-Folders and not the workspace, which a person edits meanwhile, and not DVC's own queue: its folders have random names, so
-that a killed experiment never finds its checkpoints again, hold no data that git ignores, and a killed worker of the queue
-leaves its experiment running for ever. The cache is the project's, so what one point has made no other makes again.
+Folders and not the workspace, which a person edits meanwhile, and not DVC's own queue: its folders have
+random names, so that a killed experiment never finds its checkpoints again, hold no data that git ignores,
+and a killed worker of the queue leaves its experiment running for ever. The cache is the project's, so what
+one point has made no other makes again.
 """
 
 import configparser
@@ -74,7 +75,9 @@ class Bench:
             raise EspalierError("code, data or params.yaml changed while the sweep ran; run it again")
 
     def strip(self) -> None:
-        """Leave nothing in the folder but checkpoints, from which the next attempt goes on; the rest is in DVC's cache."""
+        """Leave nothing in the folder but checkpoints, from which the next attempt goes on; the rest is in
+        DVC's cache.
+        """
         for path in self.folder.iterdir() if self.folder.exists() else []:
             if path.name != STATE_FOLDER:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -85,7 +88,8 @@ class Bench:
         environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(self.project.root, self.folder)}
         with self.log.open("ab") as log:
             start = log.tell()
-            # It holds our lock too: where this process is killed, the next sweep waits for what goes on without it.
+            # It holds our lock too: where this process is killed, the next sweep waits for what goes on
+            # without it.
             done = subprocess.run(
                 [sys.executable, "-m", "dvc", "repro", *targets],
                 cwd=self.folder,
@@ -98,12 +102,18 @@ class Bench:
             )
         if done.returncode:
             self.strip()
-            raise EspalierError(reason(self.log.read_bytes()[start:].decode(errors="replace")) + f"; {self.log} has all of it")
+            raise EspalierError(
+                reason(self.log.read_bytes()[start:].decode(errors="replace")) + f"; {self.log} has all of it"
+            )
 
     def clear(self) -> None:
-        """Bring the journals to the project's, from which `espalier sync` sends them, and remove what is left of the point."""
+        """Bring the journals to the project's, from which `espalier sync` sends them, and remove what is left
+        of the point.
+        """
         for journal in sorted((self.folder / JOURNALS).glob("*.jsonl")):
-            with locked(journal_lock(journal), wait_s=COURIER_S, what="the journal of a stage that has ended"):
+            with locked(
+                journal_lock(journal), wait_s=COURIER_S, what="the journal of a stage that has ended"
+            ):
                 for path in (journal, record_path(journal)):
                     write_atomic(self.project.root / JOURNALS / path.name, path.read_bytes())
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -111,17 +121,23 @@ class Bench:
 
 
 def clear_killed(root: Path, wanted: Collection[str]) -> None:
-    """Remove folders that killed sweeps left of other points than the wanted; from the newest such a sweep would go on."""
+    """Remove folders that killed sweeps left of other points than the wanted; from the newest such a sweep
+    would go on.
+    """
     folders = [path for path in (root / FOLDER).glob("*") if path.is_dir() and path.name not in wanted]
     keep_newest(path for path in folders if not is_held(path.with_suffix(".lock")))
 
 
 def override(path: Path, overrides: Mapping[str, Any]) -> None:
-    """Change values of a YAML file and nothing else: comments stay, because `dvc exp apply` brings the file back."""
+    """Change values of a YAML file and nothing else: comments stay, because `dvc exp apply` brings the file
+    back.
+    """
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1000
-    yaml.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar(NULL, "null"))
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
+    )
     values = yaml.load(path)
     for key, value in overrides.items():
         *parents, last = key.split(".")
@@ -154,7 +170,9 @@ def _supply(source: Path, target: Path) -> None:
 
 
 def _configure(source: Path, target: Path, cache: Path) -> None:
-    """DVC's settings for the folder: the project's private ones, its cache, and that git is not its business."""
+    """DVC's settings for the folder: the project's private ones, its cache, and that git is not
+    its business.
+    """
     config = configparser.ConfigParser(interpolation=None)
     config.read(source)
     config.read_dict({"core": {"no_scm": "true"}, "cache": {"dir": str(cache.absolute())}})

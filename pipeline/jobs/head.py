@@ -1,8 +1,10 @@
-"""What a submitted job does on the cluster's head: the repro of the tree that was sent, and the way of its results back.
+"""What a submitted job does on the cluster's head: the repro of the tree that was sent, and the way of its
+results back.
 
-Inputs come through the DVC remote. Each stage's outputs go there as soon as it is done, so that a head which is lost later
-takes nothing finished along; dvc.lock and the journals go to the storage at the end, also after a failed or stopped stage.
-What is in dvc.lock is in the remote, at the start and at the end: the next submission goes on from it.
+Inputs come through the DVC remote. Each stage's outputs go there as soon as it is done, so that a head which
+is lost later takes nothing finished along; dvc.lock and the journals go to the storage at the end, also after
+a failed or stopped stage. What is in dvc.lock is in the remote, at the start and at the end: the next
+submission goes on from it.
 """
 
 import os
@@ -25,14 +27,15 @@ from pipeline.train.transport.driver import SENDS_ON, forget_finished
 NO_GIT = "[core]\n    no_scm = true\n"
 """In DVC's words; a tree that was sent has no configuration of its own beside it."""
 WAITS_S = (5.0, 15.0, 40.0, 60.0)
-"""Before each further attempt to send outputs, which live on this head alone: two minutes of a remote that answers 503."""
+"""Before each further attempt to send outputs, which live on this head alone: two minutes of a remote that
+answers 503."""
 
 
 def run(root: Path, waits_s: Sequence[float] = WAITS_S) -> int:
     """0, or 1 where a stage failed or its outputs could not be kept.
 
-    Raises SubmitError where the folder holds no submitted tree or the remote takes no file, before anything runs, and
-    StorageError where the results cannot be left.
+    Raises SubmitError where the folder holds no submitted tree or the remote takes no file, before anything
+    runs, and StorageError where the results cannot be left.
     """
     submission = read_submission(root)
     if submission is None:
@@ -70,7 +73,9 @@ def _repro(root: Path, submission: Submission, keeper: "_Keeper") -> int:
 
 
 class _Keeper:
-    """Sends the outputs of each stage that is done, and knows of which dvc.lock may tell because they are in the remote."""
+    """Sends the outputs of each stage that is done, and knows of which dvc.lock may tell because they are in
+    the remote.
+    """
 
     def __init__(self, root: Path, waits_s: Sequence[float]) -> None:
         self._root, self._waits_s = root, waits_s
@@ -83,7 +88,10 @@ class _Keeper:
             try:
                 send(self._root, stage)
             except EspalierError as error:
-                _say(f"{error}" + (f"; sending the outputs of {stage} again in {wait_s:.0f} s" if wait_s else ""))
+                _say(
+                    f"{error}"
+                    + (f"; sending the outputs of {stage} again in {wait_s:.0f} s" if wait_s else "")
+                )
                 time.sleep(wait_s or 0.0)
             else:
                 self._kept.add(stage)
@@ -103,7 +111,10 @@ class _Keeper:
         lost = [name for name in new if name not in self._kept and not self.keep(name)]
         if lost:
             forget(self._root, lost)
-            _say(f"lost with this job: the outputs of {', '.join(lost)}. Mend the DVC remote; submitting again makes them anew")
+            _say(
+                f"lost with this job: the outputs of {', '.join(lost)}. Mend the DVC remote; submitting "
+                "again makes them anew"
+            )
         return lost
 
 

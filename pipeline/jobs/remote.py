@@ -11,20 +11,26 @@ from pipeline.repro.dag import opened
 from pipeline.storage import PROBE_BYTES
 
 ADD = (
-    "run `dvc remote add --default <name> s3://bucket/dvc` and commit .dvc/config (credentials stay in AWS_* variables; "
+    "run `dvc remote add --default <name> s3://bucket/dvc` and commit .dvc/config (credentials stay in AWS_* "
+    "variables; "
     ".dvc/config.local is never sent)"
 )
 PROBE = "espalier-probe-"
 
 
 def check_remote(root: Path) -> None:
-    """Raises SubmitError where the tree that is sent would name no remote that nodes reach, or this one takes no file."""
+    """Raises SubmitError where the tree that is sent would name no remote that nodes reach, or this one takes
+    no file.
+    """
     name, url = named_remote(root)
     _write(root, name, url)
 
 
 def named_remote(root: Path) -> tuple[str, str]:
-    """Name and address of the remote in .dvc/config, which travels. Raises SubmitError where nodes would find none."""
+    """Name and address of the remote in .dvc/config, which travels.
+
+    Raises SubmitError where nodes would find none.
+    """
     from dvc.config import Config, ConfigError
 
     path = root / ".dvc" / "config"
@@ -38,7 +44,8 @@ def named_remote(root: Path) -> tuple[str, str]:
     remote = config.get("remote", {}).get(name, {})
     if remote.get("version_aware") or remote.get("worktree"):
         raise SubmitError(
-            f"the DVC remote {name!r} keeps versions of files in DVC's place, and cannot be asked which outputs it holds; "
+            f"the DVC remote {name!r} keeps versions of files in DVC's place, and cannot be asked which "
+            "outputs it holds; "
             "name another without version_aware or worktree in .dvc/config"
         )
     url = remote.get("url")
@@ -46,16 +53,22 @@ def named_remote(root: Path) -> tuple[str, str]:
         raise SubmitError(f".dvc/config has no address of the DVC remote {name!r}; {ADD}")
     if secret := secret_in(url):
         raise SubmitError(
-            f".dvc/config has {secret}, of the DVC remote {name!r}, and is sent along; take it out, give it in variables "
+            f".dvc/config has {secret}, of the DVC remote {name!r}, and is sent along; take it out, give it "
+            "in variables "
             "(AWS_*), and replace the secret, which git's history keeps"
         )
     if "://" not in url and not Path(url).is_absolute():
-        raise SubmitError(f"the DVC remote {name!r} is {url}, a folder relative to this project, which no node sees; {ADD}")
+        raise SubmitError(
+            f"the DVC remote {name!r} is {url}, a folder relative to this project, which no node sees; {ADD}"
+        )
     return name, url
 
 
 def send(root: Path, name: str) -> None:
-    """Send a stage's outputs, and then the note by which `dvc repro --pull` knows that it was run. Raises SubmitError."""
+    """Send a stage's outputs, and then the note by which `dvc repro --pull` knows that it was run.
+
+    Raises SubmitError.
+    """
     from dvc.stage.cache import _can_hash, _get_stage_hash
 
     with _asked(*named_remote(root)), opened(root) as repo:
@@ -63,7 +76,9 @@ def send(root: Path, name: str) -> None:
         (stage,) = repo.stage.collect(name)
         if _can_hash(stage):
             runs, key = Path(repo.stage_cache.cache_dir), _get_stage_hash(stage)
-            remote = repo.cloud.get_remote_odb(hash_name="md5-dos2unix")  # below whose path DVC looks for notes
+            remote = repo.cloud.get_remote_odb(
+                hash_name="md5-dos2unix"
+            )  # below whose path DVC looks for notes
             for note in (runs / key[:2] / key).glob("*"):
                 remote.fs.put_file(str(note), remote.fs.join(remote.path, "runs", key[:2], key, note.name))
 
@@ -77,7 +92,9 @@ def lacking(root: Path) -> list[str]:
 
     with _asked(*named_remote(root)), opened(root) as repo:
         outs = {
-            stage.addressing: {out.hash_info for out in stage.outs if out.hash_info and out.use_cache and out.can_push}
+            stage.addressing: {
+                out.hash_info for out in stage.outs if out.hash_info and out.use_cache and out.can_push
+            }
             for stage in repo.index.stages
             if isinstance(stage, PipelineStage)
         }
@@ -86,7 +103,9 @@ def lacking(root: Path) -> list[str]:
 
 
 def _write(root: Path, name: str, url: str) -> None:
-    """Write a file to the remote, as `dvc push` would, and remove it: a push of nothing never asks the remote."""
+    """Write a file to the remote, as `dvc push` would, and remove it: a push of nothing never asks the
+    remote.
+    """
     with _asked(name, url), opened(root) as repo:
         remote = repo.cloud.get_remote(name)
         files, path = remote.fs, remote.fs.join(remote.path, PROBE + secrets.token_hex(4))
@@ -106,5 +125,6 @@ def _asked(name: str, url: str) -> Iterator[None]:
     except Exception as error:  # DVC's, botocore's and the system's have no common base
         said = shown(" ".join(str(error).split())) or type(error).__name__
         raise SubmitError(
-            f"the DVC remote {name!r} ({shown(url)}) takes no file: {said}; check that it exists, and its credentials"
+            f"the DVC remote {name!r} ({shown(url)}) takes no file: {said}; check that it exists, and its "
+            "credentials"
         ) from error

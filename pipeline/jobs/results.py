@@ -1,4 +1,5 @@
-"""The way of a job's results: its head leaves dvc.lock and the journals in the storage, the client takes them over.
+"""The way of a job's results: its head leaves dvc.lock and the journals in the storage, the client takes them
+over.
 
 What dvc.lock names, models and data, travels through the DVC remote.
 """
@@ -33,7 +34,8 @@ def leave_results(submission: Submission, root: Path) -> None:
 def fetch_results(job: str, storage: str, root: Path) -> bool:
     """On the client: take over what the job left. False where it has left nothing yet.
 
-    Raises StorageError, and SubmitError where dvc.lock holds results that are neither the job's nor those it went on from.
+    Raises StorageError, and SubmitError where dvc.lock holds results that are neither the job's nor those it
+    went on from.
     """
     place = Storage(storage).below(JOBS)
     digest = place.read(_note(job))
@@ -44,7 +46,9 @@ def fetch_results(job: str, storage: str, root: Path) -> bool:
         if (folder / LOCK).exists():
             _check_lock(root, folder)
             write_atomic(root / LOCK, (folder / LOCK).read_bytes())
-        for path in sorted(folder.glob("journals/*.json*")):  # journals, and the records without which none is sent
+        for path in sorted(
+            folder.glob("journals/*.json*")
+        ):  # journals, and the records without which none is sent
             write_atomic(root / JOURNALS / path.name, path.read_bytes())
     return True
 
@@ -60,7 +64,8 @@ def _check_lock(root: Path, folder: Path) -> None:
     assert submission is not None
     if lock_digest(root) not in {"", submission.lock, lock_digest(folder)}:
         raise SubmitError(
-            f"dvc.lock has changed here since {submission.job} was submitted, so it is left as it is. To take the job's, whose "
+            f"dvc.lock has changed here since {submission.job} was submitted, so it is left as it is. To "
+            "take the job's, whose "
             f"outputs are in the DVC remote, move dvc.lock away and run `espalier attach {submission.job}`"
         )
 

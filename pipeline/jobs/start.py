@@ -40,7 +40,8 @@ def check_node(root: Path, python: tuple[int, ...]) -> None:
         raise SubmitError(f"the head has Python {_dotted(python)}; all nodes need {_dotted(PYTHON)} or later")
     if missing := _missing(root / "pyproject.toml"):
         raise SubmitError(
-            f"the head's Python ({sys.executable}) lacks {', '.join(missing)}; install requirements.txt there and on every node"
+            f"the head's Python ({sys.executable}) lacks {', '.join(missing)}; install requirements.txt "
+            "there and on every node"
         )
 
 
@@ -48,7 +49,8 @@ def check_tracking(environment: Mapping[str, str]) -> None:
     """Raises SubmitError where the runs of a whole repro would go to the job's own folder."""
     if not environment.get("MLFLOW_TRACKING_URI"):
         raise SubmitError(
-            "MLFLOW_TRACKING_URI is not set on the head, so the runs would be lost with the job; set it where `ray start` runs"
+            "MLFLOW_TRACKING_URI is not set on the head, so the runs would be lost with the job; set it "
+            "where `ray start` runs"
         )
 
 

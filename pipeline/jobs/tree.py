@@ -46,7 +46,8 @@ def copy_tree(root: Path, target: Path, *, largest_bytes: int = LARGEST_BYTES) -
     if size > largest_bytes:
         largest = max(files, key=lambda name: (root / name).stat().st_size)
         raise SubmitError(
-            f"the files to send are {size / 1e6:,.0f} MB, and {largest_bytes / 1e6:,.0f} MB are allowed; the largest is "
+            f"the files to send are {size / 1e6:,.0f} MB, and {largest_bytes / 1e6:,.0f} MB are allowed; the "
+            "largest is "
             f"{largest}. Track data with `dvc add`, or ignore it in .gitignore"
         )
     for name in files:
@@ -56,17 +57,24 @@ def copy_tree(root: Path, target: Path, *, largest_bytes: int = LARGEST_BYTES) -
 
 def _listed(root: Path) -> list[str]:
     """Those that are there: git also lists what was deleted since the commit."""
-    names = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".", *PRIVATE).split("\0")
+    names = _git(
+        root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".", *PRIVATE
+    ).split("\0")
     return sorted({name for name in names if name and os.path.lexists(root / name)})
 
 
 def _check_file(path: Path, name: str, sent: set[Path]) -> None:
-    """A link goes as the file that it leads to, which must be sent itself: git may ignore it as a secret, or as data."""
+    """A link goes as the file that it leads to, which must be sent itself: git may ignore it as a secret, or
+    as data.
+    """
     if path.is_symlink() and Path(os.path.realpath(path)) not in sent:
-        raise SubmitError(f"{name} is a link to {path.readlink()}, which is not among the files to send; remove the link")
+        raise SubmitError(
+            f"{name} is a link to {path.readlink()}, which is not among the files to send; remove the link"
+        )
     if path.is_dir():
         raise SubmitError(
-            f"{name} is a git repository of its own, whose files are not sent; remove it or ignore it in .gitignore"
+            f"{name} is a git repository of its own, whose files are not sent; remove it or ignore it in "
+            ".gitignore"
         )
 
 
@@ -77,4 +85,6 @@ def _git(root: Path, *words: str) -> str:
         raise SubmitError("git is not installed; what is submitted is what git knows of") from error
     except subprocess.CalledProcessError as error:
         said = shown(" ".join(error.stderr.split()))
-        raise SubmitError(f"what is submitted is what git knows of, and `git {words[0]}` says: {said}") from error
+        raise SubmitError(
+            f"what is submitted is what git knows of, and `git {words[0]}` says: {said}"
+        ) from error

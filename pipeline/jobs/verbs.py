@@ -28,7 +28,9 @@ ID_DIGITS = 12
 ENTRYPOINT = "python -m pipeline.jobs.start"
 
 
-def submit(root: Path, server: Server, targets: list[str], *, jobs: int = 1, dirty: bool, follow: bool) -> None:
+def submit(
+    root: Path, server: Server, targets: list[str], *, jobs: int = 1, dirty: bool, follow: bool
+) -> None:
     """Send the tree, and follow the job until its results are here.
 
     The same tree and targets are the same job: while it runs, a second submission attaches to it.
@@ -62,12 +64,17 @@ def submit(root: Path, server: Server, targets: list[str], *, jobs: int = 1, dir
             )
             write_atomic(tree / SUBMISSION_NAME, to_json(submission.model_dump()))
             try:
-                server.submit(tree, job, ENTRYPOINT, {"git_commit": head, "git_dirty": str(bool(changed)).lower()})
+                server.submit(
+                    tree, job, ENTRYPOINT, {"git_commit": head, "git_dirty": str(bool(changed)).lower()}
+                )
             except UnreachableError:
                 if job not in server.jobs():  # the answer alone was lost, or another terminal was quicker
                     raise
     write_atomic(root / LAST, job)
-    sys.stdout.write(f"{job} {'runs already' if running else 'was submitted'} at {server.address}; Ctrl-C leaves it running\n")
+    sys.stdout.write(
+        f"{job} {'runs already' if running else 'was submitted'} at {server.address}; Ctrl-C leaves it "
+        "running\n"
+    )
     sys.stdout.flush()
     if follow:
         attach(root, server, job)
@@ -76,23 +83,34 @@ def submit(root: Path, server: Server, targets: list[str], *, jobs: int = 1, dir
 def attach(root: Path, server: Server, job: str | None) -> None:
     """Show a job's log until it is over, then bring its results here.
 
-    Raises SubmitError where it failed or its results would replace others, UnreachableError after minutes of silence.
+    Raises SubmitError where it failed or its results would replace others, UnreachableError after minutes of
+    silence.
     """
     job, storage = job or last_job(root), storage_url(root)
     _known(server, job)
     try:
         state = server.follow(job)
     except KeyboardInterrupt:
-        sys.exit(f"\n{job} goes on without this terminal; `espalier attach` shows it again, `espalier stop` ends it")
+        sys.exit(
+            f"\n{job} goes on without this terminal; `espalier attach` shows it again, `espalier stop` ends "
+            "it"
+        )
     except UnreachableError as error:
-        raise UnreachableError(f"{error}. When it answers, `espalier attach {job}` shows the job again") from error
+        raise UnreachableError(
+            f"{error}. When it answers, `espalier attach {job}` shows the job again"
+        ) from error
     fetched = fetch_results(job, storage, root)
     if fetched:
         _pull(root)
     if state.status != "SUCCEEDED":
-        raise SubmitError(f"{job} ended as {state.status}: {_why(state)}. What was complete is kept; submit again to go on")
+        raise SubmitError(
+            f"{job} ended as {state.status}: {_why(state)}. What was complete is kept; submit again to go on"
+        )
     if not fetched:
-        raise SubmitError(f"{job} left nothing at {shown(storage)}; is this the resources.storage that it was submitted with?")
+        raise SubmitError(
+            f"{job} left nothing at {shown(storage)}; is this the resources.storage that it was submitted "
+            "with?"
+        )
     whole = (root / "reports" / "verdict.json").exists()
     sys.stdout.write(f"{summary(root)}\n" if whole else f"{job} is done, and its results are here\n")
 
@@ -132,17 +150,22 @@ def storage_url(root: Path) -> str:
     resources = parse_section("resources", read_yaml(root / "params.yaml").get("resources"), Resources)
     if not resources.storage:
         raise ParamsError(
-            "resources.storage is null; a cluster's nodes share no disk with this machine, so set it to s3://bucket/prefix "
+            "resources.storage is null; a cluster's nodes share no disk with this machine, so set it to "
+            "s3://bucket/prefix "
             "or to a folder that all of them mount"
         )
     return resources.storage
 
 
 def _name(tree: Path, targets: list[str], server: Server) -> tuple[str, bool]:
-    """The job of this tree and these targets, and whether it runs; each submission after its end has the next number."""
+    """The job of this tree and these targets, and whether it runs; each submission after its end has the next
+    number.
+    """
     digest = hashlib.sha256(to_json(targets).encode())
     for file in sorted(path for path in tree.rglob("*") if path.is_file()):
-        digest.update(file.relative_to(tree).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        digest.update(
+            file.relative_to(tree).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest()
+        )
     base = f"espalier-{digest.hexdigest()[:ID_DIGITS]}"
     jobs = server.jobs()
     number = 1
@@ -165,7 +188,9 @@ def _known(server: Server, job: str) -> bool:
 def _confirm(changed: list[str]) -> None:
     listed = "\n".join(f"  {line}" for line in changed)
     if not sys.stdin.isatty():
-        raise SubmitError(f"these changes are not committed:\n{listed}\ncommit them, or add --dirty to send them along")
+        raise SubmitError(
+            f"these changes are not committed:\n{listed}\ncommit them, or add --dirty to send them along"
+        )
     sys.stdout.write(f"not committed, and sent along:\n{listed}\nsubmit? [y/N] ")
     sys.stdout.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
@@ -187,7 +212,9 @@ def _pull(root: Path) -> None:
     """All that dvc.lock knows; stages that were not asked for, or not reached, have nothing to bring."""
     mended(root)
     if said := _dvc(root, "pull", "--quiet", "--allow-missing"):
-        raise SubmitError(f"the job's results are in the DVC remote, but `dvc pull` failed; run it again: {said}")
+        raise SubmitError(
+            f"the job's results are in the DVC remote, but `dvc pull` failed; run it again: {said}"
+        )
 
 
 def _dvc(root: Path, *words: str) -> str:

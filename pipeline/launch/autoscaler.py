@@ -1,8 +1,8 @@
 """The door to a cluster's autoscaler: which nodes it may start, and waiting for those that a training needs.
 
-Ray 2.60 has no public way to ask for these limits: its head has a place to keep them, but no open autoscaler writes there. So
-they are read where the autoscaler reads them, which works beside the head, where drivers run: in the RayCluster on Kubernetes,
-else in the file that the autoscaler's process was started with.
+Ray 2.60 has no public way to ask for these limits: its head has a place to keep them, but no open autoscaler
+writes there. So they are read where the autoscaler reads them, which works beside the head, where drivers
+run: in the RayCluster on Kubernetes, else in the file that the autoscaler's process was started with.
 """
 
 import os
@@ -41,14 +41,19 @@ def alive_nodes() -> list[Node]:
 
 
 def limits() -> Reach | None:
-    """Of the cluster that this process is connected to; None without an autoscaler, or where they cannot be seen from here."""
+    """Of the cluster that this process is connected to; None without an autoscaler, or where they cannot be
+    seen from here.
+    """
     name = os.environ.get("RAY_CLUSTER_NAME")  # KubeRay sets it in every container
     config = _of_kubernetes(name) if name else _of_process()
     return reach(config, alive_nodes()) if config else None
 
 
 def reach(config: Mapping[str, Any], alive: Sequence[Node]) -> Reach | None:
-    """config: as the cluster launcher completes it. None where it does not tell a node's size, as for machines that exist."""
+    """config: as the cluster launcher completes it.
+
+    None where it does not tell a node's size, as for machines that exist.
+    """
     most: int = config["max_workers"]
     kinds = config["available_node_types"].values()
     counted = [(kind.get("resources", {}), min(kind.get("max_workers", 0), most)) for kind in kinds]
@@ -59,7 +64,8 @@ def reach(config: Mapping[str, Any], alive: Sequence[Node]) -> Reach | None:
 
 
 def await_nodes(resources: Resources, placement: Placement, where: str) -> None:
-    """Return when the nodes that are there have room for the fewest workers to start with; the autoscaler is asked for all.
+    """Return when the nodes that are there have room for the fewest workers to start with; the autoscaler is
+    asked for all.
 
     Raises TrainingError after `resources.await_nodes_s`.
     """
@@ -67,26 +73,37 @@ def await_nodes(resources: Resources, placement: Placement, where: str) -> None:
         return
     from ray.util import placement_group, remove_placement_group
 
-    # Ray drops it when this process ends, however it ends; `request_resources` would keep nodes running after a kill.
-    asked = placement_group([placement.bundle(resources)] * placement.workers, strategy=resources.placement.upper())
+    # Ray drops it when this process ends, however it ends; `request_resources` would keep nodes running after
+    # a kill.
+    asked = placement_group(
+        [placement.bundle(resources)] * placement.workers, strategy=resources.placement.upper()
+    )
     try:
         await_room(resources, placement, where, alive_nodes)
     finally:
         remove_placement_group(asked)  # else Ray Train's own would wait for it
 
 
-def await_room(resources: Resources, placement: Placement, where: str, nodes: Callable[[], Sequence[Node]]) -> None:
-    """The same, of nodes that somebody asked for; `nodes` looks which are there. Each change is shown. Raises TrainingError."""
+def await_room(
+    resources: Resources, placement: Placement, where: str, nodes: Callable[[], Sequence[Node]]
+) -> None:
+    """The same, of nodes that somebody asked for; `nodes` looks which are there.
+
+    Each change is shown. Raises TrainingError.
+    """
     deadline, shown, fewest = time.monotonic() + resources.await_nodes_s, -1, _fewest(resources, placement)
     while (room := room_for(resources, placement, nodes())) < fewest:
         if time.monotonic() >= deadline:
             raise TrainingError(
-                f"after {resources.await_nodes_s:g} s the cluster at {where} has room for {room} of {fewest} workers; "
-                "`ray status` on its head may tell why no more nodes start; ask for less, or raise resources.await_nodes_s"
+                f"after {resources.await_nodes_s:g} s the cluster at {where} has room for {room} of {fewest} "
+                "workers; "
+                "`ray status` on its head may tell why no more nodes start; ask for less, or raise "
+                "resources.await_nodes_s"
             )
         if room != shown:
             sys.stderr.write(
-                f"espalier: waiting up to {resources.await_nodes_s:g} s for nodes of the cluster's autoscaler: "
+                f"espalier: waiting up to {resources.await_nodes_s:g} s for nodes of the cluster's "
+                "autoscaler: "
                 f"room for {room} of {fewest} workers\n"
             )
         shown = room
@@ -102,10 +119,13 @@ def _of_process() -> dict[str, Any] | None:
     """What the autoscaler of this cluster was told, where it runs on this machine."""
     import ray
 
-    session = f"/{ray.get_runtime_context().get_session_name()}/"  # in the path of its logs; no other cluster's has it
+    # in the path of its logs; no other cluster's has it
+    session = f"/{ray.get_runtime_context().get_session_name()}/"
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or ()
-        path = next((word.partition("=")[2] for word in words if word.startswith("--autoscaling-config=")), None)
+        path = next(
+            (word.partition("=")[2] for word in words if word.startswith("--autoscaling-config=")), None
+        )
         if path and any(session in word for word in words):
             return _read(Path(path).expanduser())
     return None
@@ -121,7 +141,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _of_kubernetes(name: str, namespace: Path = NAMESPACE) -> dict[str, Any] | None:
-    """The same of this RayCluster, with the rights of the head's pod, as the autoscaler beside it derives it."""
+    """The same of this RayCluster, with the rights of the head's pod, as the autoscaler beside
+    it derives it.
+    """
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
     from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
 
@@ -138,5 +160,6 @@ def _of_kubernetes(name: str, namespace: Path = NAMESPACE) -> dict[str, Any] | N
 
 def _tell(error: Exception) -> None:
     sys.stderr.write(
-        f"espalier: what the cluster's autoscaler may start cannot be read ({error}), so only nodes that are there count\n"
+        f"espalier: what the cluster's autoscaler may start cannot be read ({error}), so only nodes that are "
+        "there count\n"
     )

@@ -2,8 +2,8 @@
 
 Where this machine is no node of the cluster, a job there takes the child's place (launch/remote_driver.py).
 
-Ray ends the process that drives it when its head is gone, without an exception, and has errors of its own for a dead
-controller. All that lives through it are our checkpoints, from which the next attempt goes on.
+Ray ends the process that drives it when its head is gone, without an exception, and has errors of its own for
+a dead controller. All that lives through it are our checkpoints, from which the next attempt goes on.
 """
 
 import argparse
@@ -45,7 +45,8 @@ from pipeline.train.transport.driver import (
 )
 
 OUR_FAULT = 70
-"""Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which another attempt would meet again."""
+"""Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which another attempt would meet
+again."""
 CLEARS_S = 5.0
 """How long an interrupted stage waits for the process that drives Ray to end what it started."""
 KILLED_S = 0.5
@@ -55,16 +56,19 @@ KILLED_S = 0.5
 def launch(job: Job, resources: Resources, name: str) -> None:
     """Run `fit(job)` on the workers that `resources` say and show the live line until it is done.
 
-    Raises TrainingError where workers cannot be placed or keep failing, where the cluster does not answer, and
-    with the message of whatever EspalierError a worker met; LockedError where another driver trains the same in the storage;
-    DiskError where a disk of this machine has no room.
+    Raises TrainingError where workers cannot be placed or keep failing, where the cluster does not answer,
+    and with the message of whatever EspalierError a worker met; LockedError where another driver trains the
+    same in the storage; DiskError where a disk of this machine has no room.
     """
     if result_folder(job).exists():
         return  # of a run before this one, which ended before the stage took it over
     fault_path(job).unlink(missing_ok=True)
     server = _job_server(resources)
     if server is None:
-        for folder in (job.run_dir, users_temporary_folder()):  # of checkpoints, and of what a Ray of our own leaves
+        for folder in (
+            job.run_dir,
+            users_temporary_folder(),
+        ):  # of checkpoints, and of what a Ray of our own leaves
             check_room(folder)
     if resources.storage:
         job = send(job, resources.storage)
@@ -86,10 +90,15 @@ def _attempts(order: Order, server: JobServer | None, name: str) -> None:
         if status == 0:
             return
         if status == OUR_FAULT:
-            raise EspalierError("an error in this program ended the training, see above; complete checkpoints are kept")
-        sys.stderr.write(f"espalier {name}: {_death(status)}; {left} more attempts from the last checkpoint\n")
+            raise EspalierError(
+                "an error in this program ended the training, see above; complete checkpoints are kept"
+            )
+        sys.stderr.write(
+            f"espalier {name}: {_death(status)}; {left} more attempts from the last checkpoint\n"
+        )
     raise TrainingError(
-        f"the process that drives Ray died {order.resources.max_failures + 1} times; show_ray_logs may tell why. "
+        f"the process that drives Ray died {order.resources.max_failures + 1} times; show_ray_logs may tell "
+        "why. "
         "Checkpoints are kept: run the stage again to go on from the last one"
     )
 
@@ -97,14 +106,16 @@ def _attempts(order: Order, server: JobServer | None, name: str) -> None:
 def _job_server(resources: Resources) -> JobServer | None:
     """Of the cluster, where this machine is no node of it.
 
-    Raises TrainingError where no storage joins the two, UnreachableError and SubmitError where it takes no job.
+    Raises TrainingError where no storage joins the two, UnreachableError and SubmitError where it takes no
+    job.
     """
     address = cluster_address(resources)
     if address is None or not is_job_server(address):
         return None
     if resources.storage is None:
         raise TrainingError(
-            "the cluster is named by its job server, so its nodes share no disk with this machine; set resources.storage to "
+            "the cluster is named by its job server, so its nodes share no disk with this machine; set "
+            "resources.storage to "
             "s3://bucket/prefix, or to a folder that all of them mount"
         )
     server = JobServer(address)
@@ -138,13 +149,16 @@ def _death(status: int) -> str:
 
 
 def main(path: Path, *, is_attached: bool) -> None:
-    """The child: drive one attempt. Exit status 0 when it is done or has met a user's error, OUR_FAULT for an error of ours.
+    """The child: drive one attempt. Exit status 0 when it is done or has met a user's error, OUR_FAULT for an
+    error of ours.
 
     Any other end is a death, of Ray's controller or of its head, that another attempt survives.
     """
     told = Order.model_validate_json(path.read_bytes())
     wait = partial(await_silence, told.job) if is_attached else sys.stdin.buffer.read
-    threading.Thread(target=_end_after, args=(wait, told.job.run_dir), daemon=True, name="end-with-parent").start()
+    threading.Thread(
+        target=_end_after, args=(wait, told.job.run_dir), daemon=True, name="end-with-parent"
+    ).start()
     status = 0
     try:
         drive(told)

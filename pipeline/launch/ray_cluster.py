@@ -1,8 +1,9 @@
-"""The door to Ray: run `fit` on every worker of a local or a running cluster. launch/driver.py runs this as a process.
+"""The door to Ray: run `fit` on every worker of a local or a running cluster. launch/driver.py runs this as a
+process.
 
 Ray Train places the workers, joins them in a process group and restarts them after a failure. What a
-restarted worker resumes from is decided by our own checkpoints (train/checkpoints/local.py); nothing reads Ray's
-snapshot file, which a kill can leave empty.
+restarted worker resumes from is decided by our own checkpoints (train/checkpoints/local.py); nothing reads
+Ray's snapshot file, which a kill can leave empty.
 """
 
 import logging
@@ -32,31 +33,41 @@ from pipeline.train.transport.driver import run_storage
 from pipeline.train.worker_settings import WORKER_SETTINGS
 
 RESIZE_EVERY_S = 30.0
-"""How often a run that went on with fewer workers asks for room for more; each resize is a restart of the workers."""
+"""How often a run that went on with fewer workers asks for room for more; each resize is a restart of the
+workers."""
 OBJECT_STORE_BYTES = 100_000_000
 CONNECT_TIMEOUT_S = 10
 RAYS_OWN = "r"
-"""Ray's folder in ours: Ray opens its folder and all in it to every user of the machine (0777), and ours lets none in."""
+"""Ray's folder in ours: Ray opens its folder and all in it to every user of the machine (0777), and ours lets
+none in."""
 RAY_SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is paid at the start, the end and every failure
-    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20",  # until a frozen process counts as lost; Ray's default is 600 s
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",  # until a lost node's workers count as lost, with min_workers
+    # the default of 2 s is paid at the start, the end and every failure
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # until a frozen process counts as lost; Ray's default is 600 s
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20",
+    # until a lost node's workers count as lost, with min_workers
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_prestart_worker_first_driver": "0",  # its processes lack the environment of ours, and only compete with them
+    # its processes lack the environment of ours, and only compete with them
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_worker_niceness": "0",  # Ray's default of 15 lets any other process take the cores from the training
 }
 LOCAL_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one more process, and nobody drains a Ray of our own
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # after which a driver whose head is gone ends; Ray's default is 60 s
+    # after which a driver whose head is gone ends; Ray's default is 60 s
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
     "RAY_AUTH_MODE": "token",  # loopback keeps other machines out, the token other users of this one
-    # Else Ray takes 127.0.0.1 for this machine's own address and listens to everyone, who could run code here.
+    # Else Ray takes 127.0.0.1 for this machine's own address and listens to everyone, who could run code
+    # here.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 ATTACHED_SETTINGS = {
-    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",  # until the workers of a draining node hear of it; Ray's default is 5 s
-    "RAY_NUM_REDIS_GET_RETRIES": "1",  # each takes 40 s where something else than Ray listens; Ray's default is 20
+    # until the workers of a draining node hear of it; Ray's default is 5 s
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
+    # each takes 40 s where something else than Ray listens; Ray's default is 20
+    "RAY_NUM_REDIS_GET_RETRIES": "1",
 }
 VERSIONS_DIFFER = "Version mismatch"
 """How Ray's RuntimeError begins where its version or Python's is not that of the cluster."""
@@ -75,23 +86,34 @@ def drive(order: Order) -> None:
     """Run `fit(job)` on the workers that `resources` say until it is done. Raises EspalierError."""
     with _cluster(order.resources, order.job) as placement:
         while not _run_trainer(order.job, order.resources, placement):
-            sys.stderr.write("espalier: a worker was told to go; training goes on elsewhere from the step that it reached\n")
+            sys.stderr.write(
+                "espalier: a worker was told to go; training goes on elsewhere from the step that it "
+                "reached\n"
+            )
 
 
 def _run_trainer(job: Job, resources: Resources, placement: Placement) -> bool:
-    """Whether the training is over; False where its workers left because one was told to go, after a checkpoint."""
+    """Whether the training is over; False where its workers left because one was told to go, after a
+    checkpoint.
+    """
     from ray.train import FailureConfig, RunConfig, TrainingFailedError
     from ray.train.v2.api.config import ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    # What TorchTrainer adds to it is the process group, which needs torch in this process and in the controller before
-    # the workers even start; they form it themselves (worker.py).
+    # What TorchTrainer adds to it is the process group, which needs torch in this process and in the
+    # controller before the workers even start; they form it themselves (worker.py).
     trainer = DataParallelTrainer(
         work,
         backend_config=_listening(),
-        train_loop_config={"job": job.model_dump_json(), "device": placement.device, "threads": placement.threads},
+        train_loop_config={
+            "job": job.model_dump_json(),
+            "device": placement.device,
+            "threads": placement.threads,
+        },
         scaling_config=ScalingConfig(
-            num_workers=(resources.min_workers, placement.workers) if resources.min_workers else placement.workers,
+            num_workers=(resources.min_workers, placement.workers)
+            if resources.min_workers
+            else placement.workers,
             elastic_resize_monitor_interval_s=RESIZE_EVERY_S,
             use_gpu=placement.device == "cuda",
             resources_per_worker=placement.needs,
@@ -118,7 +140,9 @@ def _run_trainer(job: Job, resources: Resources, placement: Placement) -> bool:
 
 
 def _listening() -> Any:
-    """Makes every worker listen to SIGTERM, which only its main thread can do, and trainings run in another."""
+    """Makes every worker listen to SIGTERM, which only its main thread can do, and trainings run
+    in another.
+    """
     from ray.train.backend import Backend, BackendConfig
 
     class Listening(Backend):
@@ -133,7 +157,8 @@ def _listening() -> Any:
 
 @contextmanager
 def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
-    """Connect to the cluster at RAY_ADDRESS or resources.address, or start a local one that ends with the block.
+    """Connect to the cluster at RAY_ADDRESS or resources.address, or start a local one that ends with the
+    block.
 
     Yields the room that the training gets there.
     """
@@ -165,7 +190,8 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
 def _start_no_reporter() -> None:
     """Leave out the process that, without a dashboard, only reports to Ray's makers.
 
-    Switched off, it still asks the network which cloud this machine belongs to (ray/_common/usage/usage_lib.py).
+    Switched off, it still asks the network which cloud this machine belongs to
+    (ray/_common/usage/usage_lib.py).
     """
     from ray._private.node import Node
 
@@ -173,7 +199,10 @@ def _start_no_reporter() -> None:
 
 
 def _placement(resources: Resources, params: FitParams, address: str | None) -> Placement:
-    """Of the training, after its nodes are there. Raises TrainingError where they never can be, or do not come in time."""
+    """Of the training, after its nodes are there.
+
+    Raises TrainingError where they never can be, or do not come in time.
+    """
     reach = limits() if address and resources.await_nodes_s else None
     # `auto` counts what may be started: what happens to be there would make the same run end in other bits.
     where = address or "this machine"
@@ -189,7 +218,9 @@ def _placement(resources: Resources, params: FitParams, address: str | None) -> 
 
 
 def _environment(job: Job) -> dict[str, Any]:
-    """What Ray prepares on each node for our workers: settings, and our code where they don't see this folder."""
+    """What Ray prepares on each node for our workers: settings, and our code where they don't see this
+    folder.
+    """
     variables = WORKER_SETTINGS | {"PYTHONPATH": str(Path.cwd())}
     # A job that was submitted brings the whole project to every node by itself.
     brings_code = job.storage is None or JOB_VARIABLE in os.environ
@@ -198,10 +229,11 @@ def _environment(job: Job) -> dict[str, Any]:
 
 @contextmanager
 def _ray_folder(run_dir: Path) -> Iterator[Path]:
-    """This user's alone (0700), with the token and a local Ray's sockets and logs: short, as a socket's path has 107 bytes.
+    """This user's alone (0700), with the token and a local Ray's sockets and logs: short, as a socket's path
+    has 107 bytes.
 
-    Its name says the run, so that what a killed attempt left is cleared by the next, and ends in something random,
-    because that attempt's Ray may still be about to end.
+    Its name says the run, so that what a killed attempt left is cleared by the next, and ends in something
+    random, because that attempt's Ray may still be about to end.
     """
     with scratch(Path(), _ray_name(run_dir), place=Path(tempfile.gettempdir())) as folder:
         try:
@@ -230,7 +262,9 @@ def _token(folder: Path) -> dict[str, str]:
 
 
 def _local(resources: Resources, temporary: Path) -> dict[str, Any]:
-    """A cluster of this process alone: loopback, no dashboard, its own folder, so that it meets no other Ray."""
+    """A cluster of this process alone: loopback, no dashboard, its own folder, so that it meets
+    no other Ray.
+    """
     return {
         "address": "local",
         "num_cpus": _local_cpus(resources),
@@ -244,7 +278,11 @@ def _local(resources: Resources, temporary: Path) -> dict[str, Any]:
 def _local_cpus(resources: Resources) -> int:
     """Those that are asked for, be they there or not; for `auto` those that this process may use."""
     workers, threads = resources.workers, resources.threads_per_worker
-    return workers * threads if isinstance(workers, int) and isinstance(threads, int) else len(os.sched_getaffinity(0))
+    return (
+        workers * threads
+        if isinstance(workers, int) and isinstance(threads, int)
+        else len(os.sched_getaffinity(0))
+    )
 
 
 def _attached(address: str) -> dict[str, Any]:
@@ -260,7 +298,10 @@ def _attached(address: str) -> dict[str, Any]:
 
 @contextmanager
 def _explained(address: str | None) -> Iterator[None]:
-    """Around ray.init: a cluster that refuses us is told from one that does not answer. Raises TrainingError."""
+    """Around ray.init: a cluster that refuses us is told from one that does not answer.
+
+    Raises TrainingError.
+    """
     from ray.exceptions import AuthenticationError
 
     with warnings.catch_warnings():
@@ -269,12 +310,17 @@ def _explained(address: str | None) -> Iterator[None]:
         try:
             yield
         except (AuthenticationError, ConnectionError, RuntimeError) as error:
-            # Ray names a token that was refused in the text of what caused its ConnectionError, and nowhere else.
+            # Ray names a token that was refused in the text of what caused its ConnectionError, and nowhere
+            # else.
             if isinstance(error, AuthenticationError) or AuthenticationError.__name__ in str(error.__cause__):
-                raise TrainingError(f"the Ray cluster at {address} refuses the token; {token_remedy()}") from error
+                raise TrainingError(
+                    f"the Ray cluster at {address} refuses the token; {token_remedy()}"
+                ) from error
             if str(error).startswith(VERSIONS_DIFFER):
                 said = " ".join(str(error).split())
-                raise TrainingError(f"the Ray cluster at {address} is of another version; install the same: {said}") from error
+                raise TrainingError(
+                    f"the Ray cluster at {address} is of another version; install the same: {said}"
+                ) from error
             raise
 
 

@@ -1,7 +1,7 @@
 """Training on a cluster of which this machine is no node: its job server starts the driver there.
 
-Code and order travel as the job's working directory. Data go and results come through the storage, as for every run whose
-workers share no disk with its driver (train/transport/driver.py).
+Code and order travel as the job's working directory. Data go and results come through the storage, as for
+every run whose workers share no disk with its driver (train/transport/driver.py).
 """
 
 import secrets
@@ -28,9 +28,11 @@ DIED = 1
 
 
 def attempt(order: Order, server: Server) -> int:
-    """Drive one attempt there, and show what it prints. Returns its exit status; interrupted, it ends the job.
+    """Drive one attempt there, and show what it prints. Returns its exit status; interrupted, it ends the
+    job.
 
-    Raises SubmitError and UnreachableError where no job is taken, TrainingError where the head lacks what a training needs.
+    Raises SubmitError and UnreachableError where no job is taken, TrainingError where the head lacks what a
+    training needs.
     """
     _end_earlier(order.job, server)
     name = f"{_prefix(order.job)}{secrets.token_hex(4)}"
@@ -52,7 +54,8 @@ def _followed(name: str, server: Server) -> int:
         state = server.follow(name)
     except UnreachableError as error:
         raise UnreachableError(
-            f"{error}. A training there ends without this stage; run it again to go on from the last checkpoint"
+            f"{error}. A training there ends without this stage; run it again to go on from the last "
+            "checkpoint"
         ) from error
     except SubmitError as error:  # the head was started anew, and its jobs are gone
         sys.stderr.write(f"espalier: {error}\n")
@@ -76,11 +79,15 @@ def _end_earlier(job: Job, server: Server) -> None:
 
     What another machine left ends by itself, and is fenced until then.
     """
-    going_on = [name for name, state in server.jobs().items() if not state.is_over and name.startswith(_prefix(job))]
+    going_on = [
+        name for name, state in server.jobs().items() if not state.is_over and name.startswith(_prefix(job))
+    ]
     for name in going_on:
         server.stop(name)
     deadline = time.monotonic() + END_S
     while any(name in going_on and not state.is_over for name, state in server.jobs().items()):
         if time.monotonic() > deadline:
-            raise TrainingError(f"{', '.join(going_on)} at {server.address} does not end; stop it with `ray job stop`")
+            raise TrainingError(
+                f"{', '.join(going_on)} at {server.address} does not end; stop it with `ray job stop`"
+            )
         time.sleep(POLL_S)

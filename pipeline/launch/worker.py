@@ -14,18 +14,28 @@ from pipeline.train.params import Device
 from pipeline.train.transport.driver import leave_fault, read_fault
 from pipeline.watchdog import watched
 
-OURS = "an error in this program ended the training; complete checkpoints are kept, and another attempt would meet it again:"
+OURS = (
+    "an error in this program ended the training; complete checkpoints are kept, and another attempt "
+    "would meet it again:"
+)
 _told_to_go = threading.Event()
 
 
 def listen() -> None:
-    """Take SIGTERM as the word to leave after a checkpoint. In the main thread of a worker; Ray's own handler would end it."""
+    """Take SIGTERM as the word to leave after a checkpoint.
+
+    In the main thread of a worker; Ray's own handler would end it.
+    """
     signal.signal(signal.SIGTERM, lambda *_: _told_to_go.set())
 
 
 def _is_leaving() -> bool:
-    """Whether this worker got SIGTERM, or Ray was told that a node of the training is going (drained, or SIGTERM to it)."""
-    from ray.train.v2._internal.execution.context import get_train_context  # what is public is a barrier of all workers
+    """Whether this worker got SIGTERM, or Ray was told that a node of the training is going (drained, or
+    SIGTERM to it).
+    """
+    from ray.train.v2._internal.execution.context import (
+        get_train_context,
+    )  # what is public is a barrier of all workers
 
     return _told_to_go.is_set() or get_train_context().preemption_context.preemption_info is not None
 
@@ -35,14 +45,18 @@ def work(config: dict[str, Any]) -> bool:
     return attempt(Job.model_validate_json(config["job"]), config["device"], config["threads"], _joined)
 
 
-def attempt(job: Job, device: Device, threads: int, join: Callable[[Device], AbstractContextManager[None]]) -> bool:
+def attempt(
+    job: Job, device: Device, threads: int, join: Callable[[Device], AbstractContextManager[None]]
+) -> bool:
     """One worker's part of a training: whether it is over. join: makes the process group of all workers.
 
-    An error that each attempt would meet again, a user's or ours, is left for the driver: Ray would retry it to no effect. The
-    other ranks, whose connections to this one then end, find it there.
+    An error that each attempt would meet again, a user's or ours, is left for the driver: Ray would retry it
+    to no effect. The other ranks, whose connections to this one then end, find it there.
     """
     from pipeline.train.loop import fit
-    from pipeline.train.transport.worker import arrive  # here, so that the driver need not wait for torch before it starts Ray
+    from pipeline.train.transport.worker import (
+        arrive,
+    )  # here, so that the driver need not wait for torch before it starts Ray
 
     if read_fault(job):
         return True
@@ -80,5 +94,7 @@ def _joined(device: Device) -> Iterator[None]:
 
     context = get_context()
     here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    with process_group(device, context.get_world_rank(), context.get_world_size(), here, broadcast_from_rank_zero):
+    with process_group(
+        device, context.get_world_rank(), context.get_world_size(), here, broadcast_from_rank_zero
+    ):
         yield

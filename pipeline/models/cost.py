@@ -51,12 +51,16 @@ def count_macs(model: nn.Module, shape_CHW: tuple[int, int, int]) -> int:
 
 
 def module_macs(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, int]:
-    """MACs of one image by module name, for the modules that do any themselves, outside the modules they hold."""
+    """MACs of one image by module name, for the modules that do any themselves, outside the modules they
+    hold.
+    """
     return _count(model, shape_CHW)[1]
 
 
 def _count(model: nn.Module, shape_CHW: tuple[int, int, int]) -> tuple[int, dict[str, int]]:
-    copied = copy.deepcopy(model).eval().requires_grad_(False)  # batch norms would refuse, or learn from, a single image
+    copied = (
+        copy.deepcopy(model).eval().requires_grad_(False)
+    )  # batch norms would refuse, or learn from, a single image
     first = next(copied.parameters())
     # Attention by matrix products: no kernel of its own for a CPU is known to the counter (torch 2.14).
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -66,5 +70,7 @@ def _count(model: nn.Module, shape_CHW: tuple[int, int, int]) -> tuple[int, dict
     own = {}
     for name, module in model.named_modules():
         path = f"{root}.{name}" if name else root
-        own[name] = macs.get(path, 0) - sum(macs.get(f"{path}.{child}", 0) for child, _ in module.named_children())
+        own[name] = macs.get(path, 0) - sum(
+            macs.get(f"{path}.{child}", 0) for child, _ in module.named_children()
+        )
     return counter.get_total_flops() // FLOPS_PER_MAC, {name: count for name, count in own.items() if count}

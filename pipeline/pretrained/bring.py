@@ -1,6 +1,8 @@
-"""`espalier init`: bring weights to train from, or a teacher, into data/, once, so that a stage never needs the network.
+"""`espalier init`: bring weights to train from, or a teacher, into data/, once, so that a stage never needs
+the network.
 
-A stage whose result hangs on what a server holds today could not be repeated; a file that DVC knows by its content can.
+A stage whose result hangs on what a server holds today could not be repeated; a file that DVC knows by its
+content can.
 """
 
 import hashlib
@@ -30,12 +32,17 @@ MORE_THAN_ONE = 2
 
 
 def bring(source: str, root: Path) -> str:
-    """Fill data/init from `pretrained` (of model.name, by timm or torchvision), models:/<name>@<alias> or a local file.
+    """Fill data/init from `pretrained` (of model.name, by timm or torchvision), models:/<name>@<alias> or a
+    local file.
 
-    Returns what to do next. Raises ParamsError, ArtifactError and UnreachableError, and then leaves data/init as it was.
+    Returns what to do next. Raises ParamsError, ArtifactError and UnreachableError, and then leaves data/init
+    as it was.
     """
     sections = read_yaml(root / "params.yaml")
-    model, data = parse_section("model", sections["model"], ModelParams), parse_section("data", sections["data"], DataParams)
+    model, data = (
+        parse_section("model", sections["model"], ModelParams),
+        parse_section("data", sections["data"], DataParams),
+    )
     if source == PRETRAINED:
         tensors, origin = _pretrained(model.name, data.channels), f"{PRETRAINED} {model.name}"
     elif source.startswith(REGISTERED):
@@ -45,21 +52,28 @@ def bring(source: str, root: Path) -> str:
         path = Path(source) / WEIGHTS_NAME if Path(source).is_dir() else Path(source)
         tensors, origin = read_tensors(path), path.name
     tensors, prefix = _fitting(tensors, model, data, origin)
-    content = safetensors.torch.save({name: tensor.clone().contiguous() for name, tensor in sorted(tensors.items())})
+    content = safetensors.torch.save(
+        {name: tensor.clone().contiguous() for name, tensor in sorted(tensors.items())}
+    )
     folder = root / INIT_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / WEIGHTS_NAME, content)
     _write_origin(folder, origin, hashlib.sha256(content).hexdigest())
     millions = sum(tensor.numel() for tensor in tensors.values()) / 1e6
     taken_off = f", without the {prefix!r} that its names began with" if prefix else ""
-    return f"{folder / WEIGHTS_NAME}: {millions:.1f} M numbers from {origin}{taken_off}; `model.init: file` trains from them"
+    return (
+        f"{folder / WEIGHTS_NAME}: {millions:.1f} M numbers from {origin}{taken_off}; `model.init: file` "
+        "trains from them"
+    )
 
 
-def _fitting(tensors: dict[str, Tensor], model: ModelParams, data: DataParams, origin: str) -> tuple[dict[str, Tensor], str]:
+def _fitting(
+    tensors: dict[str, Tensor], model: ModelParams, data: DataParams, origin: str
+) -> tuple[dict[str, Tensor], str]:
     """The tensors by the names of the network that `model` describes, and the prefix that they had.
 
-    Raises ArtifactError where they are of another network. The classes of the data may not be known yet: the network gets as
-    many as the weights are for.
+    Raises ArtifactError where they are of another network. The classes of the data may not be known yet: the
+    network gets as many as the weights are for.
     """
 
     def network(num_classes: int) -> nn.Module:
@@ -68,7 +82,9 @@ def _fitting(tensors: dict[str, Tensor], model: ModelParams, data: DataParams, o
         return build(Architecture.model_validate(named | image | {"num_classes": num_classes}))
 
     last = list(network(MORE_THAN_ONE).state_dict())[-1]
-    heads = [len(tensor) for name, tensor in tensors.items() if f".{name}".endswith(f".{last}") and tensor.ndim]
+    heads = [
+        len(tensor) for name, tensor in tensors.items() if f".{name}".endswith(f".{last}") and tensor.ndim
+    ]
     own = network(heads[0] if heads else MORE_THAN_ONE)
     tensors, prefix = without_prefix(own, tensors)
     fill(own, tensors, origin)
@@ -78,7 +94,8 @@ def _fitting(tensors: dict[str, Tensor], model: ModelParams, data: DataParams, o
 def bring_teacher(source: str, root: Path) -> str:
     """Fill data/teacher from models:/<name>@<alias> or a model folder, once it is known to load.
 
-    Returns what to do next. Raises ArtifactError and UnreachableError, and then leaves data/teacher as it was.
+    Returns what to do next. Raises ArtifactError and UnreachableError, and then leaves data/teacher as it
+    was.
     """
     registered = source.startswith(REGISTERED)
     with registered_model(source, root) if registered else nullcontext(Path(source)) as found:
@@ -88,7 +105,9 @@ def bring_teacher(source: str, root: Path) -> str:
             write_atomic(folder / name, (found / name).read_bytes())
     origin = source if registered else found.name
     _write_origin(folder, origin, spec.digest)
-    return f"{folder}: {spec.architecture.name} from {origin}; `teacher: file` in finetune.distil learns from it"
+    return (
+        f"{folder}: {spec.architecture.name} from {origin}; `teacher: file` in finetune.distil learns from it"
+    )
 
 
 def _write_origin(folder: Path, source: str, sha256: str) -> None:
@@ -99,7 +118,10 @@ def _pretrained(name: str, channels: int) -> dict[str, Tensor]:
     library, _, network = name.partition("/")
     readers = {"timm": _of_timm, "torchvision": _of_torchvision}
     if library not in readers:
-        raise ParamsError(f"model.name is {name!r}, and only timm/<name> and torchvision/<name> come with pretrained weights")
+        raise ParamsError(
+            f"model.name is {name!r}, and only timm/<name> and torchvision/<name> come with pretrained "
+            "weights"
+        )
     try:
         return readers[library](network, channels)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -119,7 +141,9 @@ def _of_torchvision(name: str, channels: int) -> dict[str, Tensor]:
     from torchvision import models
 
     if channels != 3:
-        raise ArtifactError(f"torchvision's weights take 3 channels, but data.channels is {channels}; take timm/<name>")
+        raise ArtifactError(
+            f"torchvision's weights take 3 channels, but data.channels is {channels}; take timm/<name>"
+        )
     default = models.get_model_weights(name)["DEFAULT"]
     weights: dict[str, Tensor] = default.get_state_dict(check_hash=True, weights_only=True, progress=False)
     return weights

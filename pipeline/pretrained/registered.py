@@ -18,8 +18,8 @@ from pipeline.tracking.store import ENVIRONMENT
 def registered_model(uri: str, root: Path) -> Iterator[Path]:
     """For the time of the block, the model folder of models:/<name>@<alias> or models:/<name>/<version>.
 
-    Raises ArtifactError where the version holds no torch weights, as an int8 one does not, UnreachableError where MLflow does
-    not answer.
+    Raises ArtifactError where the version holds no torch weights, as an int8 one does not, UnreachableError
+    where MLflow does not answer.
     """
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
     import mlflow
@@ -34,13 +34,17 @@ def registered_model(uri: str, root: Path) -> Iterator[Path]:
             mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
         found = sorted(folder.rglob(WEIGHTS_NAME))
         if not found:
-            raise ArtifactError(f"{uri}: holds no {WEIGHTS_NAME}, because it is int8; take its parent, or @dense")
+            raise ArtifactError(
+                f"{uri}: holds no {WEIGHTS_NAME}, because it is int8; take its parent, or @dense"
+            )
         yield found[0].parent
 
 
 @contextmanager
 def _looked_up_at(address: str) -> Iterator[None]:
-    """Have MLflow look up `models:/` names at an address for the time of the block; it notes that in the environment too."""
+    """Have MLflow look up `models:/` names at an address for the time of the block; it notes that in the
+    environment too.
+    """
     import mlflow
 
     before = os.environ.get("MLFLOW_TRACKING_URI")

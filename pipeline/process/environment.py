@@ -1,9 +1,11 @@
-"""The environment may say where to run, never what to compute: what libraries obey in it is settled here, once.
+"""The environment may say where to run, never what to compute: what libraries obey in it is settled here,
+once.
 
 Importing this module does that, so it is the first import of whatever starts as a process of ours
-(tests/contract/test_imports.py); a library reads some of these variables while it is imported. It holds for the process and
-for all that it starts. Kept is what says where, and on how much of a machine: addresses, credentials, folders, devices,
-memory, numbers of threads (those of a training are the section `resources`). From here on Ctrl-C ends without a traceback.
+(tests/contract/test_imports.py); a library reads some of these variables while it is imported. It holds for
+the process and for all that it starts. Kept is what says where, and on how much of a machine: addresses,
+credentials, folders, devices, memory, numbers of threads (those of a training are the section `resources`).
+From here on Ctrl-C ends without a traceback.
 """
 
 import os
@@ -18,7 +20,8 @@ CLEARED = {
     "ATEN_*": "chooses torch's kernels, which round differently",
     "DNNL_*": "chooses oneDNN's kernels, and may round to bf16",
     "FBGEMM_*": "chooses kernels of quantized networks",
-    "GIT_DIR": "makes git, for example within a hook, answer for another repository than the one that is here",
+    "GIT_DIR": "makes git, for example within a hook, answer for another repository than the one that is "
+    "here",
     "GIT_INDEX_FILE": "the same",
     "GIT_WORK_TREE": "the same",
     "MATPLOTLIBRC": "sets colours and sizes of pictures that are outs",
@@ -71,8 +74,10 @@ SET = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # true by default: a foreign model could run code here
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MPLBACKEND": "agg",  # a notebook's own is a module that the stage's Python may lack
-    "ORT_DISABLE_TELEMETRY": "1",  # else its import writes an id of this machine and looks up Microsoft's servers (1.31)
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # below `uv run` Ray would start workers in an environment of uv's choice
+    # else its import writes an id of this machine and looks up Microsoft's servers (1.31)
+    "ORT_DISABLE_TELEMETRY": "1",
+    # below `uv run` Ray would start workers in an environment of uv's choice
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_TRAIN_V2_ENABLED": "1",  # ours; the one before has other classes by the same names
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",  # else `ray start` reports that it reports nothing
@@ -101,7 +106,9 @@ def _warn_as_python_does() -> None:
 
 
 def _end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Ctrl-C before anything was begun, for example while libraries are imported, is no error in this program."""
+    """Ctrl-C before anything was begun, for example while libraries are imported, is no error in this
+    program.
+    """
     if issubclass(kind, KeyboardInterrupt):
         sys.stderr.write("espalier: interrupted\n")
     else:

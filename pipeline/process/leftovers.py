@@ -1,7 +1,8 @@
-"""What stages hold while they work, and what killed ones leave: locks that name their holder, folders of temporary files.
+"""What stages hold while they work, and what killed ones leave: locks that name their holder, folders of
+temporary files.
 
-Whether an owner lives is asked of the kernel, which frees a lock when its holder dies: a pid may be another process's by now.
-Nothing here can change an out, so no stage of dvc.yaml depends on this file.
+Whether an owner lives is asked of the kernel, which frees a lock when its holder dies: a pid may be another
+process's by now. Nothing here can change an out, so no stage of dvc.yaml depends on this file.
 """
 
 import fcntl
@@ -28,7 +29,8 @@ OWNER = "owner.lock"
 """In each such folder: held by the process that made it, and names the project."""
 RUN_LOCKS = ("driver.lock", "writer.lock")
 NUM_RUNS_KEPT = 3
-"""Of a stage's unfinished runs with other inputs, from whose checkpoints one goes on who changes the inputs back."""
+"""Of a stage's unfinished runs with other inputs, from whose checkpoints one goes on who changes the inputs
+back."""
 DYING_S = 10.0
 """Until a stage whose dvc was killed has surely noticed (entry.py looks twice a second) and ended."""
 GUARD_S = 60.0
@@ -38,7 +40,8 @@ _users: list[str] = []
 
 @contextmanager
 def at_work(stage: Stage) -> Iterator[None]:
-    """Hold a stage: no other process makes its outs meanwhile. Its temporary files go to a folder that ends with the block.
+    """Hold a stage: no other process makes its outs meanwhile. Its temporary files go to a folder that ends
+    with the block.
 
     What killed processes left of the stage is removed first. Raises LockedError that names the holder.
     """
@@ -52,14 +55,22 @@ def at_work(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def only(path: Path, *, what: str, wait_s: float) -> Iterator[None]:
-    """Hold a lock that says who holds it. Raises LockedError with those words where it is still taken after `wait_s`."""
+    """Hold a lock that says who holds it.
+
+    Raises LockedError with those words where it is still taken after `wait_s`.
+    """
     with ExitStack() as stack:
         try:
             handle = stack.enter_context(locked(path, wait_s=wait_s, what=what))
         except LockedError as error:
-            raise LockedError(f"{what} is at work in {holder(path)}; wait for it to end, or stop it") from error
+            raise LockedError(
+                f"{what} is at work in {holder(path)}; wait for it to end, or stop it"
+            ) from error
         os.ftruncate(handle, 0)
-        os.write(handle, json.dumps({"pid": os.getpid(), "started": time.time(), "host": socket.gethostname()}).encode())
+        os.write(
+            handle,
+            json.dumps({"pid": os.getpid(), "started": time.time(), "host": socket.gethostname()}).encode(),
+        )
         yield
 
 
@@ -74,7 +85,10 @@ def holder(path: Path) -> str:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds the kernel's lock on this file. Asked with a shared one, which is given back at once."""
+    """Whether somebody holds the kernel's lock on this file.
+
+    Asked with a shared one, which is given back at once.
+    """
     try:
         with path.open("rb") as file:
             fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -87,11 +101,12 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def scratch(root: Path, name: str, place: Path | None = None) -> Iterator[Path]:
-    """A new folder for temporary files, of this user alone, that ends with the block. Those of killed processes go first.
+    """A new folder for temporary files, of this user alone, that ends with the block. Those of killed
+    processes go first.
 
-    place: where to make it instead of in the project, because its path must be short; other folders there are left alone, but
-    for those that this project's killed processes made with `place` too.
-    Raises DiskError where none can be made.
+    place: where to make it instead of in the project, because its path must be short; other folders there are
+    left alone, but for those that this project's killed processes made with `place` too. Raises DiskError
+    where none can be made.
     """
     with ExitStack() as stack:
         with may_write(place or root / SCRATCH):
@@ -102,7 +117,9 @@ def scratch(root: Path, name: str, place: Path | None = None) -> Iterator[Path]:
 
 def _made(root: Path, name: str, place: Path | None, stack: ExitStack) -> Path:
     own = root / SCRATCH
-    with locked(own / "lock", wait_s=GUARD_S, what="the list of temporary folders"):  # so that none lacks its owner
+    with locked(
+        own / "lock", wait_s=GUARD_S, what="the list of temporary folders"
+    ):  # so that none lacks its owner
         for folder in dead_folders(root, *([place] if place else [])):
             shutil.rmtree(folder, ignore_errors=True)
         made = Path(tempfile.mkdtemp(dir=place or own, prefix=f"{name}-"))
@@ -138,7 +155,9 @@ def _other_runs(stage: Stage) -> list[Path]:
     """Run directories of a stage for other inputs in which nobody works."""
     name = re.compile(re.escape(stage.name) + f"-[0-9a-f]{{{KEY_DIGITS}}}")
     runs = [path for path in stage.run_dir.parent.glob(f"{stage.name}-*") if name.fullmatch(path.name)]
-    return [path for path in runs if path != stage.run_dir and not any(is_held(path / lock) for lock in RUN_LOCKS)]
+    return [
+        path for path in runs if path != stage.run_dir and not any(is_held(path / lock) for lock in RUN_LOCKS)
+    ]
 
 
 def _clear_partial(outs: Iterable[Path]) -> None:
@@ -150,7 +169,9 @@ def _clear_partial(outs: Iterable[Path]) -> None:
 
 @contextmanager
 def _temporary_files(folder: Path) -> Iterator[None]:
-    """Let all that asks for a temporary file in this process have it in a folder; children keep what the user has set."""
+    """Let all that asks for a temporary file in this process have it in a folder; children keep what the user
+    has set.
+    """
     before = tempfile.tempdir
     _users.append(tempfile.gettempdir())
     tempfile.tempdir = str(folder)
@@ -162,5 +183,7 @@ def _temporary_files(folder: Path) -> Iterator[None]:
 
 
 def users_temporary_folder() -> Path:
-    """Where processes that this one starts put temporary files: as the user has set it, also while a stage is at work."""
+    """Where processes that this one starts put temporary files: as the user has set it, also while a stage is
+    at work.
+    """
     return Path(_users[0] if _users else tempfile.gettempdir())

@@ -1,8 +1,9 @@
-"""The measurements of the stage `profile`: networks cut along the trained order of channels, in turns with the dense one.
+"""The measurements of the stage `profile`: networks cut along the trained order of channels, in turns with
+the dense one.
 
-Nothing predicts how long a network takes: a table of single layers, added up and fitted to whole networks, was up to a fifth
-off (docs/log.md). But pruning takes channels in one order, so the networks that it can leave are points on a line, and the
-widest that meets a target is found by timing a dozen of them.
+Nothing predicts how long a network takes: a table of single layers, added up and fitted to whole networks,
+was up to a fifth off (docs/log.md). But pruning takes channels in one order, so the networks that it can
+leave are points on a line, and the widest that meets a target is found by timing a dozen of them.
 """
 
 import copy
@@ -36,10 +37,12 @@ CLEARLY_FASTER = 0.97
 ROUNDS = 10
 """In which all networks have a turn."""
 PASSES, POINTS = 3, 4
-"""A pass adds so many networks between the widest that meets the target and the next: what is left is 1/125 of the MACs."""
+"""A pass adds so many networks between the widest that meets the target and the next: what is left is 1/125
+of the MACs."""
 GAP, MOST = 0.01, 6
-"""Of the MACs, and passes. Other work on the machine shifts ratios (ResNet-18 at batch 1 with 0.52 of the MACs: under 0.5, then
-0.55), and so a later pass may find a network on the other side of the target, and the two a larger gap apart: it goes on."""
+"""Of the MACs, and passes. Other work on the machine shifts ratios (ResNet-18 at batch 1 with 0.52 of the
+MACs: under 0.5, then 0.55), and so a later pass may find a network on the other side of the target, and
+the two a larger gap apart: it goes on."""
 
 Counts = tuple[int, ...]
 """Channels that each group loses, those of the lowest scores."""
@@ -78,7 +81,10 @@ class Subject:
         """Of the cost."""
         ranking = self.ranking
         orders = [torch.argsort(score, stable=True) for score in ranking.scores]
-        return ranking.cost.of(Narrowing(ranking.layers, ranking.groups, orders).widths(counts)) / ranking.cost.dense
+        return (
+            ranking.cost.of(Narrowing(ranking.layers, ranking.groups, orders).widths(counts))
+            / ranking.cost.dense
+        )
 
     def network(self, counts: Counts) -> nn.Module:
         plan = to_plan(self.dense, self.ranking.groups, lowest(self.ranking.scores, counts))
@@ -95,7 +101,9 @@ def measure(subject: Subject, device: Device) -> Profile:
 
 
 def try_roundings(subject: Subject, device: Device) -> list[RoundingTrial]:
-    """A network of the target's cost for each rounding that can reach it: for a target of latency, of as many MACs."""
+    """A network of the target's cost for each rounding that can reach it: for a target of latency, of as many
+    MACs.
+    """
     target = subject.params.target
     least = subject.fraction(subject.smallest(ROUNDINGS[0])) if target.kind == "latency" else 0.0
     cuts: dict[int, Counts] = {}
@@ -119,7 +127,8 @@ def try_roundings(subject: Subject, device: Device) -> list[RoundingTrial]:
 
 
 def fastest(trials: Sequence[RoundingTrial], target: float) -> int:
-    """The rounding with the least latency for the same cost: a coarser one may have left less than the target.
+    """The rounding with the least latency for the same cost: a coarser one may have left less than the
+    target.
 
     Where none reaches a target of latency, the one that comes nearest, of which choose() then says so.
     """
@@ -134,9 +143,9 @@ def fastest(trials: Sequence[RoundingTrial], target: float) -> int:
 def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
     """The widest network that meets the target of latency, of those that are timed.
 
-    At first they lie between the smallest and the dense one, then between the widest that meets the target and the next. Each
-    pass times these and the dense one again, so that none of them is judged by a busy moment of the machine.
-    Raises CompressionError where none meets the target.
+    At first they lie between the smallest and the dense one, then between the widest that meets the target
+    and the next. Each pass times these and the dense one again, so that none of them is judged by a busy
+    moment of the machine. Raises CompressionError where none meets the target.
     """
     target, groups = subject.params.target, subject.ranking.groups
     whole = (0,) * len(groups)
@@ -151,7 +160,9 @@ def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
         for counts in timed:
             if counts not in runs:
                 runs[counts] = device.network(subject.spec, subject.network(counts))
-        for counts, found in zip(timed, in_turns(device, [runs[counts] for counts in timed], ROUNDS), strict=True):
+        for counts, found in zip(
+            timed, in_turns(device, [runs[counts] for counts in timed], ROUNDS), strict=True
+        ):
             fractions.setdefault(counts, []).extend(found)
         trials = {
             counts: Trial(macs=subject.fraction(counts), latency=round(statistics.median(found), 4))

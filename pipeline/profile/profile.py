@@ -1,4 +1,6 @@
-"""The stage `profile`: what pruning must know of this machine, so that pruning itself stays a pure function."""
+"""The stage `profile`: what pruning must know of this machine, so that pruning itself stays a
+pure function.
+"""
 
 from pathlib import Path
 
@@ -8,10 +10,12 @@ from pipeline.tasks.params import TaskParams
 
 
 def make_profile(dense: Path, data: Path, params: ShapeParams, task: TaskParams) -> Profile:
-    """Measure what the section asks for, on the trained network: with a fixed rounding and a target that is counted, nothing.
+    """Measure what the section asks for, on the trained network: with a fixed rounding and a target that is
+    counted, nothing.
 
-    Nor does it import torch then. Raises CompressionError where the network cannot be traced, cut or exported, the target is
-    out of reach, or this machine lacks the device; ArtifactError and DataError where an input is unusable.
+    Nor does it import torch then. Raises CompressionError where the network cannot be traced, cut or
+    exported, the target is out of reach, or this machine lacks the device; ArtifactError and DataError where
+    an input is unusable.
     """
     if params.student or params.target.kind == "weights":
         return Profile(round_to=1, roundings=[], chosen=None)

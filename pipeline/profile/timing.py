@@ -21,10 +21,11 @@ from pipeline.models.description.spec import ONNX_NAME, WEIGHTS_NAME, ModelSpec,
 from pipeline.prune.params import PruneTarget
 
 TURN_S = 0.1
-"""A turn is at least one run and as long as this. Its first run finds the caches full of another network, which took ResNet-18
-a fifth longer at batch 1, and counts only where it is alone. Of several the median counts, as in `compare`. The fastest is
-steadier under other work but not what a user sees: of five repeats of 500 runs of ResNet-18 at batch 1, it put half of the
-network at 0.40-0.49, the median at 0.43-0.45 (4 quiet virtual Xeon cores; the dense one reads 45 MB of weights in each run)."""
+"""A turn is at least one run and as long as this. Its first run finds the caches full of another network,
+which took ResNet-18 a fifth longer at batch 1, and counts only where it is alone. Of several the median
+counts, as in `compare`. The fastest is steadier under other work but not what a user sees: of five repeats
+of 500 runs of ResNet-18 at batch 1, it put half of the network at 0.40-0.49, the median at 0.43-0.45 (4
+quiet virtual Xeon cores; the dense one reads 45 MB of weights in each run)."""
 UNSAVED = WeightsFile(kind="torch", file=WEIGHTS_NAME, sha256="0" * 64, size_bytes=1)
 """Stands in the metadata of an export that is timed and forgotten."""
 
@@ -79,7 +80,8 @@ class CudaDevice:
     def __init__(self, batch: int) -> None:
         if not torch.cuda.is_available():
             raise CompressionError(
-                "prune.target.device is cuda, but torch sees no GPU here; run the stage `profile` where one is, or set cpu"
+                "prune.target.device is cuda, but torch sees no GPU here; run the stage `profile` where one "
+                "is, or set cpu"
             )
         self.name, self.runtime = torch.cuda.get_device_name(), f"torch {torch.__version__}"
         self._batch = batch

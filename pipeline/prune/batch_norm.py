@@ -1,7 +1,8 @@
 """Batch norms after a cut: what reaches them is no longer what training took the mean and variance of.
 
-Measured anew on a few images, a ResNet-56 with 0.47 of its MACs gave 0.82 of its training images their class before any
-fine-tuning, and 0.26 as it was cut (CIFAR-10, dense 0.92): adaptive batch normalisation, Li et al. 2020, arXiv 2007.02491.
+Measured anew on a few images, a ResNet-56 with 0.47 of its MACs gave 0.82 of its training images their class
+before any fine-tuning, and 0.26 as it was cut (CIFAR-10, dense 0.92): adaptive batch normalisation, Li et al.
+2020, arXiv 2007.02491.
 """
 
 import torch
@@ -20,9 +21,12 @@ LEAST = 2
 def renew_statistics(model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams) -> None:
     """Set means and variances of all batch norms to averages over a sample of the training images, in place.
 
-    All other layers are in eval mode meanwhile, unlike in torch's update_bn, whose dropout is random; the whole model after it.
+    All other layers are in eval mode meanwhile, unlike in torch's update_bn, whose dropout is random; the
+    whole model after it.
     """
-    norms = [module for module in model.eval().modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = [
+        module for module in model.eval().modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+    ]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]

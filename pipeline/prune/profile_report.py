@@ -1,4 +1,6 @@
-"""What the stage `profile` found, as JSON: the rounding, and how wide the network is that meets a target of latency."""
+"""What the stage `profile` found, as JSON: the rounding, and how wide the network is that meets a target of
+latency.
+"""
 
 from pathlib import Path
 
@@ -26,7 +28,10 @@ class Trial(Record):
 
 
 class Chosen(Record):
-    """The widest network tried that meets the target of latency. channels: kept of each group, by its root module."""
+    """The widest network tried that meets the target of latency.
+
+    channels: kept of each group, by its root module.
+    """
 
     device: str
     runtime: str
@@ -64,4 +69,6 @@ def read_profile(path: Path) -> Profile:
     try:
         return Profile.model_validate(unsealed(path.read_bytes()))
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a profile ({' '.join(str(error).split())}); {cure('profile')}") from error
+        raise ArtifactError(
+            f"{path}: not a profile ({' '.join(str(error).split())}); {cure('profile')}"
+        ) from error

@@ -1,4 +1,6 @@
-"""A smaller network in the dense one's place: without some of its channels, without some of its weights, or another one."""
+"""A smaller network in the dense one's place: without some of its channels, without some of its weights, or
+another one.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +29,9 @@ from pipeline.tasks.task import Task
 class PruneReport:
     """Costs and validation top-1 of the pruned model, before fine-tuning, and of its dense parent.
 
-    before_top1: of what was cut, the dense model or, between the parts of a schedule, one that was pruned and trained.
-    notes: further numbers that only some ways of pruning have. whole: layers that lost nothing because no plan can cut them,
-    and why. warning: what a reader must not miss.
+    before_top1: of what was cut, the dense model or, between the parts of a schedule, one that was pruned and
+    trained. notes: further numbers that only some ways of pruning have. whole: layers that lost nothing
+    because no plan can cut them, and why. warning: what a reader must not miss.
     """
 
     dense: Cost
@@ -43,7 +45,11 @@ class PruneReport:
 
     def metrics(self) -> dict[str, float]:
         """Flat numbers; fractions are of the dense model."""
-        values: dict[str, float] = {"val_top1": self.pruned_top1, "dense_val_top1": self.dense_top1, **self.notes}
+        values: dict[str, float] = {
+            "val_top1": self.pruned_top1,
+            "dense_val_top1": self.dense_top1,
+            **self.notes,
+        }
         for name in ("macs", "params", "size_bytes"):
             dense, pruned = getattr(self.dense, name), getattr(self.pruned, name)
             values |= {name: pruned, f"dense_{name}": dense, f"{name}_fraction": round(pruned / dense, 6)}
@@ -56,7 +62,10 @@ class PruneReport:
 
 @dataclass(frozen=True)
 class Part:
-    """One cut of a schedule. share: of the way to the target, up to 1. tuned: what the cut before became; None of the first."""
+    """One cut of a schedule.
+
+    share: of the way to the target, up to 1. tuned: what the cut before became; None of the first.
+    """
 
     share: float = 1.0
     tuned: Path | None = None
@@ -64,8 +73,10 @@ class Part:
 
 WHOLE = Part()
 ZEROS = {
-    None: "zeros make nothing faster: they are multiplied like any number; weights.safetensors is smaller, ONNX files are not",
-    "2_of_4": "faster on tensor cores with kernels for 2 in 4 alone, which nothing here calls; weights.safetensors is smaller, "
+    None: "zeros make nothing faster: they are multiplied like any number; weights.safetensors is smaller, "
+    "ONNX files are not",
+    "2_of_4": "faster on tensor cores with kernels for 2 in 4 alone, which nothing here calls; "
+    "weights.safetensors is smaller, "
     "ONNX files are not",
 }
 """What there is to say of zeros, by their pattern."""
@@ -83,16 +94,24 @@ class Smaller:
 
 
 def prune(
-    dense_folder: Path, data: Path, out: Path, params: PruneParams, profile: Profile, task: Task, part: Part = WHOLE
+    dense_folder: Path,
+    data: Path,
+    out: Path,
+    params: PruneParams,
+    profile: Profile,
+    task: Task,
+    part: Part = WHOLE,
 ) -> PruneReport:
     """Make a smaller model of a dense artifact, or go a part of the way, and save it as an artifact.
 
-    Raises CompressionError where the network cannot be traced or cut, the target is out of reach, or a student is no
-    smaller; ArtifactError and DataError where an input is unusable.
+    Raises CompressionError where the network cannot be traced or cut, the target is out of reach, or a
+    student is no smaller; ArtifactError and DataError where an input is unusable.
     """
     spec, dense = load_model(dense_folder)
     if spec.plan or spec.sparse:
-        raise CompressionError(f"{dense_folder}: is already pruned; prune the dense model that it was made from")
+        raise CompressionError(
+            f"{dense_folder}: is already pruned; prune the dense model that it was made from"
+        )
     train, val = Split.open(data, "train"), Split.open(data, "val")
 
     def top1(model: nn.Module) -> float:
@@ -121,21 +140,30 @@ def prune(
     )
 
 
-def smaller_network(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim) -> Smaller:
-    """A smaller network of the dense one (or what became of it), which may be changed in place. Raises CompressionError."""
+def smaller_network(
+    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim
+) -> Smaller:
+    """A smaller network of the dense one (or what became of it), which may be changed in place.
+
+    Raises CompressionError.
+    """
     if params.student:
         return _student(dense, spec, train, params)
     way = _without_weights if params.target.kind == "weights" else _without_channels
     return way(dense, spec, train, params, task, aim)
 
 
-def _without_weights(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim) -> Smaller:
+def _without_weights(
+    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim
+) -> Smaller:
     sparse = sparsify(dense, spec, train, params, task, aim.share)
     notes = {"weights_fraction": round(kept_share(dense, params.ignored), 6)}
     return Smaller(_child(spec, sparse=sparse), dense, notes, warning=ZEROS[params.target.pattern])
 
 
-def _without_channels(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim) -> Smaller:
+def _without_channels(
+    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim
+) -> Smaller:
     plan, whole = make_plan(dense, spec, train, params, task, aim)
     pruned = apply_plan(dense, plan)
     notes: dict[str, float] = {"round_to": aim.profile.round_to}
@@ -150,7 +178,8 @@ def _student(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParam
     macs, most = count_macs(student, input_shape(spec)), count_macs(dense, input_shape(spec))
     if macs >= most:
         raise CompressionError(
-            f"prune.student: {child.architecture.name} has {macs:,} MACs and the dense model {most:,}; take a smaller width"
+            f"prune.student: {child.architecture.name} has {macs:,} MACs and the dense model {most:,}; take "
+            "a smaller width"
         )
     return Smaller(child, student, notes={})
 

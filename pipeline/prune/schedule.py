@@ -1,8 +1,8 @@
-"""Pruning in parts with training in between (Han et al. 2015, arXiv 1506.02626), on the cubic schedule of Zhu & Gupta
-(2017, arXiv 1710.01878): most goes at first, while the network can still make up for it.
+"""Pruning in parts with training in between (Han et al. 2015, arXiv 1506.02626), on the cubic schedule of Zhu
+& Gupta (2017, arXiv 1710.01878): most goes at first, while the network can still make up for it.
 
-A cut takes seconds and is made again after a kill, to the same bits; a training goes on from its last checkpoint, and one
-that is done is not repeated.
+A cut takes seconds and is made again after a kill, to the same bits; a training goes on from its last
+checkpoint, and one that is done is not repeated.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,8 @@ from pipeline.train.transport.collect import trained_model
 
 @dataclass(frozen=True)
 class Tuning:
-    """The training between two cuts. fit: runs a job to its end. run_dir: of the stage, where trainings keep their state.
+    """The training between two cuts. fit: runs a job to its end. run_dir: of the stage, where trainings keep
+    their state.
 
     brought: folder of a teacher other than dense, where params say so.
     """
@@ -35,9 +36,16 @@ class Tuning:
 
 
 def prune_in_parts(
-    dense: Path, data: Path, out: Path, params: PruneParams, profile: Profile, task: TaskParams, tuning: Tuning
+    dense: Path,
+    data: Path,
+    out: Path,
+    params: PruneParams,
+    profile: Profile,
+    task: TaskParams,
+    tuning: Tuning,
 ) -> list[PruneReport]:
-    """Prune a dense artifact as `params.schedule` says and save the result of the last cut; returns a report of each cut.
+    """Prune a dense artifact as `params.schedule` says and save the result of the last cut; returns a report
+    of each cut.
 
     Raises as prune() and `tuning.fit` do.
     """
@@ -59,11 +67,19 @@ def shares(params: PruneParams) -> Iterator[float]:
     return (1.0 - (1.0 - number / parts) ** 3 for number in range(1, parts + 1))
 
 
-def tuning_job(number: int, cut: Path, dense: Path, data: Path, params: PruneParams, task: TaskParams, tuning: Tuning) -> Job:
+def tuning_job(
+    number: int, cut: Path, dense: Path, data: Path, params: PruneParams, task: TaskParams, tuning: Tuning
+) -> Job:
     """The training after a cut that left the artifact `cut`. Raises ArtifactError as taught()."""
     assert params.schedule is not None, "one cut alone needs no training in between"
-    run_dir = tuning.run_dir / f"{tuning.run_dir.name}-tuning-{number}"  # a storage knows a run by the last name alone
-    changes = {"epochs": params.schedule.epochs, "seed": tuning.params.seed + number, "quantization_aware": None}
+    run_dir = (
+        tuning.run_dir / f"{tuning.run_dir.name}-tuning-{number}"
+    )  # a storage knows a run by the last name alone
+    changes = {
+        "epochs": params.schedule.epochs,
+        "seed": tuning.params.seed + number,
+        "quantization_aware": None,
+    }
     spec, teacher = taught(tuned_spec(read_spec(cut), "pruned"), tuning.params.distil, dense, tuning.brought)
     return Job(
         spec=spec,

@@ -1,7 +1,8 @@
 """Pruning weight by weight: the least important ones become zeros that stay zeros.
 
-Nothing runs such a model faster without kernels made for it: CPUs and GPUs multiply by zero as fast as by one, but for
-NVIDIA's tensor cores and the pattern of 2 in 4. weights.safetensors gets smaller (models/disk), an ONNX file does not.
+Nothing runs such a model faster without kernels made for it: CPUs and GPUs multiply by zero as fast as by
+one, but for NVIDIA's tensor cores and the pattern of 2 in 4. weights.safetensors gets smaller (models/disk),
+an ONNX file does not.
 """
 
 import copy
@@ -19,14 +20,19 @@ from pipeline.prune.params import PruneParams
 from pipeline.tasks.task import Task
 
 GROUP, KEPT = 4, 2
-"""Of the pattern 2_of_4: of four neighbours along a layer's inputs two stay (Mishra et al. 2021, arXiv 2104.08378)."""
+"""Of the pattern 2_of_4: of four neighbours along a layer's inputs two stay (Mishra et al. 2021, arXiv
+2104.08378)."""
 
 
-def sparsify(model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, share: float) -> list[str]:
-    """Set weights of a model to zero, in place, until the target of `params` is met, or the part `share` of the way to it.
+def sparsify(
+    model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, share: float
+) -> list[str]:
+    """Set weights of a model to zero, in place, until the target of `params` is met, or the part `share` of
+    the way to it.
 
     Zeros of an earlier part go first: they are worth nothing, or the seed gives the same random order again.
-    Returns the names of the pruned parameters. Raises CompressionError as prunable_weights() and drop_two_of_four().
+    Returns the names of the pruned parameters. Raises CompressionError as prunable_weights() and
+    drop_two_of_four().
     """
     weights = prunable_weights(model, params.ignored)
     worths = weigh(copy.deepcopy(model).eval().requires_grad_(True), spec, train, params, task)
@@ -49,7 +55,8 @@ def kept_share(model: nn.Module, ignored: list[str]) -> float:
 
 
 def drop_least(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sparsity: float) -> None:
-    """Set the fraction `sparsity` of all weights to zero, in place, lowest score first, over all layers together.
+    """Set the fraction `sparsity` of all weights to zero, in place, lowest score first, over all layers
+    together.
 
     Equal scores go in the order of layers and positions.
     """
@@ -73,12 +80,14 @@ def drop_share(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], spar
 def drop_two_of_four(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> list[str]:
     """Of every four weights in a row along a layer's inputs, set the two lowest in score to zero, in place.
 
-    Rows are outputs by kernel positions. Returns the names of the modules that were pruned: those whose inputs come in fours.
-    Raises CompressionError where there are none.
+    Rows are outputs by kernel positions. Returns the names of the modules that were pruned: those whose
+    inputs come in fours. Raises CompressionError where there are none.
     """
     fitting = [name for name, weight in weights.items() if weight.shape[1] % GROUP == 0]
     if not fitting:
-        raise CompressionError("prune.target: no layer has inputs in fours, as 2_of_4 needs; leave the pattern out")
+        raise CompressionError(
+            "prune.target: no layer has inputs in fours, as 2_of_4 needs; leave the pattern out"
+        )
     for name in fitting:
         rows = scores[name].movedim(1, -1).reshape(-1, GROUP)
         lowest = torch.argsort(rows, dim=1, stable=True)[:, : GROUP - KEPT]

@@ -1,4 +1,6 @@
-"""Another, smaller network in place of a pruned one, which learns from the dense one while it is fine-tuned."""
+"""Another, smaller network in place of a pruned one, which learns from the dense one while it is
+fine-tuned.
+"""
 
 import torch
 from torch import nn
@@ -10,8 +12,11 @@ from pipeline.models.nets.build import build
 from pipeline.models.nets.whitening import WHITENED_IMAGES, fit_whitening
 
 
-def new_student(dense: ModelSpec, network: NetworkParams, train: Split, seed: int) -> tuple[ModelSpec, nn.Module]:
-    """The untrained network for the dense one's images and classes, in eval mode, and its spec, an offspring of dense.
+def new_student(
+    dense: ModelSpec, network: NetworkParams, train: Split, seed: int
+) -> tuple[ModelSpec, nn.Module]:
+    """The untrained network for the dense one's images and classes, in eval mode, and its spec, an offspring
+    of dense.
 
     Raises ParamsError where there is no such network.
     """
@@ -23,5 +28,7 @@ def new_student(dense: ModelSpec, network: NetworkParams, train: Split, seed: in
     first = torch.arange(min(len(train), WHITENED_IMAGES))
     fit_whitening(model, normalise(train.images(first), torch.tensor(dense.mean), torch.tensor(dense.std)))
     ancestors = {**dense.ancestors, "dense": dense.digest}
-    spec = dense.model_copy(update={"architecture": architecture, "plan": {}, "ancestors": ancestors, "provenance": {}})
+    spec = dense.model_copy(
+        update={"architecture": architecture, "plan": {}, "ancestors": ancestors, "provenance": {}}
+    )
     return spec, model.eval()

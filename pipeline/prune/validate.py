@@ -8,7 +8,9 @@ from pipeline.models.description.spec import ModelSpec
 from pipeline.tasks.task import Task
 
 
-def validate(model: nn.Module, spec: ModelSpec, split: Split, batch_size: int, task: Task) -> dict[str, float]:
+def validate(
+    model: nn.Module, spec: ModelSpec, split: Split, batch_size: int, task: Task
+) -> dict[str, float]:
     """The task's metrics over a whole split, in eval mode; sums are divided once."""
     mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
     labels = split.labels

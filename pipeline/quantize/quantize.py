@@ -35,8 +35,8 @@ class QuantizeReport:
     """int8: the quantized file against the float file, on the validation split.
 
     float_macs_fraction: of all convolutions and matrix products, also those that the mode cannot quantize.
-    learned_ranges: activations whose range training learned. left_in_float: layers for which the accuracy gate asked.
-    scan: the effect of each layer, the worst first, where the gate made it necessary.
+    learned_ranges: activations whose range training learned. left_in_float: layers for which the accuracy
+    gate asked. scan: the effect of each layer, the worst first, where the gate made it necessary.
     """
 
     int8: Parity
@@ -64,20 +64,27 @@ class QuantizeReport:
         }
 
     def record(self) -> dict[str, object]:
-        """reports/quantize.json: the metrics, the layers by the names of their modules, and what a reader must not miss."""
+        """reports/quantize.json: the metrics, the layers by the names of their modules, and what a reader
+        must not miss.
+        """
         scanned = [{"layer": effect.layer.module, "noise": round(effect.noise, 9)} for effect in self.scan]
         mostly = f"{self.float_macs_fraction:.0%} of the MACs stay float: expect little speed"
         note = {"note": mostly} if self.float_macs_fraction > MOSTLY_FLOAT else {}
-        return {**self.metrics(), "left_in_float": [layer.module for layer in self.left_in_float], "scan": scanned, **note}
+        return {
+            **self.metrics(),
+            "left_in_float": [layer.module for layer in self.left_in_float],
+            "scan": scanned,
+            **note,
+        }
 
 
 def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: QuantizeParams) -> QuantizeReport:
     """Quantize `floats`, the export of the artifact `finetuned`, and save the result as an ONNX artifact.
 
-    Where that loses more than `params.max_drop`, the layers that cost most stay in float.
-    The artifact's provenance holds the parity of the quantized file with the float one, because whoever
-    evaluates it has no float parent at hand. Raises CompressionError where the CPU lacks int8, a class has no image to
-    calibrate on or nothing can be quantized; ArtifactError if the file is damaged or was exported from another model.
+    Where that loses more than `params.max_drop`, the layers that cost most stay in float. The artifact's
+    provenance holds the parity of the quantized file with the float one, because whoever evaluates it has no
+    float parent at hand. Raises CompressionError where the CPU lacks int8, a class has no image to calibrate
+    on or nothing can be quantized; ArtifactError if the file is damaged or was exported from another model.
     """
     check_int8(params)
     spec = read_spec(finetuned)
@@ -85,7 +92,9 @@ def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: Quant
     train, val = Split.open(data, "train"), Split.open(data, "val")
     chosen = calibration_indices(train.labels, spec.classes, params)
     with tempfile.TemporaryDirectory(prefix="espalier-quantize-") as name:
-        quantizer = open_quantizer(floats, Path(name), spec, batches(train, chosen, params.batch_size), params)
+        quantizer = open_quantizer(
+            floats, Path(name), spec, batches(train, chosen, params.batch_size), params
+        )
         trial = Trial(quantizer, float_model, Path(name) / "int8.onnx", params)
         float_logits = trial.floats(val)
         effects, left = trial.fewest_floats(train, chosen, val, _top1(float_logits, val.labels))
@@ -114,10 +123,14 @@ class Trial:
     file: Path
     params: QuantizeParams
 
-    def fewest_floats(self, train: Split, chosen: Tensor, val: Split, float_top1: float) -> tuple[list[Effect], list[Layer]]:
-        """The effects of all layers, and those to leave in float; both empty where no more than max_drop is lost anyway.
+    def fewest_floats(
+        self, train: Split, chosen: Tensor, val: Split, float_top1: float
+    ) -> tuple[list[Effect], list[Layer]]:
+        """The effects of all layers, and those to leave in float; both empty where no more than max_drop is
+        lost anyway.
 
-        Layers are ranked on the calibration images: the validation split judges the file, and does not rank layers as well.
+        Layers are ranked on the calibration images: the validation split judges the file, and does not rank
+        layers as well.
         """
         worst = float_top1 - self.params.max_drop - ROUNDING
 
@@ -126,7 +139,9 @@ class Trial:
 
         if holds([]):
             return [], []
-        effects = scan(self.quantizer.layers, lambda left: self.ints(train, left, chosen), self.floats(train, chosen))
+        effects = scan(
+            self.quantizer.layers, lambda left: self.ints(train, left, chosen), self.floats(train, chosen)
+        )
         return effects, fewest([effect.layer for effect in effects], holds)
 
     def floats(self, split: Split, rows: Tensor | None = None) -> Logits:
@@ -138,21 +153,27 @@ class Trial:
         return self._answers(OnnxModel(self.file, THREADS), split, rows)
 
     def _answers(self, model: OnnxModel, split: Split, rows: Tensor | None) -> Logits:
-        return onnx_logits(model, split, torch.arange(len(split)) if rows is None else rows, self.params.batch_size)
+        return onnx_logits(
+            model, split, torch.arange(len(split)) if rows is None else rows, self.params.batch_size
+        )
 
 
 def calibration_indices(labels_N: Tensor, classes: list[str], params: QuantizeParams) -> Tensor:
-    """Rows of the training split to calibrate on, the same for the same seed, as evenly over the classes as they allow.
+    """Rows of the training split to calibrate on, the same for the same seed, as evenly over the classes as
+    they allow.
 
     Raises CompressionError where a class has no image, or would get none.
     """
     present = torch.bincount(labels_N, minlength=len(classes))
     missing = [name for name, count in zip(classes, present.tolist(), strict=True) if not count]
     if missing:
-        raise CompressionError(f"quantize: class {missing[0]!r} has no training image to calibrate on; prepare with some")
+        raise CompressionError(
+            f"quantize: class {missing[0]!r} has no training image to calibrate on; prepare with some"
+        )
     if params.calibration_images < len(classes):
         raise CompressionError(
-            f"quantize.calibration_images is {params.calibration_images}, but there are {len(classes)} classes; "
+            f"quantize.calibration_images is {params.calibration_images}, but there are {len(classes)} "
+            "classes; "
             f"raise it to {len(classes)} or more"
         )
     shuffled = torch.randperm(len(labels_N), generator=torch.Generator().manual_seed(params.seed))
@@ -164,9 +185,16 @@ def calibration_indices(labels_N: Tensor, classes: list[str], params: QuantizePa
 
 
 def _quantized_spec(spec: ModelSpec, agreement: Parity) -> ModelSpec:
-    measured = {"int8_max_diff": agreement.max_diff, "int8_agreement": agreement.agreement, "int8_images": agreement.images}
+    measured = {
+        "int8_max_diff": agreement.max_diff,
+        "int8_agreement": agreement.agreement,
+        "int8_images": agreement.images,
+    }
     return spec.model_copy(
-        update={"ancestors": spec.ancestors | {"finetuned": spec.digest}, "provenance": spec.provenance | measured}
+        update={
+            "ancestors": spec.ancestors | {"finetuned": spec.digest},
+            "provenance": spec.provenance | measured,
+        }
     )
 
 

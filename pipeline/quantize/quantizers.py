@@ -1,11 +1,12 @@
 """Three ways to make the products of an ONNX file cheaper, each with any layers left in float.
 
-static: format QDQ, signed weights with unsigned activations: signed activations are 5 to 6 times slower in onnxruntime on
-x86. Ranges of activations are those that training learned (train/methods), else found on calibration images.
-dynamic: int8 weights, and activations whose range each input sets: linear layers alone, since onnxruntime's dynamic
-convolutions are slower than its float ones. weight_only: 4-bit weights in blocks of 32 that share a scale.
-ViT-tiny at 64 px on one busy thread of an AMD EPYC, in turns, against fp32 (n = 45 at batch 1, 15 at 16): dynamic 2.4 and 1.6
-times as fast in 0.28 of the bytes, static 1.5 and 1.2 in 0.26, weight_only 1.15 and 0.97 in 0.19.
+static: format QDQ, signed weights with unsigned activations: signed activations are 5 to 6 times slower in
+onnxruntime on x86. Ranges of activations are those that training learned (train/methods), else found on
+calibration images. dynamic: int8 weights, and activations whose range each input sets: linear layers alone,
+since onnxruntime's dynamic convolutions are slower than its float ones. weight_only: 4-bit weights in blocks
+of 32 that share a scale. ViT-tiny at 64 px on one busy thread of an AMD EPYC, in turns, against fp32 (n = 45
+at batch 1, 15 at 16): dynamic 2.4 and 1.6 times as fast in 0.28 of the bytes, static 1.5 and 1.2 in 0.26,
+weight_only 1.15 and 0.97 in 0.19.
 """
 
 import contextlib
@@ -41,9 +42,9 @@ from pipeline.quantize.sensitivity import Layer, layers_of
 
 PRODUCTS = {"static": {"Conv", "Gemm", "MatMul"}, "dynamic": {"MatMul"}, "weight_only": {"MatMul"}}
 STATIC_OPERATORS = ["Conv", "Gemm", "MatMul", "Relu", "Clip"]
-"""Relu and Clip vanish into the ranges; Add stays float: quantizing it changed ResNet-18 and ResNet-20 by nothing and made
-MobileNetV2 at batch 64 slower (26 instead of 21 ms; fp32 65 ms; fastest of 36 runs, 2 threads of an AMD EPYC,
-onnxruntime 1.31)."""
+"""Relu and Clip vanish into the ranges; Add stays float: quantizing it changed ResNet-18 and ResNet-20 by
+nothing and made MobileNetV2 at batch 64 slower (26 instead of 21 ms; fp32 65 ms; fastest of 36 runs, 2
+threads of an AMD EPYC, onnxruntime 1.31)."""
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "percentile": CalibrationMethod.Percentile,
@@ -57,8 +58,8 @@ Images = Iterator[npt.NDArray[np.uint8]]
 class Quantizer:
     """Writes quantized files of one float file.
 
-    ranges: where those of all activations are; learned: those among them that training gave, by tensor. layers: those that
-    the mode can quantize, and in `rest` the others.
+    ranges: where those of all activations are; learned: those among them that training gave, by tensor.
+    layers: those that the mode can quantize, and in `rest` the others.
     """
 
     prepared: Path
@@ -82,8 +83,11 @@ class Quantizer:
         return sum(layer.macs for layer in (*floats, *self.rest)) / total
 
 
-def open_quantizer(floats: Path, folder: Path, spec: ModelSpec, images: Images, params: QuantizeParams) -> Quantizer:
-    """Prepare a float file in `folder`, which must outlive the quantizer; images calibrate, once, where the mode is static.
+def open_quantizer(
+    floats: Path, folder: Path, spec: ModelSpec, images: Images, params: QuantizeParams
+) -> Quantizer:
+    """Prepare a float file in `folder`, which must outlive the quantizer; images calibrate, once, where the
+    mode is static.
 
     Raises CompressionError where the network has nothing that the mode quantizes.
     """
@@ -95,7 +99,9 @@ def open_quantizer(floats: Path, folder: Path, spec: ModelSpec, images: Images, 
     chosen = [layer for layer in layers if layer.operators <= PRODUCTS[params.mode]]
     chosen = [layer for layer in chosen if layer.constant or params.mode == "static"]
     if not chosen:
-        raise CompressionError(f"quantize.mode is {params.mode}, but the network has no layer that it can quantize; use static")
+        raise CompressionError(
+            f"quantize.mode is {params.mode}, but the network has no layer that it can quantize; use static"
+        )
     learned = _learned(spec, layers) if params.mode == "static" else {}
     if params.mode == "static":
         _calibrate(prepared, ranges, images, params, learned)
@@ -128,12 +134,16 @@ def _learned(spec: ModelSpec, layers: Sequence[Layer]) -> dict[str, list[float]]
     return {tensors[key]: ends for key, ends in spec.ranges.items() if key in tensors}
 
 
-def _calibrate(prepared: Path, ranges: Path, images: Images, params: QuantizeParams, learned: dict[str, list[float]]) -> None:
+def _calibrate(
+    prepared: Path, ranges: Path, images: Images, params: QuantizeParams, learned: dict[str, list[float]]
+) -> None:
     """Write the range of every activation: learned, or else found on the images."""
     augmented, method = prepared.with_name("augmented.onnx"), METHODS[params.calibration]
     calibrator = create_calibrator(prepared, STATIC_OPERATORS, str(augmented), method)
     with contextlib.redirect_stdout(io.StringIO()):  # onnxruntime's own counting
-        for batch in images:  # a call for each: percentile stacks what one call reads, and the last batch may be smaller
+        for batch in (
+            images
+        ):  # a call for each: percentile stacks what one call reads, and the last batch may be smaller
             calibrator.collect_data(_Reader(iter([batch])))
         found = calibrator.compute_data()
     for tensor, (lowest, highest) in learned.items():
@@ -173,7 +183,9 @@ def _dynamic(quantizer: Quantizer, out: Path, floats: list[str]) -> None:
 
 def _weight_only(quantizer: Quantizer, out: Path, floats: list[str]) -> None:
     logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)  # two lines for every node
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer  # sets up logging for all when imported
+    from onnxruntime.quantization.matmul_nbits_quantizer import (
+        MatMulNBitsQuantizer,
+    )  # sets up logging for all when imported
 
     model: Any = onnx.load(quantizer.prepared)
     found = MatMulNBitsQuantizer(model, WEIGHT_ONLY_BITS, WEIGHT_ONLY_BLOCK, nodes_to_exclude=floats)

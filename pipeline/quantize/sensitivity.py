@@ -1,7 +1,8 @@
-"""Which layers lose most by quantization, and how few of them must stay in float (Wu et al. 2020, arXiv 2004.09602).
+"""Which layers lose most by quantization, and how few of them must stay in float (Wu et al. 2020, arXiv
+2004.09602).
 
-A layer is a module's convolutions and matrix products in the ONNX graph, each with the ReLU or Clip that follows it alone.
-Letters: N images, K classes.
+A layer is a module's convolutions and matrix products in the ONNX graph, each with the ReLU or Clip that
+follows it alone. Letters: N images, K classes.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,10 +21,11 @@ ACTIVATIONS = ("Relu", "Clip")
 
 @dataclass(frozen=True)
 class Layer:
-    """module: its name in the torch model. macs: of one image. constant: whether all its weights are in the file.
+    """module: its name in the torch model. macs: of one image. constant: whether all its weights are in the
+    file.
 
-    sides: the tensors that enter and leave it, by ":in" and ":out"; none where the module has several products, and no ":out"
-    of a MatMul, whose bias is a node of its own.
+    sides: the tensors that enter and leave it, by ":in" and ":out"; none where the module has several
+    products, and no ":out" of a MatMul, whose bias is a node of its own.
     """
 
     module: str
@@ -63,17 +65,27 @@ def layers_of(graph: Any) -> list[Layer]:
     ]
 
 
-def scan(layers: Sequence[Layer], logits: Callable[[Sequence[Layer]], Logits], floats_NK: Logits) -> list[Effect]:
-    """The effect of each layer, the worst first. logits: answers of the network with all but some layers quantized."""
+def scan(
+    layers: Sequence[Layer], logits: Callable[[Sequence[Layer]], Logits], floats_NK: Logits
+) -> list[Effect]:
+    """The effect of each layer, the worst first.
+
+    logits: answers of the network with all but some layers quantized.
+    """
     effects = []
     for layer in layers:
         alone_NK = logits([other for other in layers if other is not layer])
-        effects.append(Effect(layer, float(np.square(alone_NK - floats_NK).sum() / np.square(floats_NK).sum())))
+        effects.append(
+            Effect(layer, float(np.square(alone_NK - floats_NK).sum() / np.square(floats_NK).sum()))
+        )
     return sorted(effects, key=lambda effect: -effect.noise)
 
 
 def fewest(worst_first: Sequence[Layer], holds: Callable[[Sequence[Layer]], bool]) -> list[Layer]:
-    """The shortest start of the ranking that, left in float, passes; found by bisection. None does not pass, all does."""
+    """The shortest start of the ranking that, left in float, passes; found by bisection.
+
+    None does not pass, all does.
+    """
     fails, passes = 0, len(worst_first)
     while passes - fails > 1:
         middle = (fails + passes) // 2
@@ -96,7 +108,10 @@ def _sides(graph: Any, node: Any) -> dict[str, str]:
 
 
 def _macs(node: Any, shapes: dict[str, list[int]]) -> int:
-    """Products that are added up per output, times outputs. Conv weights are (out, in, ...), other factors (..., in)."""
+    """Products that are added up per output, times outputs.
+
+    Conv weights are (out, in, ...), other factors (..., in).
+    """
     summed = prod(shapes[node.input[1]][1:]) if node.op_type == "Conv" else shapes[node.input[0]][-1]
     return summed * prod(shapes[node.output[0]])
 

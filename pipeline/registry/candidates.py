@@ -36,7 +36,9 @@ class _Spec(JsonFile):
 
 @dataclass(frozen=True)
 class Export:
-    """One variant as it is deployed, with what can be trained further: torch weights, which an int8 one lacks."""
+    """One variant as it is deployed, with what can be trained further: torch weights, which an int8 one
+    lacks.
+    """
 
     variant: str
     onnx: Path
@@ -49,7 +51,9 @@ class Export:
     @property
     def key(self) -> str:
         """The version's identity: equal weights and an equal deployed file are the same version."""
-        return sha256_json({"variant": self.variant, "weights": self.spec.weights.sha256, "onnx": sha256_file(self.onnx)})
+        return sha256_json(
+            {"variant": self.variant, "weights": self.spec.weights.sha256, "onnx": sha256_file(self.onnx)}
+        )
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ class Inputs:
 
 
 def read_inputs(stage: Stage) -> Inputs:
-    """Raises ArtifactError that names the file that does not fit and the stage that makes it again, UndeclaredError."""
+    """Raises ArtifactError that names the file that does not fit and the stage that makes it again,
+    UndeclaredError.
+    """
     check_chain(stage.dep)
     figures = {name: read_figures(name, stage.dep) for name in VARIANTS}
     return Inputs(figures, {name: _read_export(stage, name) for name in PARENTS})
@@ -121,7 +127,9 @@ def _commit(root: Path) -> tuple[str, str]:
     if submission := read_submission(root):  # in a submitted tree, which has no git
         return submission.git_commit, str(submission.git_dirty).lower()
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
-    return _git(root, "rev-parse", "HEAD") or "none", "unknown" if changed is None else str(bool(changed)).lower()
+    return _git(root, "rev-parse", "HEAD") or "none", "unknown" if changed is None else str(
+        bool(changed)
+    ).lower()
 
 
 def _git(root: Path, *arguments: str) -> str | None:

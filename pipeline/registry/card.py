@@ -16,8 +16,9 @@ model = mlflow.pyfunc.load_model("models:/{name}@champion")
 images = np.zeros((1, {channels}, {height}, {width}), np.uint8)  # yours: (B, C, H, W), pixels as they are
 print(model.predict(images))  # a DataFrame: label, class_index, probability
 ```
-Without MLflow: `artifacts/model.onnx` runs in any onnxruntime. Its input `pixels` is float32 (B, {channels}, {height}, {width})
-with values 0..255 as they are in the image (the graph normalises them), its output `logits` (B, {classes})."""
+Without MLflow: `artifacts/model.onnx` runs in any onnxruntime. Its input `pixels` is float32
+(B, {channels}, {height}, {width}) with values 0..255 as they are in the image (the graph normalises them),
+its output `logits` (B, {classes})."""
 
 
 ADDRESS = 'mlflow.set_tracking_uri("{uri}")'
@@ -47,7 +48,14 @@ def model_card(
         f"into {len(classes)} classes: {_shortened(classes)}.",
         _figures(figures["dense"], figures[variant], parity),
         "## Lineage\n" + "\n".join(f"- {key}: {value}" for key, value in lineage.items()),
-        USE.format(name=name, channels=channels, height=height, width=width, classes=len(classes), address=_address(uri)),
+        USE.format(
+            name=name,
+            channels=channels,
+            height=height,
+            width=width,
+            classes=len(classes),
+            address=_address(uri),
+        ),
         "## Limits\nIt gives every image one of the classes above, also an image of something else. "
         "Accuracy holds for images like those of the test split; it was measured on no other.",
     ]
@@ -66,10 +74,12 @@ def _figures(dense: Figures, own: Figures, parity: Parity) -> str:
             "## Figures",
             f"- top-1 on the test split: {own.quality.top1:.4f} (dense {dense.quality.top1:.4f}); "
             f"recall of the worst class: {own.quality.worst_class_recall:.4f}",
-            f"- MACs {own.quality.macs:,}, parameters {own.quality.params:,}, size {own.quality.size_bytes:,} bytes",
+            f"- MACs {own.quality.macs:,}, parameters {own.quality.params:,}, size "
+            f"{own.quality.size_bytes:,} bytes",
             *_lost(own),
             *_speed(own),
-            f"- ONNX file against {parity.against}: the same top-1 on {parity.agreement:.4f} of {parity.images} images, "
+            f"- ONNX file against {parity.against}: the same top-1 on {parity.agreement:.4f} of "
+            f"{parity.images} images, "
             f"largest logit difference {parity.max_diff:.2g}",
         ]
     )
@@ -82,7 +92,8 @@ def _lost(own: Figures) -> list[str]:
     found = own.loss.against["dense"]
     worst = found.worst_class
     return [
-        f"- against dense: top-1 {_change(found.top1)}; the same answer to {found.agreement:.4f} of the images; "
+        f"- against dense: top-1 {_change(found.top1)}; the same answer to {found.agreement:.4f} of the "
+        "images; "
         f"the class that lost most, {worst.name}: {_change(worst)}"
     ]
 
@@ -95,7 +106,9 @@ def _speed(own: Figures) -> list[str]:
     lines = []
     for size, timing in own.latency.batches.items():
         paces = ", ".join(_pace(speedup, other) for other, speedup in timing.speedup.items())
-        lines.append(f"- latency at batch {size}: {timing.median_ms:.3f} ms on {own.latency.measured_on}; {paces}")
+        lines.append(
+            f"- latency at batch {size}: {timing.median_ms:.3f} ms on {own.latency.measured_on}; {paces}"
+        )
     return lines
 
 

@@ -1,4 +1,6 @@
-"""The unbroken chain from weights to what is registered: artifact -> exported file -> what was measured on it."""
+"""The unbroken chain from weights to what is registered: artifact -> exported file -> what was measured on
+it.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,8 @@ COMPARED = "reports/seal.json"
 
 
 def check_chain(place: Callable[[str], Path]) -> None:
-    """Compare every file that a registration reads with its digest, and what it says that it is of with what is there.
+    """Compare every file that a registration reads with its digest, and what it says that it is of with what
+    is there.
 
     place: from a path below the project's root to the path itself.
     Raises ArtifactError that names the file and the stage that makes it again.
@@ -41,7 +44,8 @@ def _check_parent(name: str, specs: dict[str, ModelSpec], artifact: Path) -> Non
     parent = STEPS.get(name)
     if parent and specs[name].ancestors.get(parent) != specs[parent].digest:
         raise ArtifactError(
-            f"{artifact / SPEC_NAME}: was made from another model than the {parent} one that is there; {cure(MADE_BY[name])}"
+            f"{artifact / SPEC_NAME}: was made from another model than the {parent} one that is there; "
+            f"{cure(MADE_BY[name])}"
         )
 
 

@@ -1,7 +1,9 @@
-"""Who is the champion of a registered model: the alias moves on purpose, and each move is recorded with its reason.
+"""Who is the champion of a registered model: the alias moves on purpose, and each move is recorded with its
+reason.
 
-A repro outside an experiment moves it by the rule in gates.py, `espalier promote` (promote.py) because a person says so. An
-experiment may be the environment of a stage, which decides no out; so nothing of this stands in reports/verdict.json.
+A repro outside an experiment moves it by the rule in gates.py, `espalier promote` (promote.py) because a
+person says so. An experiment may be the environment of a stage, which decides no out; so nothing of this
+stands in reports/verdict.json.
 """
 
 import math
@@ -32,7 +34,10 @@ NOT_HERE = "the champion moves by a repro outside an experiment, or by `espalier
 
 
 class Move(BaseModel):
-    """One move of the alias. before: the champion until then. newest: the newest version that was there. key: the version's."""
+    """One move of the alias.
+
+    before: the champion until then. newest: the newest version that was there. key: the version's.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -70,7 +75,9 @@ class RegisteredModel:
 
     def with_key(self, key: str) -> int | None:
         """The version that holds this export."""
-        return min((number for number, each in self.versions.items() if each.tags.get(KEY_TAG) == key), default=None)
+        return min(
+            (number for number, each in self.versions.items() if each.tags.get(KEY_TAG) == key), default=None
+        )
 
     @property
     def champion(self) -> int | None:
@@ -94,7 +101,11 @@ def is_experiment() -> bool:
 def standing(version: int, tags: Mapping[str, str]) -> Standing:
     """A version's figures as its tags keep them; one that another tool made has none to compare."""
     return Standing(
-        version, number(tags, "top1"), number(tags, "latency_ms"), tags.get("measured_on", ""), tags.get("data", "")
+        version,
+        number(tags, "top1"),
+        number(tags, "latency_ms"),
+        tags.get("measured_on", ""),
+        tags.get("data", ""),
     )
 
 
@@ -108,12 +119,21 @@ def judged(params: RegisterParams, model: RegisteredModel, candidate: Standing) 
     if last and last.key != tags.get(KEY_TAG, ""):
         return Decision(False, f"version {champion} was made champion by hand; {cure}")
     if last and last.by == "promote" and candidate.version <= last.newest:
-        return Decision(False, f"version {champion} was promoted when version {candidate.version} was there already; {cure}")
+        return Decision(
+            False,
+            f"version {champion} was promoted when version {candidate.version} was there already; {cure}",
+        )
     return decide(params, candidate, standing(champion, tags))
 
 
 def appoint(
-    client: Any, params: RegisterParams, model: RegisteredModel, dense: int, candidate: Standing, *, champion: bool
+    client: Any,
+    params: RegisterParams,
+    model: RegisteredModel,
+    dense: int,
+    candidate: Standing,
+    *,
+    champion: bool,
 ) -> Decision:
     """Move the aliases to the models of a registration that passed its gates.
 
@@ -131,7 +151,9 @@ def appoint(
     return decision
 
 
-def move(client: Any, model: RegisteredModel, version: int, by: Literal["repro", "promote"], reason: str) -> Move:
+def move(
+    client: Any, model: RegisteredModel, version: int, by: Literal["repro", "promote"], reason: str
+) -> Move:
     """Make a version the champion. The record comes first, so that no kill leaves a move without one."""
     now, found = datetime.now(UTC), model.versions[version]
     record = Move(
@@ -143,7 +165,9 @@ def move(client: Any, model: RegisteredModel, version: int, by: Literal["repro",
         key=found.tags.get(KEY_TAG, ""),
         reason=reason,
     )
-    client.set_registered_model_tag(model.name, f"{MOVES}{now:%Y-%m-%d %H.%M.%S.%f}", record.model_dump_json())
+    client.set_registered_model_tag(
+        model.name, f"{MOVES}{now:%Y-%m-%d %H.%M.%S.%f}", record.model_dump_json()
+    )
     card = (found.description or "").partition(HEADING)[0]
     client.update_model_version(model.name, str(version), f"{card}{HEADING}{record}\n")
     client.set_registered_model_alias(model.name, CHAMPION, str(version))

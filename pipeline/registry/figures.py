@@ -10,7 +10,9 @@ from pipeline.records import JsonFile, read_json
 
 
 class Parity(JsonFile):
-    """parity.json: an ONNX file against what it was made from: largest logit difference, fraction with the same top-1."""
+    """parity.json: an ONNX file against what it was made from: largest logit difference, fraction with the
+    same top-1.
+    """
 
     against: str
     max_diff: float = Field(ge=0)
@@ -29,7 +31,10 @@ class Figures(BaseModel):
 
 
 def read_figures(variant: str, place: Callable[[str], Path]) -> Figures:
-    """place: from a path below the project's root to the path itself. Raises ArtifactError that names the file and the key."""
+    """place: from a path below the project's root to the path itself.
+
+    Raises ArtifactError that names the file and the key.
+    """
     return Figures(
         quality=read_json(place(f"reports/{variant}/metrics.json"), Quality),
         latency=read_json(place(f"reports/{variant}/latency.json"), Latency),

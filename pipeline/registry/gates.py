@@ -1,4 +1,7 @@
-"""What a model must reach to be registered, and when it becomes the champion. Pure: figures in, verdicts out."""
+"""What a model must reach to be registered, and when it becomes the champion.
+
+Pure: figures in, verdicts out.
+"""
 
 import math
 from collections.abc import Mapping
@@ -11,8 +14,10 @@ from pipeline.registry.figures import Figures, Parity
 from pipeline.registry.params import RegisterParams
 
 SLOWER_CURES = {
-    "quantized": "int8 is slower than the floats it was made from: `register.candidate: finetuned` registers those",
-    "finetuned": "Fewer channels are slower than all of them: `prune.round_to: auto` keeps to numbers that this machine likes",
+    "quantized": "int8 is slower than the floats it was made from: `register.candidate: finetuned` registers "
+    "those",
+    "finetuned": "Fewer channels are slower than all of them: `prune.round_to: auto` keeps to numbers that "
+    "this machine likes",
 }
 """By candidate: what to do where the step that made it made it slower."""
 
@@ -21,10 +26,11 @@ SLOWER_CURES = {
 class Gate:
     """One figure against its limit; `key` is the limit's name in the section `register`.
 
-    interval: of the figure with 95 % confidence; `of` names what it comes from. The figure itself decides: a limit for the
-    interval's far end would measure the test split more than the model (of 36 images, where none changed it is already 0.073),
-    one for the near end would let a small test split pass anything. Of a time `at_most` decides, if it is given: the
-    interval's near end, since a machine's other work alone makes equal files differ. cure: what helps beside a new limit.
+    interval: of the figure with 95 % confidence; `of` names what it comes from. The figure itself decides: a
+    limit for the interval's far end would measure the test split more than the model (of 36 images, where
+    none changed it is already 0.073), one for the near end would let a small test split pass anything. Of a
+    time `at_most` decides, if it is given: the interval's near end, since a machine's other work alone makes
+    equal files differ. cure: what helps beside a new limit.
     """
 
     name: str
@@ -45,8 +51,13 @@ class Gate:
     def __str__(self) -> str:
         sign = ">=" if self.at_least else "<="
         outcome = "pass" if self.passed else "FAIL"
-        sure = f"  (95 %: {self.interval[0]:.4f} to {self.interval[1]:.4f}, {self.of})" if self.interval else ""
-        return f"{outcome}  {self.name:<34} {self.figure:>9.4f}  {sign} {self.limit:<8g} register.{self.key}{sure}"
+        sure = (
+            f"  (95 %: {self.interval[0]:.4f} to {self.interval[1]:.4f}, {self.of})" if self.interval else ""
+        )
+        return (
+            f"{outcome}  {self.name:<34} {self.figure:>9.4f}  {sign} {self.limit:<8g} "
+            f"register.{self.key}{sure}"
+        )
 
     def record(self) -> dict[str, float | bool]:
         sure = {"low": self.interval[0], "high": self.interval[1]} if self.interval else {}
@@ -69,7 +80,8 @@ class Verdict:
         if failed:
             limits = ", ".join(f"register.{gate.key}" for gate in failed)
             cures = [
-                f"Improve the model (train, prune.target, finetune), or, if a limit is wrong, change {limits} in params.yaml"
+                "Improve the model (train, prune.target, finetune), or, if a limit is wrong, change "
+                f"{limits} in params.yaml"
             ]
             cures += [gate.cure for gate in failed if gate.cure]
             fails = f"{self.candidate} fails {len(failed)} of {len(self.gates)} gates; nothing was registered"
@@ -94,21 +106,39 @@ def judge(params: RegisterParams, figures: Mapping[str, Figures], parities: Mapp
     gates = [
         Gate("top-1 accuracy", candidate.quality.top1, params.min_top1, True, "min_top1"),
         _drop("top-1 lost against dense", lost.top1, params.max_drop, "max_drop"),
-        _drop("recall lost by the worst class", worst, params.max_class_drop, "max_class_drop", f" of {worst.name!r}"),
+        _drop(
+            "recall lost by the worst class",
+            worst,
+            params.max_class_drop,
+            "max_class_drop",
+            f" of {worst.name!r}",
+        ),
         Gate("same answers as dense", lost.agreement, params.min_same_answers, True, "min_same_answers"),
         *_speeds(params, candidate.latency.at(batch)),
     ]
     for name, parity in parities.items():
         if name != "quantized":
             difference = parity.max_diff
-            gates.append(Gate(f"{name} export: logit difference", difference, params.max_logit_diff, False, "max_logit_diff"))
-        gates.append(Gate(f"{name} export: same top-1", parity.agreement, params.min_agreement, True, "min_agreement"))
+            gates.append(
+                Gate(
+                    f"{name} export: logit difference",
+                    difference,
+                    params.max_logit_diff,
+                    False,
+                    "max_logit_diff",
+                )
+            )
+        gates.append(
+            Gate(f"{name} export: same top-1", parity.agreement, params.min_agreement, True, "min_agreement")
+        )
     return Verdict(params.candidate, tuple(gates))
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A registered version as the champion rule sees it; data: digest of the data that top1 was measured on."""
+    """A registered version as the champion rule sees it; data: digest of the data that top1 was
+    measured on.
+    """
 
     version: int
     top1: float
@@ -127,7 +157,8 @@ class Decision:
 
 
 def decide(params: RegisterParams, candidate: Standing, champion: Standing | None) -> Decision:
-    """Champion rule: a top-1 gain of `champion_min_gain` wins; within it, a latency ratio of `champion_min_speedup` does.
+    """Champion rule: a top-1 gain of `champion_min_gain` wins; within it, a latency ratio of
+    `champion_min_speedup` does.
 
     Figures of other data or another device are not comparable, and then the champion stays.
     """
@@ -136,22 +167,30 @@ def decide(params: RegisterParams, candidate: Standing, champion: Standing | Non
     if champion.version == candidate.version:
         return Decision(False, "it is the champion already")
     if why := _incomparable(candidate, champion):
-        return Decision(False, f"{why}; `espalier promote` moves the alias, or register under another model_name")
+        return Decision(
+            False, f"{why}; `espalier promote` moves the alias, or register under another model_name"
+        )
     gain = _difference(candidate.top1, champion.top1)
     if gain and abs(gain) >= params.champion_min_gain:
         return Decision(gain > 0, f"top-1 {candidate.top1:.4f} against the champion's {champion.top1:.4f}")
     if champion.measured_on != candidate.measured_on:
-        return Decision(False, f"as accurate as the champion, whose latency was measured elsewhere ({champion.measured_on})")
+        return Decision(
+            False,
+            f"as accurate as the champion, whose latency was measured elsewhere ({champion.measured_on})",
+        )
     ratio = champion.latency_ms / candidate.latency_ms
     return Decision(
         ratio >= params.champion_min_speedup and ratio > 1,
-        f"as accurate as the champion and {ratio:.2f} times as fast, where {params.champion_min_speedup:g} times is asked for",
+        f"as accurate as the champion and {ratio:.2f} times as fast, where {params.champion_min_speedup:g} "
+        "times is asked for",
     )
 
 
 def _incomparable(candidate: Standing, champion: Standing) -> str | None:
     if not (math.isfinite(champion.top1) and champion.latency_ms > 0):
-        return "the champion has no figures to compare (tags top1 and latency_ms), as one that another tool made"
+        return (
+            "the champion has no figures to compare (tags top1 and latency_ms), as one that another tool made"
+        )
     return None if champion.data == candidate.data else "the champion was measured on other data"
 
 

@@ -1,4 +1,6 @@
-"""`espalier promote`: a person makes a registered version the champion, and the registry keeps who was before, and why."""
+"""`espalier promote`: a person makes a registered version the champion, and the registry keeps who was
+before, and why.
+"""
 
 import math
 import re
@@ -23,7 +25,8 @@ def promote(root: Path, uri: str | None, reason: str | None) -> str:
     """Make a version the champion; what it and the one before it are worth, as text.
 
     uri: models:/<name>/<version> or models:/<name>@<alias>; None for the candidate of `register.model_name`.
-    Raises EspalierError where there is no such version, GateError where it may not be champion, UnreachableError.
+    Raises EspalierError where there is no such version, GateError where it may not be champion,
+    UnreachableError.
     """
     name, wanted = _parsed(root, uri)
     store = connect(root)
@@ -41,7 +44,9 @@ def _promoted(client: Any, name: str, wanted: str, reason: str | None) -> str:
     if version == model.champion:
         return f"version {version} of {name} is the champion already"
     shown = {
-        number: f"version {number}: {_figures(model.versions[number].tags)}" for number in (model.champion, version) if number
+        number: f"version {number}: {_figures(model.versions[number].tags)}"
+        for number in (model.champion, version)
+        if number
     }
     old = shown[model.champion] if model.champion else "none"
     record = move(client, model, version, "promote", reason or f"{shown[version]}; before, {old}")
@@ -57,10 +62,14 @@ def _check(model: RegisteredModel, wanted: str, version: int | None) -> None:
         raise EspalierError(f"{model.name} has no version {version}, only {known or 'none'}")
     tags = model.versions[version].tags
     if KEY_TAG not in tags:
-        raise GateError(f"version {version} of {model.name} was not made by Espalier, so nothing is known of what it is worth")
+        raise GateError(
+            f"version {version} of {model.name} was not made by Espalier, so nothing is known of what it is "
+            "worth"
+        )
     if tags.get(GATES_TAG) != PASSED:
         raise GateError(
-            f"version {version} of {model.name} ({tags.get('variant', '?')}) has not passed the gates, which judge the "
+            f"version {version} of {model.name} ({tags.get('variant', '?')}) has not passed the gates, which "
+            "judge the "
             "candidate alone; a fine-tuned one is judged by `register.candidate: finetuned` and `make repro`"
         )
 
@@ -72,11 +81,15 @@ def _parsed(root: Path, uri: str | None) -> tuple[str, str]:
         return params.model_name, CANDIDATE
     match = URI.fullmatch(uri)
     if match is None:
-        raise EspalierError(f"{uri!r} is no version; write models:/<name>/<version> or models:/<name>@<alias>")
+        raise EspalierError(
+            f"{uri!r} is no version; write models:/<name>/<version> or models:/<name>@<alias>"
+        )
     return match[1], match[2] or match[3]
 
 
 def _figures(tags: dict[str, str]) -> str:
     """What is known of a version, and where its time was measured."""
     parts = [f"{name} {tags[tag]}" for tag, name in FIGURES.items() if tag in tags]
-    return ", ".join([tags.get("variant", "?"), *parts]) + (f" on {tags['measured_on']}" if "measured_on" in tags else "")
+    return ", ".join([tags.get("variant", "?"), *parts]) + (
+        f" on {tags['measured_on']}" if "measured_on" in tags else ""
+    )

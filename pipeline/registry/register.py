@@ -1,4 +1,5 @@
-"""The model registry: a candidate that passes its gates becomes, with its ancestors, versions of one registered model.
+"""The model registry: a candidate that passes its gates becomes, with its ancestors, versions of one
+registered model.
 
 Every step looks for its own result before it acts, so a registration that was cut off resumes, and the
 same models registered again make no second version.
@@ -35,7 +36,10 @@ SERVING_CODE = Path(__file__).parent / "serving_model.py"
 
 @dataclass(frozen=True)
 class Examined:
-    """A candidate that the gates have judged. keys: of the versions that it and its ancestors become, by variant."""
+    """A candidate that the gates have judged.
+
+    keys: of the versions that it and its ancestors become, by variant.
+    """
 
     params: RegisterParams
     verdict: Verdict
@@ -45,7 +49,12 @@ class Examined:
         """The out of the stage. No version numbers: they depend on what the registry held before."""
         gates = self.verdict.table()
         return to_json(
-            {"model_name": self.params.model_name, "candidate": self.params.candidate, "gates": gates, "keys": self.keys}
+            {
+                "model_name": self.params.model_name,
+                "candidate": self.params.candidate,
+                "gates": gates,
+                "keys": self.keys,
+            }
         )
 
 
@@ -83,7 +92,11 @@ def register(params: RegisterParams, stage: Stage, inputs: Inputs, *, champion: 
     examined = examine(params, inputs)
     examined.verdict.demand()
     store = connect(stage.root)
-    with locked(lock_path(stage.root), wait_s=math.inf, what="the tracking database"), mlflow_errors(store.uri), _patience():
+    with (
+        locked(lock_path(stage.root), wait_s=math.inf, what="the tracking database"),
+        mlflow_errors(store.uri),
+        _patience(),
+    ):
         registrar = _Registrar(store, params, stage, inputs)
         versions: dict[str, int] = {}
         for name, parent in PARENTS.items():
@@ -182,7 +195,11 @@ class _Registrar:
         }
 
     def _card(self, export: Export) -> str:
-        lineage_shown = {**self._lineage, "data": export.spec.ancestors.data, "weights": export.spec.weights.sha256}
+        lineage_shown = {
+            **self._lineage,
+            "data": export.spec.ancestors.data,
+            "weights": export.spec.weights.sha256,
+        }
         return model_card(
             name=self._params.model_name,
             variant=export.variant,
@@ -196,7 +213,9 @@ class _Registrar:
 
 
 def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
-    """Write `folder`/model: ONNX file, torch weights, model.json, card and serving code; no pickle, no path of this machine."""
+    """Write `folder`/model: ONNX file, torch weights, model.json, card and serving code; no pickle, no path
+    of this machine.
+    """
     import mlflow
     import numpy as np
     from mlflow.models import Model, ModelSignature
@@ -204,7 +223,9 @@ def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
 
     shape = image_shape(export.onnx)
     (folder / "README.md").write_text(card, encoding="utf-8")
-    outputs = Schema([ColSpec("string", "label"), ColSpec("long", "class_index"), ColSpec("double", "probability")])
+    outputs = Schema(
+        [ColSpec("string", "label"), ColSpec("long", "class_index"), ColSpec("double", "probability")]
+    )
     model = Model(model_uuid=model_id, model_id=model_id)
     mlflow.pyfunc.save_model(
         str(folder / "model"),
@@ -218,7 +239,9 @@ def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
         | ({"weights": export.weights.absolute().as_uri()} if export.weights else {}),
         signature=ModelSignature(Schema([TensorSpec(np.dtype("uint8"), (-1, *shape))]), outputs),
         input_example=(np.arange(np.prod(shape)) % 256).astype(np.uint8).reshape(1, *shape),
-        pip_requirements=[f"{package}=={installed(package)}" for package in ("numpy", "onnxruntime", "pandas")],
+        pip_requirements=[
+            f"{package}=={installed(package)}" for package in ("numpy", "onnxruntime", "pandas")
+        ],
         mlflow_model=model,
     )
     for artifact in model.flavors["python_function"]["artifacts"].values():

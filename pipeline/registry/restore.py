@@ -1,7 +1,7 @@
 """What a cached `register` did elsewhere or before, done again here: DVC sees its out and not the registry.
 
-An empty registry, or another one at MLFLOW_TRACKING_URI, lacks the versions that reports/verdict.json tells of; and models of
-an experiment that was applied were never judged by a repro.
+An empty registry, or another one at MLFLOW_TRACKING_URI, lacks the versions that reports/verdict.json tells
+of; and models of an experiment that was applied were never judged by a repro.
 """
 
 import math
@@ -35,10 +35,11 @@ class _Verdict(JsonFile):
 
 
 def restore(root: Path, *, judge: bool) -> list[str]:
-    """Register again what the registry lacks of reports/verdict.json; lines that tell what was done, none where nothing was.
+    """Register again what the registry lacks of reports/verdict.json; lines that tell what was done, none
+    where nothing was.
 
-    judge: also move the aliases, as a repro of what lies here does. Raises ArtifactError where the outs that are here are not
-    those of the verdict, UnreachableError where MLflow does not answer.
+    judge: also move the aliases, as a repro of what lies here does. Raises ArtifactError where the outs that
+    are here are not those of the verdict, UnreachableError where MLflow does not answer.
     """
     if not (root / VERDICT).exists():
         return []
@@ -47,7 +48,9 @@ def restore(root: Path, *, judge: bool) -> list[str]:
     store = connect(root)
     with mlflow_errors(store.uri):
         model = RegisteredModel.read(store.client, verdict.model_name)
-    lacking = [variant for variant, key in verdict.keys.items() if model is None or model.with_key(key) is None]
+    lacking = [
+        variant for variant, key in verdict.keys.items() if model is None or model.with_key(key) is None
+    ]
     if lacking:
         return _register(root, params, lacking, judge=judge)
     if not judge or is_experiment():
@@ -61,7 +64,8 @@ def _register(root: Path, params: RegisterParams, lacking: list[str], *, judge: 
     inputs = read_inputs(stage)
     if examine(params, inputs).to_json() != (root / VERDICT).read_text(encoding="utf-8"):
         raise ArtifactError(
-            f"{VERDICT} is not of the models, reports and params.yaml that are here, so that {', '.join(lacking)} cannot be "
+            f"{VERDICT} is not of the models, reports and params.yaml that are here, so that "
+            f"{', '.join(lacking)} cannot be "
             "registered again; run `dvc repro`"
         )
     made = register(params, stage, inputs, champion=judge)
@@ -73,11 +77,15 @@ def _register(root: Path, params: RegisterParams, lacking: list[str], *, judge: 
 def _judge(root: Path, params: RegisterParams, store: Store, verdict: _Verdict) -> list[str]:
     model = RegisteredModel.read(store.client, verdict.model_name)
     number, dense = (
-        model.with_key(verdict.keys.get(variant, "")) if model else None for variant in (verdict.candidate, "dense")
+        model.with_key(verdict.keys.get(variant, "")) if model else None
+        for variant in (verdict.candidate, "dense")
     )
     if model is None or number is None or dense is None:
         return []  # another client has just deleted it
-    tags = {**model.versions[number].tags, **figures_of(params, read_figures(verdict.candidate, lambda path: root / path))}
+    tags = {
+        **model.versions[number].tags,
+        **figures_of(params, read_figures(verdict.candidate, lambda path: root / path)),
+    }
     before = model.champion
     decision = appoint(store.client, params, model, dense, standing(number, tags), champion=True)
     if before == number:

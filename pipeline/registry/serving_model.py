@@ -13,20 +13,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else the import writes an id of this machine and calls Microsoft (1.31)
+os.environ.setdefault(
+    "ORT_DISABLE_TELEMETRY", "1"
+)  # else the import writes an id of this machine and calls Microsoft (1.31)
 import onnxruntime
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
 
 class Classifier(PythonModel):
-    """Images in, one row per image out: `label` (class name), `class_index`, `probability` (softmax of the best)."""
+    """Images in, one row per image out: `label` (class name), `class_index`, `probability` (softmax of the
+    best).
+    """
 
     def load_context(self, context: Any) -> None:
         onnx = Path(context.artifacts["onnx"])
-        sealed = json.loads(Path(context.artifacts["seal"]).read_text(encoding="utf-8"))["files"]["model.onnx"]
+        sealed = json.loads(Path(context.artifacts["seal"]).read_text(encoding="utf-8"))["files"][
+            "model.onnx"
+        ]
         if hashlib.sha256(onnx.read_bytes()).hexdigest() != sealed:
-            raise ValueError(f"{onnx}: not the file that was registered: it is damaged; load the model anew from the registry")
+            raise ValueError(
+                f"{onnx}: not the file that was registered: it is damaged; load the model anew from the "
+                "registry"
+            )
         self._session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
         self._classes = json.loads(Path(context.artifacts["spec"]).read_text(encoding="utf-8"))["classes"]
 

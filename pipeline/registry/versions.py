@@ -1,7 +1,9 @@
-"""Versions of a registered model and what they are of, each once per key, whatever the number of clients that register it.
+"""Versions of a registered model and what they are of, each once per key, whatever the number of clients that
+register it.
 
-Each client stores a model and makes a version of its own, looks which others there are, and settles: MLflow numbers versions
-one after the other, so whoever made the higher number sees the lower one, and the lowest stands.
+Each client stores a model and makes a version of its own, looks which others there are, and settles: MLflow
+numbers versions one after the other, so whoever made the higher number sees the lower one, and the lowest
+stands.
 """
 
 import time
@@ -12,7 +14,8 @@ from pipeline.tracking.answers import MISSING, TAKEN, foreign, settled, tolerate
 from pipeline.tracking.store import KEY_TAG, Store
 
 STALE_S = 24 * 3600.0
-"""How old a half-made model must be to be taken for one of a dead client; a living one may be storing it right now."""
+"""How old a half-made model must be to be taken for one of a dead client; a living one may be storing it
+right now."""
 
 
 class Versions:
@@ -24,31 +27,45 @@ class Versions:
         self._made: set[str] = set()
         settled(store.uri, self._make_registered_model)
 
-    def obtain(self, key: str, tags: Mapping[str, str], card: str, name: str, save: Callable[[str], None]) -> int:
+    def obtain(
+        self, key: str, tags: Mapping[str, str], card: str, name: str, save: Callable[[str], None]
+    ) -> int:
         """The number of the version with this key, made now if there is none.
 
-        name: of the stored model. save: stores the files of the model whose id it is given. What killed or slower clients left
-        of this key is taken away.
+        name: of the stored model. save: stores the files of the model whose id it is given. What killed or
+        slower clients left of this key is taken away.
         """
-        version = settled(self._store.uri, lambda: self._settle(key) or self._make(key, tags, card, name, save))
+        version = settled(
+            self._store.uri, lambda: self._settle(key) or self._make(key, tags, card, name, save)
+        )
         settled(self._store.uri, lambda: self._sweep(key, str(version.source)))
         return int(version.version)
 
     def _make_registered_model(self) -> None:
         if not self._client.search_registered_models(f"name = '{self._name}'"):
             with tolerated(TAKEN):
-                self._client.create_registered_model(self._name, description="Variants of one model, registered by Espalier")
+                self._client.create_registered_model(
+                    self._name, description="Variants of one model, registered by Espalier"
+                )
 
-    def _make(self, key: str, tags: Mapping[str, str], card: str, name: str, save: Callable[[str], None]) -> Any:
+    def _make(
+        self, key: str, tags: Mapping[str, str], card: str, name: str, save: Callable[[str], None]
+    ) -> Any:
         model = self._stored_model(key, dict(tags), name, save)
-        # A server resolves models:/<id>; with a database MLflow 3.17 would look the id up at its global address.
+        # A server resolves models:/<id>; with a database MLflow 3.17 would look the id up at its global
+        # address.
         over_http = self._store.uri.startswith("http")
         source = f"models:/{model}" if over_http else self._client.get_logged_model(model).artifact_location
-        self._client.create_model_version(self._name, source, self._run, dict(tags), description=card, model_id=model)
+        self._client.create_model_version(
+            self._name, source, self._run, dict(tags), description=card, model_id=model
+        )
         return self._settle(key)
 
     def _settle(self, key: str) -> Any:
-        """The version of a key that all clients use, None if there is none. Others go; their aliases name this one then."""
+        """The version of a key that all clients use, None if there is none.
+
+        Others go; their aliases name this one then.
+        """
         found = self._client.search_model_versions(f"name = '{self._name}' and tags.`{KEY_TAG}` = '{key}'")
         if not found:
             return None
@@ -62,7 +79,10 @@ class Versions:
         return first
 
     def _stored_model(self, key: str, tags: dict[str, str], name: str, save: Callable[[str], None]) -> str:
-        """The id of a complete model with this key, stored now if there is none. Half-made ones are somebody else's."""
+        """The id of a complete model with this key, stored now if there is none.
+
+        Half-made ones are somebody else's.
+        """
         complete = [str(each.model_id) for each in self._models(key) if str(each.status) == "READY"]
         if complete:
             return min(complete)
@@ -76,7 +96,9 @@ class Versions:
         return model
 
     def _sweep(self, key: str, source: str) -> None:
-        """Delete the models of this key that the version's source is not and that no living client may be making."""
+        """Delete the models of this key that the version's source is not and that no living client may be
+        making.
+        """
         for model in self._models(key):
             is_old = time.time() - model.creation_timestamp / 1000 > STALE_S
             if str(model.model_id) not in source and (is_old or model.model_id in self._made):

@@ -1,6 +1,8 @@
-"""DVC's own plan of a repro, and one stage of it: what it would look at, in which order, and what of that has changed.
+"""DVC's own plan of a repro, and one stage of it: what it would look at, in which order, and what of that has
+changed.
 
-The plan, the locks and the words for what is wrong are DVC's, so that nothing here can differ from `dvc repro`.
+The plan, the locks and the words for what is wrong are DVC's, so that nothing here can differ from `dvc
+repro`.
 """
 
 import re
@@ -35,7 +37,8 @@ class Step:
 
 
 def plan(root: Path, targets: Sequence[str], *, pull: bool) -> list[Step]:
-    """What `dvc repro` would look at, in its order. Raises EspalierError with DVC's reason where it cannot tell.
+    """What `dvc repro` would look at, in its order. Raises EspalierError with DVC's reason where it cannot
+    tell.
 
     pull: as for --pull --allow-missing: files that are only in the remote count as present.
     """
@@ -62,7 +65,10 @@ def plan(root: Path, targets: Sequence[str], *, pull: bool) -> list[Step]:
 
 
 def make(root: Path, name: str, *, pull: bool) -> None:
-    """What `dvc repro` does with one step when those before it are done. Raises EspalierError with DVC's reason."""
+    """What `dvc repro` does with one step when those before it are done.
+
+    Raises EspalierError with DVC's reason.
+    """
     from dvc.repo.reproduce import collect_stages, get_active_graph
 
     with opened(root) as repo, repo.scm_context(quiet=True):
@@ -73,7 +79,9 @@ def make(root: Path, name: str, *, pull: bool) -> None:
 
 
 def settle(root: Path, steps: Sequence[Step]) -> None:
-    """Bring what is new in dvc.lock into the order in which `dvc repro` adds it; else the file would tell who was quicker."""
+    """Bring what is new in dvc.lock into the order in which `dvc repro` adds it; else the file would tell who
+    was quicker.
+    """
     from dvc.utils.serialize import dumps_yaml
 
     with opened(root):
@@ -136,13 +144,16 @@ def _read(root: Path) -> dict[str, Any]:
     from dvc.utils.serialize import parse_yaml_for_update
 
     path = root / LOCK
-    read: dict[str, Any] = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
+    read: dict[str, Any] = (
+        parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
+    )
     return read
 
 
 @contextmanager
 def opened(root: Path) -> Iterator[Any]:
-    """DVC's view of the project, which no other `dvc` changes meanwhile. Raises EspalierError for DVC's errors.
+    """DVC's view of the project, which no other `dvc` changes meanwhile. Raises EspalierError for DVC's
+    errors.
 
     It waits for the lock: a dvc that finds it taken for 3 s when a command has ended throws the results away.
     """

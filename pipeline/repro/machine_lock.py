@@ -1,7 +1,8 @@
-"""Who computes on this machine: a stage that times waits until no other of this project does, and none starts beside it.
+"""Who computes on this machine: a stage that times waits until no other of this project does, and none starts
+beside it.
 
-dvc.yaml says it in meta.machine. alone: it times. workers: a training, which computes where its workers are. No word: it
-computes here.
+dvc.yaml says it in meta.machine. alone: it times. workers: a training, which computes where its workers are.
+No word: it computes here.
 """
 
 import fcntl
@@ -31,14 +32,23 @@ def place(stage: Stage) -> AbstractContextManager[None]:
 def taken(folder: Path, name: str, *, alone: bool) -> Iterator[None]:
     """Hold the machine together with others, or alone; the kernel gives it back when this process dies.
 
-    Who waits holds the entrance, so that those who come later cannot keep one who wants to be alone waiting for ever.
+    Who waits holds the entrance, so that those who come later cannot keep one who wants to be alone waiting
+    for ever.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "work.lock").open("a") as work:
         with (folder / "entrance.lock").open("a") as entrance:
-            _lock(entrance, fcntl.LOCK_EX, f"espalier {name}: waits for a stage that will time with nothing beside it\n")
+            _lock(
+                entrance,
+                fcntl.LOCK_EX,
+                f"espalier {name}: waits for a stage that will time with nothing beside it\n",
+            )
             how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-            why = "nothing else of this project computes here, because it times" if alone else "what times here has ended"
+            why = (
+                "nothing else of this project computes here, because it times"
+                if alone
+                else "what times here has ended"
+            )
             _lock(work, how, f"espalier {name}: waits until {why}\n")
         yield
 

@@ -1,7 +1,9 @@
-"""What a killed `dvc` or a full disk damaged of DVC's own files, and how DVC can start again: `espalier mend`.
+"""What a killed `dvc` or a full disk damaged of DVC's own files, and how DVC can start again: `espalier
+mend`.
 
-DVC writes .dvc/tmp/rwlock and dvc.lock in place, and a note of a run into a folder that it made before. Cut off between, each
-ends every later `dvc repro`, with words that name no remedy. Nothing is touched while a `dvc` works in the project.
+DVC writes .dvc/tmp/rwlock and dvc.lock in place, and a note of a run into a folder that it made before. Cut
+off between, each ends every later `dvc repro`, with words that name no remedy. Nothing is touched while a
+`dvc` works in the project.
 """
 
 import json
@@ -23,7 +25,8 @@ from pipeline.stage import STATE_FOLDER
 
 FOLDER = ".dvc/tmp"
 RWLOCK = f"{FOLDER}/rwlock"
-"""DVC's list of who reads and writes what: {"write": {path: {"pid": 1, ...}}, "read": {path: [{"pid": 1, ...}]}}"""
+"""DVC's list of who reads and writes what: {"write": {path: {"pid": 1, ...}}, "read": {path: [{"pid": 1,
+...}]}}"""
 DAMAGED = f"{STATE_FOLDER}/{LOCK}.damaged"
 """Where an unreadable dvc.lock is kept."""
 CONFLICT = b"<<<<<<< "
@@ -45,7 +48,9 @@ class Fault(NamedTuple):
 
 
 def mending(root: Path, work: Callable[[], Result]) -> Result:
-    """What `work` returns; if it fails and DVC's files are found damaged, they are mended, and it is done once more."""
+    """What `work` returns; if it fails and DVC's files are found damaged, they are mended, and it is done
+    once more.
+    """
     try:
         return work()
     except EspalierError:
@@ -62,7 +67,10 @@ def mended(root: Path) -> bool:
 
 
 def mend(root: Path) -> list[str]:
-    """Mend all that is found, and say what was done. Raises LockedError if something is damaged while a `dvc` works here."""
+    """Mend all that is found, and say what was done.
+
+    Raises LockedError if something is damaged while a `dvc` works here.
+    """
     if not list(examine(root)):
         return []
     with _without_dvc(root):
@@ -117,7 +125,11 @@ def _of_rwlock(path: Path) -> Iterator[Fault]:
         yield Fault(f"{RWLOCK} is damaged, so each dvc command fails", partial(_clear, path))
         return
     # Those that are gone DVC clears by itself.
-    if reasons := [f"pid {pid}, {reason}" for pid in sorted(pids) if psutil.pid_exists(pid) and (reason := stale(pid, path))]:
+    if reasons := [
+        f"pid {pid}, {reason}"
+        for pid in sorted(pids)
+        if psutil.pid_exists(pid) and (reason := stale(pid, path))
+    ]:
         yield Fault(f"{RWLOCK} names {'; '.join(reasons)}", partial(_clear, path))
 
 
@@ -136,7 +148,10 @@ def _restore(root: Path) -> str:
     if (text := committed(root)) is not None:
         write_atomic(path, text)
         if is_readable(root):
-            return f"{LOCK} was damaged (kept as {DAMAGED}), and is as committed; DVC finds in its cache what was made since"
+            return (
+                f"{LOCK} was damaged (kept as {DAMAGED}), and is as committed; DVC finds in its cache "
+                "what was made since"
+            )
         path.unlink()
     return f"{LOCK} was damaged (kept as {DAMAGED}), and is removed; DVC finds in its cache what was made"
 
@@ -161,14 +176,20 @@ def _remove_copies(paths: list[Path]) -> str:
 
 @contextmanager
 def _without_dvc(root: Path) -> Iterator[None]:
-    """While no `dvc` works in a project. Raises LockedError if one does not end: it gives its lock back for a stage's time."""
+    """While no `dvc` works in a project.
+
+    Raises LockedError if one does not end: it gives its lock back for a stage's time.
+    """
     deadline = time.monotonic() + WAIT_S
-    with locked(root / FOLDER / "lock", wait_s=WAIT_S, what="DVC's lock, beside files of DVC that are damaged,"):
+    with locked(
+        root / FOLDER / "lock", wait_s=WAIT_S, what="DVC's lock, beside files of DVC that are damaged,"
+    ):
         while (found := _living(root.absolute())) and time.monotonic() < deadline:
             time.sleep(LOCK_POLL_S)
         if found:
             raise LockedError(
-                f"{root / FOLDER}: files of DVC are damaged, but a dvc works here (pid {found[0].pid}); wait for it to end, or "
+                f"{root / FOLDER}: files of DVC are damaged, but a dvc works here (pid {found[0].pid}); wait "
+                "for it to end, or "
                 "stop it, then run `espalier mend`"
             )
         yield

@@ -1,8 +1,10 @@
-"""Runs the steps of a plan, several at a time, each in a process that does what `dvc repro` does with this one step.
+"""Runs the steps of a plan, several at a time, each in a process that does what `dvc repro` does with this
+one step.
 
-DVC holds the project's lock but for the time of a stage's command, notes in .dvc/tmp/rwlock what that reads and writes, and
-takes the lock again to write dvc.lock. So commands overlap, and nothing else does. What is upstream of a step must be left
-alone meanwhile: `dvc repro <target>` looks at it with a write lock, and fails where a neighbour reads it.
+DVC holds the project's lock but for the time of a stage's command, notes in .dvc/tmp/rwlock what that reads
+and writes, and takes the lock again to write dvc.lock. So commands overlap, and nothing else does. What is
+upstream of a step must be left alone meanwhile: `dvc repro <target>` looks at it with a write lock, and fails
+where a neighbour reads it.
 """
 
 import os
@@ -31,7 +33,9 @@ Keep = Callable[[str], bool]
 """Called with each stage that is done, before those that need it start. False makes it count as failed."""
 
 
-def repro(root: Path, targets: Sequence[str], jobs: int, *, pull: bool = False, keep: Keep = lambda _: True) -> None:
+def repro(
+    root: Path, targets: Sequence[str], jobs: int, *, pull: bool = False, keep: Keep = lambda _: True
+) -> None:
     """Bring the targets up to date, all without one, with up to `jobs` stages at the same time.
 
     pull: fetch what is missing from the remote where a stage needs it, as `dvc repro --pull --allow-missing`.
@@ -83,7 +87,9 @@ class _Run:
             self._hear_out()
         if self._failed:
             left = ", ".join(step.name for step in self._waiting)
-            raise EspalierError(f"failed: {', '.join(self._failed)}, see above" + (f"; not run: {left}" if left else ""))
+            raise EspalierError(
+                f"failed: {', '.join(self._failed)}, see above" + (f"; not run: {left}" if left else "")
+            )
 
     def _start_ready(self) -> None:
         while step := self._next():
@@ -123,7 +129,9 @@ class _Run:
         assert process.stdout is not None
         self._running[step] = process
         self._started.add(step.name)
-        self._relays.append(threading.Thread(target=self._relay, args=(step.name, process.stdout), daemon=True))
+        self._relays.append(
+            threading.Thread(target=self._relay, args=(step.name, process.stdout), daemon=True)
+        )
         self._relays[-1].start()
 
     def _collect(self) -> None:

@@ -1,7 +1,8 @@
-"""DVC's site cache, a folder of this user's alone: `python -m pipeline.repro.site_cache` gives the project one.
+"""DVC's site cache, a folder of this user's alone: `python -m pipeline.repro.site_cache` gives the project
+one.
 
-DVC keeps pickled state there, by default in /var/tmp/dvc, which it opens to every user of the machine: whoever puts a file
-there runs code as the user whose `dvc` reads it next.
+DVC keeps pickled state there, by default in /var/tmp/dvc, which it opens to every user of the machine:
+whoever puts a file there runs code as the user whose `dvc` reads it next.
 """
 
 import os
@@ -26,7 +27,8 @@ def site_cache() -> Path:
 
 
 def use_site_cache() -> None:
-    """Have each DVC that this process is or starts keep its state in this user's folder, unless the variable names another.
+    """Have each DVC that this process is or starts keep its state in this user's folder, unless the variable
+    names another.
 
     Raises EspalierError if that folder cannot be made, or is not this user's alone.
     """
@@ -35,7 +37,8 @@ def use_site_cache() -> None:
 
 
 def configure(root: Path) -> None:
-    """The same for a `dvc` that a person starts: in .dvc/config.local, which neither git nor `espalier submit` takes along.
+    """The same for a `dvc` that a person starts: in .dvc/config.local, which neither git nor `espalier
+    submit` takes along.
 
     Raises EspalierError.
     """
@@ -46,13 +49,17 @@ def configure(root: Path) -> None:
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or "no message").splitlines()[0]
-        raise EspalierError(f"`dvc config --local {SETTING}` fails ({said}); run this in the project's folder")
+        raise EspalierError(
+            f"`dvc config --local {SETTING}` fails ({said}); run this in the project's folder"
+        )
 
 
 def make_private(folder: Path) -> Path:
-    """The folder, which from now on only this user may enter. Emptied if others could write there: it is a cache.
+    """The folder, which from now on only this user may enter. Emptied if others could write there: it is a
+    cache.
 
-    Raises EspalierError if it cannot be made, belongs to another user, or another user could put one in its place.
+    Raises EspalierError if it cannot be made, belongs to another user, or another user could put one in its
+    place.
     """
     try:
         for place in reversed([folder, *folder.parents]):
@@ -68,7 +75,8 @@ def make_private(folder: Path) -> Path:
         why = f"it cannot be made ({error.strerror or error})"
     if why:
         raise EspalierError(
-            f"{folder}: {why}, so DVC cannot keep its state there; remove it, or set XDG_CACHE_HOME to a folder of your own"
+            f"{folder}: {why}, so DVC cannot keep its state there; remove it, or set XDG_CACHE_HOME to a "
+            "folder of your own"
         )
     return folder
 
@@ -81,7 +89,10 @@ def fault(folder: Path) -> str | None:
     if status.st_mode & OTHERS_WRITE:
         return f"others may write there (mode {stat.S_IMODE(status.st_mode):04o})"
     real = folder.resolve()
-    ours = [folder, *folder.parents[:2]]  # up to the folder of caches: who owns what lies above owns this user's home too
+    ours = [
+        folder,
+        *folder.parents[:2],
+    ]  # up to the folder of caches: who owns what lies above owns this user's home too
     for place in {*ours, *(path.resolve() for path in ours)}:
         if place.lstat().st_uid not in (0, os.geteuid()):
             return f"{place} belongs to another user (uid {place.lstat().st_uid})"

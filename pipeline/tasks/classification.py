@@ -25,13 +25,18 @@ class Classification:
     sum_names: ClassVar[tuple[str, ...]] = ("loss", "top1", "top5", "count")
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        losses_B = F.cross_entropy(logits_BK.float(), labels_B, reduction="none", label_smoothing=self.label_smoothing)
+        losses_B = F.cross_entropy(
+            logits_BK.float(), labels_B, reduction="none", label_smoothing=self.label_smoothing
+        )
         return losses_B if self.weights_K is None else losses_B * self.weights_K.to(losses_B.device)[labels_B]
 
     def sums(self, logits_BK: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
-        """`loss` is the plain negative log likelihood, without smoothing, so that it compares across settings."""
+        """`loss` is the plain negative log likelihood, without smoothing, so that it compares across
+        settings.
+        """
         logits_BK = logits_BK.float()
-        # Not topk, which breaks ties at will: int8 logits tie, and then an answer is the first class, here as in every argmax.
+        # Not topk, which breaks ties at will: int8 logits tie, and then an answer is the first class, here as
+        # in every argmax.
         top = logits_BK.sort(dim=1, descending=True, stable=True).indices[:, :TOP]
         hits = top == labels_B[:, None]
         return {

@@ -13,5 +13,6 @@ class TaskParams(Section):
         ge=0.0, lt=1.0, description="probability mass spread evenly over all classes (Szegedy et al. 2016)"
     )
     class_weights: Literal["none", "balanced"] = Field(
-        description="balanced: in training an image's loss counts in inverse proportion to how frequent its class is"
+        description="balanced: in training an image's loss counts in inverse proportion to how frequent its "
+        "class is"
     )

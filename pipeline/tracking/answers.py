@@ -14,8 +14,17 @@ REFUSALS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}
 """What MLflow's client makes of these statuses."""
 TAKEN = "RESOURCE_ALREADY_EXISTS"
 MISSING = "RESOURCE_DOES_NOT_EXIST"
-CONFLICTS = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "RESOURCE_CONFLICT", "ABORTED", TAKEN, MISSING}
-"""What MLflow answers where two clients insert the same row, a database is locked, or something went between look and act."""
+CONFLICTS = {
+    "BAD_REQUEST",
+    "INTERNAL_ERROR",
+    "TEMPORARILY_UNAVAILABLE",
+    "RESOURCE_CONFLICT",
+    "ABORTED",
+    TAKEN,
+    MISSING,
+}
+"""What MLflow answers where two clients insert the same row, a database is locked, or something went between
+look and act."""
 ATTEMPTS = 6
 FIRST_PAUSE_S = 0.1
 """The longest before the second attempt; it doubles from one to the next."""
@@ -24,7 +33,8 @@ CURE = "start it, or correct or unset MLFLOW_TRACKING_URI"
 
 
 def settled(uri: str, act: Callable[[], ResultT]) -> ResultT:
-    """What `act` gives: it looks before it makes, and is done again, look and all, where another client came between.
+    """What `act` gives: it looks before it makes, and is done again, look and all, where another client came
+    between.
 
     Not where an address does not answer: the wait for it was long enough.
     """
@@ -42,7 +52,9 @@ def settled(uri: str, act: Callable[[], ResultT]) -> ResultT:
 
 @contextmanager
 def tolerated(code: str) -> Iterator[None]:
-    """Take it as done where MLflow answers with this code: another client has made, or deleted, the same before."""
+    """Take it as done where MLflow answers with this code: another client has made, or deleted, the same
+    before.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -54,7 +66,9 @@ def tolerated(code: str) -> Iterator[None]:
 
 @contextmanager
 def mlflow_errors(uri: str) -> Iterator[None]:
-    """MLflow's exceptions become ours: UnreachableError without an answer that is MLflow's, EspalierError for a refusal."""
+    """MLflow's exceptions become ours: UnreachableError without an answer that is MLflow's, EspalierError for
+    a refusal.
+    """
     from google.protobuf.json_format import ParseError
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -65,9 +79,13 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     except MlflowException as error:
         raise _told(uri, error) from error
     except RequestException as error:  # of an artifact that is sent or fetched
-        raise UnreachableError(f"MLflow at {shown(uri)} does not take or give artifacts ({_line(error)}); {CURE}") from error
+        raise UnreachableError(
+            f"MLflow at {shown(uri)} does not take or give artifacts ({_line(error)}); {CURE}"
+        ) from error
     except (SQLAlchemyError, ImportError) as error:
-        raise UnreachableError(f"the database at {shown(uri)} cannot be opened ({_line(error)}); {CURE}") from error
+        raise UnreachableError(
+            f"the database at {shown(uri)} cannot be opened ({_line(error)}); {CURE}"
+        ) from error
     except (ParseError, AttributeError, TypeError, ValueError, LookupError) as error:
         # MLflow's client looks at little of what it is answered. An error of our own code stays what it is.
         if not uri.startswith("http") or not _is_mlflows(error):
@@ -86,7 +104,9 @@ def _told(uri: str, error: Exception) -> EspalierError:
     assert isinstance(error, MlflowException)
     if not isinstance(error, RestException) and error.error_code in REFUSALS:
         cure = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of an account that may"
-        return EspalierError(f"MLflow at {shown(uri)} refuses who asks (status {REFUSALS[error.error_code]}); {cure}")
+        return EspalierError(
+            f"MLflow at {shown(uri)} refuses who asks (status {REFUSALS[error.error_code]}); {cure}"
+        )
     if "not in a valid JSON format" in str(error):
         return foreign(uri)
     if _is_silence(uri, error):
@@ -103,7 +123,9 @@ def _is_silence(uri: str, error: Exception) -> bool:
 
 def _is_mlflows(error: Exception) -> bool:
     """Whether MLflow's code met this error, and not ours after it was answered."""
-    packages = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    packages = [
+        frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(error.__traceback__)
+    ]
     ours = max((depth for depth, name in enumerate(packages) if name == OURS), default=-1)
     return "mlflow" in packages[ours + 1 :]
 

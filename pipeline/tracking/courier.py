@@ -1,7 +1,8 @@
-"""The process that carries one stage's journal to MLflow while the stage works: `python -m pipeline.tracking.courier`.
+"""The process that carries one stage's journal to MLflow while the stage works: `python -m
+pipeline.tracking.courier`.
 
-It ends after the last delivery when the stage says on stdin that it has ended, and at once when that pipe closes
-without a word. What a server that does not answer leaves undelivered, it says in one line on stderr.
+It ends after the last delivery when the stage says on stdin that it has ended, and at once when that pipe
+closes without a word. What a server that does not answer leaves undelivered, it says in one line on stderr.
 """
 
 import argparse
@@ -78,7 +79,10 @@ class Courier:
             self._attempt()
 
     def _attempt(self) -> bool:
-        """Deliver until the stage ends. False where the server failed: a new session then asks it again what it has."""
+        """Deliver until the stage ends.
+
+        False where the server failed: a new session then asks it again what it has.
+        """
         tail, read = Tail(self._stage.journal), 0
         try:
             session = self._open(self._record())
@@ -108,7 +112,8 @@ class Courier:
         waiting = max(sum(1 for _ in read_journal(journal)) - self._delivered, 0)
         sys.stderr.write(
             f"espalier {self._stage.name}: {self._problem}; {waiting} events and the run's end wait in "
-            f"{journal.relative_to(self._stage.root.absolute())}: `espalier sync` or the next stage sends them\n"
+            f"{journal.relative_to(self._stage.root.absolute())}: `espalier sync` or the next stage sends "
+            "them\n"
         )
 
     def _record(self) -> RunRecord:

@@ -1,7 +1,9 @@
-"""A stage's side of tracking: it writes the journal, and starts a process, the courier, that carries that to MLflow.
+"""A stage's side of tracking: it writes the journal, and starts a process, the courier, that carries that to
+MLflow.
 
-The stage never waits for MLflow. A process and not a thread: to import MLflow takes seconds, which a thread would take
-from the stage's own work. The courier ends a few seconds after the stage at the latest, and at once when it was killed.
+The stage never waits for MLflow. A process and not a thread: to import MLflow takes seconds, which a thread
+would take from the stage's own work. The courier ends a few seconds after the stage at the latest, and at
+once when it was killed.
 """
 
 import os
@@ -18,12 +20,15 @@ from pipeline.tracking.journal import Journal, Reporter
 from pipeline.tracking.records import new_record, pipeline_key, read_record, write_record
 
 END = b"end"
-"""What the courier is told before its pipe closes when the stage has ended; without it, the stage was killed."""
+"""What the courier is told before its pipe closes when the stage has ended; without it, the stage was killed.
+"""
 
 
 @contextmanager
 def tracked(stage: Stage) -> Iterator[Reporter]:
-    """A reporter for a stage's work: it writes the stage's journal, and the courier delivers that to MLflow."""
+    """A reporter for a stage's work: it writes the stage's journal, and the courier delivers
+    that to MLflow.
+    """
     write_record(stage.journal, new_record(stage, time.time()))
     courier = start_courier(stage)
     try:
@@ -39,7 +44,10 @@ def tracked(stage: Stage) -> Iterator[Reporter]:
 
 
 def start_courier(stage: Stage) -> subprocess.Popen[bytes]:
-    """The courier of a stage, its stdin on a pipe. In a session of its own a terminal's Ctrl-C does not reach it."""
+    """The courier of a stage, its stdin on a pipe.
+
+    In a session of its own a terminal's Ctrl-C does not reach it.
+    """
     package = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
@@ -59,5 +67,8 @@ def _finish(stage: Stage, courier: subprocess.Popen[bytes], *, failed: bool) -> 
     }
     write_record(stage.journal, record.model_copy(update=changes))
     assert courier.stdin is not None
-    with suppress(BrokenPipeError), courier.stdin:  # a courier that has died left its journal to the next stage
+    with (
+        suppress(BrokenPipeError),
+        courier.stdin,
+    ):  # a courier that has died left its journal to the next stage
         courier.stdin.write(END)

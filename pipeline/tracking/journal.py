@@ -60,12 +60,18 @@ class Journal:
         self._append({"kind": "metrics", "step": step, "values": dict(values), "time": time.time()})
 
     def artifact(self, path: Path) -> None:
-        self._append({"kind": "artifact", "path": str(path), "sha256": sha256_tree(path), "time": time.time()})
+        self._append(
+            {"kind": "artifact", "path": str(path), "sha256": sha256_tree(path), "time": time.time()}
+        )
 
     def rewind(self, step: int) -> None:
         if self.path.exists():
             self._rewrite(
-                [event for event in read_journal(self.path) if event.get("step") is not None and event["step"] <= step]
+                [
+                    event
+                    for event in read_journal(self.path)
+                    if event.get("step") is not None and event["step"] <= step
+                ]
             )
 
     def _append(self, event: dict[str, Any]) -> None:

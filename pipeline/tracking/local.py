@@ -1,4 +1,6 @@
-"""Where runs go: the address of MLflow, and the project's own database if there is none, also after the project has moved."""
+"""Where runs go: the address of MLflow, and the project's own database if there is none, also after the
+project has moved.
+"""
 
 import os
 import sqlite3
@@ -18,14 +20,17 @@ PLACES = {
     "logged_models": ["artifact_location"],
     "model_versions": ["source", "storage_location"],
 }
-"""Tables and columns in which MLflow 3 keeps the place of artifacts, as absolute paths (mlflow/store/*/dbmodels/models.py)."""
+"""Tables and columns in which MLflow 3 keeps the place of artifacts, as absolute paths
+(mlflow/store/*/dbmodels/models.py)."""
 MOVED = "UPDATE {table} SET {column} = :new || substr({column}, :length + 1) WHERE {column} = :old OR {below}"
 BELOW = "substr({column}, 1, :length + 1) = :old || '/'"
 BUSY_S = 20.0
 
 
 def tracking_uri(root: Path, seen_from: Path = Path()) -> str:
-    """MLFLOW_TRACKING_URI, else a SQLite file below the project's folder, for a process in the folder `seen_from`."""
+    """MLFLOW_TRACKING_URI, else a SQLite file below the project's folder, for a process in the folder
+    `seen_from`.
+    """
     return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root, seen_from)
 
 
@@ -37,8 +42,9 @@ def local_uri(root: Path, seen_from: Path = Path()) -> str:
 def sqlite_uri(file: Path, seen_from: Path = Path()) -> str:
     """The address of a database at an absolute path.
 
-    SQLAlchemy takes a `?` for the file's end and decodes %20, while MLflow makes the folders of the path as it is written. So a
-    path with such characters is given as seen from a folder below them; from elsewhere they are quoted.
+    SQLAlchemy takes a `?` for the file's end and decodes %20, while MLflow makes the folders of the path as
+    it is written. So a path with such characters is given as seen from a folder below them; from elsewhere
+    they are quoted.
     """
     special = {"?", "%"}
     seen = os.path.relpath(file, seen_from.absolute()) if special & set(str(file)) else str(file)
@@ -46,7 +52,8 @@ def sqlite_uri(file: Path, seen_from: Path = Path()) -> str:
 
 
 def printed_uri(root: Path) -> str | None:
-    """The address as anyone may read it: a server's without login, the own database's as seen from the project's folder.
+    """The address as anyone may read it: a server's without login, the own database's as seen from the
+    project's folder.
 
     None for another database, whose place is known to whoever set MLFLOW_TRACKING_URI.
     """
@@ -84,7 +91,9 @@ def is_a_projects(database: Path | None) -> bool:
 
 
 def lock_of(root: Path, uri: str) -> Path:
-    """A file whose holder may make what MLflow lacks: one of all clients of a database file here, else of the project's."""
+    """A file whose holder may make what MLflow lacks: one of all clients of a database file here, else of the
+    project's.
+    """
     database = database_file(uri)
     if database is None or is_a_projects(database):
         return (database.parent if database else local_folder(root)).with_suffix(".lock")
@@ -92,7 +101,9 @@ def lock_of(root: Path, uri: str) -> Path:
 
 
 def make_database(database: Path) -> None:
-    """Make a database beside its place and move it there, because a kill while MLflow makes its tables spoils it."""
+    """Make a database beside its place and move it there, because a kill while MLflow makes its tables spoils
+    it.
+    """
     from mlflow import MlflowClient
 
     partial = database.with_name(f"{database.stem}.partial.db")
@@ -110,7 +121,9 @@ def follow(database: Path) -> None:
     new = artifacts_beside(database)
     try:
         with closing(sqlite3.connect(database, timeout=BUSY_S)) as connection, connection:
-            row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]).fetchone()
+            row = connection.execute(
+                "SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]
+            ).fetchone()
             old = row[0] if row else new
             if old == new or not old.startswith("file:"):
                 return

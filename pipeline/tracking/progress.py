@@ -29,7 +29,9 @@ class ProgressWriter:
         """What the user should know once, in a line of its own."""
 
     def due(self, num_images: int) -> bool:
-        """Count images; True at most every half second, so that reading the loss off the device stays rare."""
+        """Count images; True at most every half second, so that reading the loss off the device
+        stays rare.
+        """
         self._num_images += num_images
         return time.monotonic() - self._written >= WRITE_EVERY_S
 
@@ -41,12 +43,20 @@ class ProgressWriter:
         self._written = time.monotonic()
         num_steps = max(1, step - self._first_step)
         eta_s = (self._totals["steps"] - step) * (self._written - self._started) / num_steps
-        values = {"epoch": epoch, "step": step, "loss": loss, "images_per_s": self.images_per_s, "eta_s": eta_s}
-        # Not write_atomic: its two flushes to the disk would hold up every rank, and nobody misses this file after a crash.
+        values = {
+            "epoch": epoch,
+            "step": step,
+            "loss": loss,
+            "images_per_s": self.images_per_s,
+            "eta_s": eta_s,
+        }
+        # Not write_atomic: its two flushes to the disk would hold up every rank, and nobody misses this file
+        # after a crash.
         partial = self._path.with_suffix(".partial")
         with suppress(OSError):  # of a full disk the next checkpoint tells
             partial.write_text(
-                json.dumps({**self._totals, **values, "validation": self.validation, "note": self.note}), encoding="utf-8"
+                json.dumps({**self._totals, **values, "validation": self.validation, "note": self.note}),
+                encoding="utf-8",
             )
             partial.replace(self._path)
 
@@ -56,7 +66,9 @@ def shown(run_dir: Path, name: str, out: TextIO) -> Iterator[None]:
     """Show the run's live line while the block runs: in place in a terminal, every ten seconds in a log."""
     (run_dir / "progress.json").unlink(missing_ok=True)  # an attempt before this one may have left its line
     stop = threading.Event()
-    thread = threading.Thread(target=_show, args=(run_dir / "progress.json", name, out, stop), daemon=True, name="progress")
+    thread = threading.Thread(
+        target=_show, args=(run_dir / "progress.json", name, out, stop), daemon=True, name="progress"
+    )
     thread.start()
     try:
         yield
@@ -66,7 +78,9 @@ def shown(run_dir: Path, name: str, out: TextIO) -> Iterator[None]:
 
 
 def render(name: str, values: dict[str, float | str]) -> str:
-    """One line, for example `train  epoch 3/20  step 30/180  9,120 images/s  loss 0.4121  val top1 0.9120  left 0:12`."""
+    """One line, for example `train  epoch 3/20  step 30/180  9,120 images/s  loss 0.4121  val
+    top1 0.9120  left 0:12`.
+    """
     minutes, seconds = divmod(round(float(values["eta_s"])), 60)
     parts = [
         name,

@@ -1,4 +1,5 @@
-"""What must be known of a stage run to send its journal to MLflow at any later time, even into an empty database.
+"""What must be known of a stage run to send its journal to MLflow at any later time, even into an empty
+database.
 
 Beside every journal `<stage>-<key>.jsonl` lies its record `<stage>-<key>.run.json`. It is a file of its
 own, because a resumed run rewrites its journal.
@@ -57,7 +58,10 @@ def _reads(stage: Stage, name: str) -> bool:
 
 
 def new_record(stage: Stage, started: float) -> RunRecord:
-    """The record of a stage that starts now. Its pipeline key is unknown while the prepared data are yet to be made."""
+    """The record of a stage that starts now.
+
+    Its pipeline key is unknown while the prepared data are yet to be made.
+    """
     values = deciding_params(stage.root)
     return RunRecord(
         stage=stage.name,
@@ -75,7 +79,9 @@ def new_record(stage: Stage, started: float) -> RunRecord:
 
 def deciding_params(root: Path) -> dict[str, str]:
     """Every section of params.yaml that decides a result, flattened."""
-    return flatten({name: values for name, values in read_yaml(root / "params.yaml").items() if name != ELSEWHERE})
+    return flatten(
+        {name: values for name, values in read_yaml(root / "params.yaml").items() if name != ELSEWHERE}
+    )
 
 
 def pipeline_key(stage: Stage) -> str | None:
@@ -108,7 +114,9 @@ def read_record(journal: Path) -> RunRecord:
     try:
         return RunRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise EspalierError(f"{path}: not a record of a run ({error}); delete it together with {journal.name}") from error
+        raise EspalierError(
+            f"{path}: not a record of a run ({error}); delete it together with {journal.name}"
+        ) from error
 
 
 def all_journals(root: Path) -> list[Path]:
@@ -121,7 +129,8 @@ def all_journals(root: Path) -> list[Path]:
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """{"train": {"epochs": 3}} -> {"train.epochs": "3"}; lists and null as JSON, strings as they are.
 
-    A mapping is JSON too where its keys are no names, such as patterns: MLflow takes few characters in a parameter's name.
+    A mapping is JSON too where its keys are no names, such as patterns: MLflow takes few characters in a
+    parameter's name.
     """
     flat: dict[str, str] = {}
     for name, value in values.items():
@@ -138,8 +147,12 @@ def upstream(stage: Stage) -> dict[str, str]:
     It reads the content of all their deps, so it belongs in a thread beside the stage's work.
     """
     stages = [Stage(name, stage.root) for name in stage_names(stage.root)]
-    there = [other for other in ancestors(stage, stages) if all((stage.root / dep).exists() for dep in other.deps)]
-    return {other.name: run_key(other.name, other.key) for other in sorted(there, key=lambda other: other.name)}
+    there = [
+        other for other in ancestors(stage, stages) if all((stage.root / dep).exists() for dep in other.deps)
+    ]
+    return {
+        other.name: run_key(other.name, other.key) for other in sorted(there, key=lambda other: other.name)
+    }
 
 
 def ancestors(stage: Stage, stages: Iterable[Stage]) -> list[Stage]:
@@ -166,11 +179,16 @@ def stage_names(root: Path) -> list[str]:
 
 def _feeds(producer: Stage, consumer: Stage) -> bool:
     """Whether an out of one is, holds or lies in a dep of the other."""
-    return any(Path(dep).is_relative_to(out) or Path(out).is_relative_to(dep) for out in producer.outs for dep in consumer.deps)
+    return any(
+        Path(dep).is_relative_to(out) or Path(out).is_relative_to(dep)
+        for out in producer.outs
+        for dep in consumer.deps
+    )
 
 
 class Tail:
-    """Reads what was appended to a journal, also by another process; starts over when the journal was rewritten.
+    """Reads what was appended to a journal, also by another process; starts over when the journal was
+    rewritten.
 
     A rewrite (a run that resumes) puts another file in the old one's place, or a shorter one.
     """

@@ -28,7 +28,10 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What a server holds of a run; history is metric -> step -> newest value. `Additions` keeps it up to date."""
+    """What a server holds of a run; history is metric -> step -> newest value.
+
+    `Additions` keeps it up to date.
+    """
 
     id: str
     status: str
@@ -46,7 +49,9 @@ class Server(Protocol):
     def obtain(self, key: str, name: str, started: float) -> Run:
         """The run with this key, made now if there is none."""
 
-    def log(self, run: str, points: Sequence[Point], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    def log(
+        self, run: str, points: Sequence[Point], params: Mapping[str, str], tags: Mapping[str, str]
+    ) -> None:
         """Add points, params and tags to a run."""
 
     def log_artifact(self, run: str, path: Path, place: str | None) -> None:
@@ -70,7 +75,9 @@ class Additions:
         return self._send(list(missing.values()))
 
     def finals(self, points: Sequence[Point]) -> int:
-        """Send final values that are absent, or differ from the run's newest (a timing, measured again); the number sent."""
+        """Send final values that are absent, or differ from the run's newest (a timing, measured again); the
+        number sent.
+        """
         return self._send([p for p in points if self.run.history.get(p.key, {}).get(p.step) != p.value])
 
     def _send(self, points: list[Point]) -> int:
@@ -95,7 +102,9 @@ class Additions:
         """
         if not digests or self.run.tags.get(ARTIFACTS_TAG) == sha256_json(dict(digests)):
             return 0
-        current = [path for path in digests if (root / path).exists() and sha256_tree(root / path) == digests[path]]
+        current = [
+            path for path in digests if (root / path).exists() and sha256_tree(root / path) == digests[path]
+        ]
         for path in current:
             self._server.log_artifact(self.run.id, root / path, place(root, path))
         if len(current) == len(digests):
@@ -133,9 +142,13 @@ class RunSession:
             if event["kind"] == "artifact":
                 self._artifacts[event["path"]] = event["sha256"]
             elif event["step"] is None:
-                self._finals |= {key: Point(key, value, event["time"], 0) for key, value in event["values"].items()}
+                self._finals |= {
+                    key: Point(key, value, event["time"], 0) for key, value in event["values"].items()
+                }
             else:
-                points += [Point(key, value, event["time"], event["step"]) for key, value in event["values"].items()]
+                points += [
+                    Point(key, value, event["time"], event["step"]) for key, value in event["values"].items()
+                ]
                 self._curves |= event["values"]
         self.sent_points += self._stage.points(points)
 
@@ -155,9 +168,13 @@ class RunSession:
         self.sent_artifacts += run.artifacts(self._root, self._artifacts)
 
     def _final_points(self) -> list[Point]:
-        """Final values; one that also has a curve is added only where it differs from the curve's end, beside it."""
+        """Final values; one that also has a curve is added only where it differs from the curve's end, beside
+        it.
+        """
         alone = [point for key, point in self._finals.items() if key not in self._curves]
-        beside = [point for key, point in self._finals.items() if self._curves.get(key, point.value) != point.value]
+        beside = [
+            point for key, point in self._finals.items() if self._curves.get(key, point.value) != point.value
+        ]
         return [*alone, *(point._replace(key=f"final/{point.key}") for point in beside)]
 
     def _pipeline(self, record: RunRecord) -> Additions | None:
@@ -170,10 +187,14 @@ class RunSession:
         return pipeline
 
     def _links(self, record: RunRecord) -> dict[str, str]:
-        """Tags for the stage's own run and for those that its inputs came from, made now or taken from the cache."""
+        """Tags for the stage's own run and for those that its inputs came from, made now or taken from the
+        cache.
+        """
         keys = {**record.upstream, record.stage: record.run_key}
         found = {stage: self._server.find(key) for stage, key in keys.items()}
-        return {f"espalier.run.{stage.replace('@', '.')}": run for stage, run in found.items() if run is not None}
+        return {
+            f"espalier.run.{stage.replace('@', '.')}": run for stage, run in found.items() if run is not None
+        }
 
 
 def obtain_pipeline(server: Server, key: str, params: Mapping[str, str], started: float) -> Additions:
@@ -184,7 +205,9 @@ def obtain_pipeline(server: Server, key: str, params: Mapping[str, str], started
 
 
 def place(root: Path, path: str) -> str | None:
-    """The folder of an artifact inside its run: as below the project, or the top for a path from elsewhere."""
+    """The folder of an artifact inside its run: as below the project, or the top for a path from
+    elsewhere.
+    """
     full = (root / path).absolute()
     if not full.is_relative_to(root.absolute()):
         return None

@@ -1,4 +1,5 @@
-"""The way of journals to MLflow: one run for each key, whatever the number of clients, and sent what it lacks.
+"""The way of journals to MLflow: one run for each key, whatever the number of clients, and sent what it
+lacks.
 
 MLflow is a view and the journals are the truth: a run is found by its key (the tag `espalier.key`),
 never by an id that was kept, so a deleted database is filled again by `espalier sync`.
@@ -42,7 +43,8 @@ KEY_TAG = "espalier.key"
 MAX_POINTS, MAX_OTHERS = 1000, 100
 """Limits of one log_batch call: metrics; params or tags (mlflow/utils/validation.py)."""
 MARK = "espalier.run"
-"""The param by which clients agree on one run of a key, since MLflow keeps the first value that a param is given."""
+"""The param by which clients agree on one run of a key, since MLflow keeps the first value that a param is
+given."""
 KEPT = "kept"
 DOUBLE = "double"
 RANKS = {KEPT: 0, None: 1, DOUBLE: 2}
@@ -65,7 +67,10 @@ class SyncReport:
     busy: tuple[str, ...]
 
     def __str__(self) -> str:
-        text = f"MLflow has {self.journals} journals; {self.points} points and {self.artifacts} artifacts were sent"
+        text = (
+            f"MLflow has {self.journals} journals; {self.points} points and {self.artifacts} artifacts "
+            "were sent"
+        )
         return text + "".join(f"\n{name}: left to the stage that is running" for name in self.busy)
 
 
@@ -82,12 +87,17 @@ def sync(root: Path) -> SyncReport:
             sent.append(_deliver(store, journal, root))
         except LockedError:
             busy.append(journal.stem)
-    return SyncReport(len(sent), sum(s.sent_points for s in sent), sum(s.sent_artifacts for s in sent), tuple(busy))
+    return SyncReport(
+        len(sent), sum(s.sent_points for s in sent), sum(s.sent_artifacts for s in sent), tuple(busy)
+    )
 
 
 @dataclass(frozen=True)
 class Store:
-    """An MLflow that answered, and the experiment that holds all of Espalier's runs. A `pipeline.tracking.runs.Server`."""
+    """An MLflow that answered, and the experiment that holds all of Espalier's runs.
+
+    A `pipeline.tracking.runs.Server`.
+    """
 
     client: "mlflow.MlflowClient"
     experiment_id: str
@@ -108,7 +118,9 @@ class Store:
             history = {metric: self._history(run.info.run_id, metric) for metric in run.data.metrics}
         return Run(run.info.run_id, run.info.status, dict(run.data.tags), dict(run.data.params), history)
 
-    def log(self, run: str, points: Sequence[Point], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    def log(
+        self, run: str, points: Sequence[Point], params: Mapping[str, str], tags: Mapping[str, str]
+    ) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         # Times come from the journal: a batch that arrived although its answer was lost is the same
@@ -116,8 +128,12 @@ class Store:
         metrics = [Metric(p.key, p.value, _ms(p.time), p.step) for p in points]
         # So are params and tags: a batch that met the same one of another client is sent again whole.
         batches: list[dict[str, Any]] = [{"metrics": chunk} for chunk in _chunks(metrics, MAX_POINTS)]
-        batches += [{"params": chunk} for chunk in _chunks([Param(*item) for item in params.items()], MAX_OTHERS)]
-        batches += [{"tags": chunk} for chunk in _chunks([RunTag(*item) for item in tags.items()], MAX_OTHERS)]
+        batches += [
+            {"params": chunk} for chunk in _chunks([Param(*item) for item in params.items()], MAX_OTHERS)
+        ]
+        batches += [
+            {"tags": chunk} for chunk in _chunks([RunTag(*item) for item in tags.items()], MAX_OTHERS)
+        ]
         with mlflow_errors(self.uri):
             for batch in batches:
                 settled(self.uri, partial(self.client.log_batch, run, **batch))
@@ -141,11 +157,12 @@ class Store:
         raise foreign(self.uri)  # it keeps no run that it is given
 
     def _settle(self, key: str) -> "mlflow.entities.Run | None":
-        """The run of a key that all clients use, None if there is none. Doubles, of whoever made them, are deleted.
+        """The run of a key that all clients use, None if there is none. Doubles, of whoever made them, are
+        deleted.
 
-        No run is used before it is marked `kept`, and one marked `double` never is. Whoever makes a run looks afterwards, so of
-        two clients one at least sees both runs. It marks the younger ones first: that fails where one is kept already, and then
-        this is the one. The oldest is marked `double` by nobody else.
+        No run is used before it is marked `kept`, and one marked `double` never is. Whoever makes a run looks
+        afterwards, so of two clients one at least sees both runs. It marks the younger ones first: that fails
+        where one is kept already, and then this is the one. The oldest is marked `double` by nobody else.
         """
         runs = self._search(key)
         if not runs:
@@ -172,7 +189,9 @@ class Store:
         return DOUBLE if (held or value) == DOUBLE else KEPT
 
     def _search(self, key: str) -> "list[mlflow.entities.Run]":
-        """The runs with this key, oldest first; more than one where clients without a common lock made them at once."""
+        """The runs with this key, oldest first; more than one where clients without a common lock made them
+        at once.
+        """
         runs = self.client.search_runs([self.experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
         if any(run.data.tags.get(KEY_TAG) != key for run in runs):
             raise foreign(self.uri)
@@ -193,7 +212,9 @@ def connect(root: Path) -> Store:
     _prepare_process()
     from mlflow import MlflowClient  # takes a second, so it is imported beside the stage's work
 
-    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # it logs a traceback of what is raised here anyway
+    logging.getLogger("mlflow").setLevel(
+        logging.CRITICAL
+    )  # it logs a traceback of what is raised here anyway
     # The first creation of a SQLite database races between processes.
     with mlflow_errors(uri), locked(lock, wait_s=math.inf, what="the tracking database"):
         database = database_file(uri)
@@ -206,7 +227,8 @@ def connect(root: Path) -> Store:
 
 
 def ask(root: Path) -> None:
-    """Ask the server at MLFLOW_TRACKING_URI for what every delivery needs, with the same credentials; change nothing.
+    """Ask the server at MLFLOW_TRACKING_URI for what every delivery needs, with the same credentials; change
+    nothing.
 
     Raises UnreachableError where it does not answer, EspalierError where it refuses.
     """
@@ -244,7 +266,9 @@ def _deliver(store: Store, journal: Path, root: Path) -> RunSession:
 
 
 def _experiment(client: "mlflow.MlflowClient", uri: str, database: Path | None) -> str:
-    """The id of the experiment, made or restored when needed; artifacts lie beside a database that is a file."""
+    """The id of the experiment, made or restored when needed; artifacts lie beside a database
+    that is a file.
+    """
     found = _find_experiment(client, uri)
     if found is None:
         location = artifacts_beside(database) if database else None
@@ -263,11 +287,15 @@ def _find_experiment(client: "mlflow.MlflowClient", uri: str) -> "mlflow.entitie
 
 
 def _prepare_process() -> None:
-    """MLflow's settings for this process: short waits, no noise, no pickle. What the user's environment says stays."""
+    """MLflow's settings for this process: short waits, no noise, no pickle.
+
+    What the user's environment says stays.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    # MLflow 3.17 warns of itself while it is imported: of its tables under SQLAlchemy 2.1, and of its own type hints.
+    # MLflow 3.17 warns of itself while it is imported: of its tables under SQLAlchemy 2.1, and of its own
+    # type hints.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType", category=UserWarning)
 

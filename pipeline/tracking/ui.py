@@ -1,7 +1,8 @@
 """MLflow's UI over the project's own database: on loopback for its owner alone, anywhere else with accounts.
 
-Only requests to the address that it was started for are answered, else any web page could lead its name to this machine (DNS
-rebinding); MLflow's own list of hosts lets in every name that begins with `10.` or `192.168.`.
+Only requests to the address that it was started for are answered, else any web page could lead its name to
+this machine (DNS rebinding); MLflow's own list of hosts lets in every name that begins with `10.` or
+`192.168.`.
 """
 
 import ipaddress
@@ -17,7 +18,11 @@ from pipeline.files import write_atomic
 from pipeline.tracking.local import artifact_root, local_folder, sqlite_uri, tracking_uri
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-PASSWORD, ACCOUNTS, SIGNS = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_AUTH_CONFIG_PATH", "MLFLOW_FLASK_SERVER_SECRET_KEY"
+PASSWORD, ACCOUNTS, SIGNS = (
+    "MLFLOW_AUTH_ADMIN_PASSWORD",
+    "MLFLOW_AUTH_CONFIG_PATH",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY",
+)
 LEAST_CHARACTERS = 12
 """Of a password that MLflow takes (mlflow/server/auth)."""
 ACCOUNTS_FILE = """\
@@ -31,7 +36,9 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 
 @dataclass(frozen=True)
 class UI:
-    """A server's command and its whole environment, which unlike a command nobody else on the machine can read."""
+    """A server's command and its whole environment, which unlike a command nobody else on the machine can
+    read.
+    """
 
     url: str
     command: list[str]
@@ -41,12 +48,15 @@ class UI:
 def ui(root: Path, port: int, host: str = "127.0.0.1", environment: Mapping[str, str] = os.environ) -> UI:
     """The server of the database that stages write to.
 
-    Raises EspalierError where MLFLOW_TRACKING_URI names a server, which has a UI of its own, where other machines would
-    reach this one without a password, and for every address at once (0.0.0.0), by whose name nobody asks.
+    Raises EspalierError where MLFLOW_TRACKING_URI names a server, which has a UI of its own, where other
+    machines would reach this one without a password, and for every address at once (0.0.0.0), by whose name
+    nobody asks.
     """
     uri = tracking_uri(root)
     if uri.startswith("http"):
-        raise EspalierError(f"the UI of this server is at {shown(uri)}; unset MLFLOW_TRACKING_URI to see the local database")
+        raise EspalierError(
+            f"the UI of this server is at {shown(uri)}; unset MLFLOW_TRACKING_URI to see the local database"
+        )
     local_folder(root).mkdir(parents=True, exist_ok=True)
     is_loopback = _is_loopback(host)
     names = LOOPBACK if is_loopback else (_in_url(host),)
@@ -60,7 +70,8 @@ def ui(root: Path, port: int, host: str = "127.0.0.1", environment: Mapping[str,
     } | ({} if is_loopback else {"--app-name": "basic-auth"})
     settings = {
         "MLFLOW_BACKEND_STORE_URI": uri,  # may hold a password
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # true by default: a foreign model could run code in the server
+        # true by default: a foreign model could run code in the server
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     } | ({} if is_loopback else _accounts(root, environment))
@@ -75,7 +86,9 @@ def _is_loopback(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     if address.is_unspecified:
-        raise EspalierError(f"--host {host} means every address of this machine; give the one by which others reach it")
+        raise EspalierError(
+            f"--host {host} means every address of this machine; give the one by which others reach it"
+        )
     return address.is_loopback
 
 
@@ -90,8 +103,10 @@ def _accounts(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
         return settings
     if len(environment.get(PASSWORD, "")) < LEAST_CHARACTERS:
         raise EspalierError(
-            "other machines reach the UI at this address, so it asks for an account, and there is no default password: set "
-            f"{PASSWORD} ({LEAST_CHARACTERS} characters or more; the account is `admin`) or {ACCOUNTS} (a file with "
+            "other machines reach the UI at this address, so it asks for an account, and there is no default "
+            "password: set "
+            f"{PASSWORD} ({LEAST_CHARACTERS} characters or more; the account is `admin`) or {ACCOUNTS} (a "
+            "file with "
             "admin_password), or leave --host out"
         )
     folder = local_folder(root)

@@ -1,4 +1,6 @@
-"""How fast this CPU is in bf16: some have no instructions for it, and some that are slower than those for float32."""
+"""How fast this CPU is in bf16: some have no instructions for it, and some that are slower than those for
+float32.
+"""
 
 import time
 
@@ -12,13 +14,19 @@ SLOW = 0.8
 
 
 def slow_bf16(amp: str, device: str) -> str:
-    """What to say to a user whose training would be faster without autocast; empty where it is not, or hardly.
+    """What to say to a user whose training would be faster without autocast; empty where it is not, or
+    hardly.
 
-    Measured, since a CPU's flags do not tell: with avx512_bf16 and no AMX a net like ResNet-20 trained at 0.75 of the speed.
+    Measured, since a CPU's flags do not tell: with avx512_bf16 and no AMX a net like ResNet-20 trained at
+    0.75 of the speed.
     """
     if device != "cpu" or amp != "bf16" or (rate := bf16_to_float32()) > SLOW:
         return ""
-    return f"bf16 has {rate:.2g} of the speed of float32 on this CPU (convolutions): amp: off trains faster, to other weights"
+    return (
+        f"bf16 has {rate:.2g} of the speed of float32 on this CPU (convolutions): amp: off trains "
+        "faster, "
+        "to other weights"
+    )
 
 
 def bf16_to_float32() -> float:
@@ -40,7 +48,9 @@ def bf16_to_float32() -> float:
 def _seconds(dtype: torch.dtype) -> float:
     # Not random: the training's numbers come from the same generator.
     images_BCHW: Tensor = torch.ones(SHAPE, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    weight_OIKK = torch.ones(SHAPE[1], SHAPE[1], 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    weight_OIKK = torch.ones(SHAPE[1], SHAPE[1], 3, 3, dtype=dtype).contiguous(
+        memory_format=torch.channels_last
+    )
     start = time.thread_time()
     F.conv2d(images_BCHW, weight_OIKK, padding=1)
     return time.thread_time() - start

@@ -13,23 +13,31 @@ from pipeline.models.nets.attention import unpacked_names
 SHOWN = 3
 """Names that an error message lists at most."""
 OTHER_NETWORK = (
-    "it is of another network than model.name says; name that in the section `model`, with its width, or take other weights"
+    "it is of another network than model.name says; name that in the section `model`, with its "
+    "width, or take other weights"
 )
 
 
 def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """Raises ArtifactError if the file is missing, is not safetensors, or has another SHA-256 than is given."""
+    """Raises ArtifactError if the file is missing, is not safetensors, or has another SHA-256
+    than is given.
+    """
     try:
         content = path.read_bytes()
         if sha256 not in (None, hashlib.sha256(content).hexdigest()):
-            raise ArtifactError(f"{path}: not the file that this run began with: damaged or exchanged; run the stage again")
+            raise ArtifactError(
+                f"{path}: not the file that this run began with: damaged or exchanged; run the stage again"
+            )
         return safetensors.torch.load(content)
     except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"{path}: not a readable safetensors file ({error}); bring it again: `espalier init`") from error
+        raise ArtifactError(
+            f"{path}: not a readable safetensors file ({error}); bring it again: `espalier init`"
+        ) from error
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Take over all weights and statistics. A head for other classes stays random: that is the last linear layer.
+    """Take over all weights and statistics. A head for other classes stays random: that is the last linear
+    layer.
 
     Raises ArtifactError that names what the network and the file do not share.
     """
@@ -38,18 +46,24 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     left, differences = _compare(model, unpacked)
     if differences:
         _, prefix = without_prefix(model, tensors)
-        cure = f"its names begin with {prefix!r}, which `espalier init` takes off" if prefix else OTHER_NETWORK
+        cure = (
+            f"its names begin with {prefix!r}, which `espalier init` takes off" if prefix else OTHER_NETWORK
+        )
         raise ArtifactError(f"{source}: {differences}; {cure}")
     model.load_state_dict({name: own[name] if name in left else unpacked[name] for name in own})
 
 
 def without_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """The tensors without a prefix that all their names have, where the network then takes them over, and that prefix.
+    """The tensors without a prefix that all their names have, where the network then takes them over, and
+    that prefix.
 
-    Wrappers leave one (`module.` of DistributedDataParallel, `_orig_mod.` of torch.compile). Otherwise as they are, and "".
+    Wrappers leave one (`module.` of DistributedDataParallel, `_orig_mod.` of torch.compile). Otherwise as
+    they are, and "".
     """
     own, prefix, named = model.state_dict().keys(), "", tensors
-    while len(first := {name.partition(".")[0] for name in named}) == 1 and all("." in name for name in named):
+    while len(first := {name.partition(".")[0] for name in named}) == 1 and all(
+        "." in name for name in named
+    ):
         prefix += f"{first.pop()}."
         named = {name.partition(".")[2]: tensor for name, tensor in named.items()}
         if not _compare(model, unpacked_names(named, own))[1]:
@@ -58,13 +72,17 @@ def without_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[s
 
 
 def _compare(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], str]:
-    """What of the head stays random, and what else the tensors do not share with the network; an empty text where they fit."""
+    """What of the head stays random, and what else the tensors do not share with the network; an empty text
+    where they fit.
+    """
     own, head = model.state_dict(), f"{_head(model)}."
     differ = {name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape}
     left = {name for name in own if name.startswith(head) and (name in differ or name not in tensors)}
     problems = {
         "lacks": sorted(own.keys() - tensors.keys() - left),
-        "has, unlike the network,": sorted(name for name in tensors.keys() - own.keys() if not name.startswith(head)),
+        "has, unlike the network,": sorted(
+            name for name in tensors.keys() - own.keys() if not name.startswith(head)
+        ),
         "has in another shape": sorted(differ - left),
     }
     return left, ", and ".join(f"{what} {_shown(names)}" for what, names in problems.items() if names)

@@ -32,7 +32,10 @@ class Origin(Record):
 
 
 class Job(Record):
-    """One run of `fit`. Paths are absolute and readable by every worker, unless there is a storage (travel.py)."""
+    """One run of `fit`.
+
+    Paths are absolute and readable by every worker, unless there is a storage (travel.py).
+    """
 
     spec: ModelSpec
     """The network to train and what it was made from."""
@@ -58,9 +61,11 @@ class Job(Record):
 
 
 def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> ModelSpec:
-    """The untrained dense network for prepared data, `init` being the file with its weights at the start, if not random.
+    """The untrained dense network for prepared data, `init` being the file with its weights at the start, if
+    not random.
 
-    Raises DataError for a folder that is not prepared data, ArtifactError for a file that is missing or not as it was brought.
+    Raises DataError for a folder that is not prepared data, ArtifactError for a file that is missing or not
+    as it was brought.
     """
     manifest = read_manifest(data)
     if init is not None and not init.exists():
@@ -79,7 +84,8 @@ def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> Mod
         mean=manifest.mean,
         std=manifest.std,
         plan={},
-        ancestors={"data": sha256_file(data / "manifest.json")} | ({"init": sha256_file(init)} if init else {}),
+        ancestors={"data": sha256_file(data / "manifest.json")}
+        | ({"init": sha256_file(init)} if init else {}),
         provenance={},
     )
 
@@ -89,34 +95,49 @@ def tuned_spec(parent: ModelSpec, name: str) -> ModelSpec:
     return parent.model_copy(update={"ancestors": {**parent.ancestors, name: parent.digest}, "weights": None})
 
 
-def taught(spec: ModelSpec, distil: DistilParams | None, dense: Path, brought: Path) -> tuple[ModelSpec, Path | None]:
-    """A model's spec, with a teacher that was brought among its ancestors, and the folder of the teacher; None without one.
+def taught(
+    spec: ModelSpec, distil: DistilParams | None, dense: Path, brought: Path
+) -> tuple[ModelSpec, Path | None]:
+    """A model's spec, with a teacher that was brought among its ancestors, and the folder of the teacher;
+    None without one.
 
-    Raises ArtifactError if none was brought, it is not as it was brought, or it is for other images or classes.
+    Raises ArtifactError if none was brought, it is not as it was brought, or it is for other images or
+    classes.
     """
     if distil is None or distil.teacher == "dense":
         return spec, dense if distil else None
     if not (brought / SPEC_NAME).exists():
         raise ArtifactError(
-            f"distil.teacher is file, but {brought} holds no model; bring one with `espalier init --teacher`, or take dense"
+            f"distil.teacher is file, but {brought} holds no model; bring one with `espalier init "
+            "--teacher`, or take dense"
         )
     found = read_spec(brought)
     _check_origin(brought / SPEC_NAME, found.digest, "espalier init --teacher")
-    for what, own, other in (("classes", spec.classes, found.classes), ("images", _image(spec), _image(found))):
+    for what, own, other in (
+        ("classes", spec.classes, found.classes),
+        ("images", _image(spec), _image(found)),
+    ):
         if own != other:
-            raise ArtifactError(f"{brought}: its {what} are {_shown(other)}, the data's {_shown(own)}; bring another teacher")
+            raise ArtifactError(
+                f"{brought}: its {what} are {_shown(other)}, the data's {_shown(own)}; bring another teacher"
+            )
     return spec.model_copy(update={"ancestors": {**spec.ancestors, "teacher": found.digest}}), brought
 
 
 def _check_origin(path: Path, digest: str, bring: str) -> None:
-    """Raises ArtifactError unless the origin.json beside `path` names this digest. bring: the command that writes both."""
+    """Raises ArtifactError unless the origin.json beside `path` names this digest.
+
+    bring: the command that writes both.
+    """
     origin = path.with_name(ORIGIN_NAME)
     try:
         known = Origin.model_validate_json(origin.read_bytes()).sha256
     except (OSError, ValidationError) as error:
         raise ArtifactError(f"{origin}: missing or damaged; bring the weights again: `{bring}`") from error
     if known != digest:
-        raise ArtifactError(f"{path}: not what {origin} says was brought: damaged or exchanged; bring it again: `{bring}`")
+        raise ArtifactError(
+            f"{path}: not what {origin} says was brought: damaged or exchanged; bring it again: `{bring}`"
+        )
 
 
 def _image(spec: ModelSpec) -> list[str]:
@@ -130,7 +151,9 @@ def _shown(words: list[str]) -> str:
 
 @contextmanager
 def run_directory(path: Path) -> Iterator[Path]:
-    """The run directory of a stage: locked against a second driver, kept after an error, removed on success."""
+    """The run directory of a stage: locked against a second driver, kept after an error, removed
+    on success.
+    """
     with locked(path / "driver.lock", wait_s=0.0, what="this stage with the same inputs"):
         yield path
         shutil.rmtree(path)

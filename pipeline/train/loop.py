@@ -48,12 +48,11 @@ def stays() -> bool:
 def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = stays) -> bool:
     """Train from the newest checkpoint of `job.run_dir` to the end, and leave the result there.
 
-    job: its inputs are on this node (arrival.arrive).
-    leaving: asked about once a second. Where it is True on any rank, all leave after a checkpoint of the step they are at.
-    Returns whether the end was reached.
+    job: its inputs are on this node (arrival.arrive). leaving: asked about once a second. Where it is True on
+    any rank, all leave after a checkpoint of the step they are at. Returns whether the end was reached.
     Raises TrainingError for a setting that cannot work, before the first batch, and for one that diverges,
-    StorageError where checkpoints cannot be written or the run's storage cannot be used, LockedError where the rank 0 of an
-    attempt before does not end.
+    StorageError where checkpoints cannot be written or the run's storage cannot be used, LockedError where
+    the rank 0 of an attempt before does not end.
     """
     prepare_torch(job, device, threads)
     with _only_writer(job), outbox(job) as box:
@@ -74,7 +73,8 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
         finally:
             rest()
             run.saver.finish()
-        # From here on no rank waits for another: rank 0 may have to be patient with a storage, longer than they are with it.
+        # From here on no rank waits for another: rank 0 may have to be patient with a storage, longer than
+        # they are with it.
         if ranks.rank() == 0:
             save_result(job, run.state)
             box.result()
@@ -82,10 +82,11 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = st
 
 
 def resume(run: Run, placement: str) -> None:
-    """Go on from the newest checkpoint that verifies; without one, from the start. Notes where the run goes on.
+    """Go on from the newest checkpoint that verifies; without one, from the start. Notes where the run goes
+    on.
 
-    Raises TrainingError for a checkpoint of other inputs or of another version of a library, with which the run would end in
-    weights that neither would give alone.
+    Raises TrainingError for a checkpoint of other inputs or of another version of a library, with which the
+    run would end in weights that neither would give alone.
     """
     found = run.store.newest()
     if found:
@@ -110,25 +111,37 @@ def _moved(run: Run, placement: str) -> str:
     # With exact_elastic only the number of workers, which comes first, may change.
     same = run.job.params.exact_elastic and before.partition(" x ")[2] == placement.partition(" x ")[2]
     bits = "by exact_elastic stay the same" if same else "are from here on those of the new placement"
-    return f"goes on from step {progress.step} with {placement}, after {before}; the weights' last bits {bits}"
+    return (
+        f"goes on from step {progress.step} with {placement}, after {before}; the weights' last bits {bits}"
+    )
 
 
 def _check_agreed(run: Run) -> None:
-    """Raise StorageError on every rank where they found different checkpoints, and would train past each other.
+    """Raise StorageError on every rank where they found different checkpoints, and would train past each
+    other.
 
     In a storage an old rank 0, cut off and given up, may still add or remove one while the new ranks look.
     """
     step = run.state.progress.step
     same = torch.tensor(step == ranks.from_first(step, run.device), dtype=torch.int64, device=run.device)
     if not int(ranks.all_min(same)):
-        raise StorageError("the workers found different checkpoints, because one came or went meanwhile; they look again")
+        raise StorageError(
+            "the workers found different checkpoints, because one came or went meanwhile; they look again"
+        )
 
 
 def train_epoch(run: Run) -> float | None:
-    """The steps that are left of an epoch. Returns its mean training loss per image, None where the ranks leave before."""
+    """The steps that are left of an epoch.
+
+    Returns its mean training loss per image, None where the ranks leave before.
+    """
     params, progress = run.job.params, run.state.progress
-    batches = epoch_batches(run.train.labels, params.global_batch_size, params.seed, progress.epoch, params.sampling)
-    writer = ProgressWriter(run.job.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step)
+    batches = epoch_batches(
+        run.train.labels, params.global_batch_size, params.seed, progress.epoch, params.sampling
+    )
+    writer = ProgressWriter(
+        run.job.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step
+    )
     writer.note = run.note
     writer.validation = _val_words(progress.history[-1] if progress.history else {})
     for rows in batches[progress.batch :]:
@@ -136,7 +149,10 @@ def train_epoch(run: Run) -> float | None:
         if params.quantization_aware:
             for model in {run.state.model, run.state.deployed}:
                 schedule(model, progress.step, run.num_steps, params.quantization_aware)
-        set_lr(run.state.optimizer, params.optimizer.lr * lr_factor(progress.step, run.num_steps, params.schedule))
+        set_lr(
+            run.state.optimizer,
+            params.optimizer.lr * lr_factor(progress.step, run.num_steps, params.schedule),
+        )
         loss = exact_step(run, run.shards, rows) if run.shards else ddp_step(run, rows)
         if run.state.ema:
             run.state.ema.update(progress.step)
@@ -166,13 +182,22 @@ def meet(run: Run) -> Decision:
 
 
 def leaves_after_epoch(run: Run) -> bool:
-    """Whether all ranks leave now, after an epoch's checkpoint, where there is more to do; an epoch can be a single step."""
+    """Whether all ranks leave now, after an epoch's checkpoint, where there is more to do; an epoch can be a
+    single step.
+    """
     progress, saver = run.state.progress, run.saver
-    return not progress.done and saver.due(progress.step) and saver.agree(progress.step, leaving=run.leaving()).leave
+    return (
+        not progress.done
+        and saver.due(progress.step)
+        and saver.agree(progress.step, leaving=run.leaving()).leave
+    )
 
 
 def ddp_step(run: Run, rows: Tensor) -> Tensor:
-    """Every rank computes its share of the batch, and DDP averages the gradients. Returns this rank's sum of losses."""
+    """Every rank computes its share of the batch, and DDP averages the gradients.
+
+    Returns this rank's sum of losses.
+    """
     params = run.job.params
     _seed_networks(run, ranks.rank())
     mine = make_batch(run, rows[ranks.shard(len(rows))])
@@ -183,20 +208,28 @@ def ddp_step(run: Run, rows: Tensor) -> Tensor:
 
 
 def exact_step(run: Run, shards: Shards, rows: Tensor) -> Tensor:
-    """Every rank computes its logical shards of the batch. Returns the sum of all losses on rank 0, and 0 elsewhere."""
+    """Every rank computes its logical shards of the batch.
+
+    Returns the sum of all losses on rank 0, and 0 elsewhere.
+    """
     parts = rows.tensor_split(LOGICAL_SHARDS)
     shards.begin_step()
     for number in range(*ranks.shard(LOGICAL_SHARDS).indices(LOGICAL_SHARDS)):
         _seed_networks(run, number)
         shards.begin_shard()
-        shards.end_shard(number, backward(run.net, run.state.scaler, make_batch(run, parts[number]), run.recipe, 1 / len(rows)))
+        shards.end_shard(
+            number,
+            backward(run.net, run.state.scaler, make_batch(run, parts[number]), run.recipe, 1 / len(rows)),
+        )
     loss = shards.end_step()
     update(run.net, run.state.optimizer, run.state.scaler, run.recipe)
     return loss if ranks.rank() == 0 else torch.zeros_like(loss)
 
 
 def _seed_networks(run: Run, part: int) -> None:
-    """Random numbers that networks draw, for dropout and the like, as a function of (seed, step, part of the batch)."""
+    """Random numbers that networks draw, for dropout and the like, as a function of (seed, step, part of the
+    batch).
+    """
     seed = stream_seed("step", run.job.params.seed, run.state.progress.step, part)
     # Not torch.manual_seed, which goes through every kind of device: 0.1 ms of every step.
     torch.default_generator.manual_seed(seed)
@@ -222,7 +255,9 @@ def _augmented(run: Run, rows: Tensor) -> tuple[Tensor, Tensor]:
     images, labels = run.train.batch(rows, run.device)
     if params.augment.trivial:
         images = trivial(images, draw_trivial(rows, params.seed, epoch))
-    return normalise(augment(images, draw(rows, params.augment, params.seed, epoch)), run.mean, run.std), labels
+    return normalise(
+        augment(images, draw(rows, params.augment, params.seed, epoch)), run.mean, run.std
+    ), labels
 
 
 def record(run: Run, loss: float, metrics: dict[str, float]) -> None:
@@ -248,15 +283,21 @@ def record(run: Run, loss: float, metrics: dict[str, float]) -> None:
 
 
 def checkpoint(run: Run) -> None:
-    """Keep the state after the last step, on rank 0; every rank takes part, because each holds a part of the loss.
+    """Keep the state after the last step, on rank 0; every rank takes part, because each holds a part of the
+    loss.
 
-    Raises TrainingError, on every rank, where the state is not finite: a run that went on from it would be lost for good.
+    Raises TrainingError, on every rank, where the state is not finite: a run that went on from it would be
+    lost for good.
     """
     run.state.check()
     check_finite(run)
     losses = ranks.gather(run.state.loss_sum)
     if ranks.rank() == 0:
-        run.saver.save(run.state.progress.step, run.state.tensors(losses), run.state.values() | {"origin": origin(run.job)})
+        run.saver.save(
+            run.state.progress.step,
+            run.state.tensors(losses),
+            run.state.values() | {"origin": origin(run.job)},
+        )
 
 
 def check_finite(run: Run) -> None:
@@ -265,12 +306,15 @@ def check_finite(run: Run) -> None:
     never = progress.step + 1
     step = int(ranks.all_min(torch.where(first_bad >= 0, first_bad, torch.full_like(first_bad, never))))
     if step < never:
-        raise diverged(progress, "the loss is" if step < progress.step else "the state after the last update is", step)
+        raise diverged(
+            progress, "the loss is" if step < progress.step else "the state after the last update is", step
+        )
 
 
 def diverged(progress: Progress, what: str, step: int) -> TrainingError:
     return TrainingError(
-        f"{what} not finite at step {step} (epoch {progress.epoch_of_last_batch}); the weights before it are kept. "
+        f"{what} not finite at step {step} (epoch {progress.epoch_of_last_batch}); the weights before it are "
+        "kept. "
         "Lower optimizer.lr, lengthen schedule.warmup, set grad_clip, or use amp: bf16 or off"
     )
 
@@ -283,11 +327,15 @@ def _shown_loss(run: Run) -> float:
 
 @contextmanager
 def _only_writer(job: Job) -> Iterator[None]:
-    """Rank 0 writes checkpoints; one of an attempt before must be dead, on another node fenced, before a new one starts."""
+    """Rank 0 writes checkpoints; one of an attempt before must be dead, on another node fenced, before a new
+    one starts.
+    """
     if ranks.rank() != 0:
         yield
         return
-    with locked(job.run_dir / "writer.lock", wait_s=OLD_WRITER_WAIT_S, what="the training worker before this one"):
+    with locked(
+        job.run_dir / "writer.lock", wait_s=OLD_WRITER_WAIT_S, what="the training worker before this one"
+    ):
         if job.storage:
             fence(job).take()
         yield

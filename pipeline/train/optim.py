@@ -19,8 +19,11 @@ FACTOR = "lr_factor"
 """Key of a parameter group: what its learning rate is multiplied by."""
 
 
-def make_optimizer(model: nn.Module, params: OptimizerParams, adapters: Iterable[nn.Parameter] = ()) -> Optimizer:
-    """Groups of parameters with equal weight decay, which only those of two or more dimensions have, and rate.
+def make_optimizer(
+    model: nn.Module, params: OptimizerParams, adapters: Iterable[nn.Parameter] = ()
+) -> Optimizer:
+    """Groups of parameters with equal weight decay, which only those of two or more dimensions have, and
+    rate.
 
     adapters: weights that are trained beside the model's, at the plain rate.
     Raises TrainingError for a pattern of `lr_factors` that no parameter fits.
@@ -33,21 +36,29 @@ def make_optimizer(model: nn.Module, params: OptimizerParams, adapters: Iterable
     return SGD(groups, lr=params.lr, momentum=params.momentum, nesterov=params.momentum > 0.0, fused=True)
 
 
-def _groups(model: nn.Module, params: OptimizerParams, adapters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+def _groups(
+    model: nn.Module, params: OptimizerParams, adapters: Iterable[nn.Parameter]
+) -> list[dict[str, Any]]:
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     for pattern in params.lr_factors:
         if not any(fnmatchcase(name, pattern) for name in trained):
             raise TrainingError(
-                f"optimizer.lr_factors: no trained parameter's name fits {pattern!r}{nearest(pattern, [*trained])}"
+                "optimizer.lr_factors: no trained parameter's name fits "
+                f"{pattern!r}{nearest(pattern, [*trained])}"
             )
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in trained.items():
-        factor = next((params.lr_factors[pattern] for pattern in params.lr_factors if fnmatchcase(name, pattern)), 1.0)
+        factor = next(
+            (params.lr_factors[pattern] for pattern in params.lr_factors if fnmatchcase(name, pattern)), 1.0
+        )
         decay = params.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((decay, factor), []).append(parameter)
     for weight in adapters:
         groups.setdefault((params.weight_decay, 1.0), []).append(weight)
-    return [{"params": members, "weight_decay": decay, FACTOR: factor} for (decay, factor), members in groups.items()]
+    return [
+        {"params": members, "weight_decay": decay, FACTOR: factor}
+        for (decay, factor), members in groups.items()
+    ]
 
 
 def lr_factor(step: int, num_steps: int, params: ScheduleParams) -> float:

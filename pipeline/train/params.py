@@ -10,8 +10,8 @@ from pipeline.params import Name, Section
 Device = Literal["cpu", "cuda"]
 Sampling = Literal["shuffle", "balanced"]
 LOGICAL_SHARDS = 4
-"""Of each batch with exact_elastic, and so its largest number of workers. More would make the parts, and with them the batch
-statistics, poorer."""
+"""Of each batch with exact_elastic, and so its largest number of workers. More would make the parts, and with
+them the batch statistics, poorer."""
 
 
 class OptimizerParams(Section):
@@ -22,11 +22,14 @@ class OptimizerParams(Section):
     lr: float = Field(gt=0.0, le=10.0, description="peak learning rate, for the whole global batch")
     momentum: float = Field(ge=0.0, lt=1.0, description="sgd and muon: Nesterov momentum; adamw: beta1")
     weight_decay: float = Field(
-        ge=0.0, le=1.0, description="applied to weights of two or more dimensions only, not to norms and biases"
+        ge=0.0,
+        le=1.0,
+        description="applied to weights of two or more dimensions only, not to norms and biases",
     )
     lr_factors: dict[Name, Annotated[float, Field(ge=0.0, le=1e5)]] = Field(
         max_length=100,
-        description="patterns of parameter names, as in a shell, and what their learning rate is multiplied by; the first "
+        description="patterns of parameter names, as in a shell, and what their learning rate is multiplied "
+        "by; the first "
         'that fits counts, for example {"head.*": 10}',
     )
 
@@ -35,82 +38,118 @@ class ScheduleParams(Section):
     name: Literal["cosine", "one_cycle"] = Field(
         description="after warm-up: half a cosine, or a straight line, down to the final rate"
     )
-    warmup: float = Field(ge=0.0, lt=1.0, description="fraction of all steps over which the rate rises linearly")
-    final: float = Field(ge=0.0, le=1.0, description="learning rate at the last step, as a fraction of the peak")
+    warmup: float = Field(
+        ge=0.0, lt=1.0, description="fraction of all steps over which the rate rises linearly"
+    )
+    final: float = Field(
+        ge=0.0, le=1.0, description="learning rate at the last step, as a fraction of the peak"
+    )
 
 
 class FeatureParams(Section):
     kind: Literal["features", "attention"] = Field(
-        description="features: the maps themselves, through a 1x1 convolution where channels differ (Romero et al. 2015); "
+        description="features: the maps themselves, through a 1x1 convolution where channels differ (Romero "
+        "et al. 2015); "
         "attention: where their energy lies (Zagoruyko & Komodakis 2017)"
     )
     weight: float = Field(gt=0.0, le=1e6, description="factor of this loss, which is added to the others")
     layers: dict[Name, Name] | None = Field(
         min_length=1,
         max_length=100,
-        description='modules of the student, and for each that of the teacher, for example {"stages.2": "stages.2"}; null for '
+        description='modules of the student, and for each that of the teacher, for example {"stages.2": '
+        '"stages.2"}; null for '
         "the last stages that give maps of the same size",
     )
 
 
 class DistilParams(Section):
     teacher: Literal["dense", "file"] = Field(
-        description="dense: the model that was pruned; file: the one in data/teacher, which `espalier init --teacher` brings"
+        description="dense: the model that was pruned; file: the one in data/teacher, which `espalier init "
+        "--teacher` brings"
     )
-    temperature: float = Field(gt=0.0, le=100.0, description="softens both distributions (Hinton et al. 2015)")
+    temperature: float = Field(
+        gt=0.0, le=100.0, description="softens both distributions (Hinton et al. 2015)"
+    )
     weight: float = Field(ge=0.0, le=1.0, description="share of the teacher's loss; the rest is the task's")
-    features: FeatureParams | None = Field(description="learn from the teacher's maps too; null for its logits alone")
+    features: FeatureParams | None = Field(
+        description="learn from the teacher's maps too; null for its logits alone"
+    )
 
 
 class SparsityParams(Section):
     penalty: Literal["group_lasso", "bn_l1"] = Field(
-        description="group_lasso: norm of all weights that pruning a channel would remove, for importance l1, l2 and lamp; "
+        description="group_lasso: norm of all weights that pruning a channel would remove, for importance "
+        "l1, l2 and lamp; "
         "bn_l1: batch-norm scales, for importance bn_scale (Liu et al. 2017)"
     )
-    weight: float = Field(gt=0.0, le=1.0, description="factor of the penalty, whose gradient is added at every step")
+    weight: float = Field(
+        gt=0.0, le=1.0, description="factor of the penalty, whose gradient is added at every step"
+    )
 
 
 class QuantizationAwareParams(Section):
     start: float = Field(
-        ge=0.0, lt=1.0, description="fraction of all steps after which weights and activations are rounded to 8 bits"
+        ge=0.0,
+        lt=1.0,
+        description="fraction of all steps after which weights and activations are rounded to 8 bits",
     )
     reduce_range: bool = Field(description="7-bit weights; the same as quantize.reduce_range")
 
 
 class FitParams(Section):
     epochs: int = Field(ge=1, le=100_000, description="passes over the training split")
-    global_batch_size: int = Field(ge=1, le=1_000_000, description="images per optimizer step, over all workers")
+    global_batch_size: int = Field(
+        ge=1, le=1_000_000, description="images per optimizer step, over all workers"
+    )
     sampling: Sampling = Field(
-        description="shuffle: each image once per epoch; balanced: as many of each class, repeated or left out by turns"
+        description="shuffle: each image once per epoch; balanced: as many of each class, repeated or left "
+        "out by turns"
     )
     accumulate: int = Field(
-        ge=1, le=1_000_000, description="parts that each worker cuts its share of a batch into, to save memory"
+        ge=1,
+        le=1_000_000,
+        description="parts that each worker cuts its share of a batch into, to save memory",
     )
     optimizer: OptimizerParams
     schedule: ScheduleParams
-    amp: Literal["off", "bf16", "fp16"] = Field(description="autocast precision; fp16 (with a gradient scaler) needs CUDA")
+    amp: Literal["off", "bf16", "fp16"] = Field(
+        description="autocast precision; fp16 (with a gradient scaler) needs CUDA"
+    )
     exact_elastic: bool = Field(
-        description="weights that do not depend on the number of workers, to the bit: the batch is cut into 4 parts with "
+        description="weights that do not depend on the number of workers, to the bit: the batch is cut into "
+        "4 parts with "
         "batch statistics of their own, computed by 1 to 4 workers"
     )
     channels_last: bool = Field(description="NHWC memory layout, faster for convolutions")
     grad_clip: float | None = Field(gt=0.0, le=1e6, description="largest gradient norm; null for none")
-    ema_decay: float | None = Field(gt=0.0, lt=1.0, description="moving average of the weights, per step; null for none")
+    ema_decay: float | None = Field(
+        gt=0.0, lt=1.0, description="moving average of the weights, per step; null for none"
+    )
     augment: AugmentParams
     keep: Literal["best", "last"] = Field(description="which epoch's weights become the model")
     patience: int | None = Field(
-        ge=1, le=100_000, description="epochs without a better validation result before stopping; null for never"
+        ge=1,
+        le=100_000,
+        description="epochs without a better validation result before stopping; null for never",
     )
     frozen: list[Name] = Field(
-        max_length=1000, description='modules that keep their weights and statistics, for example ["stem", "stages.0"]'
+        max_length=1000,
+        description='modules that keep their weights and statistics, for example ["stem", "stages.0"]',
     )
-    distil: DistilParams | None = Field(description="learn from the dense model too (finetune); null for none")
-    sparsity: SparsityParams | None = Field(description="make whole channels fade, before pruning; null for none")
+    distil: DistilParams | None = Field(
+        description="learn from the dense model too (finetune); null for none"
+    )
+    sparsity: SparsityParams | None = Field(
+        description="make whole channels fade, before pruning; null for none"
+    )
     quantization_aware: QuantizationAwareParams | None = Field(
-        description="train with the rounding of static int8 per channel (finetune), which quantize then does with the learned "
+        description="train with the rounding of static int8 per channel (finetune), which quantize then does "
+        "with the learned "
         "ranges; null for floats"
     )
-    seed: int = Field(ge=0, lt=2**31, description="initial weights, order and augmentation of samples, dropout")
+    seed: int = Field(
+        ge=0, lt=2**31, description="initial weights, order and augmentation of samples, dropout"
+    )
 
     @property
     def most_workers(self) -> int:
@@ -120,17 +159,23 @@ class FitParams(Section):
     @model_validator(mode="after")
     def _accumulate_fits(self) -> "FitParams":
         if self.exact_elastic and self.accumulate > 1:
-            raise ValueError(f"accumulate is {self.accumulate}, but exact_elastic cuts batches into parts itself; set it to 1")
+            raise ValueError(
+                f"accumulate is {self.accumulate}, but exact_elastic cuts batches into parts itself; set it "
+                "to 1"
+            )
         if self.accumulate > self.global_batch_size:
             raise ValueError(
-                f"accumulate ({self.accumulate}) is larger than global_batch_size ({self.global_batch_size}); lower it"
+                f"accumulate ({self.accumulate}) is larger than global_batch_size "
+                f"({self.global_batch_size}); lower it"
             )
         return self
 
     @model_validator(mode="after")
     def _penalty_counts(self) -> "FitParams":
         if self.sparsity and self.optimizer.name == "muon":
-            raise ValueError("sparsity is set, but muon levels out what a penalty adds to gradients; take sgd or adamw")
+            raise ValueError(
+                "sparsity is set, but muon levels out what a penalty adds to gradients; take sgd or adamw"
+            )
         return self
 
     @model_validator(mode="after")
@@ -138,7 +183,8 @@ class FitParams(Section):
         late = self.quantization_aware is not None and self.quantization_aware.start > 0.0
         if late and (self.keep == "best" or self.patience is not None):
             raise ValueError(
-                "quantization_aware.start is above 0, and an epoch before it may be the best; set keep to last and patience to "
+                "quantization_aware.start is above 0, and an epoch before it may be the best; set keep to "
+                "last and patience to "
                 "null, or start to 0"
             )
         return self

@@ -1,4 +1,6 @@
-"""The process group of a training: all its workers, joined over a socket that listens to no more than it must."""
+"""The process group of a training: all its workers, joined over a socket that listens to no more than it
+must.
+"""
 
 import os
 import socket
@@ -13,18 +15,26 @@ import torch.distributed as dist
 from pipeline.train.params import Device
 
 COLLECTIVE_TIMEOUT_S = 60
-"""Longer than what one rank does alone between two of them. A worker that is frozen is found sooner, by Ray's health check, and
-one whose training hangs by its own watch."""
+"""Longer than what one rank does alone between two of them. A worker that is frozen is found sooner, by Ray's
+health check, and one whose training hangs by its own watch."""
 Broadcast = Callable[[tuple[str, int] | None], tuple[str, int]]
 """Gives every rank what rank 0 hands in."""
 
 
 @contextmanager
-def process_group(device: Device, rank: int, world_size: int, here: str, broadcast: Broadcast) -> Iterator[None]:
-    """The process group of `world_size` workers, for the time of the block. here: by which address others reach this node."""
-    os.environ["GLOO_SOCKET_IFNAME"] = _interface(here)  # else gloo may connect to 127.0.0.1 on another machine
+def process_group(
+    device: Device, rank: int, world_size: int, here: str, broadcast: Broadcast
+) -> Iterator[None]:
+    """The process group of `world_size` workers, for the time of the block.
+
+    here: by which address others reach this node.
+    """
+    os.environ["GLOO_SOCKET_IFNAME"] = _interface(
+        here
+    )  # else gloo may connect to 127.0.0.1 on another machine
     timeout = timedelta(seconds=COLLECTIVE_TIMEOUT_S)
-    # A socket of ours, because the store's own would listen on every interface of the machine, and let anyone in.
+    # A socket of ours, because the store's own would listen on every interface of the machine, and let anyone
+    # in.
     listening = socket.create_server((here, 0)) if rank == 0 else None
     address, port = broadcast(listening.getsockname()[:2] if listening else None)
     store = dist.TCPStore(  # type: ignore[attr-defined]

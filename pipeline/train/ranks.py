@@ -15,8 +15,13 @@ PASSING_TEXT = re.compile(
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether an error is of a node or a connection. All others are met again by whoever computes the same."""
-    return isinstance(error, PASSING) or (type(error) is RuntimeError and PASSING_TEXT.search(str(error)) is not None)
+    """Whether an error is of a node or a connection.
+
+    All others are met again by whoever computes the same.
+    """
+    return isinstance(error, PASSING) or (
+        type(error) is RuntimeError and PASSING_TEXT.search(str(error)) is not None
+    )
 
 
 def rank() -> int:

@@ -44,7 +44,8 @@ RESIDENT_SHARE = 0.25
 
 @dataclass
 class Run:
-    """net: what a step calls, the model with taps, in DDP among several ranks. shards: with `exact_elastic` alone.
+    """net: what a step calls, the model with taps, in DDP among several ranks. shards: with `exact_elastic`
+    alone.
 
     leaving: whether this rank was told to go. note: what the user should know of this run.
     """
@@ -84,7 +85,9 @@ class Run:
 def prepare_torch(job: Job, device: Device, threads: int) -> None:
     """Fix what changes the last bit of a result: threads, kernels, the random start."""
     if job.params.amp == "fp16" and device == "cpu":
-        raise TrainingError("amp is fp16, which needs a CUDA device, but this run is on the CPU; use bf16 or off")
+        raise TrainingError(
+            "amp is fp16, which needs a CUDA device, but this run is on the CPU; use bf16 or off"
+        )
     torch.set_num_threads(threads)
     if device == "cuda":
         torch.backends.cudnn.deterministic = True
@@ -92,7 +95,9 @@ def prepare_torch(job: Job, device: Device, threads: int) -> None:
 
 
 def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
-    """Raises TrainingError for what cannot work: too few images for a batch or a worker, too many workers, no teacher."""
+    """Raises TrainingError for what cannot work: too few images for a batch or a worker, too many workers, no
+    teacher.
+    """
     params = job.params
     train, val = Split.open(job.data, "train"), Split.open(job.data, "val")
     check_sizes(params, len(train), ranks.world_size())
@@ -118,7 +123,11 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         net=student if alone else _distributed(student, job, device),
         shards=Shards(student) if params.exact_elastic else None,
         state=State(
-            model, student.adapters, make_optimizer(model, params.optimizer, student.adapters.parameters()), scaler, ema
+            model,
+            student.adapters,
+            make_optimizer(model, params.optimizer, student.adapters.parameters()),
+            scaler,
+            ema,
         ),
         recipe=Recipe(task.loss, autocast, teacher, _penalty(model, job), params.grad_clip),
         store=store,
@@ -134,9 +143,10 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
 def _distributed(model: Tapped, job: Job, device: Device) -> nn.Module:
     """The model in DDP, whose buckets of gradients lie from the first step on as they will in all later ones.
 
-    DDP lays them out anew after its first backward pass. Three or more ranks add in an order that hangs on an element's
-    place in its bucket, so the first step of a resumed run would round otherwise than the same step of an undisturbed one.
-    Here that first pass is made before any step, in eval mode, which leaves the statistics of batch norm alone.
+    DDP lays them out anew after its first backward pass. Three or more ranks add in an order that hangs on an
+    element's place in its bucket, so the first step of a resumed run would round otherwise than the same step
+    of an undisturbed one. Here that first pass is made before any step, in eval mode, which leaves the
+    statistics of batch norm alone.
     """
     net = DistributedDataParallel(model, gradient_as_bucket_view=True)
     logits_BK, maps = net.eval()(_image(job, device))
@@ -152,17 +162,23 @@ def _image(job: Job, device: Device) -> Tensor:
 
 
 def _near(split: Split, device: Device) -> Split | ResidentSplit:
-    """On a GPU the split itself goes there, unless it would take more than its share of the memory that is free."""
+    """On a GPU the split itself goes there, unless it would take more than its share of the memory that is
+    free.
+    """
     if device == "cpu" or split.size_bytes > torch.cuda.mem_get_info()[0] * RESIDENT_SHARE:
         return split
     return ResidentSplit(split, device)
 
 
 def _start(job: Job, train: Split, device: Device) -> nn.Module:
-    """The model as it is before the first step: new or given, on its device, with rounding, frozen where that is asked for."""
+    """The model as it is before the first step: new or given, on its device, with rounding, frozen where that
+    is asked for.
+    """
     params = job.params
     if params.quantization_aware and job.initial is None:
-        raise TrainingError("quantization_aware starts from trained weights; set it to null here and use it in finetune")
+        raise TrainingError(
+            "quantization_aware starts from trained weights; set it to null here and use it in finetune"
+        )
     model = placed(load_model(job.initial)[1] if job.initial else _new_model(job, train), params, device)
     if params.quantization_aware:
         quantization_aware.insert(model, _image(job, device))
@@ -176,19 +192,26 @@ def _new_model(job: Job, train: Split) -> nn.Module:
         fill(model, read_tensors(job.init, job.spec.ancestors["init"]), str(job.init))
         return model
     first = torch.arange(min(len(train), WHITENED_IMAGES))
-    fit_whitening(model, normalise(train.images(first), torch.tensor(job.spec.mean), torch.tensor(job.spec.std)))
+    fit_whitening(
+        model, normalise(train.images(first), torch.tensor(job.spec.mean), torch.tensor(job.spec.std))
+    )
     return model
 
 
 def origin(job: Job) -> dict[str, str]:
-    """What a checkpoint must have in common with the run that goes on from it; the number of workers may change.
+    """What a checkpoint must have in common with the run that goes on from it; the number of workers may
+    change.
 
-    Of libraries those that make bits: torch, numpy, which draws the shares of mixed images, and the one that has the network.
+    Of libraries those that make bits: torch, numpy, which draws the shares of mixed images, and the one that
+    has the network.
     """
-    # Not the CPU's instructions, which make bits too: a run that lost its node must be able to go on on one of another kind.
+    # Not the CPU's instructions, which make bits too: a run that lost its node must be able to go on on one
+    # of another kind.
     inputs = {"spec": job.spec.model_dump(), "params": job.params.model_dump(), "task": job.task.model_dump()}
     library, has_network, _ = job.spec.architecture.name.partition("/")
-    libraries = {"torch": torch.__version__, "numpy": np.__version__} | ({library: version(library)} if has_network else {})
+    libraries = {"torch": torch.__version__, "numpy": np.__version__} | (
+        {library: version(library)} if has_network else {}
+    )
     return {"inputs": sha256_json(inputs)} | libraries
 
 
@@ -200,13 +223,17 @@ def check_origin(found: dict[str, str], expected: dict[str, str], folder: Path |
     for library, here in expected.items():
         if found.get(library) != here:
             raise TrainingError(
-                f"the checkpoints in {folder} were made with {library} {found.get(library)}, and this is {here}; "
+                f"the checkpoints in {folder} were made with {library} {found.get(library)}, and this is "
+                f"{here}; "
                 f"install that version to go on from them, or {cure}"
             )
 
 
 def freeze(model: nn.Module, names: list[str]) -> None:
-    """Take the parameters of some modules out of the training. Raises TrainingError for a name that the model lacks."""
+    """Take the parameters of some modules out of the training.
+
+    Raises TrainingError for a name that the model lacks.
+    """
     modules = dict(model.named_modules())
     for name in names:
         if not name or name not in modules:
@@ -229,7 +256,8 @@ def check_sizes(params: FitParams, num_images: int, workers: int) -> None:
     """Raises TrainingError where batches of so many images cannot be cut for so many workers."""
     if params.exact_elastic and workers > LOGICAL_SHARDS:
         raise TrainingError(
-            f"exact_elastic cuts each batch into {LOGICAL_SHARDS} parts, one worker's at least; lower resources.workers "
+            f"exact_elastic cuts each batch into {LOGICAL_SHARDS} parts, one worker's at least; lower "
+            "resources.workers "
             f"from {workers} to {LOGICAL_SHARDS}, or set exact_elastic to false"
         )
     parts = LOGICAL_SHARDS if params.exact_elastic else workers

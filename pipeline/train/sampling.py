@@ -17,8 +17,8 @@ def epoch_batches(
 ) -> tuple[Tensor, ...]:
     """Row indices of every global batch of an epoch: N rows in batches of nearly equal size.
 
-    shuffle: each row once. balanced: as many rows of each class that has any, each of its rows as often as another, give or
-    take one.
+    shuffle: each row once. balanced: as many rows of each class that has any, each of its rows as often as
+    another, give or take one.
 
     The rows are cut evenly (sizes differ by at most one) instead of leaving a small rest, on which
     batch norm would compute poor statistics.
@@ -50,12 +50,15 @@ def check_batches(num_images: int, global_batch_size: int, world_size: int, accu
     """Raises TrainingError, before the first batch, where some worker would get an empty part."""
     if global_batch_size > num_images:
         raise TrainingError(
-            f"global_batch_size is {global_batch_size}, but the training split has {num_images} images; lower it"
+            f"global_batch_size is {global_batch_size}, but the training split has {num_images} images; "
+            "lower it"
         )
     smallest = smallest_part(num_images, global_batch_size, 1)
     if smallest < world_size * accumulate:
         raise TrainingError(
-            f"{world_size} workers x {accumulate} accumulated parts need at least {world_size * accumulate} images in each "
-            f"batch, but the smallest batch of the {num_images} images has {smallest}; raise global_batch_size, or lower "
+            f"{world_size} workers x {accumulate} accumulated parts need at least {world_size * accumulate} "
+            "images in each "
+            f"batch, but the smallest batch of the {num_images} images has {smallest}; raise "
+            "global_batch_size, or lower "
             "resources.workers or accumulate"
         )

@@ -63,7 +63,10 @@ class State:
         return self.ema.averaged if self.ema else self.model
 
     def add_loss(self, loss: Tensor) -> None:
-        """Note a step's sum of losses. No .item() here: what is not finite is found by tensor operations alone."""
+        """Note a step's sum of losses.
+
+        No .item() here: what is not finite is found by tensor operations alone.
+        """
         self._note(torch.isfinite(loss))
         self.loss_sum += loss
 
@@ -74,14 +77,20 @@ class State:
         """
         held = self.tensors(self.loss_sum[None]).values()
         # Counters of steps may lie on another device.
-        sums = [tensor.sum() for tensor in held if tensor.is_floating_point() and tensor.device == self.loss_sum.device]
+        sums = [
+            tensor.sum()
+            for tensor in held
+            if tensor.is_floating_point() and tensor.device == self.loss_sum.device
+        ]
         self._note(torch.stack(sums).isfinite().all())
 
     def _note(self, finite: Tensor) -> None:
         self.first_bad = torch.where((self.first_bad < 0) & ~finite, self.progress.step, self.first_bad)
 
     def keep_best(self) -> None:
-        self.best_weights = {name: tensor.detach().clone() for name, tensor in self.deployed.state_dict().items()}
+        self.best_weights = {
+            name: tensor.detach().clone() for name, tensor in self.deployed.state_dict().items()
+        }
 
     def kept(self, *, best: bool) -> dict[str, Tensor]:
         """The weights that a finished run leaves: the best validated ones, or the last."""
@@ -97,7 +106,11 @@ class State:
             found |= {f"ema.{name}": tensor for name, tensor in self.ema.averaged.state_dict().items()}
         found |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items() if isinstance(tensor, Tensor)}
+            found |= {
+                f"optimizer.{index}.{slot}": tensor
+                for slot, tensor in slots.items()
+                if isinstance(tensor, Tensor)
+            }
         return found
 
     def values(self) -> dict[str, Any]:
@@ -128,11 +141,15 @@ class State:
         for name, tensor in slots.items():
             index, slot = name.split(".", 1)
             state.setdefault(int(index), {})[slot] = in_layout_of(parameters[int(index)], tensor)
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.optimizer.load_state_dict(
+            {"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        )
 
 
 def in_layout_of(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """A tensor of a parameter's shape in its strides too: fused optimizers go through memory and look at no strides."""
+    """A tensor of a parameter's shape in its strides too: fused optimizers go through memory and look at no
+    strides.
+    """
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 

@@ -22,7 +22,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Batch(NamedTuple):
-    """other_B, share_B: for mixed images, the partners' labels and the share of the loss that the image's own label has."""
+    """other_B, share_B: for mixed images, the partners' labels and the share of the loss that the image's own
+    label has.
+    """
 
     images_BCHW: Tensor
     labels_B: Tensor
@@ -41,7 +43,10 @@ class Teacher(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What a step needs beside tensors. autocast: a fresh context each time it is called. penalize: adds to gradients."""
+    """What a step needs beside tensors.
+
+    autocast: a fresh context each time it is called. penalize: adds to gradients.
+    """
 
     loss: Loss
     autocast: Callable[[], AbstractContextManager[object]]
@@ -51,7 +56,12 @@ class Recipe(NamedTuple):
 
 
 def train_step(
-    net: nn.Module, optimizer: Optimizer, scaler: GradScaler, parts: Sequence[Batch], recipe: Recipe, scale: float
+    net: nn.Module,
+    optimizer: Optimizer,
+    scaler: GradScaler,
+    parts: Sequence[Batch],
+    recipe: Recipe,
+    scale: float,
 ) -> Tensor:
     """Accumulate gradients over `parts`, then update the weights.
 
@@ -70,7 +80,9 @@ def train_step(
 
 
 def backward(net: nn.Module, scaler: GradScaler, batch: Batch, recipe: Recipe, scale: float) -> Tensor:
-    """Add the gradients of scale x the sum of the sample losses; returns that sum, without scale, a scalar."""
+    """Add the gradients of scale x the sum of the sample losses; returns that sum, without
+    scale, a scalar.
+    """
     with recipe.autocast():
         logits_BK, maps = net(batch.images_BCHW)
         taught = _teach(recipe.teacher, batch.images_BCHW)
@@ -99,7 +111,9 @@ def update(net: nn.Module, optimizer: Optimizer, scaler: GradScaler, recipe: Rec
 
 
 def distil(losses_B: Tensor, logits_BK: Tensor, teacher_BK: Tensor, params: DistilParams) -> Tensor:
-    """Mix sample losses with the divergence from the teacher, scaled by T^2 (Hinton et al. 2015, section 2)."""
+    """Mix sample losses with the divergence from the teacher, scaled by T^2 (Hinton et al. 2015,
+    section 2).
+    """
     temperature = params.temperature
     student = F.log_softmax(logits_BK.float() / temperature, dim=1)
     target = F.log_softmax(teacher_BK.float() / temperature, dim=1)

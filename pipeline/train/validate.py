@@ -1,4 +1,6 @@
-"""The deployed weights on the validation split, each rank on its part; the same bits whatever the number of ranks."""
+"""The deployed weights on the validation split, each rank on its part; the same bits whatever the number of
+ranks.
+"""
 
 import torch
 
@@ -12,7 +14,10 @@ BATCH_SIZE = 128
 
 @torch.no_grad()
 def validate(run: Run) -> dict[str, float]:
-    """Metrics of the task. Each batch's sums are a row that one rank fills in; every rank adds the rows in their order."""
+    """Metrics of the task.
+
+    Each batch's sums are a row that one rank fills in; every rank adds the rows in their order.
+    """
     model = run.state.deployed.eval()
     ranks.broadcast_buffers(model)
     names = run.task.sum_names

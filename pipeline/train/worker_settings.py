@@ -1,4 +1,7 @@
-"""Environment variables of each worker, which the libraries that compute read once. The driver reads this without torch."""
+"""Environment variables of each worker, which the libraries that compute read once.
+
+The driver reads this without torch.
+"""
 
 WORKER_SETTINGS = {
     # glibc otherwise gives each large activation back to the system and faults it in again at the next step:

@@ -1,6 +1,7 @@
 """What dvc.lock and DVC's cache name, and DVC's own ways to compare it and to put it back. A door to dvc.
 
-DVC trusts what it once wrote: objects of mode 0444, and files whose size and times have not changed. Here all is read.
+DVC trusts what it once wrote: objects of mode 0444, and files whose size and times have not changed. Here all
+is read.
 """
 
 import hashlib
@@ -13,7 +14,9 @@ from pipeline.repro.dag import opened
 
 
 class Named:
-    """outs, inputs: DVC's view of what dvc.lock has digests of and what is here; an input that is an out is an out."""
+    """outs, inputs: DVC's view of what dvc.lock has digests of and what is here; an input that is an out is
+    an out.
+    """
 
     def __init__(self, repo: Any) -> None:
         from dvc.dependency.param import ParamsDependency
@@ -21,14 +24,21 @@ class Named:
         self._repo = repo
         stages = repo.index.stages
         outs = [out for stage in stages for out in stage.outs if out.hash_info]
-        deps = [dep for stage in stages for dep in stage.deps if dep.hash_info and not isinstance(dep, ParamsDependency)]
+        deps = [
+            dep
+            for stage in stages
+            for dep in stage.deps
+            if dep.hash_info and not isinstance(dep, ParamsDependency)
+        ]
         self.outs = {str(out): out for out in outs}
         self.inputs = {str(dep): dep for dep in deps if str(dep) not in self.outs}
 
     def objects(self) -> list[Path]:
         """Files of the cache, each named by its content."""
         folder = Path(self._repo.cache.local.path)
-        return sorted(path for path in folder.glob("[0-9a-f][0-9a-f]/*") if _is_name(path.name.removesuffix(".dir")))
+        return sorted(
+            path for path in folder.glob("[0-9a-f][0-9a-f]/*") if _is_name(path.name.removesuffix(".dir"))
+        )
 
     def notes(self) -> list[Path]:
         """Files of the run cache, by which DVC brings a stage's outs back instead of running it."""
@@ -57,18 +67,24 @@ def is_as_run(note: Path) -> bool:
 
     try:
         content = load_yaml(str(note))
-        return bool(_get_cache_hash(content) == note.name and _get_cache_hash(content, key=True) == note.parent.name)
+        return bool(
+            _get_cache_hash(content) == note.name and _get_cache_hash(content, key=True) == note.parent.name
+        )
     except (YAMLFileCorruptedError, OSError, AttributeError, TypeError, KeyError, ValueError):
         return False
 
 
 def differing(entry: Any) -> list[Path]:
-    """What of an out or input is here and not as dvc.lock has it: files of a folder, the folder itself if none is known."""
+    """What of an out or input is here and not as dvc.lock has it: files of a folder, the folder itself if
+    none is known.
+    """
     if not entry.exists or entry.get_hash() == entry.hash_info:
         return []
     path = Path(str(entry))
     known = entry.get_obj() if entry.hash_info.isdir else None
-    wrong = [path.joinpath(*key) for key, _, digest in known or () if _md5_of(path.joinpath(*key)) != digest.value]
+    wrong = [
+        path.joinpath(*key) for key, _, digest in known or () if _md5_of(path.joinpath(*key)) != digest.value
+    ]
     return wrong or [path]
 
 
@@ -79,7 +95,9 @@ def md5(path: Path) -> str:
 
 
 def put_back(out: Any) -> str | None:
-    """Bring what is whole of an out to where it is missing, workspace or cache; says what was done, None if nothing could."""
+    """Bring what is whole of an out to where it is missing, workspace or cache; says what was done, None if
+    nothing could.
+    """
     missing = out.changed_cache()
     if out.exists and missing:
         out.commit(relink=False)

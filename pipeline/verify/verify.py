@@ -1,4 +1,6 @@
-"""Everything that dvc.lock and DVC's cache name, read and compared; what is damaged is named and, if asked, taken out."""
+"""Everything that dvc.lock and DVC's cache name, read and compared; what is damaged is named and, if asked,
+taken out.
+"""
 
 import os
 import sys
@@ -9,18 +11,24 @@ from pathlib import Path
 
 from pipeline.verify.named import Named, differing, is_as_run, md5, named, object_digest, put_back
 
-REMEDY = "`espalier verify --mend` takes all of it out and puts back what is whole elsewhere; then run `dvc repro`"
+REMEDY = (
+    "`espalier verify --mend` takes all of it out and puts back what is whole elsewhere; then run `dvc repro`"
+)
 
 
 CHANGED = (
-    "not what the stages read that dvc.lock tells of; if you did not change it, bring it back from where it came "
+    "not what the stages read that dvc.lock tells of; if you did not change it, bring it back from where it "
+    "came "
     "(git, your data); else `dvc repro` runs what depends on it"
 )
 
 
 @dataclass
 class Found:
-    """objects, notes: damaged files of the cache. outs, inputs: by name, what of them is not as dvc.lock has it."""
+    """objects, notes: damaged files of the cache.
+
+    outs, inputs: by name, what of them is not as dvc.lock has it.
+    """
 
     objects: list[Path] = field(default_factory=list)
     notes: list[Path] = field(default_factory=list)
@@ -31,9 +39,16 @@ class Found:
 
     def lines(self) -> Iterator[str]:
         """One for each finding."""
-        yield from (f"{_here(path)}: damaged in DVC's cache: its content is not what its name says" for path in self.objects)
+        yield from (
+            f"{_here(path)}: damaged in DVC's cache: its content is not what its name says"
+            for path in self.objects
+        )
         yield from (f"{_here(path)}: damaged note of DVC's run cache" for path in self.notes)
-        yield from (f"{path}: not what its stage left: damaged or edited" for paths in self.outs.values() for path in paths)
+        yield from (
+            f"{path}: not what its stage left: damaged or edited"
+            for paths in self.outs.values()
+            for path in paths
+        )
         yield from (f"{path}: {CHANGED}" for paths in self.inputs.values() for path in paths)
 
     @property
@@ -42,14 +57,21 @@ class Found:
 
     def __str__(self) -> str:
         count = sum(1 for _ in self.lines())
-        said = f"{count} of {self.read} are damaged or changed" if count else f"all {self.read} are as they were written"
-        return f"outs, inputs and cached objects, {self.size_bytes / 1e6:,.0f} MB of them in the cache: {said}"
+        said = (
+            f"{count} of {self.read} are damaged or changed"
+            if count
+            else f"all {self.read} are as they were written"
+        )
+        return (
+            f"outs, inputs and cached objects, {self.size_bytes / 1e6:,.0f} MB of them in the cache: {said}"
+        )
 
 
 def verify(root: Path, say: Callable[[str], None], *, mend: bool) -> bool:
     """Say what is damaged, and a summary; returns whether all is well, or was mended.
 
-    mend: take out what is damaged, and put back what is whole in the workspace or the cache. Raises EspalierError.
+    mend: take out what is damaged, and put back what is whole in the workspace or the cache. Raises
+    EspalierError.
     """
     with named(root) as project:
         found = examine(project)

@@ -1,8 +1,9 @@
-"""Faults at random moments, many times over, in real training processes: `make chaos`, over an hour on four cores.
+"""Faults at random moments, many times over, in real training processes: `make chaos`, over an hour on four
+cores.
 
-Every training that was disturbed ends in the weights, the history and the metrics of the undisturbed one, and a twin
-whose code lacks what protects from the fault does not. Seconds from each fault to the first result afterwards are
-printed at the end of its test.
+Every training that was disturbed ends in the weights, the history and the metrics of the undisturbed one, and
+a twin whose code lacks what protects from the fault does not. Seconds from each fault to the first result
+afterwards are printed at the end of its test.
 """
 
 import random
@@ -23,7 +24,10 @@ from tests.e2e.project import Project, copied_project, fresh_project, named, tra
 from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, validated
 
 EPOCHS = 90
-PROTECTION = {"train": {"epochs": EPOCHS}, "resources": {"workers": 3, "max_failures": 100, "checkpoint_s": 0.2}}
+PROTECTION = {
+    "train": {"epochs": EPOCHS},
+    "resources": {"workers": 3, "max_failures": 100, "checkpoint_s": 0.2},
+}
 """Three workers: among two, the order in which gradients are added never shows."""
 LONGEST_PAUSE_S = 4.0
 """Between two faults, at random; an epoch takes about half a second."""
@@ -45,8 +49,8 @@ class Edit(NamedTuple):
 class Fault(NamedTuple):
     """inflict: does the damage; False where its moment has passed, and it is tried again.
 
-    without: what is taken out of the twin's code. then: how the twin fails, a regular expression.
-    given: edits of both, for what cannot be inflicted from outside, or would be noticed by something else too.
+    without: what is taken out of the twin's code. then: how the twin fails, a regular expression. given:
+    edits of both, for what cannot be inflicted from outside, or would be noticed by something else too.
     """
 
     times: int
@@ -121,8 +125,12 @@ def damage(how: str) -> Callable[[Project, random.Random], bool]:
     return inflict
 
 
-OPTIMIZER_RESTORED = Edit("pipeline/train/state.py", 'self._restore_optimizer(select(tensors, "optimizer."))', "pass")
-DRIVER_STARTED_AGAIN = Edit("pipeline/launch/driver.py", "range(order.resources.max_failures + 1)", "range(1)")
+OPTIMIZER_RESTORED = Edit(
+    "pipeline/train/state.py", 'self._restore_optimizer(select(tensors, "optimizer."))', "pass"
+)
+DRIVER_STARTED_AGAIN = Edit(
+    "pipeline/launch/driver.py", "range(order.resources.max_failures + 1)", "range(1)"
+)
 DVC_WATCHED = Edit("pipeline/entry.py", "        die_with_dvc()\n", "")
 VERIFIED = Edit("pipeline/train/checkpoints/local.py", "if not _verifies(folder):", "if not folder.exists():")
 RENAMED_WHEN_COMPLETE = Edit(
@@ -130,9 +138,13 @@ RENAMED_WHEN_COMPLETE = Edit(
     'with atomic_dir(self.folder / f"step-{step:09d}") as folder:',
     'if (folder := self.folder / f"step-{step:09d}").mkdir(parents=True, exist_ok=True) is None:',
 )
-HEALTH_CHECKED = Edit("pipeline/launch/ray_cluster.py", '_HEALTH_CHECK_TIMEOUT_S": "20"', '_HEALTH_CHECK_TIMEOUT_S": "600"')
+HEALTH_CHECKED = Edit(
+    "pipeline/launch/ray_cluster.py", '_HEALTH_CHECK_TIMEOUT_S": "20"', '_HEALTH_CHECK_TIMEOUT_S": "600"'
+)
 WATCHED = Edit("pipeline/launch/worker.py", ", watched():", ":")
-COLLECTIVES_TIMED = Edit("pipeline/train/process_group.py", "COLLECTIVE_TIMEOUT_S = 60", "COLLECTIVE_TIMEOUT_S = 1800")
+COLLECTIVES_TIMED = Edit(
+    "pipeline/train/process_group.py", "COLLECTIVE_TIMEOUT_S = 60", "COLLECTIVE_TIMEOUT_S = 1800"
+)
 HANGS_WHEN_TOLD = Edit(
     "pipeline/launch/worker.py",
     "    return _told_to_go.is_set() or",
@@ -141,7 +153,9 @@ HANGS_WHEN_TOLD = Edit(
         threading.Event().wait()
     return _told_to_go.is_set() or""",
 )
-SUPPRESS_IMPORTED = Edit("pipeline/launch/worker.py", "import contextmanager", "import contextmanager, suppress")
+SUPPRESS_IMPORTED = Edit(
+    "pipeline/launch/worker.py", "import contextmanager", "import contextmanager, suppress"
+)
 NOBODY_NOTICES = "waited 120 s in vain until new workers start"
 DRIVER_DIED = "the process that drives Ray died"
 DIFFERENT = "the weights differ"
@@ -156,7 +170,9 @@ FAULTS = {
     "flipped bit": Fault(10, damage("flipped"), (VERIFIED,), f"{DIFFERENT}|{FAILED}"),
     "inside the write": Fault(20, kill_writer, (VERIFIED, RENAMED_WHEN_COMPLETE), FAILED),
     "frozen worker": Fault(5, freeze_worker, (HEALTH_CHECKED, WATCHED, COLLECTIVES_TIMED), NOBODY_NOTICES),
-    "hung training": Fault(5, hang_worker, (WATCHED,), NOBODY_NOTICES, (HANGS_WHEN_TOLD, SUPPRESS_IMPORTED, COLLECTIVES_TIMED)),
+    "hung training": Fault(
+        5, hang_worker, (WATCHED,), NOBODY_NOTICES, (HANGS_WHEN_TOLD, SUPPRESS_IMPORTED, COLLECTIVES_TIMED)
+    ),
 }
 TWIN_FAULTS = 3
 """Of the twin at most: one flipped bit could be rounded away."""
@@ -177,7 +193,9 @@ def test_it_ends_in_the_same_weights(
 ) -> None:
     fault, chance = FAULTS[name], random.Random(name)
     seconds: list[float] = []
-    for number in range(fault.times):  # as many trainings as it takes, for one can end before its turn comes again
+    for number in range(
+        fault.times
+    ):  # as many trainings as it takes, for one can end before its turn comes again
         if len(seconds) >= fault.times:
             break
         with copied_project(undisturbed, tmp_path / str(number), leave_out=WITHOUT_TRAINING) as project:
@@ -208,7 +226,9 @@ def test_its_twin_without_the_protection_fails(undisturbed: Project, tmp_path: P
 
 
 def disturb(project: Project, fault: Fault, chance: random.Random, times: int) -> list[float]:
-    """Inflict a fault again and again until the training is done; seconds to the first result of new workers after each."""
+    """Inflict a fault again and again until the training is done; seconds to the first result of new workers
+    after each.
+    """
     seconds: list[float] = []
     project.start("dvc", "repro", "train")
     while len(seconds) < times:
@@ -238,7 +258,9 @@ def wait_for_result(project: Project, since: float) -> None:
 
 def check_equal(project: Project, undisturbed: Project) -> None:
     weights, history = "artifacts/dense/weights.safetensors", "reports/train/history.csv"
-    assert sha256_file(project.root / weights) == sha256_file(undisturbed.root / weights), "the weights differ"
+    assert sha256_file(project.root / weights) == sha256_file(undisturbed.root / weights), (
+        "the weights differ"
+    )
     assert (project.root / history).read_bytes() == (undisturbed.root / history).read_bytes()
     assert mlflow_steps(project) == validated(undisturbed), "each step is in MLflow once, in order"
 

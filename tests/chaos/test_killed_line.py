@@ -1,7 +1,9 @@
-"""SIGKILL at random moments of a whole line, of the process group, dvc or the stage; then `make repro`, as a user would.
+"""SIGKILL at random moments of a whole line, of the process group, dvc or the stage; then `make repro`, as a
+user would.
 
-In the end the outs are those of a line that nobody disturbed, and no process, temporary folder or held lock is left. What
-the moments that a random kill rarely meets do is in tests/stages/test_orphans.py and tests/unit/test_mend.py.
+In the end the outs are those of a line that nobody disturbed, and no process, temporary folder or held lock
+is left. What the moments that a random kill rarely meets do is in tests/stages/test_orphans.py and
+tests/unit/test_mend.py.
 """
 
 import os
@@ -26,7 +28,8 @@ KILLS = int(os.environ.get("ESPALIER_KILLS", "24"))
 A_LINE = 8
 """Kills of one line at most, after which it may go on to its end."""
 LONGEST_S = float(os.environ.get("ESPALIER_KILL_WITHIN_S", "20"))
-"""From the start of `make repro` to a kill at most: a training, the longest stage, goes on from its checkpoints."""
+"""From the start of `make repro` to a kill at most: a training, the longest stage, goes on from its
+checkpoints."""
 SHORT = {"train": {"epochs": 2}, "finetune": {"epochs": 1}, "register": {"min_top1": 0.05}}
 OUTS = ("artifacts", "exported", "data/prepared")
 """What repeats to the byte; reports hold timings too."""
@@ -84,7 +87,9 @@ def test_killed_anywhere_the_same_command_ends_in_the_same_outs(
 ) -> None:
     chance, kills = random.Random(0), 0
     while kills < KILLS:
-        with copied_project(undisturbed, tmp_path / str(kills), leave_out=(*MADE, "data/prepared")) as project:
+        with copied_project(
+            undisturbed, tmp_path / str(kills), leave_out=(*MADE, "data/prepared")
+        ) as project:
             (project.root / "dvc.lock").unlink()
             kills += disturb(project, chance, kills)
             project.start(*REPRO).wait(COMMAND_S).expect_success()
@@ -96,7 +101,10 @@ def test_killed_anywhere_the_same_command_ends_in_the_same_outs(
 
 
 def disturb(project: Project, chance: random.Random, before: int) -> int:
-    """Kill again and again, the three kinds in turn, until it was enough or the line is made. Returns how often."""
+    """Kill again and again, the three kinds in turn, until it was enough or the line is made.
+
+    Returns how often.
+    """
     for kills in range(min(A_LINE, KILLS - before)):
         command, kill = project.start(*REPRO), KINDS[(before + kills) % len(KINDS)]
         with suppress(subprocess.TimeoutExpired):
@@ -123,5 +131,9 @@ def check(project: Project, undisturbed: Project) -> None:
     assert [path for path in (project.root / SCRATCH).iterdir() if path.is_dir()] == []
     assert list((state / "runs").iterdir()) == []
     assert temporary(project) <= temporary(undisturbed)
-    partial = [path for folder in ("artifacts", "exported", "reports", "data") for path in (project.root / folder).rglob(".*")]
+    partial = [
+        path
+        for folder in ("artifacts", "exported", "reports", "data")
+        for path in (project.root / folder).rglob(".*")
+    ]
     assert [path for path in partial if path.name != ".gitignore"] == []

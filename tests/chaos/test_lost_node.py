@@ -1,4 +1,6 @@
-"""A cluster loses a node while it trains with `exact_elastic`: training goes on with fewer workers to the same weights."""
+"""A cluster loses a node while it trains with `exact_elastic`: training goes on with fewer workers to the
+same weights.
+"""
 
 import time
 from pathlib import Path
@@ -31,7 +33,9 @@ def test_with_a_lost_node_it_goes_on_to_the_same_weights(
     (tmp_path / "one").mkdir()
     with fresh_project(tmp_path / "one") as alone:
         alone.change_params(EXACT)
-        alone.change_params({"train": {"exact_elastic": exact}, "resources": {"min_workers": None, "workers": 1}})
+        alone.change_params(
+            {"train": {"exact_elastic": exact}, "resources": {"min_workers": None, "workers": 1}}
+        )
         alone.run("dvc", "repro", "train").expect_success()
         with (
             local_cluster(nodes=2, cpus_per_node=1) as client,
@@ -47,7 +51,11 @@ def test_with_a_lost_node_it_goes_on_to_the_same_weights(
             old, start = workers_with_nodes(port).keys(), time.monotonic()
             psutil.Process(lost).kill()
             # A result alone would not do: those of before the fault may come in late.
-            until(lambda: bool(now := workers_with_nodes(port).keys()) and not now & old, "a new worker starts", 300.0)
+            until(
+                lambda: bool(now := workers_with_nodes(port).keys()) and not now & old,
+                "a new worker starts",
+                300.0,
+            )
             since = time.time()
             until(lambda: newest_event(project) > since, "training goes on without the node", 300.0)
             seconds = time.monotonic() - start

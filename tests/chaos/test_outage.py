@@ -1,4 +1,6 @@
-"""MLflow is down at the start, comes, goes for five minutes amid a delivery, and comes again: each point is there once."""
+"""MLflow is down at the start, comes, goes for five minutes amid a delivery, and comes again: each point is
+there once.
+"""
 
 import sqlite3
 import subprocess
@@ -30,11 +32,15 @@ def report_steps(report: Reporter, steps: range) -> None:
 def points(folder: Path) -> tuple[int, int]:
     """All that the server holds, and how many of them differ in metric or step."""
     with sqlite3.connect(f"file:{folder / 'server.db'}?mode=ro", uri=True) as database:
-        found: tuple[int, int] = database.execute("select count(*), count(distinct key || ' ' || step) from metrics").fetchone()
+        found: tuple[int, int] = database.execute(
+            "select count(*), count(distinct key || ' ' || step) from metrics"
+        ).fetchone()
         return found
 
 
-def test_ten_thousand_points_are_there_once_after_two_outages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_thousand_points_are_there_once_after_two_outages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the courier's own process, which asks a dead server again every 5 s."""
     stage, server, port = Stage("train", make_project(tmp_path / "project")), tmp_path / "server", free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")

@@ -1,4 +1,6 @@
-"""SIGKILL in the second training of a pruning in parts, through DVC, the stage and the driver: the same bytes all the same."""
+"""SIGKILL in the second training of a pruning in parts, through DVC, the stage and the driver: the same bytes
+all the same.
+"""
 
 import os
 import signal
@@ -34,4 +36,6 @@ def test_a_schedule_that_was_killed_ends_in_the_same_bytes(tmp_path: Path) -> No
             assert not (killed.root / "artifacts" / "pruned").exists()
             killed.run("dvc", "repro", "prune").expect_success()
             undisturbed.run("dvc", "repro", "prune").expect_success()
-            assert killed.digests("artifacts/pruned", "reports") == undisturbed.digests("artifacts/pruned", "reports")
+            assert killed.digests("artifacts/pruned", "reports") == undisturbed.digests(
+                "artifacts/pruned", "reports"
+            )

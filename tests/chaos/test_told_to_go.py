@@ -1,23 +1,28 @@
-"""Workers get SIGTERM, as on a machine that is taken away: all leave after a checkpoint of the step they are at."""
+"""Workers get SIGTERM, as on a machine that is taken away: all leave after a checkpoint of the step they are
+at.
+"""
 
 import json
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pipeline.files import sha256_file
 from tests.chaos.test_chaos import Edit
-from tests.e2e.project import Project, copied_project, fresh_project, training_workers, until
+from tests.e2e.project import Command, Project, copied_project, fresh_project, training_workers, until
 from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, reached, validated
 
 TIMES = 5
 EPOCHS = 90
 RARE = {"train": {"epochs": EPOCHS}, "resources": {"workers": 2, "checkpoint_s": 1000.0, "max_failures": 0}}
 """No failure is allowed: to leave is none."""
-LISTENS = Edit("pipeline/launch/worker.py", "signal.signal(signal.SIGTERM, lambda *_: _told_to_go.set())", "pass")
+LISTENS = Edit(
+    "pipeline/launch/worker.py", "signal.signal(signal.SIGTERM, lambda *_: _told_to_go.set())", "pass"
+)
 TOLD = "a worker was told to go; training goes on elsewhere"
 
 
@@ -30,6 +35,11 @@ def step(project: Project) -> int:
     return 0
 
 
+def has_said(command: Command, said: Path, times: int) -> bool:
+    """Whether the command has told so many times that its workers leave, or has ended."""
+    return command.process.poll() is not None or said.read_text().count(TOLD) == times
+
+
 def tell_again_and_again(project: Project) -> list[float]:
     """Each worker in turn; seconds from each word until training goes on after the step at which all left."""
     command = project.start("dvc", "repro", "train")
@@ -39,7 +49,7 @@ def tell_again_and_again(project: Project) -> list[float]:
         before, start = step(project), time.monotonic()
         workers = training_workers(project.processes())
         workers[number % len(workers)].send_signal(signal.SIGTERM)
-        until(lambda n=number: command.process.poll() or said.read_text().count(TOLD) == n, "they leave", 60.0)  # type: ignore[misc]
+        until(partial(has_said, command, said, number), "they leave", 60.0)
         assert command.process.poll() is None, said.read_text()
         newest = max((project.root / ".espalier/runs").glob("train-*/checkpoints/step-*")).name
         left = int(newest.removeprefix("step-"))
@@ -52,7 +62,9 @@ def tell_again_and_again(project: Project) -> list[float]:
 
 
 @pytest.mark.timeout(1200)
-def test_no_step_is_lost_and_no_failure_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_step_is_lost_and_no_failure_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The twin that does not listen must fail: SIGTERM ends its worker, which is a failure."""
     (tmp_path / "undisturbed").mkdir()
     with fresh_project(tmp_path / "undisturbed") as undisturbed:

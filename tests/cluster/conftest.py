@@ -1,4 +1,6 @@
-"""Hosts and the whole topology for the tests of this tier, which are skipped where a machine cannot make them."""
+"""Hosts and the whole topology for the tests of this tier, which are skipped where a machine cannot make
+them.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +24,9 @@ def network(tmp_path: Path) -> Iterator[Network]:
 
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
-    """The whole topology, up for all tests that leave it as it was; a test that kills a host starts one of its own."""
+    """The whole topology, up for all tests that leave it as it was; a test that kills a host starts one of
+    its own.
+    """
     if reason := topology.unsupported():
         pytest.skip(reason)
     with running_topology(tmp_path_factory.mktemp("topology")) as installation:

@@ -1,4 +1,6 @@
-"""What a host sees of this machine's disk: programs, all of it read-only, and empty folders of its own in memory."""
+"""What a host sees of this machine's disk: programs, all of it read-only, and empty folders of its own in
+memory.
+"""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +20,14 @@ OPEN_MODE = "1777"
 def separate(space: Namespaces, marker: str, visible: Sequence[Path], etc: Mapping[str, str]) -> None:
     """Give the namespaces a disk that they share with nobody: what is written there ends with them.
 
-    Hidden are this project, temporary folders and the home folder; the interpreter, its environment and `visible` are
-    bound back. Files of `etc` replace those of /etc, and change with /run/<name>. Every mount made here has `marker` as
-    its source, by which what is left of a host can be found.
+    Hidden are this project, temporary folders and the home folder; the interpreter, its environment and
+    `visible` are bound back. Files of `etc` replace those of /etc, and change with /run/<name>. Every mount
+    made here has `marker` as its source, by which what is left of a host can be found.
     """
     hidden = _outermost(_folders("/tmp", "/var/tmp", "/dev/shm", Path.home(), ROOT))
-    wanted = [path for folder in [*visible, *interpreter()] for path in (folder, folder.resolve())]  # a link may lead there
+    wanted = [
+        path for folder in [*visible, *interpreter()] for path in (folder, folder.resolve())
+    ]  # a link may lead there
     kept = _outermost([folder for folder in wanted if _below(folder, hidden)])
     for partition in psutil.disk_partitions(all=True):
         if not _below(Path(partition.mountpoint), [Path(folder) for folder in SYSTEM]):
@@ -45,7 +49,9 @@ def separate(space: Namespaces, marker: str, visible: Sequence[Path], etc: Mappi
 
 
 def interpreter() -> list[Path]:
-    """The folders without which this interpreter does not start: its environment, its own, and all that links lead through."""
+    """The folders without which this interpreter does not start: its environment, its own, and all that links
+    lead through.
+    """
     folders = [Path(sys.prefix), Path(sys.base_prefix)]
     link = Path(sys.executable)
     while link.is_symlink():
@@ -61,7 +67,11 @@ def _folders(*names: str | Path) -> list[Path]:
 
 def _outermost(folders: Sequence[Path]) -> list[Path]:
     """Each once, and none that lies in another."""
-    return [folder for folder in dict.fromkeys(folders) if not _below(folder, [other for other in folders if other != folder])]
+    return [
+        folder
+        for folder in dict.fromkeys(folders)
+        if not _below(folder, [other for other in folders if other != folder])
+    ]
 
 
 def _below(path: Path, folders: Iterable[Path]) -> bool:

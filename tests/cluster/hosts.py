@@ -27,7 +27,10 @@ class CommandError(Exception):
 
 
 class Process(Entered):
-    """A command in a host that may be running; `log` holds its output. A pipe would stay open in what it leaves behind."""
+    """A command in a host that may be running; `log` holds its output.
+
+    A pipe would stay open in what it leaves behind.
+    """
 
     def __init__(self, entered: Entered, log: Path) -> None:
         super().__init__(entered.entrance, entered.command)
@@ -39,7 +42,10 @@ class Process(Entered):
 
 
 class Host:
-    """A machine. Its commands see `environment` and what a call adds, and nothing of the tests' own environment."""
+    """A machine.
+
+    Its commands see `environment` and what a call adds, and nothing of the tests' own environment.
+    """
 
     def __init__(self, name: str, ip: str, switch: Namespaces, logs: Path) -> None:
         self.name = name
@@ -64,7 +70,10 @@ class Host:
         log: Path | None = None,
         errors: Path | None = None,
     ) -> Process:
-        """Start a command. Without `errors` its standard error goes to `log` too; without `log` to a new file."""
+        """Start a command.
+
+        Without `errors` its standard error goes to `log` too; without `log` to a new file.
+        """
         self._started += 1
         log = log or self._logs / f"{self.name}-{self._started}-{Path(command[0]).name}.log"
         with log.open("wb") as out, (errors or log).open("ab") as err:
@@ -88,7 +97,8 @@ class Host:
     ) -> Done:
         """Run a command to its end.
 
-        Raises CommandError with its output where it fails (unless `check` is False) or takes too long; then it is killed.
+        Raises CommandError with its output where it fails (unless `check` is False) or takes too long; then
+        it is killed.
         """
         errors = self._logs / f"{self.name}-{self._started + 1}.err"
         process = self.start(command, environment, cwd=cwd, errors=errors)
@@ -116,7 +126,12 @@ class Host:
         return self.space.processes()
 
     def get(
-        self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET", timeout_s: float = HTTP_TIMEOUT_S
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        timeout_s: float = HTTP_TIMEOUT_S,
     ) -> tuple[int, bytes]:
         """Status and body of an HTTP request from this host. Raises OSError or http.client.HTTPException."""
         parts = urlsplit(url)
@@ -125,25 +140,34 @@ class Host:
             link.settimeout(timeout_s)
             link.connect((parts.hostname, parts.port))
             connection.sock = link
-            connection.request(method, parts._replace(scheme="", netloc="").geturl() or "/", headers=dict(headers or {}))
+            connection.request(
+                method, parts._replace(scheme="", netloc="").geturl() or "/", headers=dict(headers or {})
+            )
             response = connection.getresponse()
             body = response.read()
             connection.close()
         return response.status, body
 
     def link_down(self) -> None:
-        """Pull the cable: what is sent is lost, connections stay open and hear nothing, as with a cut between real hosts."""
+        """Pull the cable: what is sent is lost, connections stay open and hear nothing, as with a cut between
+        real hosts.
+        """
         self._switch.call("ip", "link", "set", self._port, "down")
 
     def link_up(self) -> None:
         self._switch.call("ip", "link", "set", self._port, "up")
 
     def kill(self) -> None:
-        """SIGKILL of every process at once, and the end of this host. Its peers are told: their connections close."""
+        """SIGKILL of every process at once, and the end of this host.
+
+        Its peers are told: their connections close.
+        """
         self.space.kill()
 
     def power_off(self) -> None:
-        """The same after the cable is pulled: nobody is told, peers must notice the silence, as after a power loss."""
+        """The same after the cable is pulled: nobody is told, peers must notice the silence, as after a power
+        loss.
+        """
         self.link_down()
         self.kill()
 

@@ -1,7 +1,8 @@
 """Linux namespaces that live as long as one process does, and commands inside them.
 
-Nothing here has a name on the machine: no entry in /run/netns, no interface beside the machine's own, no mount that
-another process sees. The kernel removes all of it with the last process, so a run that was killed leaves nothing.
+Nothing here has a name on the machine: no entry in /run/netns, no interface beside the machine's own, no
+mount that another process sees. The kernel removes all of it with the last process, so a run that was killed
+leaves nothing.
 """
 
 import ctypes
@@ -44,8 +45,9 @@ def unsupported() -> str | None:
 class Entered:
     """A command inside namespaces.
 
-    Its parent is `entrance`, a process that stands in the namespaces of network and mounts, but not in that of processes;
-    it ends with the command, with its exit status, or with the number of the signal that killed it.
+    Its parent is `entrance`, a process that stands in the namespaces of network and mounts, but not in that
+    of processes; it ends with the command, with its exit status, or with the number of the signal that killed
+    it.
     """
 
     entrance: "subprocess.Popen[bytes]"
@@ -59,7 +61,9 @@ class Entered:
         return self.entrance.wait(timeout_s)
 
     def members(self) -> list[psutil.Process]:
-        """The command and all that descends from it, parents first; whose parent is gone is not among them."""
+        """The command and all that descends from it, parents first; whose parent is gone is not
+        among them.
+        """
         try:
             return list(psutil.Process(self.entrance.pid).children(recursive=True))
         except psutil.NoSuchProcess:
@@ -95,8 +99,9 @@ class Entered:
 class Namespaces:
     """Network, mounts, processes, IPC and host name of their own, kept by a process that is their init.
 
-    The init is `cat`: it ends when its standard input does, also because the process that holds the other end was killed;
-    with it the kernel kills every process of the namespaces. Ended children are reaped, as SIGCHLD is ignored.
+    The init is `cat`: it ends when its standard input does, also because the process that holds the other end
+    was killed; with it the kernel kills every process of the namespaces. Ended children are reaped, as
+    SIGCHLD is ignored.
     """
 
     def __init__(self) -> None:
@@ -122,7 +127,10 @@ class Namespaces:
 
     @property
     def pid(self) -> int:
-        """Of the init. Raises ProcessLookupError after its end: the number may be that of another process by now."""
+        """Of the init.
+
+        Raises ProcessLookupError after its end: the number may be that of another process by now.
+        """
         if self._keeper.poll() is not None:
             raise ProcessLookupError("this host was killed")
         return self._init
@@ -140,7 +148,8 @@ class Namespaces:
         entrance = subprocess.Popen(
             [
                 *("nsenter", f"--target={self.pid}", *(f"--{kind}" for kind in KINDS)),
-                # nsenter would stop itself whenever the command is stopped, and then outlive it: setsid only waits.
+                # nsenter would stop itself whenever the command is stopped, and then outlive it: setsid only
+                # waits.
                 *("--no-fork", "setsid", "--fork", "--wait"),
                 *command,
             ],
@@ -166,21 +175,32 @@ class Namespaces:
             raise OSError(f"{' '.join(command)}: {done.stderr.decode(errors='replace').strip()}")
 
     def path(self, inside: str | Path) -> Path:
-        """A file of these namespaces as the tests see it. Absolute links in it lead to the tests' own files."""
+        """A file of these namespaces as the tests see it.
+
+        Absolute links in it lead to the tests' own files.
+        """
         return Path(f"/proc/{self.pid}/root") / Path(inside).relative_to("/")
 
     def tcp_socket(self) -> socket.socket:
-        """A TCP socket that belongs to this network for its whole life, wherever it is used; it keeps the network alive."""
-        with ThreadPoolExecutor(1) as thread:  # which ends here: a thread that has changed its network is of no other use
+        """A TCP socket that belongs to this network for its whole life, wherever it is used; it keeps the
+        network alive.
+        """
+        with ThreadPoolExecutor(
+            1
+        ) as thread:  # which ends here: a thread that has changed its network is of no other use
             return thread.submit(_socket_of, self.pid).result()
 
     def processes(self) -> list[psutil.Process]:
-        """All that live in the namespace of processes but its init, whoever started them and whoever is their parent."""
+        """All that live in the namespace of processes but its init, whoever started them and whoever is their
+        parent.
+        """
         if not self.alive():
             return []
         space = _process_space(self.pid)
         return [
-            process for process in psutil.process_iter() if process.pid != self.pid and _process_space(process.pid) == space
+            process
+            for process in psutil.process_iter()
+            if process.pid != self.pid and _process_space(process.pid) == space
         ]
 
     def alive(self) -> bool:
@@ -188,7 +208,9 @@ class Namespaces:
 
     def kill(self) -> None:
         """SIGKILL to every process at once, and wait until the kernel has removed them. May be repeated."""
-        self._keeper.communicate(timeout=END_TIMEOUT_S)  # closes its standard input: the init ends, and takes all along
+        self._keeper.communicate(
+            timeout=END_TIMEOUT_S
+        )  # closes its standard input: the init ends, and takes all along
         for entered in self._entered:
             entered.wait(END_TIMEOUT_S)
 

@@ -4,8 +4,9 @@
         first, second = network.add_host("first"), network.add_host("second")
         first.run(["python", "-c", "..."])
 
-A host is Linux namespaces (namespaces.py) with a disk in memory (disk.py), joined by a cable to a switch, which is a
-bridge in namespaces of its own. Nothing of the machine's own network, mounts or temporary folders is touched.
+A host is Linux namespaces (namespaces.py) with a disk in memory (disk.py), joined by a cable to a switch,
+which is a bridge in namespaces of its own. Nothing of the machine's own network, mounts or temporary folders
+is touched.
 """
 
 import os
@@ -43,7 +44,9 @@ class Network:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def add_host(self, name: str, visible: Sequence[Path] = ()) -> Host:
@@ -66,7 +69,9 @@ class Network:
                 ends.callback(host.kill)
 
     def _set_up_switch(self) -> None:
-        self._switch.call("mount", "-t", "tmpfs", self.marker, "/run")  # by which `remains` finds the switch too
+        self._switch.call(
+            "mount", "-t", "tmpfs", self.marker, "/run"
+        )  # by which `remains` finds the switch too
         self._switch.call("ip", "link", "add", "name", BRIDGE, "type", "bridge")
         self._switch.call("ip", "address", "add", f"{SWITCH_IP}/24", "dev", BRIDGE)
         self._switch.call("ip", "link", "set", BRIDGE, "up")
@@ -76,7 +81,9 @@ class Network:
 
 
 def remains(marker: str) -> list[str]:
-    """What still runs on the hosts of a network, or holds their mounts; without it the kernel keeps no namespace either."""
+    """What still runs on the hosts of a network, or holds their mounts; without it the kernel keeps no
+    namespace either.
+    """
     found = []
     for process in psutil.process_iter():
         try:

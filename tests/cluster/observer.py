@@ -1,4 +1,6 @@
-"""What a training on hosts has reached, second by second, read behind the proxy of the store, past its faults."""
+"""What a training on hosts has reached, second by second, read behind the proxy of the store, past its
+faults.
+"""
 
 import http.client
 import json
@@ -13,7 +15,10 @@ from tests.cluster.services import BUCKET, STORE_URL
 from tests.cluster.topology import Topology
 
 EVERY_S = 0.3
-SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=test/20000101/us-east-1/s3/aws4_request, SignedHeaders=, Signature="}
+SIGNED = {
+    "Authorization": "AWS4-HMAC-SHA256 Credential=test/20000101/us-east-1/s3/aws4_request, SignedHeaders=, "
+    "Signature="
+}
 """moto gives objects to those who sign, and checks no signature."""
 PROGRESS = re.compile(r"<Key>([^<]*/progress\.json)</Key>")
 
@@ -32,7 +37,9 @@ class Observer:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join()
         assert error or self._seen, "nothing was seen of the training"

@@ -1,4 +1,6 @@
-"""A Ray cluster on several hosts that asks for a token, with a dashboard that other hosts reach for its Jobs API."""
+"""A Ray cluster on several hosts that asks for a token, with a dashboard that other hosts reach for its Jobs
+API.
+"""
 
 import http.client
 import secrets
@@ -20,12 +22,18 @@ STARTED = "Ray runtime started."
 
 
 class RayNode(Service):
-    """A raylet on a host, and on the head what the whole cluster needs; its temporary folder is the host's /tmp/ray."""
+    """A raylet on a host, and on the head what the whole cluster needs; its temporary folder is the host's
+    /tmp/ray.
+    """
 
     def __init__(self, host: Host, role: Sequence[str], cpus: int) -> None:
         command = [
             *("ray", "start", "--block", "--disable-usage-stats", *role),
-            *(f"--node-ip-address={host.ip}", f"--num-cpus={cpus}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
+            *(
+                f"--node-ip-address={host.ip}",
+                f"--num-cpus={cpus}",
+                f"--object-store-memory={OBJECT_STORE_BYTES}",
+            ),
         ]
         super().__init__(host, command, {**HEALTH_CHECKS, **MEMORY_OF_OTHERS})
 
@@ -34,7 +42,9 @@ class RayNode(Service):
 
 
 class RayHead(RayNode):
-    """The node that the others join, with the dashboard, which takes jobs from every host that has the token."""
+    """The node that the others join, with the dashboard, which takes jobs from every host that
+    has the token.
+    """
 
     def __init__(self, host: Host, cpus: int, token: str) -> None:
         self.address = f"{host.ip}:{GCS_PORT}"
@@ -48,7 +58,9 @@ class RayHead(RayNode):
 
     def answers(self) -> bool:
         headers = {"Authorization": f"Bearer {self._token}"}
-        return super().answers() and self.host.get(f"{self.jobs_url}/api/version", headers)[0] == http.client.OK
+        return (
+            super().answers() and self.host.get(f"{self.jobs_url}/api/version", headers)[0] == http.client.OK
+        )
 
 
 class RayCluster:
@@ -63,12 +75,17 @@ class RayCluster:
             self.admit(node.host)
 
     def admit(self, host: Host) -> None:
-        """Let the commands of a host use the cluster: they find the token in a file that only its owner may read."""
+        """Let the commands of a host use the cluster: they find the token in a file that only its owner may
+        read.
+        """
         write_secret(host.path(TOKEN_PATH), self.token)
         host.environment.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(TOKEN_PATH)})
 
     def start(self) -> None:
-        """Start all nodes at once: those of the workers ask until the head answers. `wait_ready` says when all have joined."""
+        """Start all nodes at once: those of the workers ask until the head answers.
+
+        `wait_ready` says when all have joined.
+        """
         for node in self.nodes:
             node.start()
 

@@ -1,8 +1,10 @@
-"""A proxy in front of an S3 store that can be told to answer 503, as real ones do when they are asked too much.
+"""A proxy in front of an S3 store that can be told to answer 503, as real ones do when they are asked too
+much.
 
     python s3_proxy.py LISTEN_IP LISTEN_PORT STORE_URL SWITCH
 
-While the file SWITCH exists, every request is answered 503. It runs alone on a host, so it imports nothing of this project.
+While the file SWITCH exists, every request is answered 503. It runs alone on a host, so it imports nothing of
+this project.
 """
 
 import sys
@@ -27,12 +29,16 @@ def proxy(store: str, switch: Path) -> web.Application:
         async with application[SESSION].request(
             request.method,
             f"{store}{request.raw_path}",
-            headers=[(name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP],
+            headers=[
+                (name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP
+            ],
             data=request.content if request.body_exists else None,
             allow_redirects=False,
         ) as reply:
             response = web.StreamResponse(status=reply.status, reason=reply.reason)
-            response.headers.extend((name, value) for name, value in reply.headers.items() if name.lower() not in HOP_BY_HOP)
+            response.headers.extend(
+                (name, value) for name, value in reply.headers.items() if name.lower() not in HOP_BY_HOP
+            )
             await response.prepare(request)
             async for piece in reply.content.iter_chunked(CHUNK_BYTES):
                 await response.write(piece)

@@ -1,4 +1,6 @@
-"""What a training cluster leans on, each a real server on a host: PostgreSQL, MLflow with accounts, an S3 store."""
+"""What a training cluster leans on, each a real server on a host: PostgreSQL, MLflow with accounts, an S3
+store.
+"""
 
 import http.client
 import os
@@ -58,7 +60,10 @@ class Postgres(Service):
         super().start()
 
     def url(self, name: str) -> str:
-        """Of a database; it holds the password. The driver is named because SQLAlchemy 2.1 takes psycopg 3 otherwise."""
+        """Of a database; it holds the password.
+
+        The driver is named because SQLAlchemy 2.1 takes psycopg 3 otherwise.
+        """
         return f"postgresql+psycopg2://{self._account}:{self._password}@{self.host.ip}:{DATABASE_PORT}/{name}"
 
     def make_database(self, name: str) -> None:
@@ -115,7 +120,9 @@ class Moto(Service):
 
 
 class S3(Service):
-    """An S3 store with one bucket, moto's server, behind a proxy that is this service: the objects outlive its end."""
+    """An S3 store with one bucket, moto's server, behind a proxy that is this service: the objects outlive
+    its end.
+    """
 
     def __init__(self, host: Host) -> None:
         self.url = f"http://{host.ip}:{S3_PORT}"
@@ -177,7 +184,9 @@ class Mlflow(Service):
         ]
         environment = {
             **store.environment,
-            "MLFLOW_BACKEND_STORE_URI": database.url(RUNS_DATABASE),  # not in the command, which anyone may read
+            "MLFLOW_BACKEND_STORE_URI": database.url(
+                RUNS_DATABASE
+            ),  # not in the command, which anyone may read
             "MLFLOW_AUTH_CONFIG_PATH": str(accounts),
             "MLFLOW_AUTH_ADMIN_PASSWORD": self.environment["MLFLOW_TRACKING_PASSWORD"],
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(32),
@@ -189,7 +198,10 @@ class Mlflow(Service):
         super().__init__(host, command, environment)
 
     def start(self) -> None:
-        """The first start needs the database up, to make its own there. Raises CommandError where that fails."""
+        """The first start needs the database up, to make its own there.
+
+        Raises CommandError where that fails.
+        """
         if self.process is None:
             for name in (RUNS_DATABASE, ACCOUNTS_DATABASE):
                 self._database.make_database(name)

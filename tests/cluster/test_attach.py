@@ -1,4 +1,6 @@
-"""`dvc repro` on a machine that is no node of the cluster: training there, through the job server and the storage."""
+"""`dvc repro` on a machine that is no node of the cluster: training there, through the job server and the
+storage.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -49,7 +51,11 @@ def work(installation: Topology, tmp_path: Path) -> Work:
 def repro(work: Work) -> Process:
     """Start `dvc repro train`, until its training is under way."""
     process = work.host.start(["dvc", "repro", "train"], AUTHOR, cwd=PROJECT)
-    until(lambda: "train  epoch" in process.log.read_text() or process.poll() is not None, "it trains", UNDER_WAY_S)
+    until(
+        lambda: "train  epoch" in process.log.read_text() or process.poll() is not None,
+        "it trains",
+        UNDER_WAY_S,
+    )
     assert process.poll() is None, process.tail()
     return process
 
@@ -62,7 +68,9 @@ def running_jobs(installation: Topology) -> list[dict[str, Any]]:
     return [job for job in installation.jobs() if job["status"] in {"PENDING", "RUNNING"}]
 
 
-def test_the_bytes_are_those_of_one_host(installation: Topology, work: Work, undisturbed: dict[str, Any]) -> None:
+def test_the_bytes_are_those_of_one_host(
+    installation: Topology, work: Work, undisturbed: dict[str, Any]
+) -> None:
     process = repro(work)
     assert process.wait(ENDS_S) == 0, process.tail()
     shown = process.log.read_text()

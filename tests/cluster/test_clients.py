@@ -1,4 +1,6 @@
-"""Clones that register the same models at the same moment, on one server with PostgreSQL: everything is there once."""
+"""Clones that register the same models at the same moment, on one server with PostgreSQL: everything is there
+once.
+"""
 
 import shutil
 from pathlib import Path

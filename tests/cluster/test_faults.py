@@ -1,6 +1,7 @@
 """What can happen to a cluster while it trains: every run ends in the weights of the undisturbed one.
 
-Each fault once; as many times as FAULTS says with ESPALIER_FAULTS=all, which `make faults` sets (three quarters of an hour).
+Each fault once; as many times as FAULTS says with ESPALIER_FAULTS=all, which `make faults` sets (three
+quarters of an hour).
 """
 
 import os
@@ -125,14 +126,22 @@ FAULTS = {
 ALL = os.environ.get("ESPALIER_FAULTS") == "all"
 CASES = [(name, number) for name, fault in FAULTS.items() for number in range(fault.times if ALL else 1)]
 KILLED_CLIENTS = 3 if ALL else 1
-NO_STEP_LOST = {"a node is told to go", "a link is down for 8 s", "MLflow is down for 20 s", "MLflow is down for good"}
+NO_STEP_LOST = {
+    "a node is told to go",
+    "a link is down for 8 s",
+    "MLflow is down for 20 s",
+    "MLflow is down for good",
+}
 
 
 @pytest.mark.parametrize(("name", "number"), CASES)
 def test_the_weights_are_those_of_the_undisturbed_run(
     name: str, number: int, undisturbed: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with training(tmp_path / "logs", tmp_path / "project") as (topology, work, client), Observer(topology) as observer:
+    with (
+        training(tmp_path / "logs", tmp_path / "project") as (topology, work, client),
+        Observer(topology) as observer,
+    ):
         fault = threading.Thread(target=FAULTS[name].inflict, args=(topology,))
         observer.mark()
         fault.start()
@@ -154,7 +163,9 @@ def check_later_delivery(topology: Topology, work: Work) -> None:
     topology.mlflow.start()
     topology.mlflow.wait_ready()
     work.espalier("sync")
-    points = topology.database.query(RUNS_DATABASE, "select count(*), count(distinct step) from metrics where key = 'val/top1'")
+    points = topology.database.query(
+        RUNS_DATABASE, "select count(*), count(distinct step) from metrics where key = 'val/top1'"
+    )
     assert points == f"{EPOCHS}|{EPOCHS}"
 
 

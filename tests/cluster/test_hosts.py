@@ -1,4 +1,6 @@
-"""What tests on several hosts rely on: hosts share a network and nothing else, and nothing of them stays behind."""
+"""What tests on several hosts rely on: hosts share a network and nothing else, and nothing of them stays
+behind.
+"""
 
 import signal
 import socket
@@ -18,7 +20,8 @@ from tests.cluster.service import Service
 from tests.e2e.project import until
 
 SILENCE_S = 1.0
-"""How long nothing must arrive for a link to count as cut; on a whole one a byte takes less than a millisecond."""
+"""How long nothing must arrive for a link to count as cut; on a whole one a byte takes less than a
+millisecond."""
 RETRANSMITTED_S = 10.0
 SLEEP = ("sleep", "600")
 SERVER_PORT = 80
@@ -42,7 +45,10 @@ time.sleep(600)
 
 
 def connection(first: Host, second: Host) -> tuple[socket.socket, socket.socket]:
-    """Both ends of a TCP connection from one host to another. An end that hears nothing for SILENCE_S raises TimeoutError."""
+    """Both ends of a TCP connection from one host to another.
+
+    An end that hears nothing for SILENCE_S raises TimeoutError.
+    """
     with ExitStack() as opened, second.space.tcp_socket() as listener:
         listener.bind((second.ip, 0))
         listener.listen()
@@ -133,7 +139,11 @@ def test_a_paused_command_stands_still_until_it_is_resumed(network: Network) -> 
     process.pause()
     assert {member.status() for member in process.members()} == {psutil.STATUS_STOPPED}
     process.resume()
-    until(lambda: {member.status() for member in process.members()} == {psutil.STATUS_SLEEPING}, "it goes on", 5.0)
+    until(
+        lambda: {member.status() for member in process.members()} == {psutil.STATUS_SLEEPING},
+        "it goes on",
+        5.0,
+    )
     process.signal(signal.SIGTERM)
     assert process.wait(5.0) == signal.SIGTERM
 
@@ -233,8 +243,12 @@ def test_a_failure_leaves_nothing(tmp_path: Path, network: Network) -> None:
 
 
 def test_a_killed_run_leaves_nothing(tmp_path: Path, network: Network) -> None:
-    """Its pipes close with it, on which the hosts end; `network` makes sure that this machine can have hosts."""
-    run = subprocess.Popen([sys.executable, "-c", KILLED_RUN, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+    """Its pipes close with it, on which the hosts end; `network` makes sure that this machine
+    can have hosts.
+    """
+    run = subprocess.Popen(
+        [sys.executable, "-c", KILLED_RUN, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
+    )
     with run:
         assert run.stdout is not None
         marker = run.stdout.readline().decode().strip()
@@ -244,7 +258,9 @@ def test_a_killed_run_leaves_nothing(tmp_path: Path, network: Network) -> None:
 
 
 def test_nothing_is_seen_of_hosts_outside(network: Network) -> None:
-    """No interface, mount, named namespace or folder: another run, or a person at the machine, meets none of it."""
+    """No interface, mount, named namespace or folder: another run, or a person at the machine, meets none of
+    it.
+    """
     before = traces()
     network.add_host("first").run(["touch", f"/tmp/{network.marker}"])
     assert network.marker not in Path("/proc/self/mountinfo").read_text()
@@ -254,7 +270,9 @@ def test_nothing_is_seen_of_hosts_outside(network: Network) -> None:
 
 
 def traces() -> list[str]:
-    """What hosts could leave on this machine: network interfaces, namespaces with a name, folders for temporary files."""
+    """What hosts could leave on this machine: network interfaces, namespaces with a name, folders for
+    temporary files.
+    """
     named = Path("/run/netns")
     interfaces = [name for _, name in socket.if_nameindex()]
     return sorted([*interfaces, *map(str, named.glob("*")), *map(str, Path("/tmp").glob("espalier-*"))])

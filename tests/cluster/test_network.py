@@ -1,4 +1,6 @@
-"""Nothing leaves the machine: a whole repro in a network whose only way out counts packets, and throws them away."""
+"""Nothing leaves the machine: a whole repro in a network whose only way out counts packets, and throws them
+away.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,8 @@ from tests.unit.test_telemetry import CI
 SWITCH = '    "ORT_DISABLE_TELEMETRY": "1",'
 RESOLVER = "192.0.2.53"
 LOOPBACK_NAME = f"{RESOLVER}:53 1.0.0.127.in-addr.arpa"
-"""torch asks the resolver for the name of 127.0.0.1 when workers on this machine meet (TCPStore). It tells nobody anything."""
+"""torch asks the resolver for the name of 127.0.0.1 when workers on this machine meet (TCPStore). It tells
+nobody anything."""
 WATCH = """
 import socket, sys
 watched = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # every protocol
@@ -46,8 +49,9 @@ until [ -s "$HOME/sent" ]; do sleep 0.1; done
 sleep 1
 cat "$HOME/sent"
 """
-"""Runs a command in namespaces of its own, and prints what was sent beyond loopback, last. Nobody is at the other end of the
-cable. IPv6 says hello there by itself, so it is off; names are asked for over IPv4. The addresses are RFC 5737's."""
+"""Runs a command in namespaces of its own, and prints what was sent beyond loopback, last. Nobody is at the
+other end of the cable. IPv6 says hello there by itself, so it is off; names are asked for over IPv4. The
+addresses are RFC 5737's."""
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +61,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     with fresh_project(tmp_path_factory.mktemp("project")) as project:
         home = project.scratch / "home"
         home.mkdir()
-        project.environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "XDG_CONFIG_HOME": str(home)}
+        project.environment |= {
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / ".cache"),
+            "XDG_CONFIG_HOME": str(home),
+        }
         yield project
 
 
 def sent(project: Project, *command: str) -> set[str]:
-    """Who was sent a packet, and the name that was asked for. Nothing tells the command that it is in CI, where some
-    libraries are silent by themselves.
+    """Who was sent a packet, and the name that was asked for. Nothing tells the command that it is in CI,
+    where some libraries are silent by themselves.
     """
-    quiet = [f"--unset={name}" for name in (*CI, "PYTEST_CURRENT_TEST", "ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY")]
+    quiet = [
+        f"--unset={name}"
+        for name in (*CI, "PYTEST_CURRENT_TEST", "ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY")
+    ]
     words = ["env", *quiet, "unshare", "--net", "--mount", "bash", "-euc", IN_SINK, "sink", *command]
     done = project.run(*words, RESOLVER=RESOLVER, WATCH=WATCH)
     return set(done.expect_success().out.rpartition("SENT:\n")[2].splitlines())
@@ -100,5 +111,7 @@ def test_a_stage_without_the_switch_would_be_noticed(project: Project) -> None:
     text = environment.read_text()
     assert SWITCH in text
     environment.write_text(text.replace(SWITCH, "#" + SWITCH))
-    assert sent(project, "python", "-m", "stages.evaluate", "dense") == {f"{RESOLVER}:53 mobile.events.data.microsoft.com"}
+    assert sent(project, "python", "-m", "stages.evaluate", "dense") == {
+        f"{RESOLVER}:53 mobile.events.data.microsoft.com"
+    }
     assert len(left_ids(project)) == 1

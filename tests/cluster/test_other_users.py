@@ -1,10 +1,13 @@
-"""A second user of the machine, who wants root's files and to run code as root: each attack as it worked, and as it is now."""
+"""A second user of the machine, who wants root's files and to run code as root: each attack as it worked, and
+as it is now.
+"""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,7 +35,8 @@ for project in list(Path(sys.argv[2]).glob("repo/*")):
     with contextlib.closing(sqlite3.connect(project / "links/cache.db")) as links, links:
         links.execute("UPDATE Cache SET mode = 4, key = '.dvcignore', value = ?", (pickle.dumps(Code()),))
 """
-"""DVC lets everybody write in repo/, so its folder of a project can be exchanged. `dvc checkout` looks at each of its links."""
+"""DVC lets everybody write in repo/, so its folder of a project can be exchanged. `dvc checkout` looks at
+each of its links."""
 CHECKOUT = """
 mount -t tmpfs -o mode=1777 none /var/tmp
 git init -q
@@ -90,12 +94,19 @@ def test_nobody_else_gives_dvc_code_to_run(tmp_path: Path, mended: str) -> None:
     environment |= {"ATTACK": EXCHANGE_DATABASES, "MARK": str(mark), "PLACE": str(place)}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
     command = ["unshare", "--mount", "bash", "-euc", CHECKOUT]
-    done = subprocess.run(command, cwd=tmp_path / "project", env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path / "project", env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     if mended == "yes":
         assert (done.stdout, mark.exists()) == ("refused\n", False)
     else:
         assert mark.read_text() == "0\n", "the attack is none"
+
+
+def written(folder: Path, name: str) -> bool:
+    """Whether a file of this name lies somewhere below the folder."""
+    return any(folder.rglob(name))
 
 
 @contextmanager
@@ -104,7 +115,12 @@ def local_ray(run: Path, kind: str) -> Iterator[Path]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [sys.executable, "-c", START_RAY, str(run), kind], cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True
+        [sys.executable, "-c", START_RAY, str(run), kind],
+        cwd=ROOT,
+        env=environment,
+        stdin=pipe,
+        stdout=pipe,
+        text=True,
     ) as ray:
         assert ray.stdout is not None
         try:
@@ -123,7 +139,7 @@ def test_nobody_else_has_ray_overwrite_a_file(tmp_path: Path) -> None:
         said = {}
         for folder, secret in ((mended, secrets["mended"]), (twin, secrets["twin"])):
             attack = [sys.executable, "-c", LINK_LOGS, str(folder), str(secret)]
-            until(lambda folder=folder: list(folder.rglob("debug_state.txt")), "the raylet has begun its log", DUMP_S)  # type: ignore[misc]
+            until(partial(written, folder, "debug_state.txt"), "the raylet has begun its log", DUMP_S)
             said[folder] = subprocess.run(attack, capture_output=True, text=True, check=True).stdout
         assert said[twin] == "linked\n"
         assert "Permission denied" in said[mended]

@@ -1,4 +1,6 @@
-"""What `espalier submit` cannot work with is said in one message before the cluster is sent anything; stop and go on."""
+"""What `espalier submit` cannot work with is said in one message before the cluster is sent anything; stop
+and go on.
+"""
 
 import time
 from collections.abc import Iterator
@@ -48,11 +50,17 @@ def another_host(installation: Topology, name: str) -> Iterator[Host]:
 
 
 def refused(
-    installation: Topology, work: Work, *words: str, address: str | None = None, environment: dict[str, str] | None = None
+    installation: Topology,
+    work: Work,
+    *words: str,
+    address: str | None = None,
+    environment: dict[str, str] | None = None,
 ) -> str:
     """What a command says that must fail: one line, and the cluster has the jobs that it had."""
     before = installation.jobs()
-    done: Done = work.espalier(*words, "--address", address or work.jobs_url, check=False, **(environment or {}))
+    done: Done = work.espalier(
+        *words, "--address", address or work.jobs_url, check=False, **(environment or {})
+    )
     assert done.status == 1, done
     assert done.out == ""
     assert done.err.startswith(f"espalier {words[0]}: "), done.err
@@ -77,12 +85,23 @@ def changed(work: Work, name: str, old: str, new: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"RAY_AUTH_MODE": "disabled"}, "refuses the token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a file with"),
-        ({"RAY_AUTH_TOKEN_PATH": "/run/none"}, "refuses the token; compare /run/none with the token of the cluster's head"),
-        ({"RAY_AUTH_TOKEN_PATH": "/run/another"}, "refuses the token; compare /run/another with the token of the"),
+        (
+            {"RAY_AUTH_MODE": "disabled"},
+            "refuses the token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a file with",
+        ),
+        (
+            {"RAY_AUTH_TOKEN_PATH": "/run/none"},
+            "refuses the token; compare /run/none with the token of the cluster's head",
+        ),
+        (
+            {"RAY_AUTH_TOKEN_PATH": "/run/another"},
+            "refuses the token; compare /run/another with the token of the",
+        ),
     ],
 )
-def test_without_the_clusters_token(installation: Topology, work: Work, environment: dict[str, str], said: str) -> None:
+def test_without_the_clusters_token(
+    installation: Topology, work: Work, environment: dict[str, str], said: str
+) -> None:
     installation.client.path("/run/another").write_text("0" * len(installation.ray.token))
     assert said in refused(installation, work, "submit", "prepare", environment=environment)
 
@@ -92,7 +111,9 @@ def test_an_address_where_nothing_or_something_else_answers(installation: Topolo
     assert f"no answer from a Ray job server at http://{installation.head.ip}:1 (" in said
     said = refused(installation, work, "submit", "prepare", address=installation.mlflow.url)
     assert f"{installation.mlflow.url} refuses the token" in said
-    said = refused(installation, work, "submit", "prepare", address=f"http://me:secret@{installation.head.ip}:1")
+    said = refused(
+        installation, work, "submit", "prepare", address=f"http://me:secret@{installation.head.ip}:1"
+    )
     assert "secret" not in said
     assert "its address is the head's dashboard, http://host:8265" in refused(
         installation, work, "submit", "prepare", address="nonsense://x"
@@ -136,7 +157,9 @@ def answers(host: Host) -> bool:
         ("null", "resources.storage is null"),
     ],
 )
-def test_a_storage_that_is_not_there_or_may_not_be_written(installation: Topology, work: Work, storage: str, said: str) -> None:
+def test_a_storage_that_is_not_there_or_may_not_be_written(
+    installation: Topology, work: Work, storage: str, said: str
+) -> None:
     with changed(work, "params.yaml", f"storage: {STORAGE}", f"storage: {storage}"):
         message = refused(installation, work, "submit", "--dirty", "prepare")
     assert said in message
@@ -164,12 +187,15 @@ def test_a_remote_that_only_this_machine_knows(installation: Topology, work: Wor
 
 
 def test_changes_and_stages_are_checked_first(installation: Topology, work: Work) -> None:
-    assert "dvc.yaml has no stage 'trian'; did you mean 'train'?" in refused(installation, work, "submit", "trian")
+    assert "dvc.yaml has no stage 'trian'; did you mean 'train'?" in refused(
+        installation, work, "submit", "trian"
+    )
     work.path("new.py").write_text("")
     done = work.espalier("submit", "prepare", "--address", work.jobs_url, check=False)
     assert (done.status, done.err) == (
         1,
-        "espalier submit: these changes are not committed:\n  ?? new.py\ncommit them, or add --dirty to send them along\n",
+        "espalier submit: these changes are not committed:\n  ?? new.py\ncommit them, or add --dirty to send "
+        "them along\n",
     )
     work.path("new.py").unlink()
 
@@ -185,7 +211,10 @@ def test_a_node_without_what_the_project_needs_says_so(installation: Topology, w
     assert done.status == 1
     assert "lacks absent-package; install requirements.txt there and on every node" in done.out
     assert "Traceback" not in done.out + done.err
-    assert "ended as FAILED: Job entrypoint command failed with exit code 78. What was complete is kept" in done.err
+    assert (
+        "ended as FAILED: Job entrypoint command failed with exit code 78. What was complete is kept"
+        in done.err
+    )
 
 
 TRAINED = {"train": {"epochs": 60, "seed": 1}}
@@ -215,7 +244,9 @@ def test_a_stopped_job_ends_on_all_hosts_and_goes_on_when_submitted_again(
     )
     client = work.submit("train")
     until(
-        lambda: "train  epoch" in client.log.read_text() or client.poll() is not None, "the training is under way", UNDER_WAY_S
+        lambda: "train  epoch" in client.log.read_text() or client.poll() is not None,
+        "the training is under way",
+        UNDER_WAY_S,
     )
     assert client.poll() is None, client.tail()
     until(lambda: training_steps(client.log.read_text()) >= 3, "some epochs are over", UNDER_WAY_S)
@@ -223,7 +254,9 @@ def test_a_stopped_job_ends_on_all_hosts_and_goes_on_when_submitted_again(
     assert f"did you mean '{job}'?" in refused(installation, work, "stop", f"{job[:-1]}7")
     said = work.espalier("stop", "--address", work.jobs_url).out
     assert said.startswith(f"{job} was told to stop; what was complete is kept")
-    until(lambda: not any(training_workers(host.processes()) for host in nodes), "no worker trains", STOPPED_S)
+    until(
+        lambda: not any(training_workers(host.processes()) for host in nodes), "no worker trains", STOPPED_S
+    )
     assert client.wait(ENDS_S) == 1
     assert f"{job} ended as STOPPED: " in client.tail()
     supervisor = next(installation.head.path("/tmp/ray").glob(f"session_2*/logs/jobs/supervisor-{job}.log"))

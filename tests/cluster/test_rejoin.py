@@ -1,4 +1,6 @@
-"""A node that was silent for so long that Ray gave it up: it ends itself, and comes back where somebody starts it again."""
+"""A node that was silent for so long that Ray gave it up: it ends itself, and comes back where somebody
+starts it again.
+"""
 
 import json
 

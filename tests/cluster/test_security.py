@@ -67,7 +67,9 @@ class Searched:
         for path in sorted(folder.rglob("*")):
             with suppress(OSError):  # a socket, or a file that is gone by now
                 if path.is_file() and not path.is_symlink():
-                    self.text(f"{place}:{path.relative_to(folder)}", path.read_bytes().decode(errors="replace"))
+                    self.text(
+                        f"{place}:{path.relative_to(folder)}", path.read_bytes().decode(errors="replace")
+                    )
 
     def commands(self, host: Host) -> None:
         for process in host.processes():
@@ -161,7 +163,9 @@ def test_no_secret_is_found_anywhere(searched: Searched) -> None:
     ],
 )
 def test_all_of_it_was_looked_through(searched: Searched, place: str) -> None:
-    assert any(seen.startswith(place) for seen in searched.seen), sorted({seen.partition("/")[0] for seen in searched.seen})
+    assert any(seen.startswith(place) for seen in searched.seen), sorted(
+        {seen.partition("/")[0] for seen in searched.seen}
+    )
 
 
 def test_the_tree_and_the_jobs_log_were_among_it(searched: Searched) -> None:
@@ -194,8 +198,14 @@ def listeners(host: Host) -> set[str]:
     """Local addresses of sockets in the state LISTEN, and of UDP sockets that anyone may send to."""
     found: set[str] = set()
     for table, state in (("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")):
-        rows = [line.split() for line in Path(f"/proc/{host.space.pid}/net/{table}").read_text().splitlines()[1:]]
-        found |= {f"{table} {row[1]}" for row in rows if row[3] == state and not is_loopback(row[1].partition(":")[0])}
+        rows = [
+            line.split() for line in Path(f"/proc/{host.space.pid}/net/{table}").read_text().splitlines()[1:]
+        ]
+        found |= {
+            f"{table} {row[1]}"
+            for row in rows
+            if row[3] == state and not is_loopback(row[1].partition(":")[0])
+        }
     return found
 
 

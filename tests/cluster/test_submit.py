@@ -50,10 +50,15 @@ def test_the_registry_holds_the_models_of_one_pipeline_run(installation: Topolog
         return installation.database.query(RUNS_DATABASE, statement)
 
     assert ask("select count(*) from model_versions") == "3"
-    assert ask("select string_agg(alias, ',' order by alias) from registered_model_aliases") == "candidate,champion,dense"
+    assert (
+        ask("select string_agg(alias, ',' order by alias) from registered_model_aliases")
+        == "candidate,champion,dense"
+    )
     stages = running_stages(submitted.shown)
     assert ask(f"select count(*) from {PIPELINE} as pipeline") == "1"
-    assert ask(f"select count(distinct run_uuid) from tags where {IS_PARENT} and value in {PIPELINE}") == str(len(stages))
+    assert ask(f"select count(distinct run_uuid) from tags where {IS_PARENT} and value in {PIPELINE}") == str(
+        len(stages)
+    )
     commit = submitted.run("git", "rev-parse", "HEAD").out.strip()
     assert ask("select distinct value from model_version_tags where key = 'git_commit'") == commit
 

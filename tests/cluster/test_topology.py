@@ -1,4 +1,6 @@
-"""The whole topology is what it says: Ray on three hosts behind a token, MLflow behind passwords, S3 that can fail."""
+"""The whole topology is what it says: Ray on three hosts behind a token, MLflow behind passwords, S3 that can
+fail.
+"""
 
 import base64
 import json
@@ -21,7 +23,8 @@ ray.init(log_to_driver=False, logging_level="ERROR")
 def look():
     return socket.gethostname(), ray.util.get_node_ip_address(), "AWS_ENDPOINT_URL" in os.environ
 nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-print("SAW", json.dumps(ray.get([look.options(scheduling_strategy=On(node, soft=False)).remote() for node in nodes])))
+looks = [look.options(scheduling_strategy=On(node, soft=False)).remote() for node in nodes]
+print("SAW", json.dumps(ray.get(looks)))
 """
 SUBMIT = """
 import sys, time
@@ -38,7 +41,8 @@ import mlflow
 with mlflow.start_run() as run:
     mlflow.log_metric("loss", 0.5)
     mlflow.log_text("hello", "note.txt")
-print(mlflow.get_run(run.info.run_id).data.metrics["loss"], mlflow.artifacts.load_text(run.info.artifact_uri + "/note.txt"))
+loss = mlflow.get_run(run.info.run_id).data.metrics["loss"]
+print(loss, mlflow.artifacts.load_text(run.info.artifact_uri + "/note.txt"))
 """
 PUT_AND_GET = """
 import sys, boto3, os
@@ -98,7 +102,10 @@ def test_a_run_with_an_artifact_goes_to_postgresql_and_s3_and_comes_back(install
     assert installation.client.run(["python", "-c", LOG_RUN]).out.splitlines()[-1] == "0.5 hello"
     _, listing = installation.client.get(f"{installation.store.url}/{BUCKET}?prefix=mlflow")
     assert b"note.txt</Key>" in listing
-    assert installation.database.query(RUNS_DATABASE, "select value from latest_metrics where key = 'loss'") == "0.5"
+    assert (
+        installation.database.query(RUNS_DATABASE, "select value from latest_metrics where key = 'loss'")
+        == "0.5"
+    )
 
 
 def test_ten_megabytes_pass_the_proxy_of_s3_unchanged(installation: Topology) -> None:
@@ -131,7 +138,9 @@ def test_mlflow_survives_a_restart_of_its_database(installation: Topology) -> No
     assert status(installation, "admin", password) == 200
 
 
-def test_a_project_is_brought_to_the_client_and_its_data_pushed(installation: Topology, tmp_path: Path) -> None:
+def test_a_project_is_brought_to_the_client_and_its_data_pushed(
+    installation: Topology, tmp_path: Path
+) -> None:
     (tmp_path / "data.csv").write_text("1,2\n")
     client = installation.client
     client.bring(tmp_path, "/tmp/pushed")

@@ -1,4 +1,6 @@
-"""The whole of a small installation: a Ray cluster of three hosts, the services it leans on, and a user's machine."""
+"""The whole of a small installation: a Ray cluster of three hosts, the services it leans on, and a user's
+machine.
+"""
 
 import http.client
 import json
@@ -28,7 +30,10 @@ PROGRAMS = ("ray", "mlflow", "moto_server")
 
 @dataclass(frozen=True)
 class Topology:
-    """All parts, running. The hosts of the cluster and the client have the variables of S3, MLflow and Ray's token."""
+    """All parts, running.
+
+    The hosts of the cluster and the client have the variables of S3, MLflow and Ray's token.
+    """
 
     network: Network
     head: Host
@@ -63,7 +68,9 @@ def unsupported() -> str | None:
 
 
 @contextmanager
-def running_topology(logs: Path, *, workers: int = 2, cpus_per_node: int = CPUS_PER_NODE) -> Iterator[Topology]:
+def running_topology(
+    logs: Path, *, workers: int = 2, cpus_per_node: int = CPUS_PER_NODE
+) -> Iterator[Topology]:
     """Start everything, side by side, and end it with the block, also after a failure. Logs stay in `logs`.
 
     Raises TimeoutError with the end of the log of what did not start.

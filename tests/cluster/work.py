@@ -1,4 +1,6 @@
-"""The project on a user's machine: a git repository with a DVC remote and a storage, and the same run on one host."""
+"""The project on a user's machine: a git repository with a DVC remote and a storage, and the same run on one
+host.
+"""
 
 import json
 import shutil
@@ -25,7 +27,14 @@ class Work:
     """A clone of the project on a host, with a small problem in params.yaml."""
 
     def __init__(
-        self, host: Host, folder: Path, jobs_url: str, *, workers: int, changes: dict[str, Any] | None = None, **resources: Any
+        self,
+        host: Host,
+        folder: Path,
+        jobs_url: str,
+        *,
+        workers: int,
+        changes: dict[str, Any] | None = None,
+        **resources: Any,
     ) -> None:
         self.host = host
         self.jobs_url = jobs_url
@@ -40,7 +49,9 @@ class Work:
         self.run("git", "commit", "-q", "-m", "parameters and remote")
 
     def run(self, *words: str, check: bool = True, **environment: str) -> Done:
-        return self.host.run(words, {**AUTHOR, **environment}, cwd=PROJECT, timeout_s=REPRO_TIMEOUT_S, check=check)
+        return self.host.run(
+            words, {**AUTHOR, **environment}, cwd=PROJECT, timeout_s=REPRO_TIMEOUT_S, check=check
+        )
 
     def espalier(self, *words: str, check: bool = True, **environment: str) -> Done:
         return self.run("python", "-m", "pipeline.cli", *words, check=check, **environment)
@@ -62,4 +73,8 @@ class Work:
         """dvc.lock's outs by path, without measured times."""
         stages = yaml.safe_load(self.path("dvc.lock").read_text())["stages"]
         outs = (out for stage in stages.values() for out in stage.get("outs", []))
-        return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(("latency.json", "verdict.json"))}
+        return {
+            out["path"]: out["md5"]
+            for out in outs
+            if not out["path"].endswith(("latency.json", "verdict.json"))
+        }

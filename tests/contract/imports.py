@@ -1,4 +1,6 @@
-"""The project's import graph, read from the source: what a file imports anywhere in it, also inside functions."""
+"""The project's import graph, read from the source: what a file imports anywhere in it, also inside
+functions.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -14,7 +16,8 @@ EXEMPT = {
     "pipeline/check/",  # can only stop a stage
     "pipeline/tracking/",  # the journal, which is no out, and its way to MLflow
 }
-"""Files and packages that cannot change an out: no stage depends on them, and what they import is not followed."""
+"""Files and packages that cannot change an out: no stage depends on them, and what they import is not
+followed."""
 
 LAYERS = {
     "errors": 0,
@@ -71,7 +74,8 @@ DOORS = {
 
 
 ONLY_RUNS = {"pipeline/launch/"}
-"""Packages that say where and how something runs, and so can change no out, but whose imports are what runs."""
+"""Packages that say where and how something runs, and so can change no out, but whose imports are what runs.
+"""
 
 COPIED = {"pipeline/registry/register.py": {"pipeline/registry/serving_model.py"}}
 """Files that a module copies into what it makes instead of importing them."""
@@ -91,12 +95,18 @@ def imported_names(file: Path) -> Iterator[str]:
 
 def imported_files(root: Path, file: Path) -> set[str]:
     """The project's own modules that a file imports, as paths below `root`, package markers left out."""
-    candidates = (name.replace(".", "/") + ".py" for name in imported_names(file) if name.startswith(("pipeline", "stages")))
+    candidates = (
+        name.replace(".", "/") + ".py"
+        for name in imported_names(file)
+        if name.startswith(("pipeline", "stages"))
+    )
     return {path for path in candidates if (root / path).exists()}
 
 
 def closure(root: Path, start: str) -> set[str]:
-    """Every file that can change what `start` makes, itself included: without the exempt ones and what only they need."""
+    """Every file that can change what `start` makes, itself included: without the exempt ones and what only
+    they need.
+    """
     found: set[str] = set()
     seen: set[str] = set()
     waiting = [start]
@@ -112,7 +122,9 @@ def closure(root: Path, start: str) -> set[str]:
 
 
 def folded(root: Path, files: set[str]) -> set[str]:
-    """`files`, with the outermost folders that hold nothing else, but for package markers, in their files' place."""
+    """`files`, with the outermost folders that hold nothing else, but for package markers, in their files'
+    place.
+    """
     folders = {parent for file in files for parent in Path(file).parents} - {Path()}
     whole = {folder for folder in folders if _files_below(root, folder) <= files}
     outermost = {folder for folder in whole if not whole.intersection(folder.parents)}
@@ -141,14 +153,18 @@ def door_faults(root: Path) -> list[str]:
     for file in sorted([*(root / "pipeline").rglob("*.py"), *(root / "stages").rglob("*.py")]):
         path = file.relative_to(root).as_posix()
         for package in sorted({name.split(".")[0] for name in imported_names(file)} & set(DOORS)):
-            if not any(path == door or (door.endswith("/") and path.startswith(door)) for door in DOORS[package]):
+            if not any(
+                path == door or (door.endswith("/") and path.startswith(door)) for door in DOORS[package]
+            ):
                 faults.append(f"{path} imports {package}; only {', '.join(sorted(DOORS[package]))} may")
     return faults
 
 
 def _files_below(root: Path, folder: Path) -> set[str]:
     """What DVC hashes of a folder, without package markers, which hold no code."""
-    files = (path for path in (root / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = (
+        path for path in (root / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
     return {path.relative_to(root).as_posix() for path in files if path.name != "__init__.py"}
 
 

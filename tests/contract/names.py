@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 
 def used(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """Everything imported and everything reached from it, called or not, by its full name and where it stands."""
+    """Everything imported and everything reached from it, called or not, by its full name and where it
+    stands.
+    """
     meant = _bindings(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -18,11 +20,16 @@ def used(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _bindings(tree: ast.Module) -> dict[str, str]:
-    """Full names by the names of the file: the builtins, what it imports anywhere, and what it assigns of these."""
+    """Full names by the names of the file: the builtins, what it imports anywhere, and what it assigns of
+    these.
+    """
     meant = {name: name for name in dir(builtins)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            meant |= {each.asname or _first(each.name): each.name if each.asname else _first(each.name) for each in node.names}
+            meant |= {
+                each.asname or _first(each.name): each.name if each.asname else _first(each.name)
+                for each in node.names
+            }
         elif isinstance(node, ast.ImportFrom):
             meant |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
     for node in ast.walk(tree):

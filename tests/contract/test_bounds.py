@@ -1,4 +1,6 @@
-"""Every number of params.yaml has a smallest and a largest value, every text, list and mapping a greatest length."""
+"""Every number of params.yaml has a smallest and a largest value, every text, list and mapping a greatest
+length.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +35,9 @@ def unbounded(schema: Any, name: str = "") -> Iterator[str]:
     if not isinstance(schema, dict):
         return
     if isinstance(schema.get("type"), str):
-        yield from (f"{name}: no {max(keys)}" for keys in BOUNDS.get(schema["type"], []) if not keys & set(schema))
+        yield from (
+            f"{name}: no {max(keys)}" for keys in BOUNDS.get(schema["type"], []) if not keys & set(schema)
+        )
     for key, value in schema.items():
         yield from unbounded(value, f"{name}.{key}")
 
@@ -59,7 +63,10 @@ class Loose(Section):
 
 
 def test_each_kind_of_missing_bound_is_found() -> None:
-    found = {place.removeprefix(".$defs.").replace(".properties", "") for place in unbounded(Loose.model_json_schema())}
+    found = {
+        place.removeprefix(".$defs.").replace(".properties", "")
+        for place in unbounded(Loose.model_json_schema())
+    }
     assert found == {
         "Inner.threads: no maximum",
         ".rate.anyOf: no maximum",

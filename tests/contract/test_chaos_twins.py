@@ -1,4 +1,6 @@
-"""The source still has what the twins of tests/chaos take out; `make chaos` itself would tell after an hour."""
+"""The source still has what the twins of tests/chaos take out; `make chaos` itself would tell
+after an hour.
+"""
 
 import shutil
 from pathlib import Path

@@ -27,7 +27,8 @@ def declared(root: Path, stage: str) -> dict[str, Any]:
 
 
 def code_faults(root: Path, stage: str) -> dict[str, list[str]]:
-    """Library files that a stage imports but does not declare (stale results), and the reverse (needless runs).
+    """Library files that a stage imports but does not declare (stale results), and the reverse (needless
+    runs).
 
     A folder that the stage imports whole stands for its files, and nothing else does.
     """
@@ -79,7 +80,15 @@ def test_training_never_depends_on_compression_code() -> None:
     assert not [
         dep
         for dep in deps
-        if dep.startswith(("pipeline/prune", "pipeline/profile", "pipeline/quantize", "pipeline/export", "pipeline/evaluate"))
+        if dep.startswith(
+            (
+                "pipeline/prune",
+                "pipeline/profile",
+                "pipeline/quantize",
+                "pipeline/export",
+                "pipeline/evaluate",
+            )
+        )
     ]
     assert "resources" not in {section for stage in STAGES for section in declared(ROOT, stage)["params"]}
 
@@ -87,7 +96,10 @@ def test_training_never_depends_on_compression_code() -> None:
 def test_what_times_has_the_machine_alone() -> None:
     """Known by the clock that its code reads; another's work beside it would be measured too."""
     clocks = {
-        stage for stage in STAGES for path in closure(ROOT, f"stages/{stage}.py") if "perf_counter" in (ROOT / path).read_text()
+        stage
+        for stage in STAGES
+        for path in closure(ROOT, f"stages/{stage}.py")
+        if "perf_counter" in (ROOT / path).read_text()
     }
     kinds = {stage: declared(ROOT, stage).get("meta", {}).get("machine") for stage in STAGES}
     assert {stage for stage, kind in kinds.items() if kind == "alone"} == clocks == {"profile", "compare"}
@@ -96,7 +108,9 @@ def test_what_times_has_the_machine_alone() -> None:
 
 def test_comparing_does_not_wait_for_torch() -> None:
     files = closure(ROOT, "stages/compare.py")
-    assert [path for path in files if "torch" in {name.split(".")[0] for name in imported_names(ROOT / path)}] == []
+    assert [
+        path for path in files if "torch" in {name.split(".")[0] for name in imported_names(ROOT / path)}
+    ] == []
 
 
 def test_a_missing_dep_is_found(copy: Path) -> None:
@@ -140,7 +154,10 @@ def test_an_edit_reruns_the_stages_whose_results_it_can_change(edited: str, reru
 def test_a_folder_stands_for_a_stage_that_needs_it_whole(copy: Path) -> None:
     text = (copy / "dvc.yaml").read_text()
     (copy / "dvc.yaml").write_text(text.replace("- pipeline/tasks\n", "- pipeline/tasks/task.py\n", 1))
-    assert code_faults(copy, "train") == {"missing": ["pipeline/tasks"], "needless": ["pipeline/tasks/task.py"]}
+    assert code_faults(copy, "train") == {
+        "missing": ["pipeline/tasks"],
+        "needless": ["pipeline/tasks/task.py"],
+    }
     files = ["pipeline/data/prepared/manifest.py", "pipeline/data/prepared/shards.py"]
     (copy / "dvc.yaml").write_text(text.replace("\n      - ".join(files), "pipeline/data/prepared", 1))
     assert code_faults(copy, "prepare") == {"missing": files, "needless": ["pipeline/data/prepared"]}

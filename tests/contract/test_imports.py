@@ -20,7 +20,11 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_every_module_has_a_layer() -> None:
-    units = {path.stem for path in (ROOT / "pipeline").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    units = {
+        path.stem
+        for path in (ROOT / "pipeline").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert units - {"__init__"} == set(LAYERS)
 
 
@@ -40,7 +44,11 @@ def test_guarded_packages_are_imported_at_their_door_alone() -> None:
 
 @pytest.mark.parametrize(
     "package",
-    sorted(path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("*/**/__init__.py") if ".venv" not in path.parts),
+    sorted(
+        path.parent.relative_to(ROOT).as_posix()
+        for path in ROOT.glob("*/**/__init__.py")
+        if ".venv" not in path.parts
+    ),
 )
 def test_package_markers_hold_no_code(package: str) -> None:
     body = ast.parse((ROOT / package / "__init__.py").read_text()).body
@@ -48,12 +56,22 @@ def test_package_markers_hold_no_code(package: str) -> None:
 
 
 def first_imports(root: Path) -> dict[str, str]:
-    """Of each file that starts as a process, or is loaded into one of Ray's: the first that is not Python's own or psutil."""
-    files = [*(root / "stages").glob("[a-z]*.py"), root / "pipeline/cli.py", root / "pipeline/launch/worker.py"]
-    files += [path for path in (root / "pipeline").rglob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
+    """Of each file that starts as a process, or is loaded into one of Ray's: the first that is not Python's
+    own or psutil.
+    """
+    files = [
+        *(root / "stages").glob("[a-z]*.py"),
+        root / "pipeline/cli.py",
+        root / "pipeline/launch/worker.py",
+    ]
+    files += [
+        path for path in (root / "pipeline").rglob("*.py") if "__main__" in path.read_text(encoding="utf-8")
+    ]
     light = sys.stdlib_module_names | {"psutil"}
     return {
-        path.relative_to(root).as_posix(): next(name for name in imported_names(path) if name.split(".")[0] not in light)
+        path.relative_to(root).as_posix(): next(
+            name for name in imported_names(path) if name.split(".")[0] not in light
+        )
         for path in files
     }
 
@@ -76,7 +94,9 @@ def test_a_process_that_does_not_settle_its_environment_is_found(copy: Path) -> 
 def test_an_injected_upward_import_is_found(copy: Path) -> None:
     with (copy / "pipeline/data/prepared/shards.py").open("a") as file:
         file.write("\n\ndef _late() -> None:\n    from pipeline.train.loop import fit\n")
-    assert layer_faults(copy) == ["pipeline/data/prepared/shards.py (layer 3) imports pipeline/train/loop.py (layer 5)"]
+    assert layer_faults(copy) == [
+        "pipeline/data/prepared/shards.py (layer 3) imports pipeline/train/loop.py (layer 5)"
+    ]
 
 
 def test_an_injected_sibling_import_is_found(copy: Path) -> None:

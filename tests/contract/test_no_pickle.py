@@ -1,4 +1,6 @@
-"""Nothing on disk is a pickle: no name that reads or writes one stands in the code, and files are searched for one."""
+"""Nothing on disk is a pickle: no name that reads or writes one stands in the code, and files are searched
+for one.
+"""
 
 import ast
 import pickle
@@ -17,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("pipeline", "stages", "examples", "benchmarks", "infra")
 FORBIDDEN = {
     "pickle", "_pickle", "cloudpickle", "ray.cloudpickle", "dill", "joblib", "shelve", "marshal",
-    "torch.load", "torch.save", "torch.serialization", "torch.jit.load", "torch.jit.save", "torch.export.load",
+    "torch.load", "torch.save", "torch.serialization",
+    "torch.jit.load", "torch.jit.save", "torch.export.load",
     "torch.package", "torch.hub", "numpy.load", "numpy.save", "numpy.savez", "numpy.savez_compressed",
     "mlflow.pytorch", "mlflow.sklearn", "yaml.Loader", "yaml.UnsafeLoader", "yaml.unsafe_load",
     "eval", "exec", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput",
@@ -29,15 +32,25 @@ MUST_BE_FALSE = {"shell", "allow_pickle"}
 
 def faults(root: Path) -> list[str]:
     files = sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.py"))
-    return [f"{path.relative_to(root)}: {fault}" for path in files for fault in faults_in(path.read_text(encoding="utf-8"))]
+    return [
+        f"{path.relative_to(root)}: {fault}"
+        for path in files
+        for fault in faults_in(path.read_text(encoding="utf-8"))
+    ]
 
 
 def faults_in(source: str) -> Iterator[str]:
     tree = ast.parse(source)
     words = [(node, word) for node in ast.walk(tree) if isinstance(node, ast.Call) for word in node.keywords]
     safe = {node.func for node, word in words if word.arg == "allow_pickle" and _is_false(word.value)}
-    yield from (name for name, node in used(tree) if _is_forbidden(name) and not (name == "numpy.load" and node in safe))
-    yield from (f"{word.arg}=" for _, word in words if word.arg in MUST_BE_FALSE and not _is_false(word.value))
+    yield from (
+        name
+        for name, node in used(tree)
+        if _is_forbidden(name) and not (name == "numpy.load" and node in safe)
+    )
+    yield from (
+        f"{word.arg}=" for _, word in words if word.arg in MUST_BE_FALSE and not _is_false(word.value)
+    )
 
 
 def _is_false(value: ast.expr) -> bool:
@@ -48,7 +61,9 @@ def _is_forbidden(name: str) -> bool:
     """It, or something above it; `torch.*` stands for all of torch."""
     parts = name.split(".")
     owners = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
-    return bool(owners & FORBIDDEN) or (parts[-1] == "*" and any(each.startswith(name[:-1]) for each in FORBIDDEN))
+    return bool(owners & FORBIDDEN) or (
+        parts[-1] == "*" and any(each.startswith(name[:-1]) for each in FORBIDDEN)
+    )
 
 
 def test_no_pickle_and_no_shell() -> None:
@@ -56,9 +71,14 @@ def test_no_pickle_and_no_shell() -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_an_injected_pickle_and_an_injected_shell_are_found_in_every_folder(tmp_path: Path, folder: str) -> None:
+def test_an_injected_pickle_and_an_injected_shell_are_found_in_every_folder(
+    tmp_path: Path, folder: str
+) -> None:
     (tmp_path / folder / "deep").mkdir(parents=True)
-    bad = "import subprocess, torch\n\ndef read(path):\n    subprocess.run(path, shell=True)\n    return torch.load(path)\n"
+    bad = (
+        "import subprocess, torch\n\ndef read(path):\n    subprocess.run(path, shell=True)\n    return "
+        "torch.load(path)\n"
+    )
     (tmp_path / folder / "deep" / "bad.py").write_text(bad)
     assert faults(tmp_path) == [f"{folder}/deep/bad.py: torch.load", f"{folder}/deep/bad.py: shell="]
 

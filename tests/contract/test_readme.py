@@ -63,7 +63,9 @@ def test_every_command_exists(document: str) -> None:
 @pytest.mark.parametrize("document", [*DOCUMENTS, "ARCHITECTURE.md"])
 def test_every_path_exists(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    named = set(re.findall(r"\]\(([^)#:]+)\)", text)) | set(re.findall(r"`((?:tests|docs|pipeline|stages)/[\w/.]+\.\w+)", text))
+    named = set(re.findall(r"\]\(([^)#:]+)\)", text)) | set(
+        re.findall(r"`((?:tests|docs|pipeline|stages)/[\w/.]+\.\w+)", text)
+    )
     assert named
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
@@ -90,7 +92,9 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 
 def test_what_is_not_run_is_in_readme() -> None:
-    """All else there is run, as tests/e2e/test_readme.py and tests/docs take the commands from README itself."""
+    """All else there is run, as tests/e2e/test_readme.py and tests/docs take the commands from
+    README itself.
+    """
     printed = set(commands(README))
     assert set(LEFT_OUT_OF_TEST) <= printed
     assert set(LEFT_OUT_OF_DOCS) <= printed

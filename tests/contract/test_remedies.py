@@ -1,4 +1,6 @@
-"""Every command that a message names exists: its own program's parser takes it, and the stage, target or folder is there."""
+"""Every command that a message names exists: its own program's parser takes it, and the stage, target or
+folder is there.
+"""
 
 import re
 import shlex
@@ -22,7 +24,10 @@ OTHERS = {"git": {"init", "checkout", VALUE}, "ray": {"start", "status", "job"}}
 
 
 def fault(command: str) -> str | None:
-    """What is wrong with a command, or None. What a message leaves for the user to fill in may be missing at its end."""
+    """What is wrong with a command, or None.
+
+    What a message leaves for the user to fill in may be missing at its end.
+    """
     program, *arguments = shlex.split(command)
     if program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -30,10 +30,10 @@ LOOK_S = 0.5
 class Reproduced(NamedTuple):
     """Two folders with the same inputs.
 
-    complete: `dvc repro` with a local Ray. again: `espalier repro` of the stages in AGAIN and all before them, some side by
-    side, on a cluster of two nodes, with a umask of 077.
-    nodes: on how many nodes of that cluster a worker was seen training at the same moment.
-    exposed: what in temporary folders another user of the machine could have written to, while the two were made.
+    complete: `dvc repro` with a local Ray. again: `espalier repro` of the stages in AGAIN and all before
+    them, some side by side, on a cluster of two nodes, with a umask of 077. nodes: on how many nodes of that
+    cluster a worker was seen training at the same moment. exposed: what in temporary folders another user of
+    the machine could have written to, while the two were made.
     """
 
     complete: Project
@@ -56,7 +56,10 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iter
 
 
 def reproduce(first: Path, second: Path) -> dict[str, Any]:
-    """Both from scratch, side by side: a stage spends most of its time on one core, in imports. Returns what was seen."""
+    """Both from scratch, side by side: a stage spends most of its time on one core, in imports.
+
+    Returns what was seen.
+    """
     with (
         fresh_project(first) as complete,
         fresh_project(second) as again,
@@ -69,7 +72,9 @@ def reproduce(first: Path, second: Path) -> dict[str, Any]:
         nodes, exposed = 0, set[Path]()
         while any(command.process.poll() is None for command in commands):
             nodes = max(nodes, len(nodes_with_workers(port)))
-            exposed |= {path for folder in (complete.scratch, again.scratch) for path in open_to_others(folder, 0o022)}
+            exposed |= {
+                path for folder in (complete.scratch, again.scratch) for path in open_to_others(folder, 0o022)
+            }
             time.sleep(LOOK_S)
         for command in commands:
             command.wait().expect_success()
@@ -84,7 +89,9 @@ def complete(reproduced: Reproduced) -> Project:
 
 
 def nodes_with_workers(port: str) -> set[int]:
-    """Raylets of the cluster whose head listens on `port` that are the parent of a training worker now; one is a node."""
+    """Raylets of the cluster whose head listens on `port` that are the parent of a training worker now; one
+    is a node.
+    """
     return set(workers_with_nodes(port).values())
 
 

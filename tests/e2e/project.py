@@ -66,19 +66,27 @@ class Done:
 
 @dataclass
 class Command:
-    """A command that may be running. Its output goes to files: a pipe would stay open in what it leaves behind."""
+    """A command that may be running.
+
+    Its output goes to files: a pipe would stay open in what it leaves behind.
+    """
 
     process: "subprocess.Popen[bytes]"
     log: Path
 
     def wait(self, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
         status = self.process.wait(timeout_s)
-        return Done(status, (self.log / "out").read_text(errors="replace"), (self.log / "err").read_text(errors="replace"))
+        return Done(
+            status,
+            (self.log / "out").read_text(errors="replace"),
+            (self.log / "err").read_text(errors="replace"),
+        )
 
 
 @dataclass
 class Project:
-    """root: the copy. scratch: a short path for temporary files, because Ray makes sockets there (107 bytes at most).
+    """root: the copy. scratch: a short path for temporary files, because Ray makes sockets there (107 bytes
+    at most).
 
     umask: of its commands.
     """
@@ -109,11 +117,16 @@ class Project:
         return self.start(*words, **environment).wait()
 
     def processes(self) -> list[psutil.Process]:
-        """What lives of all that was started here: it inherited the folder for temporary files, whoever its parent is."""
+        """What lives of all that was started here: it inherited the folder for temporary files, whoever its
+        parent is.
+        """
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("TMPDIR") == str(self.scratch) and process.status() != psutil.STATUS_ZOMBIE:
+                if (
+                    process.environ().get("TMPDIR") == str(self.scratch)
+                    and process.status() != psutil.STATUS_ZOMBIE
+                ):
                     found.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
@@ -141,7 +154,9 @@ class Project:
 
     def digests(self, *folders: str) -> dict[str, str]:
         """SHA-256 of every file below some folders, by path."""
-        files = sorted(path for folder in folders for path in (self.root / folder).rglob("*") if path.is_file())
+        files = sorted(
+            path for folder in folders for path in (self.root / folder).rglob("*") if path.is_file()
+        )
         return {path.relative_to(self.root).as_posix(): sha256_file(path) for path in files}
 
     def lock(self) -> dict[str, Any]:
@@ -155,7 +170,8 @@ class Project:
             **kept,
             "PATH": tools,
             "TMPDIR": str(self.scratch),
-            "OMP_NUM_THREADS": "1",  # stages of several projects run at once: more threads wait for each other
+            # stages of several projects run at once: more threads wait for each other
+            "OMP_NUM_THREADS": "1",
             "DVC_SITE_CACHE_DIR": str(self.scratch / "dvc"),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_SYSTEM": os.devnull,
@@ -165,7 +181,9 @@ class Project:
 @contextmanager
 def fresh_project(root: Path) -> Iterator[Project]:
     """The repository's tracked and new files with tiny parameters, in a git repository of its own."""
-    listed = _git(ROOT, "ls-files", "-co", "--exclude-standard", "-z", "--", ":!tests", ":!docs", ":!dvc.lock").split("\0")
+    listed = _git(
+        ROOT, "ls-files", "-co", "--exclude-standard", "-z", "--", ":!tests", ":!docs", ":!dvc.lock"
+    ).split("\0")
     for name in filter(None, listed):
         if (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +244,10 @@ def named(project: Project, words: str) -> psutil.Process | None:
 
 
 def training_workers(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Those of these processes that are workers of Ray Train. A process may end between any two looks at it."""
+    """Those of these processes that are workers of Ray Train.
+
+    A process may end between any two looks at it.
+    """
     workers = []
     for process in processes:
         try:
@@ -255,12 +276,16 @@ def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def running_stages(text: str) -> list[str]:
-    """Names from the lines `Running stage 'x':` of `dvc repro`, before which `espalier repro` and a job write `x | `."""
+    """Names from the lines `Running stage 'x':` of `dvc repro`, before which `espalier repro` and a job write
+    `x | `.
+    """
     return re.findall(r"^(?:\S+ +\| )?Running stage '([^']+)'", text, re.MULTILINE)
 
 
 def open_to_others(folder: Path, bits: int) -> set[Path]:
-    """What another user reaches below a folder that has one of these bits of a mode, for example 0o022: others may write."""
+    """What another user reaches below a folder that has one of these bits of a mode, for example 0o022:
+    others may write.
+    """
     found = set()
     for path in folder.iterdir():
         with suppress(FileNotFoundError):  # it may go while this looks
@@ -278,7 +303,9 @@ def read_json(path: Path) -> Any:
 
 
 def empty_database(source: Path, target: Path) -> None:
-    """MLflow's tables without a row: to make them takes seconds, and a full one names the folder of its artifacts."""
+    """MLflow's tables without a row: to make them takes seconds, and a full one names the folder of its
+    artifacts.
+    """
     target.parent.mkdir(parents=True)
     shutil.copy(source, target)
     with closing(sqlite3.connect(target)) as database, database:

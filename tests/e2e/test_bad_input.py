@@ -1,4 +1,6 @@
-"""What a user can get wrong, in real stage processes: one clear message, a non-zero status, and the last good outs stay."""
+"""What a user can get wrong, in real stage processes: one clear message, a non-zero status, and the last good
+outs stay.
+"""
 
 import io
 import re
@@ -41,7 +43,8 @@ rm -r "$folder"
 mv "$folder.spare" "$folder"
 exit $status
 """
-"""Runs a command while a folder lies on a disk of its own, of some bytes, which only this process and its children see."""
+"""Runs a command while a folder lies on a disk of its own, of some bytes, which only this process and its
+children see."""
 FREE_BYTES = 24 * 1024
 PAGE_BYTES = 4096
 
@@ -50,8 +53,8 @@ PAGE_BYTES = 4096
 class Case:
     """A stage that must fail.
 
-    says: what its message holds, in this order (regular expressions). full_disk: the folder that can hold what is in
-    it and hardly more.
+    says: what its message holds, in this order (regular expressions). full_disk: the folder that can hold
+    what is in it and hardly more.
     """
 
     stage: str
@@ -114,7 +117,10 @@ CASES = {
     "misspelt key": Case(
         "train",
         misspelt_key,
-        ("key 'train.epochs' is missing; add it", r"params\.yaml: unknown key 'train\.epoch'; did you mean 'epochs'\?"),
+        (
+            "key 'train.epochs' is missing; add it",
+            r"params\.yaml: unknown key 'train\.epoch'; did you mean 'epochs'\?",
+        ),
     ),
     "label out of range, undecodable image": Case(
         "prepare",
@@ -143,13 +149,22 @@ CASES = {
     "more workers than images": Case(
         "train",
         params(train={"global_batch_size": 1}),
-        ("2 workers x 1 accumulated parts need at least 2 images in each batch", "raise global_batch_size, or lower"),
+        (
+            "2 workers x 1 accumulated parts need at least 2 images in each batch",
+            "raise global_batch_size, or lower",
+        ),
     ),
     "no such cluster": Case(
-        "train", nothing, ("no Ray cluster answers at 127.0.0.1:1; start one",), (("RAY_ADDRESS", "127.0.0.1:1"),)
+        "train",
+        nothing,
+        ("no Ray cluster answers at 127.0.0.1:1; start one",),
+        (("RAY_ADDRESS", "127.0.0.1:1"),),
     ),
     "full disk under the data": Case(
-        "prepare", nothing, ("data/prepared: the disk is full; nothing was replaced. Free some space",), full_disk="data"
+        "prepare",
+        nothing,
+        ("data/prepared: the disk is full; nothing was replaced. Free some space",),
+        full_disk="data",
     ),
     "full disk under the models": Case(
         "prune",
@@ -178,7 +193,17 @@ def on_small_disk(root: Path, folder: str) -> tuple[str, ...]:
     """The words that start a command with `folder` on a disk that has FREE_BYTES left."""
     sizes = [path.stat().st_size for path in (root / folder).rglob("*") if path.is_file()]
     used = sum(-(-size // PAGE_BYTES) * PAGE_BYTES for size in sizes)
-    return ("unshare", "--map-root-user", "--mount", "sh", "-c", ON_SMALL_DISK, "sh", folder, str(used + FREE_BYTES))
+    return (
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        ON_SMALL_DISK,
+        "sh",
+        folder,
+        str(used + FREE_BYTES),
+    )
 
 
 def may_mount() -> bool:
@@ -196,7 +221,9 @@ def small(complete: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with ExitStack() as copies:
 
         def make() -> Project:
-            return copies.enter_context(copied_project(complete, tmp_path_factory.mktemp("spoilt"), leave_out=left_out))
+            return copies.enter_context(
+                copied_project(complete, tmp_path_factory.mktemp("spoilt"), leave_out=left_out)
+            )
 
         yield make
 
@@ -225,7 +252,9 @@ def test_bad_input_is_named(outcomes: dict[str, Future[Outcome]], name: str) -> 
 def test_training_goes_on_without_its_tracking_server(outcomes: dict[str, Future[Outcome]]) -> None:
     done, before, after = outcomes[TRACKING_DOWN].result()
     assert done.status == 0, done
-    assert after["artifacts/finetuned/weights.safetensors"] != before["artifacts/finetuned/weights.safetensors"]
+    assert (
+        after["artifacts/finetuned/weights.safetensors"] != before["artifacts/finetuned/weights.safetensors"]
+    )
     assert f"espalier finetune: MLflow at {DEAD} does not answer" in done.err
     assert "wait in .espalier/journals/finetune-" in done.err
     assert "`espalier sync` or the next stage sends them" in done.err

@@ -1,4 +1,5 @@
-"""`dvc exp run` registers a candidate at most, the repro after it judges, and what a folder lost is registered again.
+"""`dvc exp run` registers a candidate at most, the repro after it judges, and what a folder lost is
+registered again.
 
 With the real stage `register` on made-up figures, since what comes before it decides nothing here.
 """
@@ -29,7 +30,12 @@ def lay_out(project: Project) -> None:
     (project.root / "dvc.yaml").write_text(yaml.safe_dump(dvc))
     (project.root / ".gitignore").write_text("/.espalier\n__pycache__\n")
     project.write_params(yaml.safe_load((ROOT / "presets/digits.yaml").read_text()) | {"register": GOOD})
-    for words in (("git", "init", "-q"), ("dvc", "init", "-q"), ("git", "add", "-A"), ("git", *USER, "commit", "-qm", "a")):
+    for words in (
+        ("git", "init", "-q"),
+        ("dvc", "init", "-q"),
+        ("git", "add", "-A"),
+        ("git", *USER, "commit", "-qm", "a"),
+    ):
         project.run(*words).expect_success()
 
 
@@ -39,7 +45,10 @@ def test_an_experiment_is_a_candidate_and_what_a_folder_lost_comes_back(tmp_path
         lay_out(project)
         ran = project.run("dvc", "exp", "run", "-S", "register.min_top1=0.9").expect_success().out
         assert running_stages(ran) == ["register"]
-        assert "quantized does not replace the champion: the champion moves by a repro outside an experiment" in ran
+        assert (
+            "quantized does not replace the champion: the champion moves by a repro outside an experiment"
+            in ran
+        )
         verdict = (project.root / "reports/verdict.json").read_bytes()
 
         assert running_stages(project.run("dvc", "repro").expect_success().out) == []

@@ -1,4 +1,6 @@
-"""Damage of a finished line, through real `dvc repro`: each ends in one message, whose remedy works, and none is silent."""
+"""Damage of a finished line, through real `dvc repro`: each ends in one message, whose remedy works, and none
+is silent.
+"""
 
 import shutil
 import sys
@@ -20,7 +22,9 @@ ANSWERS = "reports/quantized/answers.csv"
 
 
 class Case(NamedTuple):
-    """A stage that is forced to run, what harms one of its inputs, and the path that its message begins with."""
+    """A stage that is forced to run, what harms one of its inputs, and the path that its message
+    begins with.
+    """
 
     stage: str
     harm: Callable[[Path], object]
@@ -46,16 +50,36 @@ def better(path: Path) -> None:
 
 
 CASES = [
-    Case("register", on("artifacts/dense/weights.safetensors", damage.flip), "artifacts/dense/weights.safetensors"),
-    Case("register", on("artifacts/finetuned/model.json", partial(damage.flip, share=0.3)), "artifacts/finetuned/model.json"),
+    Case(
+        "register",
+        on("artifacts/dense/weights.safetensors", damage.flip),
+        "artifacts/dense/weights.safetensors",
+    ),
+    Case(
+        "register",
+        on("artifacts/finetuned/model.json", partial(damage.flip, share=0.3)),
+        "artifacts/finetuned/model.json",
+    ),
     Case("register", on("exported/quantized/model.onnx", damage.truncate), "exported/quantized/model.onnx"),
     Case("register", exchange("exported/quantized", "exported/dense"), "exported/dense/seal.json"),
     Case("register", on("reports/quantized/latency.json", faster), "reports/quantized/latency.json"),
     Case("register", on("reports/quantized/metrics.json", better), "reports/quantized/metrics.json"),
-    Case("compare", exchange("exported/quantized/model.onnx", "exported/dense/model.onnx"), "exported/dense/model.onnx"),
-    Case("compare", on("reports/dense/answers.csv", partial(damage.flip, share=0.9)), "reports/dense/answers.csv"),
+    Case(
+        "compare",
+        exchange("exported/quantized/model.onnx", "exported/dense/model.onnx"),
+        "exported/dense/model.onnx",
+    ),
+    Case(
+        "compare",
+        on("reports/dense/answers.csv", partial(damage.flip, share=0.9)),
+        "reports/dense/answers.csv",
+    ),
     Case("quantize", on("data/prepared/train-00000.arrow", damage.flip), "data/prepared/train-00000.arrow"),
-    Case("evaluate@dense", on("artifacts/dense/weights.safetensors", damage.zero), "artifacts/dense/weights.safetensors"),
+    Case(
+        "evaluate@dense",
+        on("artifacts/dense/weights.safetensors", damage.zero),
+        "artifacts/dense/weights.safetensors",
+    ),
 ]
 
 
@@ -84,8 +108,13 @@ def test_no_damage_of_an_input_is_silent(project: Project, case: Case) -> None:
 
 
 def spoil_in_the_cache(project: Project, how: Callable[[Path], None]) -> str:
-    """Harm the object that the cache has of ANSWERS, and let DVC bring it into the workspace. Returns the object's path."""
-    md5 = next(each["md5"] for each in project.lock()["evaluate@quantized"]["outs"] if each["path"] == ANSWERS)
+    """Harm the object that the cache has of ANSWERS, and let DVC bring it into the workspace.
+
+    Returns the object's path.
+    """
+    md5 = next(
+        each["md5"] for each in project.lock()["evaluate@quantized"]["outs"] if each["path"] == ANSWERS
+    )
     stored = f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
     (project.root / stored).chmod(0o644)
     how(project.root / stored)
@@ -102,7 +131,9 @@ def test_what_dvc_brings_out_of_a_zeroed_object_is_refused(project: Project) -> 
     assert f"espalier compare: {ANSWERS}: not what reports/quantized/seal.json sealed" in refused.err
 
 
-def test_the_remedy_for_a_truncated_object_brings_the_good_bytes_back(complete: Project, project: Project) -> None:
+def test_the_remedy_for_a_truncated_object_brings_the_good_bytes_back(
+    complete: Project, project: Project
+) -> None:
     stored = spoil_in_the_cache(project, damage.truncate)
     found = project.run(*ESPALIER)
     assert found.status == 1

@@ -1,5 +1,6 @@
-"""A sweep of two points at a time that is killed in the middle goes on where it was; each point runs what follows a change of
-prune and no more."""
+"""A sweep of two points at a time that is killed in the middle goes on where it was; each point runs what
+follows a change of prune and no more.
+"""
 
 import os
 import signal
@@ -13,14 +14,25 @@ from tests.e2e.project import TINY, Project, copied_project, running_stages, unt
 ESPALIER = (sys.executable, "-m", "pipeline.cli", "frontier")
 EPOCHS = TINY["finetune"]["epochs"]
 SWEEP = (*ESPALIER, "run", "--set", "prune.target.macs=0.7,0.6", "--jobs", "2")
-AFTER_PRUNE = {"finetune", "quantize", "evaluate@pruned", "evaluate@finetuned", "evaluate@quantized", "compare"}
+AFTER_PRUNE = {
+    "finetune",
+    "quantize",
+    "evaluate@pruned",
+    "evaluate@finetuned",
+    "evaluate@quantized",
+    "compare",
+}
 
 
 def validated(project: Project) -> list[list[float]]:
-    """When each epoch of each fine-tuning was reported (s since 1970), of the points at work and of those that are made."""
+    """When each epoch of each fine-tuning was reported (s since 1970), of the points at work and of those
+    that are made.
+    """
     state = project.root / ".espalier"
     journals = {path.name: path for path in (*state.glob("journals/finetune-*.jsonl"), *at_work(state))}
-    events = [[event for event in read_journal(path) if event.get("step") is not None] for path in journals.values()]
+    events = [
+        [event for event in read_journal(path) if event.get("step") is not None] for path in journals.values()
+    ]
     return [[event["time"] for event in each if "val/top1" in event["values"]] for each in events]
 
 
@@ -28,7 +40,9 @@ def at_work(state: Path) -> list[Path]:
     return list(state.glob("frontier/frontier-*/.espalier/journals/finetune-*.jsonl"))
 
 
-def test_a_killed_sweep_goes_on_and_what_it_made_is_registered_after_apply(complete: Project, tmp_path: Path) -> None:
+def test_a_killed_sweep_goes_on_and_what_it_made_is_registered_after_apply(
+    complete: Project, tmp_path: Path
+) -> None:
     with copied_project(complete, tmp_path) as project:
         project.change_params({"resources": {"workers": 1}})  # two trainings fit into two CPUs
         before = project.run("git", "status", "--short").expect_success().out
@@ -43,18 +57,26 @@ def test_a_killed_sweep_goes_on_and_what_it_made_is_registered_after_apply(compl
         assert said[0] in said[1:], "the first point makes the dense model before both start"
         assert said[1] != said[2]
 
-        lines = [line.split() for line in project.run(*SWEEP).expect_success().out.splitlines() if line.endswith(": done")]
+        lines = [
+            line.split()
+            for line in project.run(*SWEEP).expect_success().out.splitlines()
+            if line.endswith(": done")
+        ]
         made = {label: name for name, label, _ in lines}
         assert set(made) == {"prune.target.macs=0.7:", "prune.target.macs=0.6:"}
         assert not at_work(project.root / ".espalier")
         assert [len(epochs) for epochs in validated(project)] == [EPOCHS] * 2
-        assert all(epochs[1] < killed for epochs in validated(project)), "both went on from checkpoints of the killed run"
+        assert all(epochs[1] < killed for epochs in validated(project)), (
+            "both went on from checkpoints of the killed run"
+        )
         ran = {path.name.split("-")[0] for path in (project.root / ".espalier/journals").glob("*.jsonl")}
         assert ran == {"profile", "prune", *AFTER_PRUNE}, "the others came from the cache, or never ran"
 
         assert "2 points, 2 of them experiments already" in project.run(*SWEEP).expect_success().out
         shown = project.run(*ESPALIER, "show", "--keep", "0.01").expect_success().out
-        assert [line.split()[1] for line in shown.splitlines() if line.startswith(("0.6 ", "0.7 "))].count("quantized") == 2
+        assert [line.split()[1] for line in shown.splitlines() if line.startswith(("0.6 ", "0.7 "))].count(
+            "quantized"
+        ) == 2
         assert "that keeps 0.01 of dense's validation top-1" in shown
         assert (project.root / ".espalier/frontier.png").stat().st_size > 10_000
         assert project.run("git", "status", "--short").expect_success().out == before

@@ -1,4 +1,6 @@
-"""SIGKILL at any place, or Ctrl-C, run again: the same weights bit for bit, each step once in MLflow, no process left."""
+"""SIGKILL at any place, or Ctrl-C, run again: the same weights bit for bit, each step once in MLflow, no
+process left.
+"""
 
 import os
 import signal
@@ -17,14 +19,17 @@ from mlflow import MlflowClient
 client = MlflowClient("sqlite:///.espalier/mlflow/mlflow.db")
 runs = client.search_runs(["1"], "tags.mlflow.runName = 'train'")
 assert len(runs) == 1, [run.info for run in runs]
-print(runs[0].info.status, *(point.step for point in client.get_metric_history(runs[0].info.run_id, "val/top1")))
+history = client.get_metric_history(runs[0].info.run_id, "val/top1")
+print(runs[0].info.status, *(point.step for point in history))
 """
 
 
 def validated(project: Project) -> list[int]:
     """Steps at which the training in the project was validated so far."""
     journals = (project.root / ".espalier" / "journals").glob("train-*.jsonl")
-    events = [event for journal in journals for event in read_journal(journal) if event.get("step") is not None]
+    events = [
+        event for journal in journals for event in read_journal(journal) if event.get("step") is not None
+    ]
     return [event["step"] for event in events if "val/top1" in event["values"]]
 
 
@@ -49,7 +54,9 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         until(lambda: len(validated(project)) >= 6, "training goes on after a worker was killed", 600.0)
 
         # Ray's controller, its head, and the process that drives it: the stage starts the driver again.
-        for number, words in enumerate(("ray::TrainController", "gcs_server", "-m pipeline.launch.driver"), start=1):
+        for number, words in enumerate(
+            ("ray::TrainController", "gcs_server", "-m pipeline.launch.driver"), start=1
+        ):
             found = named(project, words)
             assert found is not None, words
             found.kill()
@@ -70,8 +77,12 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         until(lambda: not project.processes(), "the stage ends after its dvc was killed", 20.0)
 
         # Ctrl-C, which a terminal sends to the whole group: one line says so, and no traceback of anyone's.
-        # What DVC says of the stage's status is its shell's: bash passes 130 on, dash ends by the signal itself.
-        for command, status in ((("dvc", "repro", "train"), 255), ((sys.executable, "-m", "stages.train"), 130)):
+        # What DVC says of the stage's status is its shell's: bash passes 130 on, dash ends by the signal
+        # itself.
+        for command, status in (
+            (("dvc", "repro", "train"), 255),
+            ((sys.executable, "-m", "stages.train"), 130),
+        ):
             kept = len(validated(project))
             interrupted = project.start(*command)
             reached(project, kept + 1)

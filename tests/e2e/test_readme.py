@@ -37,7 +37,9 @@ def test_a_snippet_of_readme_works_as_printed(everyday: Project, snippet: str) -
     before = {path.name for path in everyday.root.iterdir()}
     done = everyday.run(sys.executable, "-P", "-c", snippet).expect_success()
     assert "probability" in done.out, "it prints answers"
-    assert {path.name for path in everyday.root.iterdir()} == before, "nothing is left beside the project's own files"
+    assert {path.name for path in everyday.root.iterdir()} == before, (
+        "nothing is left beside the project's own files"
+    )
 
 
 def test_a_command_that_does_not_work_is_found(everyday: Project) -> None:

@@ -1,4 +1,6 @@
-"""A cluster that answers and takes no training from here: one message that says why, instead of attempts in vain."""
+"""A cluster that answers and takes no training from here: one message that says why, instead of attempts in
+vain.
+"""
 
 import os
 import subprocess
@@ -51,10 +53,13 @@ def test_a_token_that_is_missing_or_wrong(client: dict[str, str], tmp_path: Path
         (tmp_path / name).mkdir()
     before = f"the Ray cluster at {client['RAY_ADDRESS']} refuses the token; "
     assert (
-        refused(client, tmp_path / "a", **wrong) == f"{before}compare {tmp_path}/a/wrong with the token of the cluster's head"
+        refused(client, tmp_path / "a", **wrong)
+        == f"{before}compare {tmp_path}/a/wrong with the token of the cluster's head"
     )
     said = refused(client, tmp_path / "b", RAY_AUTH_MODE="disabled")
-    assert said == f"{before}set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
+    assert (
+        said == f"{before}set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
+    )
     said = refused(client, tmp_path / "c", RAY_AUTH_TOKEN_PATH="", HOME=str(tmp_path))
     assert said == f"{before}set RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
 
@@ -62,7 +67,8 @@ def test_a_token_that_is_missing_or_wrong(client: dict[str, str], tmp_path: Path
 def test_another_version(client: dict[str, str], tmp_path: Path) -> None:
     said = refused(client, tmp_path, OTHER_RAY)
     assert said.startswith(
-        f"the Ray cluster at {client['RAY_ADDRESS']} is of another version; install the same: Version mismatch: "
+        f"the Ray cluster at {client['RAY_ADDRESS']} is of another version; install the same: Version "
+        "mismatch: "
     )
     assert "Ray: 2.9.3" in said
     assert "\n" not in said

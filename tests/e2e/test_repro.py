@@ -16,7 +16,8 @@ from tests.pickles import pickles
 
 VARIANTS = ("dense", "pruned", "finetuned", "quantized")
 TIMED = {"reports/seal.json", *(f"reports/{variant}/latency.json" for variant in VARIANTS)}
-"""The only outs that differ between two runs before `register`: they hold measured times, and the digests of these."""
+"""The only outs that differ between two runs before `register`: they hold measured times, and the digests of
+these."""
 SERVE = """
 import mlflow, numpy
 model = mlflow.pyfunc.load_model("models:/digits@champion")
@@ -30,7 +31,9 @@ def outs(lock: dict[str, Any]) -> dict[str, str]:
 
 def test_every_declared_out_is_there_and_the_table_ends_the_line(complete: Project) -> None:
     paths = outs(complete.lock())
-    assert set(paths) == {path for name in stage_names(complete.root) for path in Stage(name, complete.root).outs}
+    assert set(paths) == {
+        path for name in stage_names(complete.root) for path in Stage(name, complete.root).outs
+    }
     assert [path for path in paths if not (complete.root / path).exists()] == []
     text = complete.run(sys.executable, "-m", "pipeline.cli", "summary").expect_success().out
     for variant in VARIANTS:
@@ -42,7 +45,12 @@ def test_every_declared_out_is_there_and_the_table_ends_the_line(complete: Proje
 def test_the_champion_serves_without_our_package(complete: Project) -> None:
     database = f"sqlite:///{complete.root}/.espalier/mlflow/mlflow.db"
     command = complete.run(
-        sys.executable, "-P", "-c", SERVE, MLFLOW_TRACKING_URI=database, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"
+        sys.executable,
+        "-P",
+        "-c",
+        SERVE,
+        MLFLOW_TRACKING_URI=database,
+        MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false",
     )
     assert command.expect_success().out.strip() == "['label', 'class_index', 'probability']"
 
@@ -62,14 +70,21 @@ def test_no_other_user_can_write_or_reads_what_a_umask_of_077_hides(reproduced: 
     """All that we and our tools made, and what lay in temporary folders meanwhile."""
     complete, again = reproduced.complete.root, reproduced.again.root
     assert open_to_others(complete, 0o022) == set()
-    assert {path.relative_to(again).parts[0] for path in made(again)} >= {".dvc", ".espalier", "artifacts", "dvc.lock"}
+    assert {path.relative_to(again).parts[0] for path in made(again)} >= {
+        ".dvc",
+        ".espalier",
+        "artifacts",
+        "dvc.lock",
+    }
     assert open_to_others(again, 0o077) & made(again) == set()
     assert reproduced.exposed == []
 
 
 def made(root: Path) -> set[Path]:
     """What lies in a project and was not copied there before its commands ran."""
-    listed = subprocess.run(["git", "ls-files"], cwd=root, check=True, capture_output=True, text=True).stdout.split()
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=root, check=True, capture_output=True, text=True
+    ).stdout.split()
     copied = {root / ".git", *(root / name for name in listed)}
     around = {folder for path in copied for folder in path.parents}
     return {path for path in root.rglob("*") if root / ".git" not in path.parents} - copied - around
@@ -77,7 +92,9 @@ def made(root: Path) -> set[Path]:
 
 def test_another_folder_two_nodes_and_stages_side_by_side_give_the_same_bytes(reproduced: Reproduced) -> None:
     assert reproduced.nodes == 2, "a worker trained on each of the two nodes"
-    assert "up to date" in reproduced.again.run("dvc", "status", "compare", "--with-deps").expect_success().out
+    assert (
+        "up to date" in reproduced.again.run("dvc", "status", "compare", "--with-deps").expect_success().out
+    )
     known = reproduced.again.lock()
     assert [name for name in reproduced.complete.lock() if name in known] == list(known)
     first, second = outs(reproduced.complete.lock()), outs(reproduced.again.lock())
@@ -112,13 +129,20 @@ def test_a_change_of_resources_reruns_nothing(copy: Project) -> None:
 
 
 def test_an_edit_under_compress_reruns_what_imports_it_and_not_the_training(copy: Project) -> None:
-    """DVC goes on to what follows only where the stage's outs then differ, which a comment does not bring about."""
+    """DVC goes on to what follows only where the stage's outs then differ, which a comment does not bring
+    about.
+    """
     source = copy.root / "pipeline/prune/channels/search.py"
     source.write_text(source.read_text() + "# edited\n")
     assert would_run(copy) == ["profile", "prune"]
     source = copy.root / "pipeline/export/onnx.py"
     source.write_text(source.read_text() + "# edited\n")
-    assert set(would_run(copy)) == {"profile", "prune", "quantize", *(f"evaluate@{variant}" for variant in VARIANTS)}
+    assert set(would_run(copy)) == {
+        "profile",
+        "prune",
+        "quantize",
+        *(f"evaluate@{variant}" for variant in VARIANTS),
+    }
 
 
 def test_after_a_failure_the_last_good_outs_come_back(copy: Project) -> None:

@@ -41,9 +41,13 @@ def test_it_resumes_at_every_step(folder: Path) -> None:
 def test_batches_of_a_split_kept_on_the_device_or_sent_are_the_hosts_and_no_step_waits(
     folder: Path, kept: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever makes the host wait for the device, a copy from memory that is not pinned for one, is an error here."""
+    """Whatever makes the host wait for the device, a copy from memory that is not pinned for one, is an error
+    here.
+    """
     monkeypatch.setattr("pipeline.train.run.RESIDENT_SHARE", 0.25 if kept is ResidentSplit else 0.0)
-    the_job = job(folder / "prepared", folder / kept.__name__, model=CONVOLUTIONS, **STEPS).model_copy(update={"task": WEIGHED})
+    the_job = job(folder / "prepared", folder / kept.__name__, model=CONVOLUTIONS, **STEPS).model_copy(
+        update={"task": WEIGHED}
+    )
     prepare_torch(the_job, "cuda", 1)
     run = open_run(the_job, "cuda", stays)
     assert type(run.train) is kept

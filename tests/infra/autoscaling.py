@@ -1,6 +1,7 @@
 """A Ray cluster whose autoscaler is real, and starts and ends raylets on this machine instead of machines.
 
-Not `ray.cluster_utils.AutoscalingCluster`: that ends every Ray of the machine first, and needs a file that Ray's wheel lacks.
+Not `ray.cluster_utils.AutoscalingCluster`: that ends every Ray of the machine first, and needs a file that
+Ray's wheel lacks.
 """
 
 import json
@@ -32,7 +33,9 @@ COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start
 
 
 def configuration(port: int, cpus: int, most: int) -> dict[str, Any]:
-    """As the cluster launcher's: a head without CPUs, and up to `most` workers, of which none is there at first."""
+    """As the cluster launcher's: a head without CPUs, and up to `most` workers, of which none is there at
+    first.
+    """
     return {
         "cluster_name": "test",
         "max_workers": most,
@@ -65,12 +68,17 @@ def configuration(port: int, cpus: int, most: int) -> dict[str, Any]:
 
 @contextmanager
 def autoscaling_cluster(*, cpus: int, most: int) -> Iterator[dict[str, str]]:
-    """Start the head, and yield the variables by which a client finds it; end all that was started afterwards.
+    """Start the head, and yield the variables by which a client finds it; end all that was started
+    afterwards.
 
     Raises TimeoutError where it does not come up.
     """
     folder, port = Path(tempfile.mkdtemp(prefix="ray-")), free_port()
-    client = {"RAY_ADDRESS": f"{HOST}:{port}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+    client = {
+        "RAY_ADDRESS": f"{HOST}:{port}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+    }
     (folder / "token").touch(0o600)
     (folder / "token").write_text(secrets.token_hex(32))
     (folder / "config.yaml").write_text(json.dumps(configuration(port, cpus, most)))

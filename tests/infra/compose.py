@@ -34,7 +34,12 @@ def services() -> dict[str, dict[str, Any]]:
 def one_shots() -> set[str]:
     """Services that end: others wait for that."""
     waits = [service.get("depends_on", {}) for service in services().values()]
-    return {name for wait in waits for name, on in wait.items() if on["condition"] == "service_completed_successfully"}
+    return {
+        name
+        for wait in waits
+        for name, on in wait.items()
+        if on["condition"] == "service_completed_successfully"
+    }
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:

@@ -1,4 +1,5 @@
-"""A driver that makes happen what a good training does not, and stays: a task that fails, an actor that dies, a spill.
+"""A driver that makes happen what a good training does not, and stays: a task that fails, an actor that dies,
+a spill.
 
 It ends when it is told to; its address and token come from the environment.
 """

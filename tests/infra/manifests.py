@@ -16,7 +16,10 @@ SCALARS: dict[str, type] = {"string": str, "integer": int, "boolean": bool}
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    """The documents of a YAML file. A mapping that repeats a key is an error, which YAML's loader would pass over."""
+    """The documents of a YAML file.
+
+    A mapping that repeats a key is an error, which YAML's loader would pass over.
+    """
     return list(yaml.load_all(path.read_text(), Loader=_UniqueKeys))
 
 

@@ -21,7 +21,9 @@ POLL_S = 0.2
 def running(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[None]:
     """Run a server in this folder for the time of the block; what it says goes to a log there."""
     with (folder / f"{Path(command[0]).name}.log").open("wb") as log:
-        server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(
+            command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         yield
     finally:
@@ -46,11 +48,15 @@ def until(holds: Callable[[], bool], seconds: float, what: str | Path) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"after {seconds:g} s: {what if isinstance(what, str) else what.read_text(errors='replace')}")
+            raise TimeoutError(
+                f"after {seconds:g} s: {what if isinstance(what, str) else what.read_text(errors='replace')}"
+            )
         time.sleep(POLL_S)
 
 
-def status(url: str, headers: Mapping[str, str] | None = None, method: str = "GET", body: bytes | None = None) -> int:
+def status(
+    url: str, headers: Mapping[str, str] | None = None, method: str = "GET", body: bytes | None = None
+) -> int:
     """The HTTP status that this request gets; 0 where nobody answers."""
     request = urllib.request.Request(url, headers=dict(headers or {}), method=method, data=body)
     try:

@@ -8,7 +8,10 @@ from ray.scripts.scripts import start
 
 
 def options(command: str) -> dict[str, Any]:
-    """What the `ray start` in this shell command would start with. Ray's parser raises on an option that it lacks."""
+    """What the `ray start` in this shell command would start with.
+
+    Ray's parser raises on an option that it lacks.
+    """
     found = re.search(r"ray start\b([^;&|]*)", command)
     assert found, f"no `ray start` in {command}"
     return parsed(shlex.split(found[1]))

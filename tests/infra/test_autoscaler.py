@@ -1,4 +1,6 @@
-"""A training on a cluster of no workers, whose autoscaler starts them; and the limits that Kubernetes tells."""
+"""A training on a cluster of no workers, whose autoscaler starts them; and the limits that
+Kubernetes tells.
+"""
 
 import json
 import os
@@ -33,11 +35,16 @@ def train(project: Project, client: Mapping[str, str], **resources: Any) -> Comm
 
 
 def of_cluster(client: Mapping[str, str], name: str | None = None) -> list[psutil.Process]:
-    """Processes that have its token, of its nodes and of what runs there, with this name; the oldest first."""
+    """Processes that have its token, of its nodes and of what runs there, with this name; the
+    oldest first.
+    """
     found = []
     for process in psutil.process_iter():
         try:
-            if name in (None, process.name()) and process.environ().get("RAY_AUTH_TOKEN_PATH") == client["RAY_AUTH_TOKEN_PATH"]:
+            if (
+                name in (None, process.name())
+                and process.environ().get("RAY_AUTH_TOKEN_PATH") == client["RAY_AUTH_TOKEN_PATH"]
+            ):
                 found.append((process.create_time(), process))
         except psutil.Error:
             continue
@@ -51,7 +58,9 @@ def test_nodes_are_waited_for_and_replaced_and_what_can_never_be_is_refused_at_o
         refused = train(project, client, workers=3, await_nodes_s=600).wait()
         assert refused.status != 0
         said = f"at {client['RAY_ADDRESS']}, with all nodes that its autoscaler may start, has 2x1 CPUs"
-        assert f"3 workers of 1 CPUs each do not fit: the cluster {said}; lower resources.workers" in refused.err
+        assert (
+            f"3 workers of 1 CPUs each do not fit: the cluster {said}; lower resources.workers" in refused.err
+        )
         assert len(of_cluster(client, "raylet")) == 1
 
         here = train(project, client, workers=2, await_nodes_s=0).wait()
@@ -59,11 +68,17 @@ def test_nodes_are_waited_for_and_replaced_and_what_can_never_be_is_refused_at_o
         assert f"the cluster at {client['RAY_ADDRESS']} has no CPUs to train on" in here.err
 
         training = train(project, client, workers="auto", await_nodes_s=600)
-        until(lambda: [*project.root.glob(".espalier/runs/train-*/progress.json")], "the training is under way", STARTS_S)
+        until(
+            lambda: [*project.root.glob(".espalier/runs/train-*/progress.json")],
+            "the training is under way",
+            STARTS_S,
+        )
         head, first, second = of_cluster(client, "raylet")
         second.kill()
         done = training.wait().expect_success()
-        assert "waiting up to 600 s for nodes of the cluster's autoscaler: room for 0 of 2 workers" in done.err
+        assert (
+            "waiting up to 600 s for nodes of the cluster's autoscaler: room for 0 of 2 workers" in done.err
+        )
         assert {head, first} < set(of_cluster(client, "raylet")), "no node came in the place of the dead one"
         provenance = read_json(project.root / "artifacts/dense/model.json")["provenance"]
         assert provenance["placement"] == "2 workers x 1 threads on cpu"
@@ -82,13 +97,24 @@ PATH = "/apis/ray.io/v1/namespaces/team/rayclusters/espalier"
 
 def raycluster(**changes: Any) -> dict[str, Any]:
     """Ours, as the API server tells it."""
-    cluster = next(document for document in documents(INFRA / "kuberay/raycluster.yaml") if document["kind"] == "RayCluster")
-    return {**cluster, "metadata": {"name": "espalier", "namespace": "team"}, "spec": {**cluster["spec"], **changes}}
+    cluster = next(
+        document
+        for document in documents(INFRA / "kuberay/raycluster.yaml")
+        if document["kind"] == "RayCluster"
+    )
+    return {
+        **cluster,
+        "metadata": {"name": "espalier", "namespace": "team"},
+        "spec": {**cluster["spec"], **changes},
+    }
 
 
 @contextmanager
 def api_server(folder: Path, answer: dict[str, Any] | None) -> Iterator[dict[str, str]]:
-    """Kubernetes' API, with TLS, as far as one RayCluster; None: the pod may not read it. Yields variables of a pod."""
+    """Kubernetes' API, with TLS, as far as one RayCluster; None: the pod may not read it.
+
+    Yields variables of a pod.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -123,7 +149,8 @@ def api_server(folder: Path, answer: dict[str, Any] | None) -> Iterator[dict[str
                 "KUBERNETES_SERVICE_HOST": "127.0.0.1",
                 "KUBERNETES_SERVICE_PORT_HTTPS": str(server.server_port),
                 "RAY_KUBERAY_CA_CERT_PATH": certificate,
-                "RAY_KUBERAY_CLIENT_CERT_PATH": certificate,  # else Ray asks for the token of a pod, at a path of the system
+                # else Ray asks for the token of a pod, at a path of the system
+                "RAY_KUBERAY_CLIENT_CERT_PATH": certificate,
                 "RAY_KUBERAY_CLIENT_KEY_PATH": key,
             }
         finally:
@@ -136,7 +163,9 @@ def read(folder: Path, answer: dict[str, Any] | None) -> tuple[Any, str]:
     (folder / "namespace").write_text("team")
     with api_server(folder, answer) as pod:
         command = [sys.executable, "-c", READ, str(folder / "namespace")]
-        done = subprocess.run(command, env={**os.environ, **pod}, cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, env={**os.environ, **pod}, cwd=ROOT, capture_output=True, text=True, check=True
+        )
     return json.loads(done.stdout), done.stderr
 
 
@@ -158,8 +187,12 @@ def test_kubernetes_tells_how_many_pods_may_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
-@pytest.mark.parametrize("answer", [None, raycluster(enableInTreeAutoscaling=False)], ids=["forbidden", "no autoscaler"])
+@pytest.mark.parametrize(
+    "answer", [None, raycluster(enableInTreeAutoscaling=False)], ids=["forbidden", "no autoscaler"]
+)
 def test_kubernetes_tells_nothing(tmp_path: Path, answer: dict[str, Any] | None) -> None:
     config, said = read(tmp_path, answer)
     assert config is None
-    assert ("what the cluster's autoscaler may start cannot be read (403 Client Error" in said) is (answer is None)
+    assert ("what the cluster's autoscaler may start cannot be read (403 Client Error" in said) is (
+        answer is None
+    )

@@ -22,7 +22,9 @@ def test_compose_takes_it(tmp_path: Path) -> None:
     docker, bare = shutil.which("docker"), {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 
     def ends(*arguments: str, **values: str) -> int:
-        return subprocess.run([docker or "", "compose", *arguments], env=bare | values, check=False).returncode
+        return subprocess.run(
+            [docker or "", "compose", *arguments], env=bare | values, check=False
+        ).returncode
 
     if docker is None or ends("version") != 0:
         pytest.skip("no `docker compose` on this machine")
@@ -32,7 +34,9 @@ def test_compose_takes_it(tmp_path: Path) -> None:
 
 
 def test_what_ended_is_started_again() -> None:
-    """A Ray node ends itself when the head gave it up; tests/cluster/test_rejoin.py does what Docker then does."""
+    """A Ray node ends itself when the head gave it up; tests/cluster/test_rejoin.py does what Docker then
+    does.
+    """
     restarted = {name for name, service in services().items() if service.get("restart") == "unless-stopped"}
     assert restarted == services().keys() - one_shots()
     assert all("--block" in services()[name]["command"] for name in ("ray-head", "ray-worker"))
@@ -41,7 +45,9 @@ def test_what_ended_is_started_again() -> None:
 def test_only_loopback_is_published() -> None:
     published = [port for service in services().values() for port in service.get("ports", [])]
     assert published == ["127.0.0.1:9000:9000", "127.0.0.1:5000:5000", "127.0.0.1:8265:8265"]
-    assert not any(service.get("network_mode") or service.get("privileged") for service in services().values())
+    assert not any(
+        service.get("network_mode") or service.get("privileged") for service in services().values()
+    )
 
 
 def test_the_database_is_reached_by_mlflow_alone() -> None:
@@ -78,7 +84,12 @@ def test_every_secret_is_required_and_has_no_default() -> None:
                 assert variable, f"{name} is written out"
                 assert variable[2] == "?", f"{name} is not required"
                 assert variable[3], f"{name} does not say what is missing"
-    assert {"POSTGRES_PASSWORD", "MINIO_ROOT_PASSWORD", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"} <= seen
+    assert {
+        "POSTGRES_PASSWORD",
+        "MINIO_ROOT_PASSWORD",
+        "MLFLOW_AUTH_ADMIN_PASSWORD",
+        "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    } <= seen
     required = {name for name, kind, _ in VARIABLE.findall(COMPOSE.read_text()) if kind == "?"}
     assert {name for name in VALUES if not name.startswith("ESPALIER_")} == required
     assert not re.search("password|secret", (INFRA / "mlflow_auth.ini").read_text().partition("[mlflow]")[2])

@@ -1,8 +1,10 @@
-"""The commands and environments of infra/compose.yaml, each on a host of its own by its service's name, and a job sent there.
+"""The commands and environments of infra/compose.yaml, each on a host of its own by its service's name, and a
+job sent there.
 
-Hosts are namespaces (tests/cluster/network.py) with addresses and disks of their own, so no port, flag or address of a command
-is changed. What differs from containers: MOVED and NAMES, PostgreSQL without the first script of its image, moto's server for
-MinIO, and one network for both of compose's (who is in which is read by test_compose.py).
+Hosts are namespaces (tests/cluster/network.py) with addresses and disks of their own, so no port, flag or
+address of a command is changed. What differs from containers: MOVED and NAMES, PostgreSQL without the first
+script of its image, moto's server for MinIO, and one network for both of compose's (who is in which is read
+by test_compose.py).
 """
 
 import base64
@@ -30,7 +32,12 @@ TOKEN = "/run/secrets/ray_token"
 NODES = {"ray-head": "ray-head", "ray-worker-1": "ray-worker", "ray-worker-2": "ray-worker"}
 """Hosts, and whose commands they run: compose starts two workers."""
 JOB_S = 600.0
-NOT_ROOT = ["setpriv", f"--reuid={VALUES['ESPALIER_UID']}", f"--regid={VALUES['ESPALIER_GID']}", "--clear-groups"]
+NOT_ROOT = [
+    "setpriv",
+    f"--reuid={VALUES['ESPALIER_UID']}",
+    f"--regid={VALUES['ESPALIER_GID']}",
+    "--clear-groups",
+]
 
 
 class Composed(Service):
@@ -53,7 +60,9 @@ class Composition:
     def __init__(self, network: Network) -> None:
         self.hosts = {name: network.add_host(name) for name in ("postgres", "s3", "mlflow", *NODES, "client")}
         self.token = secrets.token_hex(32)
-        self.database = Postgres(self.hosts["postgres"], "mlflow", environment("postgres")["POSTGRES_PASSWORD"])
+        self.database = Postgres(
+            self.hosts["postgres"], "mlflow", environment("postgres")["POSTGRES_PASSWORD"]
+        )
         self.store = Moto(self.hosts["s3"], f"http://{self.hosts['s3'].ip}:9000")
         self.mlflow = Composed(self.hosts["mlflow"], "mlflow")
         self.nodes = [Composed(self.hosts[host], name) for host, name in NODES.items()]
@@ -78,7 +87,9 @@ class Composition:
     def ask_mlflow(self, path: str, account: str | None, host: str = "mlflow:5000") -> int:
         """The status of a request from one of Ray's nodes, under this name of the server."""
         login = {"Authorization": f"Basic {base64.b64encode(account.encode()).decode()}"} if account else {}
-        return self.hosts["ray-head"].get(f"http://{self.hosts['mlflow'].ip}:5000{path}", login | {"Host": host})[0]
+        return self.hosts["ray-head"].get(
+            f"http://{self.hosts['mlflow'].ip}:5000{path}", login | {"Host": host}
+        )[0]
 
     def _give(self, name: str, inside: str, text: str) -> None:
         """A file that the service's user may read, and nobody may write."""
@@ -119,12 +130,20 @@ def test_a_submitted_training_runs_there_and_comes_back(composed: Composition, t
     client = composed.hosts["client"]
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": TOKEN}
     client.environment.update(environment("buckets") | token)
-    work = Work(client, tmp_path / "project", f"http://{composed.hosts['ray-head'].ip}:8265", workers=2, storage=STORAGE)
+    work = Work(
+        client,
+        tmp_path / "project",
+        f"http://{composed.hosts['ray-head'].ip}:8265",
+        workers=2,
+        storage=STORAGE,
+    )
     submitted = work.submit("train")
     assert submitted.wait(JOB_S) == 0, submitted.tail()
     assert work.run("dvc", "status", "train").out.strip() == "Data and pipelines are up to date."
     assert work.dense()["provenance"]["placement"] == "2 workers x 1 threads on cpu"
-    names = composed.database.query("mlflow", "select value from tags where key = 'mlflow.runName' and value = 'train'")
+    names = composed.database.query(
+        "mlflow", "select value from tags where key = 'mlflow.runName' and value = 'train'"
+    )
     assert names == "train"
     assert composed.database.query("mlflow", "select count(*) from metrics where key = 'val/top1'") != "0"
     listing = client.get(f"http://{composed.hosts['s3'].ip}:9000/mlflow")[1]

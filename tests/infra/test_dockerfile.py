@@ -1,4 +1,6 @@
-"""infra/Dockerfile: pinned, not root, nothing secret, and nothing in the context that the images do not need."""
+"""infra/Dockerfile: pinned, not root, nothing secret, and nothing in the context that the images
+do not need.
+"""
 
 import re
 import shlex
@@ -53,15 +55,31 @@ def test_an_image_takes_packages_from_a_stage_that_builds(stage: str) -> None:
 
 def test_nothing_secret() -> None:
     for name, rest in instructions():
-        assert name in {"FROM", "ENV", "RUN", "WORKDIR", "COPY", "USER"}  # ARG too stays in the image's history
+        assert name in {
+            "FROM",
+            "ENV",
+            "RUN",
+            "WORKDIR",
+            "COPY",
+            "USER",
+        }  # ARG too stays in the image's history
         if name == "ENV":
-            assert {word.partition("=")[0] for word in shlex.split(rest)} <= {"PYTHONUNBUFFERED", "PATH", *TELEMETRY}
+            assert {word.partition("=")[0] for word in shlex.split(rest)} <= {
+                "PYTHONUNBUFFERED",
+                "PATH",
+                *TELEMETRY,
+            }
 
 
 def test_nothing_in_an_image_reports_to_its_makers() -> None:
-    given = dict(word.split("=", 1) for name, rest in stages()["base"] if name == "ENV" for word in shlex.split(rest))
+    given = dict(
+        word.split("=", 1) for name, rest in stages()["base"] if name == "ENV" for word in shlex.split(rest)
+    )
     assert TELEMETRY.items() <= given.items()
-    assert [stages()[name][0] for name in ("mlflow", "ray")] == [("FROM", "base AS mlflow"), ("FROM", "base AS ray")]
+    assert [stages()[name][0] for name in ("mlflow", "ray")] == [
+        ("FROM", "base AS mlflow"),
+        ("FROM", "base AS ray"),
+    ]
 
 
 def test_every_package_is_pinned() -> None:
@@ -70,11 +88,19 @@ def test_every_package_is_pinned() -> None:
     assert len(installs) == 2
     assert all("--no-cache-dir" in rest for rest in installs)
     assert all("/tmp/requirements.txt" in rest for rest in installs)
-    pins = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    pins = [
+        line
+        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
     assert all(re.match(r"[A-Za-z0-9._-]+==[^=\s]+", pin) for pin in pins)
     names = {re.split("==", pin)[0].lower() for pin in pins}
     assert {"mlflow", "psycopg2-binary", "boto3"} <= names
-    extra = {re.split(r"[\s<>=!~;\[]", line)[0].lower() for line in requires("mlflow") or [] if 'extra == "auth"' in line}
+    extra = {
+        re.split(r"[\s<>=!~;\[]", line)[0].lower()
+        for line in requires("mlflow") or []
+        if 'extra == "auth"' in line
+    }
     assert extra
     assert extra <= names
 
@@ -82,7 +108,9 @@ def test_every_package_is_pinned() -> None:
 def test_the_context_holds_what_is_copied_and_no_more() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
-    assert rules[0] == "*"  # everything is left out, then some let in: a new folder of data or secrets stays out
+    assert (
+        rules[0] == "*"
+    )  # everything is left out, then some let in: a new folder of data or secrets stays out
     assert {rule[1:] for rule in rules if rule.startswith("!")} == {"requirements.txt"}
     assert all((ROOT / rule[1:]).exists() for rule in rules if rule.startswith("!"))
     sources = {rest.split()[0] for name, rest in instructions() if name == "COPY" and "--from" not in rest}

@@ -17,7 +17,9 @@ def test_a_lost_node_is_noticed_as_soon_everywhere(name: str) -> None:
 
 
 def test_three_checks_outlast_a_cable_that_is_out_for_8_s() -> None:
-    """A byte sent at its start is repeated 12.6 s later (0.2 s, doubled each time); the third check starts before that."""
+    """A byte sent at its start is repeated 12.6 s later (0.2 s, doubled each time); the third check starts
+    before that.
+    """
     period, timeout, threshold = (int(value) for value in HEALTH_CHECKS.values())
     assert (period + timeout) * (threshold - 1) + timeout > 12_600
     assert (period + timeout) * threshold <= 20_000

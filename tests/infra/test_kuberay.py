@@ -1,4 +1,6 @@
-"""infra/kuberay against the fields of KubeRay's CRDs and of Kubernetes' pods, and against what we promise of them."""
+"""infra/kuberay against the fields of KubeRay's CRDs and of Kubernetes' pods, and against what we promise of
+them.
+"""
 
 import copy
 import os
@@ -141,7 +143,9 @@ def test_no_secret_literal() -> None:
     for name, pod in pods():
         for container in pod["containers"]:
             literals = [variable["name"] for variable in container.get("env", []) if "value" in variable]
-            assert not [literal for literal in literals if re.search("TOKEN|PASSWORD|SECRET|KEY", literal)], name
+            assert not [literal for literal in literals if re.search("TOKEN|PASSWORD|SECRET|KEY", literal)], (
+                name
+            )
 
 
 def test_groups_start_from_no_pods() -> None:
@@ -153,7 +157,9 @@ def test_groups_start_from_no_pods() -> None:
 
 
 def test_only_the_gpu_group_asks_for_gpus() -> None:
-    asked = {name: pod["containers"][0]["resources"]["limits"].get("nvidia.com/gpu", 0) for name, pod in pods()}
+    asked = {
+        name: pod["containers"][0]["resources"]["limits"].get("nvidia.com/gpu", 0) for name, pod in pods()
+    }
     assert asked == {"head": 0, "cpu": 0, "gpu": 1, "submitter": 0}
 
 
@@ -163,7 +169,10 @@ def test_pods_are_not_root_and_gain_nothing() -> None:
         assert pod["securityContext"]["runAsUser"] > 0, name
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
         for container in pod["containers"]:
-            assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}, name
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
     assert spec("RayCluster")["autoscalerOptions"]["securityContext"]["allowPrivilegeEscalation"] is False
 
 
@@ -185,7 +194,9 @@ def test_probes_ask_what_ray_answers_without_the_token() -> None:
     for name, pod in pods():
         container = pod["containers"][0]
         if name != "submitter":
-            assert {container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")} <= HEALTH, name
+            assert {
+                container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")
+            } <= HEALTH, name
 
 
 def test_a_real_head_answers_the_probes_without_the_token_and_nothing_else() -> None:
@@ -193,8 +204,16 @@ def test_a_real_head_answers_the_probes_without_the_token_and_nothing_else() -> 
     options = [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
     with local_cluster(1, 1, ["--include-dashboard=true", "--dashboard-host=127.0.0.1", *options]) as client:
         token = {"Authorization": f"Bearer {Path(client['RAY_AUTH_TOKEN_PATH']).read_text()}"}
-        until(lambda: status(f"http://127.0.0.1:{dashboard}/api/gcs_healthz") == 200, 60, "the head is not healthy")
-        until(lambda: status(f"http://127.0.0.1:{agent}/api/local_raylet_healthz") == 200, 60, "the raylet is not healthy")
+        until(
+            lambda: status(f"http://127.0.0.1:{dashboard}/api/gcs_healthz") == 200,
+            60,
+            "the head is not healthy",
+        )
+        until(
+            lambda: status(f"http://127.0.0.1:{agent}/api/local_raylet_healthz") == 200,
+            60,
+            "the raylet is not healthy",
+        )
         assert status(f"http://127.0.0.1:{dashboard}/api/jobs/") == 401
         assert status(f"http://127.0.0.1:{dashboard}/api/jobs/", {"Authorization": "Bearer guess"}) == 403
         assert status(f"http://127.0.0.1:{dashboard}/api/jobs/", token) == 200
@@ -218,7 +237,10 @@ def test_the_job_brings_its_code_and_keeps_the_status_of_dvc(tmp_path: Path) -> 
     (tmp_path / "dvc").write_text('#!/bin/sh\necho "$@" >> "$CALLS"\n[ "$1" != repro ] || exit 7\n')
     (tmp_path / "dvc").chmod(0o755)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls")}
-    assert subprocess.run(["sh", "-c", spec("RayJob")["entrypoint"]], env=environment, check=False).returncode == 7
+    assert (
+        subprocess.run(["sh", "-c", spec("RayJob")["entrypoint"]], env=environment, check=False).returncode
+        == 7
+    )
     said = (tmp_path / "calls").read_text().splitlines()
     assert said == ["config --local core.no_scm true", "repro --pull --allow-missing", "push --run-cache"]
     assert yaml.safe_load(spec("RayJob")["runtimeEnvYAML"]).keys() == {"working_dir"}
@@ -229,7 +251,9 @@ def test_what_the_job_made_is_taken_from_the_remote(tmp_path: Path) -> None:
     command = spec("RayJob")["entrypoint"].replace("--allow-missing", "--allow-missing prepare")
     with fresh_project(tmp_path / "pod") as pod, fresh_project(tmp_path / "clone") as clone:
         for project in (pod, clone):
-            project.run("dvc", "remote", "add", "-q", "--default", "store", str(tmp_path / "remote")).expect_success()
+            project.run(
+                "dvc", "remote", "add", "-q", "--default", "store", str(tmp_path / "remote")
+            ).expect_success()
         shutil.rmtree(pod.root / ".git")
         pod.run("sh", "-c", command).expect_success()
         done = clone.run("dvc", "repro", "--pull", "--allow-missing", "prepare").expect_success()

@@ -79,10 +79,15 @@ def test_the_shell_takes_it_and_asks_for_the_token(name: str, role: str, tmp_pat
     """Run by a shell in which `ray` only tells how it was called."""
     ray = tmp_path / "espalier/venv/bin/ray"
     write(ray, '#!/bin/sh\nenv > "$HOME/environment"\necho "$RAY_AUTH_MODE" "$@"\n').chmod(0o755)
-    write(tmp_path / ".config/espalier/cluster.env", "MLFLOW_TRACKING_URI=https://mlflow.example.org\nAWS_ACCESS_KEY_ID=key\n")
+    write(
+        tmp_path / ".config/espalier/cluster.env",
+        "MLFLOW_TRACKING_URI=https://mlflow.example.org\nAWS_ACCESS_KEY_ID=key\n",
+    )
     command = start_of(name, role).replace("ulimit -n 65536;", "")
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RAY_HEAD_IP": "192.0.2.10"}
-    said = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, check=True
+    ).stdout
     assert said.startswith("token start ")
     assert ("--address=192.0.2.10:6379" in said) is (role == "worker")
     has = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines())
@@ -117,7 +122,9 @@ def test_what_a_node_needs_travels_as_files(name: str) -> None:
         f"{home}/espalier/requirements.txt": "requirements.txt",
     }
     assert (INFRA.parent / "requirements.txt").exists()
-    assert not re.search(r"[0-9a-f]{32}|RAY_AUTH_TOKEN=|AKIA[A-Z0-9]{16}|BEGIN .*KEY", (INFRA / f"ray/{name}.yaml").read_text())
+    assert not re.search(
+        r"[0-9a-f]{32}|RAY_AUTH_TOKEN=|AKIA[A-Z0-9]{16}|BEGIN .*KEY", (INFRA / f"ray/{name}.yaml").read_text()
+    )
 
 
 def test_machines_are_those_of_nobody() -> None:
@@ -128,7 +135,11 @@ def test_machines_are_those_of_nobody() -> None:
 
 def test_instances_start_when_they_are_needed() -> None:
     kinds = config("aws")["available_node_types"]
-    assert {name: kind.get("min_workers", 0) for name, kind in kinds.items()} == {"head": 0, "cpu": 0, "gpu": 0}
+    assert {name: kind.get("min_workers", 0) for name, kind in kinds.items()} == {
+        "head": 0,
+        "cpu": 0,
+        "gpu": 0,
+    }
 
 
 def test_metadata_of_instances_needs_a_session() -> None:

@@ -1,4 +1,6 @@
-"""infra/local_cluster.py as `make cluster` starts it: heard on loopback alone, and by nobody without its token."""
+"""infra/local_cluster.py as `make cluster` starts it: heard on loopback alone, and by nobody without its
+token.
+"""
 
 import os
 import stat
@@ -40,7 +42,9 @@ def join(environment: dict[str, str], home: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=bare | quick | environment, stdout=pipe, stderr=pipe, text=True)
 
 
-def test_nodes_and_client_work_and_are_heard_on_loopback_alone(cluster: dict[str, str], tmp_path: Path) -> None:
+def test_nodes_and_client_work_and_are_heard_on_loopback_alone(
+    cluster: dict[str, str], tmp_path: Path
+) -> None:
     heard: set[str] = set()
     processes = psutil.Process().children(recursive=True)
     assert listens(processes)
@@ -62,10 +66,16 @@ def test_no_other_user_enters_the_folder_of_its_nodes(cluster: dict[str, str]) -
 
 
 @pytest.mark.parametrize("token", [None, "0" * 64])
-def test_who_has_no_token_or_a_wrong_one_is_refused(cluster: dict[str, str], tmp_path: Path, token: str | None) -> None:
+def test_who_has_no_token_or_a_wrong_one_is_refused(
+    cluster: dict[str, str], tmp_path: Path, token: str | None
+) -> None:
     """Over gRPC, by which drivers come; the dashboard's HTTP is in tests/cluster/test_refused.py."""
     without = {name: value for name, value in cluster.items() if not name.startswith("RAY_AUTH")}
-    mode = {"RAY_AUTH_MODE": "disabled"} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    mode = (
+        {"RAY_AUTH_MODE": "disabled"}
+        if token is None
+        else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    )
     client = join(without | mode, tmp_path)
     out, err = client.communicate(timeout=120)
     assert (client.returncode, out) == (1, "")

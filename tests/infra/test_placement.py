@@ -1,4 +1,6 @@
-"""On which nodes of infra/local_cluster.py the workers of a training are, and how many after a node went and one came."""
+"""On which nodes of infra/local_cluster.py the workers of a training are, and how many after a node went and
+one came.
+"""
 
 import time
 from collections.abc import Mapping
@@ -30,7 +32,11 @@ def start(project: Project, client: Mapping[str, str], **resources: Any) -> None
 
 def under_way(project: Project, seconds: float) -> None:
     since = time.time()
-    until(lambda: any(project.root.glob(".espalier/journals/train-*")) and newest_event(project) > since, "it trains", seconds)
+    until(
+        lambda: any(project.root.glob(".espalier/journals/train-*")) and newest_event(project) > since,
+        "it trains",
+        seconds,
+    )
 
 
 @pytest.mark.parametrize(("placement", "nodes"), [("pack", 1), ("spread", 2)])

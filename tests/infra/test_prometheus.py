@@ -1,7 +1,8 @@
-"""infra/prometheus and infra/grafana with a real Prometheus that scrapes a real Ray cluster while our train stage runs there.
+"""infra/prometheus and infra/grafana with a real Prometheus that scrapes a real Ray cluster while our train
+stage runs there.
 
-The files are used as they are, with these changes: the folder in which Ray's head lists its nodes, and the intervals,
-so that a test need not wait for minutes.
+The files are used as they are, with these changes: the folder in which Ray's head lists its nodes, and the
+intervals, so that a test need not wait for minutes.
 """
 
 import json
@@ -72,7 +73,9 @@ def rules() -> dict[str, dict[str, Any]]:
 
 def selectors(query: str) -> set[str]:
     """The metrics that a query selects, with their conditions on labels."""
-    return set(re.findall(r"\b(?:up|(?:ray|autoscaler)_\w+)\b(?:\{[^}]*\})?", re.sub(r"by \([^)]*\)", "", query)))
+    return set(
+        re.findall(r"\b(?:up|(?:ray|autoscaler)_\w+)\b(?:\{[^}]*\})?", re.sub(r"by \([^)]*\)", "", query))
+    )
 
 
 @needs_promtool
@@ -92,7 +95,9 @@ def test_each_alert_fires_in_its_case_only() -> None:
     assert said.returncode == 0, said.stdout + said.stderr
     cases = [case for test in documents(CASES)[0]["tests"] for case in test["alert_rule_test"]]
     for name in rules():
-        assert {bool(case["exp_alerts"]) for case in cases if case["alertname"] == name} == {True, False}, name
+        assert {bool(case["exp_alerts"]) for case in cases if case["alertname"] == name} == {True, False}, (
+            name
+        )
 
 
 @needs_promtool
@@ -103,12 +108,20 @@ def test_the_cases_find_a_changed_alert(old: str, new: str, tmp_path: Path) -> N
     text = ALERTS.read_text()
     assert old in text
     (tmp_path / "alerts.yml").write_text(text.replace(old, new))
-    (tmp_path / "cases.yml").write_text(CASES.read_text().replace("../../infra/prometheus/alerts.yml", "alerts.yml"))
+    (tmp_path / "cases.yml").write_text(
+        CASES.read_text().replace("../../infra/prometheus/alerts.yml", "alerts.yml")
+    )
     assert promtool("test", "rules", str(tmp_path / "cases.yml")).returncode != 0
 
 
 def test_every_alert_says_what_to_do() -> None:
-    assert rules().keys() == {"RayNotScraped", "RayNodeLost", "RayNodeDiskFull", "RayNodeMemoryFull", "RayObjectStoreSpilling"}
+    assert rules().keys() == {
+        "RayNotScraped",
+        "RayNodeLost",
+        "RayNodeDiskFull",
+        "RayNodeMemoryFull",
+        "RayObjectStoreSpilling",
+    }
     for name, rule in rules().items():
         assert rule["annotations"].keys() == {"summary", "action"}, name
         assert rule["labels"]["severity"] in {"warning", "critical"}, name
@@ -127,7 +140,9 @@ def test_the_dashboard_fits_together() -> None:
     assert len({panel["id"] for panel in panels()}) == len(panels())
     sources = [source["datasource"] for panel in panels() for source in (panel, *panel["targets"])]
     assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)
-    assert [variable["name"] for variable in json.loads(DASHBOARD.read_text())["templating"]["list"]] == ["datasource"]
+    assert [variable["name"] for variable in json.loads(DASHBOARD.read_text())["templating"]["list"]] == [
+        "datasource"
+    ]
 
 
 class Server:
@@ -153,11 +168,17 @@ class Server:
         return {query for query in queries if not self.series(query)}
 
     def firing(self) -> set[str]:
-        return {alert["labels"]["alertname"] for alert in self.ask("alerts")["alerts"] if alert["state"] == "firing"}
+        return {
+            alert["labels"]["alertname"]
+            for alert in self.ask("alerts")["alerts"]
+            if alert["state"] == "firing"
+        }
 
 
 def train(root: Path, client: Mapping[str, str], server: Server) -> None:
-    """Our train stage with two workers, one on each node, whose state the dashboard shows while it runs and at its end."""
+    """Our train stage with two workers, one on each node, whose state the dashboard shows while it runs and
+    at its end.
+    """
     query = next(query for query in dashboard_queries() if "ray_train_controller_state" in query)
 
     def shown() -> set[str]:
@@ -181,9 +202,15 @@ def lose_a_node() -> None:
 
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Server]:
-    """A Prometheus on loopback, and the cluster of two nodes that it scrapes, on which the events and a training happened."""
+    """A Prometheus on loopback, and the cluster of two nodes that it scrapes, on which the events and a
+    training happened.
+    """
     ports = {name: str(free_port()) for name in ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")}
-    head_options = ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={free_port()}"]
+    head_options = [
+        "--include-dashboard=true",
+        "--dashboard-host=127.0.0.1",
+        f"--dashboard-port={free_port()}",
+    ]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (SETTINGS | ports).items():
             patch.setenv(name, value)
@@ -223,4 +250,8 @@ def test_a_real_cluster_answers_every_query(prometheus: Server) -> None:
     lose_a_node()
     assert prometheus.silent(queries - before, WAIT_S) == set()
     until(lambda: prometheus.firing() == {"RayNodeLost"}, WAIT_S, "RayNodeLost does not fire")
-    until(lambda: prometheus.series("sum(autoscaler_active_nodes)")[0]["value"][1] == "1", WAIT_S, "the node counts as alive")
+    until(
+        lambda: prometheus.series("sum(autoscaler_active_nodes)")[0]["value"][1] == "1",
+        WAIT_S,
+        "the node counts as alive",
+    )

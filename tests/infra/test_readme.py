@@ -19,7 +19,11 @@ def bash_blocks() -> list[str]:
 def test_the_table_is_the_folder() -> None:
     table = re.findall(r"^\| `([^`]+)` \|", README, re.M)
     hidden = {"README.md", "__init__.py"}
-    files = {str(path.relative_to(INFRA)) for path in INFRA.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    files = {
+        str(path.relative_to(INFRA))
+        for path in INFRA.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     assert set(table) == files - hidden
     assert len(table) == len(set(table))
 
@@ -41,7 +45,9 @@ def test_the_file_of_passwords_has_what_compose_asks_for(tmp_path: Path) -> None
         pytest.skip("no openssl on this machine")
     lines = next(block for block in bash_blocks() if "docker compose" in block).splitlines()
     script = "\n".join(line for line in lines if not line.startswith("docker"))
-    subprocess.run(["bash", "-e", "-c", script], env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=True)
+    subprocess.run(
+        ["bash", "-e", "-c", script], env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=True
+    )
     written = (tmp_path / ".config/espalier/env").read_text().splitlines()
     required = set(re.findall(r"\$\{(\w+):\?", (INFRA / "compose.yaml").read_text()))
     assert {line.partition("=")[0] for line in written} == required

@@ -26,10 +26,14 @@ def started(server: UI, url: str, folder: Path) -> Iterator[list[psutil.Process]
 
 
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")} | dict(changes)
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")} | dict(
+        changes
+    )
 
 
-def test_it_answers_its_owner_alone_and_loads_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_answers_its_owner_alone_and_loads_no_pickle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     server = ui(tmp_path, port := free_port(), environment=environment({}))
     with started(server, server.url, tmp_path) as processes:
@@ -44,11 +48,18 @@ def test_it_answers_its_owner_alone_and_loads_no_pickle(tmp_path: Path, monkeypa
 
 
 def test_beyond_loopback_it_asks_for_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for another address of this machine; here it listens on loopback all the same, so that no test opens a door."""
+    """As for another address of this machine; here it listens on loopback all the same, so that no test opens
+    a door.
+    """
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    server = ui(tmp_path, port := free_port(), "10.1.2.3", environment({"MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD}))
+    server = ui(
+        tmp_path, port := free_port(), "10.1.2.3", environment({"MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD})
+    )
     command = ["127.0.0.1" if word == "10.1.2.3" else word for word in server.command]
-    us = {"Host": f"10.1.2.3:{port}", "Authorization": f"Basic {base64.b64encode(f'admin:{PASSWORD}'.encode()).decode()}"}
+    us = {
+        "Host": f"10.1.2.3:{port}",
+        "Authorization": f"Basic {base64.b64encode(f'admin:{PASSWORD}'.encode()).decode()}",
+    }
     url = f"http://127.0.0.1:{port}"
     with started(UI(url, command, server.environment), url, tmp_path):
         assert status(f"{url}/{SEARCH}", {"Host": us["Host"]}) == 401

@@ -1,4 +1,6 @@
-"""The champion of a real registry moves on purpose, each move is recorded, and what the registry lacks is put back."""
+"""The champion of a real registry moves on purpose, each move is recorded, and what the registry lacks is put
+back.
+"""
 
 import json
 from pathlib import Path
@@ -53,14 +55,19 @@ def test_an_experiment_registers_a_candidate_which_a_repro_after_it_judges(
     monkeypatch.setenv(variable, "puny-puma")
     made = registered(root)
     assert read(root).aliases == {"candidate": 3}
-    assert "quantized does not replace the champion: the champion moves by a repro outside an experiment" in str(made)
+    assert (
+        "quantized does not replace the champion: the champion moves by a repro outside an experiment"
+        in str(made)
+    )
     assert restore(root, judge=True) == [], "nor by a command that it starts"
     monkeypatch.delenv(variable)
     assert registered(root).examined.to_json() == made.examined.to_json(), "where it runs decides no out"
     assert restore(root, judge=True) == []
 
 
-def test_what_was_applied_is_judged_although_register_is_cached(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_applied_is_judged_although_register_is_cached(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registered(root)
     evaluate(root, "quantized", seed=11, top1=0.99)
     monkeypatch.setenv("DVC_EXP_NAME", "puny-puma")
@@ -72,7 +79,10 @@ def test_what_was_applied_is_judged_although_register_is_cached(root: Path, monk
     assert restore(root, judge=True) == [
         "quantized (version 4) is the new champion: top-1 0.9900 against the champion's 0.9800"
     ]
-    assert [(move.by, move.before, move.version) for move in moves(root)] == [("repro", None, 3), ("repro", 3, 4)]
+    assert [(move.by, move.before, move.version) for move in moves(root)] == [
+        ("repro", None, 3),
+        ("repro", 3, 4),
+    ]
     assert restore(root, judge=True) == []
     assert len(moves(root)) == 2
 
@@ -85,7 +95,9 @@ def test_each_move_is_recorded_and_shown(root: Path) -> None:
     assert "# tiny: quantized" in read(root).versions[3].description
 
 
-def test_another_registry_gets_the_versions_too(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_registry_gets_the_versions_too(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = registered(root)
     empty_database(tmp_path / "other")
     monkeypatch.chdir(tmp_path)  # MLflow puts the artifacts of such a database there
@@ -111,7 +123,9 @@ def test_models_that_were_not_judged_are_not_registered_again(root: Path) -> Non
     registered(root)
     connect(root).client.delete_registered_model("tiny")
     evaluate(root, "quantized", seed=11, top1=0.99)
-    with pytest.raises(ArtifactError, match=r"verdict\.json is not of the models, reports and params\.yaml that are here"):
+    with pytest.raises(
+        ArtifactError, match=r"verdict\.json is not of the models, reports and params\.yaml that are here"
+    ):
         restore(root, judge=True)
     assert RegisteredModel.read(connect(root).client, "tiny") is None
     assert "Not registered again: reports/verdict.json is not of" in summary(root)
@@ -134,7 +148,9 @@ def test_a_person_promotes_and_no_repro_undoes_it(root: Path) -> None:
     assert read(root).champion == 3
     last = moves(root)[-1]
     assert (last.by, last.before, last.version, last.reason) == ("promote", 4, 3, "4 fails in the field")
-    stays = "version 3 was promoted when version 4 was there already; `espalier promote models:/tiny/4` moves it"
+    stays = (
+        "version 3 was promoted when version 4 was there already; `espalier promote models:/tiny/4` moves it"
+    )
     assert restore(root, judge=True) == [f"quantized (version 4) does not replace the champion: {stays}"]
     assert registered(root).champion.reason == stays
     evaluate(root, "quantized", seed=12, top1=0.99)
@@ -178,5 +194,7 @@ def test_an_alias_that_was_moved_by_hand_stays(root: Path) -> None:
     connect(root).client.set_registered_model_alias("tiny", "champion", "4")
     evaluate(root, "quantized", seed=12, top1=0.99)
     decision = registered(root).champion
-    assert decision.reason == "version 4 was made champion by hand; `espalier promote models:/tiny/5` moves it"
+    assert (
+        decision.reason == "version 4 was made champion by hand; `espalier promote models:/tiny/5` moves it"
+    )
     assert read(root).champion == 4

@@ -16,7 +16,8 @@ def test_four_clones_leave_each_version_and_run_once(tmp_path: Path) -> None:
     addresses = [f"sqlite:///{database(tmp_path / f'shared-{number}')}" for number in range(ROUNDS)]
     commands = [[sys.executable, *command(clone, tmp_path, addresses)] for clone in clones(tmp_path)]
     clients = [
-        subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for words in commands
+        subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for words in commands
     ]
     try:
         said = [client.communicate(timeout=ENDS_S)[0] for client in clients]

@@ -36,7 +36,12 @@ BATCH = 720
 SHORT: dict[str, Any] = {"epochs": 2, "global_batch_size": BATCH}
 CONFIGS: dict[str, dict[str, Any]] = {
     "fp32": {},
-    "bf16_ema_best": {"amp": "bf16", "ema_decay": 0.9, "keep": "best", "sparsity": {"penalty": "bn_l1", "weight": 1e-3}},
+    "bf16_ema_best": {
+        "amp": "bf16",
+        "ema_decay": 0.9,
+        "keep": "best",
+        "sparsity": {"penalty": "bn_l1", "weight": 1e-3},
+    },
     "adamw_accumulate_clip": {
         "optimizer": {"name": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.05, "lr_factors": {}},
         "accumulate": 2,
@@ -46,7 +51,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "exact_elastic_muon_cutmix": {
         "exact_elastic": True,
         "sampling": "balanced",
-        "optimizer": {"name": "muon", "lr": 0.05, "momentum": 0.6, "weight_decay": 0.05, "lr_factors": {"head.*": 0.5}},
+        "optimizer": {
+            "name": "muon",
+            "lr": 0.05,
+            "momentum": 0.6,
+            "weight_decay": 0.05,
+            "lr_factors": {"head.*": 0.5},
+        },
         "ema_decay": 0.9,
         "augment": {
             "trivial": True,
@@ -101,7 +112,9 @@ def final_state(the_job: Job) -> dict[str, Any]:
     }
 
 
-def every_step(folder: Path, jobs: dict[str, Job], device: Device = "cpu", num_steps: int | None = None) -> None:
+def every_step(
+    folder: Path, jobs: dict[str, Job], device: Device = "cpu", num_steps: int | None = None
+) -> None:
     """Each job undisturbed, and again for each of its steps (or the first ones), killed before that step."""
     for name, template in jobs.items():
 
@@ -119,12 +132,14 @@ def every_step(folder: Path, jobs: dict[str, Job], device: Device = "cpu", num_s
             torch.manual_seed(99 + step)  # a new process starts from another random state
             fit(at(str(step)), device, 1)
             if ranks.rank() == 0:
-                assert final_state(at(str(step))) == final_state(at("undisturbed")), f"{name}: killed before step {step}"
+                assert final_state(at(str(step))) == final_state(at("undisturbed")), (
+                    f"{name}: killed before step {step}"
+                )
 
 
 def jobs_of(folder: Path) -> dict[str, Job]:
-    """One job for each configuration, a finetune from the teacher without some weights, half of it with rounding, and what
-    crossed() has.
+    """One job for each configuration, a finetune from the teacher without some weights, half of it with
+    rounding, and what crossed() has.
 
     All checkpoint at every step.
     """
@@ -140,7 +155,9 @@ def jobs_of(folder: Path) -> dict[str, Job]:
 
 
 def crossed(folder: Path, precisions: Iterable[str] = ("off", "bf16")) -> dict[str, Job]:
-    """Precision x accumulation x stage, all of it, because it is cheap with a net that has dropout and nothing else."""
+    """Precision x accumulation x stage, all of it, because it is cheap with a net that has dropout and
+    nothing else.
+    """
     jobs, small = {}, folder / "small"
     distil = {"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": None}
     tuned = {"initial": small, "teacher": small, "spec": tuned_spec(read_spec(small), "dense")}
@@ -153,7 +170,9 @@ def crossed(folder: Path, precisions: Iterable[str] = ("off", "bf16")) -> dict[s
 
 
 def prepared_for_jobs(folder: Path, device: Device) -> Path:
-    """What jobs_of reads, on a GPU too: digits, a model trained on them as teacher, and the same without half of a layer."""
+    """What jobs_of reads, on a GPU too: digits, a model trained on them as teacher, and the same without half
+    of a layer.
+    """
     the_job = job(prepared_digits(folder), folder / "first", model=CONVOLUTIONS, **SHORT)
     fit(the_job, device, 1)
     fit(job(folder / "prepared", folder / "second", **SHORT), device, 1)
@@ -184,13 +203,17 @@ def _every_step_among_three(folder: Path) -> None:
     every_step(folder, {"bf16_ema_best": jobs_of(folder)["bf16_ema_best"], **crossed(folder)})
     # The twin that must fail: buckets that DDP lays out anew after the first step. Rank 0 alone compares.
     plain = partial(DistributedDataParallel, gradient_as_bucket_view=True)
-    differs = pytest.raises(AssertionError, match="killed before step 1") if ranks.rank() == 0 else nullcontext()
+    differs = (
+        pytest.raises(AssertionError, match="killed before step 1") if ranks.rank() == 0 else nullcontext()
+    )
     with patch("pipeline.train.run._distributed", lambda model, *_: plain(model)), differs:
         every_step(folder, {"new_buckets": jobs_of(folder)["fp32"]}, num_steps=2)
     # Ranks that find different checkpoints must not train past each other: rank 1 finds none.
     finds = patch.object(Store, "newest", lambda _: None) if ranks.rank() == 1 else nullcontext()
     run_dir = folder / "bf16_ema_best-3-undisturbed"
-    done = jobs_of(folder)["bf16_ema_best"].model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"})
+    done = jobs_of(folder)["bf16_ema_best"].model_copy(
+        update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"}
+    )
     with finds, pytest.raises(StorageError, match="the workers found different checkpoints"):
         fit(done, "cpu", 1)
 
@@ -208,7 +231,9 @@ def test_without_the_state_of_the_optimizer_a_resumed_run_differs(folder: Path, 
 
 
 @pytest.mark.parametrize("verifies", [True, False])
-def test_a_flipped_bit_is_passed_over_and_shows_where_nothing_verifies(folder: Path, tmp_path: Path, verifies: bool) -> None:
+def test_a_flipped_bit_is_passed_over_and_shows_where_nothing_verifies(
+    folder: Path, tmp_path: Path, verifies: bool
+) -> None:
     """The twin with the protection taken out must fail: the flipped bit then gets into the weights."""
     undisturbed = job(folder / "prepared", tmp_path / "a", checkpoint_s=0.0, **SHORT)
     fit(undisturbed, "cpu", 1)
@@ -255,13 +280,18 @@ def plain_job(folder: Path, world: int, model: ModelParams) -> Job:
 def test_two_workers_resume_at_every_step_and_with_exact_elastic_give_the_weights_of_one(
     folder: Path, exact: tuple[str, str]
 ) -> None:
-    """Without it their number shows in the bits, and where no worker has statistics of its own hardly in the loss: every image
-    is seen once an epoch all the same, and what differs is the order in which gradients are added."""
+    """Without it their number shows in the bits, and where no worker has statistics of its own hardly in the
+    loss: every image is seen once an epoch all the same, and what differs is the order in which gradients
+    are added.
+    """
     on_ranks(2, _two, folder, forked=True)
     assert weights_and_history(folder, 2) == exact
     for model in PLAIN:
         fit(plain_job(folder, 1, model), "cpu", 1)
-    one, two = (plain_job(folder, world, CONVOLUTIONS).run_dir / "result/model/weights.safetensors" for world in (1, 2))
+    one, two = (
+        plain_job(folder, world, CONVOLUTIONS).run_dir / "result/model/weights.safetensors"
+        for world in (1, 2)
+    )
     assert sha256_file(one) != sha256_file(two)
     one, two = (plain_job(folder, world, NO_STATISTICS).run_dir / "result" for world in (1, 2))
     assert last_loss(two) == pytest.approx(last_loss(one), rel=1e-4)
@@ -279,7 +309,9 @@ def last_loss(result: Path) -> float:
         return float(list(csv.DictReader(file))[-1]["train/loss"])
 
 
-def test_four_workers_give_the_weights_of_one_and_one_goes_on_for_four(folder: Path, exact: tuple[str, str]) -> None:
+def test_four_workers_give_the_weights_of_one_and_one_goes_on_for_four(
+    folder: Path, exact: tuple[str, str]
+) -> None:
     """Four are killed in the fourth step; one goes on from the last checkpoint."""
     on_ranks(4, _four, folder, forked=True)
     assert weights_and_history(folder, 4) == exact

@@ -1,4 +1,6 @@
-"""The error that one rank meets ends the training of all at once, and is the one that is told; a rank that died is not."""
+"""The error that one rank meets ends the training of all at once, and is the one that is told; a rank that
+died is not.
+"""
 
 import os
 from collections.abc import Callable

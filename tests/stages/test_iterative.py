@@ -53,10 +53,14 @@ def on_cpu(job: Job) -> None:
     fit(job, "cpu", 1)
 
 
-def run(folder: Path, place: Path, params: PruneParams = PARAMS, train: Callable[[Job], None] = on_cpu) -> list[PruneReport]:
+def run(
+    folder: Path, place: Path, params: PruneParams = PARAMS, train: Callable[[Job], None] = on_cpu
+) -> list[PruneReport]:
     tuning = Tuning(train, dense_job(folder).params, folder / "no-teacher", place / "run", checkpoint_s=0.0)
     dense = folder / "dense" / "result" / "model"
-    return prune_in_parts(dense, folder / "prepared", place / "pruned", params, fixed_profile(2), TASK, tuning)
+    return prune_in_parts(
+        dense, folder / "prepared", place / "pruned", params, fixed_profile(2), TASK, tuning
+    )
 
 
 def killed_at(point: int, work: Callable[[], object]) -> None:
@@ -119,9 +123,12 @@ def test_killed_at_any_point_it_ends_in_the_same_bits(
 
 
 @pytest.mark.parametrize("kind", ["macs", "params"])
-def test_a_target_that_the_last_cut_cannot_reach_is_named_before_any_training(folder: Path, tmp_path: Path, kind: str) -> None:
+def test_a_target_that_the_last_cut_cannot_reach_is_named_before_any_training(
+    folder: Path, tmp_path: Path, kind: str
+) -> None:
     params = PARAMS.model_copy(update={"target": PruneTarget.model_validate({kind: 0.05}), "max_ratio": 0.5})
     with pytest.raises(
-        CompressionError, match=r"prune.target: 0\.050 of the dense .* out of reach; .* 0\.\d+ to 1\.0 can be reached"
+        CompressionError,
+        match=r"prune.target: 0\.050 of the dense .* out of reach; .* 0\.\d+ to 1\.0 can be reached",
     ):
         run(folder, tmp_path, params, train=lambda job: pytest.fail(f"trained in {job.run_dir}"))

@@ -1,4 +1,6 @@
-"""A process that trains is killed inside a write, and its checkpoints damaged: the short form of `make chaos`, without Ray."""
+"""A process that trains is killed inside a write, and its checkpoints damaged: the short form of `make
+chaos`, without Ray.
+"""
 
 import multiprocessing
 import os
@@ -41,7 +43,9 @@ def train(the_job: Job) -> None:
 
 
 def train_until_killed(the_job: Job) -> None:
-    """With half of a checkpoint's tensors on the disk, SIGKILL comes: of STEP's, or of the next that does not wait too long."""
+    """With half of a checkpoint's tensors on the disk, SIGKILL comes: of STEP's, or of the next that does not
+    wait too long.
+    """
 
     def save_half(tensors: dict[str, Tensor], path: Path) -> None:
         content = safetensors.torch.save(tensors)
@@ -119,7 +123,9 @@ def disturbed(undisturbed: Job, tmp_path: Path) -> Job:
 
 
 @pytest.mark.parametrize("damage", [None, "truncated", "flipped"])
-def test_killed_inside_a_write_it_goes_on_to_the_same_bits(undisturbed: Job, disturbed: Job, damage: str | None) -> None:
+def test_killed_inside_a_write_it_goes_on_to_the_same_bits(
+    undisturbed: Job, disturbed: Job, damage: str | None
+) -> None:
     """Also where the newest complete checkpoint is damaged besides."""
     killed_in_write(disturbed)
     assert damage is None or spoil_newest(checkpoints(disturbed), damage, random.Random(damage))
@@ -128,7 +134,9 @@ def test_killed_inside_a_write_it_goes_on_to_the_same_bits(undisturbed: Job, dis
 
 
 @pytest.mark.parametrize("damage", [None, "truncated"])
-def test_its_twin_that_writes_in_place_or_verifies_nothing_cannot_go_on(disturbed: Job, damage: str | None) -> None:
+def test_its_twin_that_writes_in_place_or_verifies_nothing_cannot_go_on(
+    disturbed: Job, damage: str | None
+) -> None:
     killed_in_write(disturbed, train_until_killed if damage else write_in_place_until_killed)
     assert damage is None or spoil_newest(checkpoints(disturbed), damage, random.Random(damage))
     with patch("pipeline.train.checkpoints.local._verifies", lambda _: True), pytest.raises(SafetensorError):
@@ -136,13 +144,20 @@ def test_its_twin_that_writes_in_place_or_verifies_nothing_cannot_go_on(disturbe
 
 
 @pytest.mark.parametrize("locked", [True, False])
-def test_a_second_writer_waits_until_the_first_is_dead(undisturbed: Job, disturbed: Job, locked: bool) -> None:
-    """The twin without the lock must fail: the first, which was only slow, comes back and makes each of its steps again."""
+def test_a_second_writer_waits_until_the_first_is_dead(
+    undisturbed: Job, disturbed: Job, locked: bool
+) -> None:
+    """The twin without the lock must fail: the first, which was only slow, comes back and makes each of its
+    steps again.
+    """
     with process(train_until_stopped, disturbed) as first:
         stopped = psutil.Process(first.pid)
         until(lambda: stopped.status() == psutil.STATUS_STOPPED, "the first stops", TIMEOUT_S)
         if locked:
-            with patch.object(loop, "OLD_WRITER_WAIT_S", 0.2), pytest.raises(LockedError, match="the training worker before"):
+            with (
+                patch.object(loop, "OLD_WRITER_WAIT_S", 0.2),
+                pytest.raises(LockedError, match="the training worker before"),
+            ):
                 train(disturbed)
         else:
             with patch.object(loop, "_only_writer", lambda _: nullcontext()):

@@ -1,4 +1,6 @@
-"""A stage whose `dvc` is killed at a moment that a random kill rarely meets: real dvc, a stage that imports slowly."""
+"""A stage whose `dvc` is killed at a moment that a random kill rarely meets: real dvc, a stage that imports
+slowly.
+"""
 
 import os
 import signal
@@ -56,9 +58,16 @@ def root(tmp_path: Path) -> Path:
 @contextmanager
 def started(root: Path, words: tuple[str, ...], **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A repro whose stage imports; all that it started ends with the block."""
-    environ = {name: value for name, value in environment().items() if not name.startswith("DVC_")} | variables
+    environ = {
+        name: value for name, value in environment().items() if not name.startswith("DVC_")
+    } | variables
     process = subprocess.Popen(
-        words, cwd=root, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        words,
+        cwd=root,
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         until((root / "imports.here").exists, "the stage imports", 60)

@@ -1,4 +1,6 @@
-"""A project in a folder of an unusual name, and in a shell of unusual variables: the same bytes, and nothing outside it."""
+"""A project in a folder of an unusual name, and in a shell of unusual variables: the same bytes, and nothing
+outside it.
+"""
 
 import os
 import shutil
@@ -51,21 +53,32 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def prepared(root: Path, **environment: str) -> dict[str, str]:
-    """Digests of what the stage `prepare` leaves in a copy of this project, when its journal is delivered too."""
+    """Digests of what the stage `prepare` leaves in a copy of this project, when its journal is delivered
+    too.
+    """
     for name in ("pipeline", "stages", "data/raw", "presets"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "cifar*"))
     shutil.copy(ROOT / "dvc.yaml", root / "dvc.yaml")
     shutil.copy(root / "presets/digits.yaml", root / "params.yaml")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTHON", "LC_"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTHON", "LC_"))
+    }
     words = [sys.executable, "-m", "stages.prepare"]
-    done = subprocess.run(words, cwd=root, env=clean | environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words, cwd=root, env=clean | environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     (journal,) = all_journals(root)
     deadline = time.monotonic() + DELIVERY_S
     while not read_record(journal).delivered:
         assert time.monotonic() < deadline, "the journal is not delivered"
         time.sleep(0.2)
-    files = [path for folder in ("data/prepared", "reports/data") for path in (root / folder).rglob("*") if path.is_file()]
+    files = [
+        path
+        for folder in ("data/prepared", "reports/data")
+        for path in (root / folder).rglob("*")
+        if path.is_file()
+    ]
     return {path.relative_to(root).as_posix(): sha256_file(path) for path in files}
 
 
@@ -85,12 +98,16 @@ def test_prepare_leaves_the_same_bytes_whatever_the_folder_and_the_shell(root: P
 def test_a_model_is_registered_and_found_in_such_a_folder(root: Path, tmp_path: Path) -> None:
     stage = Stage("register", evaluated_project(root))
     tensors = {"head.weight": torch.arange(6.0).view(2, 3)}
-    safetensors.torch.save_file(tensors, root / "artifacts/dense/weights.safetensors")  # beside an ONNX file, for the test
+    safetensors.torch.save_file(
+        tensors, root / "artifacts/dense/weights.safetensors"
+    )  # beside an ONNX file, for the test
     registration = register(register_params(), stage, read_inputs(stage))
     assert registration.versions == {"dense": 1, "finetuned": 2, "quantized": 3}
     assert len(registered_versions(root, "tiny")) == 3
     with registered_model("models:/tiny@dense", root) as folder:
-        assert safetensors.torch.load_file(folder / "weights.safetensors")["head.weight"].equal(tensors["head.weight"])
+        assert safetensors.torch.load_file(folder / "weights.safetensors")["head.weight"].equal(
+            tensors["head.weight"]
+        )
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert not (root / "file:").exists()
 

@@ -36,7 +36,12 @@ from tests.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, r
 from tests.pickles import pickles
 from tests.tracked_project import free_port, mlflow_server
 
-CANARIES = ("canary-of-the-tracking-address", "canary-of-the-storage", "canary-of-a-variable", "canary-of-the-git-remote")
+CANARIES = (
+    "canary-of-the-tracking-address",
+    "canary-of-the-storage",
+    "canary-of-a-variable",
+    "canary-of-the-git-remote",
+)
 README = Path(__file__).parents[2] / "README.md"
 IMAGES = np.random.default_rng(7).integers(0, 256, (5, *SHAPE)).astype(np.uint8)
 
@@ -75,7 +80,12 @@ def test_a_passing_candidate_is_registered_with_its_ancestors(root: Path) -> Non
     client = connect(root).client
     quantized = client.get_model_version_by_alias("tiny", "champion")
     tags = quantized.tags
-    assert (tags["variant"], tags["parent"], tags["data"], tags["top1"]) == ("quantized", "2", "d" * 64, "0.98")
+    assert (tags["variant"], tags["parent"], tags["data"], tags["top1"]) == (
+        "quantized",
+        "2",
+        "d" * 64,
+        "0.98",
+    )
     assert {
         "espalier.key",
         "weights",
@@ -102,15 +112,24 @@ def test_a_passing_candidate_is_registered_with_its_ancestors(root: Path) -> Non
 
 def test_registered_weights_can_be_trained_from(root: Path) -> None:
     tensors = {"head.weight": torch.arange(6.0).view(2, 3)}
-    safetensors.torch.save_file(tensors, root / "artifacts/dense/weights.safetensors")  # beside an ONNX file, for the test
+    safetensors.torch.save_file(
+        tensors, root / "artifacts/dense/weights.safetensors"
+    )  # beside an ONNX file, for the test
     register_now(root)
     with registered_model("models:/tiny@dense", root) as folder:
-        # MLflow's note of the address would send what the process does for another project to this one's database.
+        # MLflow's note of the address would send what the process does for another project to this one's
+        # database.
         assert not os.environ.get("MLFLOW_TRACKING_URI")
-        assert safetensors.torch.load_file(folder / "weights.safetensors")["head.weight"].equal(tensors["head.weight"])
+        assert safetensors.torch.load_file(folder / "weights.safetensors")["head.weight"].equal(
+            tensors["head.weight"]
+        )
         assert (folder / "model.json").read_bytes() == (root / "artifacts/dense/model.json").read_bytes()
     for uri, error, says in (
-        ("models:/tiny@champion", ArtifactError, r"models:/tiny@champion: holds no weights\.safetensors, because it is int8"),
+        (
+            "models:/tiny@champion",
+            ArtifactError,
+            r"models:/tiny@champion: holds no weights\.safetensors, because it is int8",
+        ),
         ("models:/tiny@nobody", EspalierError, "refuses"),
     ):
         with pytest.raises(error, match=says), registered_model(uri, root):
@@ -157,9 +176,13 @@ def test_an_interrupted_registration_is_completed(root: Path, monkeypatch: pytes
     experiments = [connect(root).experiment_id]
     tags = client.search_logged_models(experiments, "name = 'tiny-finetuned'")[0]
     client.delete_logged_model(tags.model_id)
-    client.create_logged_model(experiments[0], "tiny-finetuned", tags={"espalier.key": tags.tags["espalier.key"]})
+    client.create_logged_model(
+        experiments[0], "tiny-finetuned", tags={"espalier.key": tags.tags["espalier.key"]}
+    )
     versions = register_now(root).versions
-    assert {str(each.version) for each in client.search_model_versions("name = 'tiny'")} == {str(v) for v in versions.values()}
+    assert {str(each.version) for each in client.search_model_versions("name = 'tiny'")} == {
+        str(v) for v in versions.values()
+    }
     stored = client.search_logged_models(experiments)
     names = ["tiny-dense", "tiny-finetuned", "tiny-quantized"]
     assert sorted(model.name for model in stored if str(model.status) == "READY") == names
@@ -190,11 +213,19 @@ def test_a_stored_file_that_is_damaged_is_not_served(root: Path, harm: Callable[
         mlflow.pyfunc.load_model(str(root / "model"))
 
 
-def test_the_stored_folder_has_no_pickle_no_local_path_and_runs_without_espalier(root: Path, tmp_path: Path) -> None:
+def test_the_stored_folder_has_no_pickle_no_local_path_and_runs_without_espalier(
+    root: Path, tmp_path: Path
+) -> None:
     register_now(root)
     folder = min(path.parent for path in (root / ".espalier/mlflow/artifacts").rglob("MLmodel"))
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert {"MLmodel", "serving_model.py", "artifacts/model.onnx", "artifacts/model.json", "artifacts/README.md"} <= names
+    assert {
+        "MLmodel",
+        "serving_model.py",
+        "artifacts/model.onnx",
+        "artifacts/model.json",
+        "artifacts/README.md",
+    } <= names
     assert pickles(folder) == []
     assert not any(name.endswith(".pyc") for name in names)
     texts = [
@@ -208,7 +239,12 @@ model = mlflow.pyfunc.load_model({str(folder)!r})
 print(len(model.predict(numpy.zeros((3, 1, 2, 4), numpy.uint8))))"""
     environment = {**os.environ, "PYTHONPATH": "", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.strip() == "3", done.stderr
 
@@ -221,12 +257,22 @@ def test_what_readme_and_the_card_print_works_as_printed_also_after_a_move(tmp_p
     client = connect(root).client
     card = str(client.get_model_version_by_alias("digits", "champion").description)
     assert str(made) not in card
-    snippets = [snippet(card), *(text for text in python_blocks(README.read_text()) if "models:/digits@champion" in text)]
+    snippets = [
+        snippet(card),
+        *(text for text in python_blocks(README.read_text()) if "models:/digits@champion" in text),
+    ]
     assert len(snippets) == 2
     before = files(tmp_path)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHON"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHON"))
+    }
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(snippets)], cwd=root, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", "\n".join(snippets)],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("probability") == 2
@@ -245,7 +291,9 @@ def python_blocks(text: str) -> list[str]:
 def files(folder: Path) -> set[Path]:
     """All but what MLflow notes in a stored model's own folder when it loads it."""
     return {
-        path.relative_to(folder) for path in folder.rglob("*") if ".espalier/mlflow/artifacts/models" not in path.as_posix()
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if ".espalier/mlflow/artifacts/models" not in path.as_posix()
     }
 
 
@@ -277,7 +325,9 @@ def test_a_report_that_lacks_a_key_is_named(root: Path) -> None:
 def test_a_registry_that_does_not_answer_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    with pytest.raises(UnreachableError, match=rf"MLflow at http://127\.0\.0\.1:{port} does not answer; start it"):
+    with pytest.raises(
+        UnreachableError, match=rf"MLflow at http://127\.0\.0\.1:{port} does not answer; start it"
+    ):
         register_now(root)
     assert "not known now: MLflow at" in summary_after(root)
 
@@ -290,13 +340,19 @@ def summary_after(root: Path) -> str:
 def test_a_server_holds_runs_and_versions_as_the_local_database_does(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server starts while the first stage is running: what waited in the journal arrives, once, and no secret with it."""
+    """The server starts while the first stage is running: what waited in the journal arrives, once, and no
+    secret with it.
+    """
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{CANARIES[0]}@127.0.0.1:{port}")
     for name, canary in zip(("AWS_SECRET_ACCESS_KEY", "SOME_API_TOKEN"), CANARIES[1:3], strict=True):
         monkeypatch.setenv(name, canary)
     subprocess.run(["git", "init", "-q", root], check=True)
-    subprocess.run(["git", "remote", "add", "origin", f"https://me:{CANARIES[3]}@example.org/x.git"], cwd=root, check=True)
+    subprocess.run(
+        ["git", "remote", "add", "origin", f"https://me:{CANARIES[3]}@example.org/x.git"],
+        cwd=root,
+        check=True,
+    )
     prepare, stage = Stage("prepare", root), Stage("register", root)
     with ExitStack() as server:
         with tracked(prepare) as report:
@@ -313,7 +369,9 @@ def test_a_server_holds_runs_and_versions_as_the_local_database_does(
         pipeline = store.find(stage.pipeline_key())
         assert pipeline is not None
         assert [point.value for point in store.client.get_metric_history(pipeline, "dense/top1")] == [0.98]
-        assert [file.path for file in store.client.list_artifacts(pipeline, "reports")] == ["reports/verdict.json"]
+        assert [file.path for file in store.client.list_artifacts(pipeline, "reports")] == [
+            "reports/verdict.json"
+        ]
         assert aliases(root) == {"dense": 1, "candidate": 3, "champion": 3}
         assert sync(root).points == 0
         (brought := tmp_path / "brought").mkdir()  # MLflow would leave a folder in /tmp

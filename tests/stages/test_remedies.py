@@ -50,7 +50,10 @@ def network(root: Path) -> nn.Module:
 
 @dataclass(frozen=True)
 class Fault:
-    """spoil: brings it about. looks: raises EspalierError until it is mended. completes: what a message leaves to the user."""
+    """spoil: brings it about.
+
+    looks: raises EspalierError until it is mended. completes: what a message leaves to the user.
+    """
 
     spoil: Callable[[Path], object]
     looks: Callable[[Path], object]
@@ -78,7 +81,9 @@ def wrap(root: Path) -> None:
 FAULTS = {
     "no manifest": Fault(lambda root: (root / PREPARED / MANIFEST).unlink(), train_split),
     "a manifest cut off": Fault(lambda root: (root / PREPARED / MANIFEST).write_text("{"), train_split),
-    "a shard cut off": Fault(lambda root: shard(root).write_bytes(shard(root).read_bytes()[:100]), train_split),
+    "a shard cut off": Fault(
+        lambda root: shard(root).write_bytes(shard(root).read_bytes()[:100]), train_split
+    ),
     "no weights to start from": Fault(lambda root: (root / WEIGHTS).unlink(missing_ok=True), start, (MINE,)),
     "weights that are none": Fault(lambda root: (root / WEIGHTS).write_text("x"), filled, (MINE,)),
     "weights with a prefix": Fault(wrap, filled, (MINE,)),

@@ -1,5 +1,7 @@
-"""The stages' own entry points, one after the other in one folder, with settings that the end-to-end tests leave at their
-defaults. Ray is left out: what it would start is called. So is a target of latency, whose many exports take 20 s."""
+"""The stages' own entry points, one after the other in one folder, with settings that the end-to-end tests
+leave at their defaults. Ray is left out: what it would start is called. So is a target of latency, whose
+many exports take 20 s.
+"""
 
 import importlib
 import json
@@ -28,7 +30,11 @@ TINY: dict[str, Any] = {
     "finetune": {"epochs": 1, "amp": "off"},
     "prune": {"sample_batches": 1},
     "quantize": {"calibration_images": 40, "max_drop": 1.0},
-    "evaluate": {"parity_images": 20, "worst_images": 4, "latency": {"batches": [1], "warmup": 1, "repeats": 20}},
+    "evaluate": {
+        "parity_images": 20,
+        "worst_images": 4,
+        "latency": {"batches": [1], "warmup": 1, "repeats": 20},
+    },
 }
 LINE = ("train", "profile", "prune", "finetune", "evaluate@finetuned", "quantize")
 

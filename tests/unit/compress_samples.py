@@ -77,7 +77,9 @@ def prepared_data(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
         images[labels == 1, :, half:] += 130
         images[labels == 2, :half] += 130
         folder.mkdir(parents=True, exist_ok=True)
-        table = Table(images.reshape(rows, -1), labels.astype(np.int64), [("noise", row) for row in range(rows)])
+        table = Table(
+            images.reshape(rows, -1), labels.astype(np.int64), [("noise", row) for row in range(rows)]
+        )
         shards = write_shards(folder, name, table, np.arange(rows), 50)
         splits[name] = SplitInfo(rows=rows, class_counts=np.bincount(labels).tolist(), shards=shards)
     manifest = Manifest(
@@ -135,7 +137,9 @@ def trained(spec: ModelSpec, data: Path, steps: int = 40) -> nn.Module:
     """A network that has learned the bright sides."""
     model = network(spec).train()
     train = Split.open(data, "train")
-    images_BCHW = normalise(train.images(torch.arange(len(train))), torch.tensor(spec.mean), torch.tensor(spec.std))
+    images_BCHW = normalise(
+        train.images(torch.arange(len(train))), torch.tensor(spec.mean), torch.tensor(spec.std)
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(steps):
         optimizer.zero_grad()

@@ -56,10 +56,17 @@ def png(number: int, height: int = SIZE, width: int = SIZE) -> bytes:
 
 
 def write_table(
-    path: Path, images: Sequence[bytes | None], labels: Sequence[Any], more: dict[str, Any] | None = None, **names: str
+    path: Path,
+    images: Sequence[bytes | None],
+    labels: Sequence[Any],
+    more: dict[str, Any] | None = None,
+    **names: str,
 ) -> Path:
     """A Parquet file; more: further columns; names: other names for the columns image and label."""
-    columns = {names.get("image", "image"): pa.array(images, pa.binary()), names.get("label", "label"): pa.array(labels)}
+    columns = {
+        names.get("image", "image"): pa.array(images, pa.binary()),
+        names.get("label", "label"): pa.array(labels),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns | (more or {})), path)
     return path
@@ -68,4 +75,6 @@ def write_table(
 def good_table(path: Path, per_class: int = 5, classes: int = 2, first: int = 0) -> Path:
     """A table without defects, classes alternating."""
     count = per_class * classes
-    return write_table(path, [png(first + number) for number in range(count)], [number % classes for number in range(count)])
+    return write_table(
+        path, [png(first + number) for number in range(count)], [number % classes for number in range(count)]
+    )

@@ -53,7 +53,9 @@ def prepared_digits(folder: Path) -> Path:
     return folder / "prepared"
 
 
-def job(data: Path, run_dir: Path, *, model: ModelParams = MLP, checkpoint_s: float = 30.0, **changes: object) -> Job:
+def job(
+    data: Path, run_dir: Path, *, model: ModelParams = MLP, checkpoint_s: float = 30.0, **changes: object
+) -> Job:
     return Job(
         spec=dense_spec(model, data),
         initial=None,

@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def answering(status: int, body: bytes = b"{}", kind: str = "application/json", after_s: float = 0.0) -> Iterator[str]:
+def answering(
+    status: int, body: bytes = b"{}", kind: str = "application/json", after_s: float = 0.0
+) -> Iterator[str]:
     """The address of an HTTP server that answers everything alike, and late where it is told to."""
     ended = threading.Event()
 

@@ -19,7 +19,9 @@ stages:
     deps: [code.py]
     outs: [one]
   second:
-    cmd: python -c "import pathlib; assert not pathlib.Path('broken').exists(); pathlib.Path('two').write_text('2')"
+    cmd: >-
+      python -c "import pathlib; assert not pathlib.Path('broken').exists();
+      pathlib.Path('two').write_text('2')"
     deps: [one]
     outs: [two]
   each:
@@ -34,7 +36,9 @@ IGNORED = ".env\n/one\n/two\n/data/\n.espalier/\n__pycache__/\n"
 
 def run(root: Path, *words: str) -> str:
     """Raises CalledProcessError."""
-    return subprocess.run(words, cwd=root, env=environment(), check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        words, cwd=root, env=environment(), check=True, capture_output=True, text=True
+    ).stdout
 
 
 def environment() -> dict[str, str]:
@@ -56,11 +60,25 @@ def repository(root: Path) -> Path:
 
 def commit(root: Path) -> None:
     run(root, "git", "add", "-A")
-    run(root, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "x", "--allow-empty")
+    run(
+        root,
+        "git",
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@localhost",
+        "commit",
+        "-q",
+        "-m",
+        "x",
+        "--allow-empty",
+    )
 
 
 def project(root: Path, storage: Path, remote: Path) -> Path:
-    """A committed DVC project with the parameters of the preset `digits`, a storage and a remote, which are folders."""
+    """A committed DVC project with the parameters of the preset `digits`, a storage and a remote, which are
+    folders.
+    """
     repository(root)
     storage.mkdir()
     remote.mkdir()
@@ -70,14 +88,19 @@ def project(root: Path, storage: Path, remote: Path) -> Path:
     set_storage(root, str(storage))
     (root / ".dvc").mkdir()
     (root / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
-    (root / ".dvc" / "config").write_text(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {remote}\n")
+    (root / ".dvc" / "config").write_text(
+        f"[core]\n    remote = store\n['remote \"store\"']\n    url = {remote}\n"
+    )
     commit(root)
     return root
 
 
 def set_storage(root: Path, storage: str) -> None:
     params = root / "params.yaml"
-    lines = [f"  storage: {storage}" if line.startswith("  storage:") else line for line in params.read_text().splitlines()]
+    lines = [
+        f"  storage: {storage}" if line.startswith("  storage:") else line
+        for line in params.read_text().splitlines()
+    ]
     params.write_text("\n".join(lines) + "\n")
 
 
@@ -115,7 +138,10 @@ class Cluster:
             capture_output=True,
             text=True,
         )
-        why = f"Job entrypoint command failed with exit code {done.returncode}, last available logs (truncated):\n{done.stdout}"
+        why = (
+            f"Job entrypoint command failed with exit code {done.returncode}, last available logs "
+            f"(truncated):\n{done.stdout}"
+        )
         self.states[job] = JobState("FAILED", why) if done.returncode else JobState("SUCCEEDED", "")
         return self.states[job]
 

@@ -25,7 +25,12 @@ from tests.figures_samples import evaluated_project, register_params
 from tests.tracked_project import write
 from tests.unit.servers import answering
 
-EXPERIMENT = {"experiment_id": "1", "name": "espalier", "lifecycle_stage": "active", "artifact_location": "s3://b"}
+EXPERIMENT = {
+    "experiment_id": "1",
+    "name": "espalier",
+    "lifecycle_stage": "active",
+    "artifact_location": "s3://b",
+}
 BODIES: dict[str, Any] = {
     "nothing": {},
     "a page": "<html><body>Sign in</body></html>",
@@ -35,7 +40,12 @@ BODIES: dict[str, Any] = {
     "null": None,
     "a number for an experiment": {"experiment": 5},
     "an experiment alone": {"experiment": EXPERIMENT},
-    "numbers for runs": {"experiment": EXPERIMENT, "runs": [5], "registered_models": 5, "model_versions": "x"},
+    "numbers for runs": {
+        "experiment": EXPERIMENT,
+        "runs": [5],
+        "registered_models": 5,
+        "model_versions": "x",
+    },
     "a run without a name": {"experiment": EXPERIMENT, "runs": [{}], "run": {}},
     "an error of another kind": {"error_code": 5, "message": ["x"]},
 }
@@ -67,11 +77,21 @@ def of_init(root: Path) -> None:
         pass
 
 
-WAYS: list[Callable[[Path], object]] = [of_a_stage, of_register, of_init, sync, mlflow, lambda root: ui(root, 5000)]
+WAYS: list[Callable[[Path], object]] = [
+    of_a_stage,
+    of_register,
+    of_init,
+    sync,
+    mlflow,
+    lambda root: ui(root, 5000),
+]
 
 
 def told(way: Callable[[Path], object], root: Path) -> str:
-    """The one message that a way ends with; "" where it ends well. Any other exception is the test's failure."""
+    """The one message that a way ends with; "" where it ends well.
+
+    Any other exception is the test's failure.
+    """
     try:
         return str(getattr(way(root), "text", ""))
     except EspalierError as error:
@@ -79,7 +99,9 @@ def told(way: Callable[[Path], object], root: Path) -> str:
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_another_answer_than_mlflows_ends_in_one_message(root: Path, monkeypatch: pytest.MonkeyPatch, body: Any) -> None:
+def test_another_answer_than_mlflows_ends_in_one_message(
+    root: Path, monkeypatch: pytest.MonkeyPatch, body: Any
+) -> None:
     text = body if isinstance(body, str) and body.startswith("<") else json.dumps(body)
     with answering(200, text.encode()) as url:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)

@@ -1,4 +1,6 @@
-"""Training through a cluster's job server, against one that runs nothing: what it is sent, and how each end of it is met."""
+"""Training through a cluster's job server, against one that runs nothing: what it is sent, and how each end
+of it is met.
+"""
 
 import re
 import shutil
@@ -41,8 +43,15 @@ class Cluster:
         self.states[job], self.entrypoint = RUNNING, entrypoint
         self.sent[job] = (tree / remote_driver.ORDER_NAME).read_text()
         # As the head does: the tree alone must be enough.
-        words = [sys.executable, "-P", "-c", "import pipeline.launch.driver, sys; print(pipeline.launch.driver.__file__)"]
-        done = subprocess.run(words, cwd=tree, env={"PYTHONPATH": str(tree)}, capture_output=True, text=True, check=True)
+        words = [
+            sys.executable,
+            "-P",
+            "-c",
+            "import pipeline.launch.driver, sys; print(pipeline.launch.driver.__file__)",
+        ]
+        done = subprocess.run(
+            words, cwd=tree, env={"PYTHONPATH": str(tree)}, capture_output=True, text=True, check=True
+        )
         if self.keep:
             shutil.copytree(tree, self.keep)
         self.code.append(done.stdout.strip().removeprefix(str(tree)))
@@ -108,13 +117,16 @@ def test_a_head_that_lacks_what_a_training_needs_is_not_tried_again(sent: Job, t
     done = subprocess.run(words, cwd=tmp_path / "tree", env={}, capture_output=True, text=True, check=False)
     assert done.returncode == NODE_FAULT
     assert re.fullmatch(
-        r"espalier job: the head's Python \(\S+\) lacks dvc, .*, torchvision; install requirements.*\n", done.stderr
+        r"espalier job: the head's Python \(\S+\) lacks dvc, .*, torchvision; install requirements.*\n",
+        done.stderr,
     )
 
 
 def test_a_cluster_that_is_gone_is_said_with_what_to_do(sent: Job) -> None:
     cluster = Cluster(UnreachableError("no answer; given up after 10 minutes"))
-    with pytest.raises(UnreachableError, match=r"given up after 10 minutes\. A training there .*; run it again to go on from"):
+    with pytest.raises(
+        UnreachableError, match=r"given up after 10 minutes\. A training there .*; run it again to go on from"
+    ):
         remote_driver.attempt(order(sent), cluster)
 
 
@@ -125,7 +137,9 @@ def test_an_interrupted_stage_stops_its_job(sent: Job) -> None:
     assert cluster.stopped == list(cluster.states)
 
 
-def test_what_a_killed_stage_left_is_ended_first_and_what_another_machine_left_ends_by_itself(sent: Job) -> None:
+def test_what_a_killed_stage_left_is_ended_first_and_what_another_machine_left_ends_by_itself(
+    sent: Job,
+) -> None:
     cluster = Cluster(DONE)
     remote_driver.attempt(order(sent), cluster)
     left = next(iter(cluster.states))
@@ -138,11 +152,15 @@ def test_what_a_killed_stage_left_is_ended_first_and_what_another_machine_left_e
 
 
 def test_without_a_storage_nothing_joins_the_two(sent: Job) -> None:
-    with pytest.raises(TrainingError, match=r"named by its job server, .* set resources.storage to s3://bucket/prefix"):
+    with pytest.raises(
+        TrainingError, match=r"named by its job server, .* set resources.storage to s3://bucket/prefix"
+    ):
         launch(sent, resources(address="http://nowhere:8265"), "train")
 
 
-def test_silence_is_told_from_life_and_from_a_storage_that_fails(sent: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_is_told_from_life_and_from_a_storage_that_fails(
+    sent: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waiting = threading.Thread(target=await_silence, args=(sent, 0.3, 0.02), daemon=True)
     with signs_of_life(sent, 0.02):
         waiting.start()

@@ -13,14 +13,25 @@ from pipeline.data.augmentation.params import AugmentParams
 from pipeline.data.augmentation.streams import stream_seed, uniform
 
 EVERYTHING = AugmentParams(
-    trivial=False, flip="random", crop_padding=2, crop_fill="black", cutout=3, erase=0.0, mixup=0.0, cutmix=0.0
+    trivial=False,
+    flip="random",
+    crop_padding=2,
+    crop_fill="black",
+    cutout=3,
+    erase=0.0,
+    mixup=0.0,
+    cutmix=0.0,
 )
-OFF = AugmentParams(trivial=False, flip="none", crop_padding=0, crop_fill="black", cutout=0, erase=0.0, mixup=0.0, cutmix=0.0)
+OFF = AugmentParams(
+    trivial=False, flip="none", crop_padding=0, crop_fill="black", cutout=0, erase=0.0, mixup=0.0, cutmix=0.0
+)
 
 
 def batch(num_images: int = 6, channels: int = 3, height: int = 5, width: int = 7) -> Tensor:
     generator = torch.Generator().manual_seed(num_images)
-    images = torch.randint(1, 256, (num_images, height, width, channels), generator=generator, dtype=torch.uint8)
+    images = torch.randint(
+        1, 256, (num_images, height, width, channels), generator=generator, dtype=torch.uint8
+    )
     return images.permute(0, 3, 1, 2)
 
 
@@ -49,7 +60,9 @@ def slowly(images_BCHW: Tensor, draws: Draws) -> Tensor:
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.integers(0, 5), st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
-def test_gather_equals_the_plain_loop(num_images: int, channels: int, height: int, width: int, seed: int) -> None:
+def test_gather_equals_the_plain_loop(
+    num_images: int, channels: int, height: int, width: int, seed: int
+) -> None:
     images, draws = batch(num_images, channels, height, width), drawn(num_images, EVERYTHING, seed)
     assert augment(images, draws).equal(slowly(images, draws))
 
@@ -90,7 +103,9 @@ def test_erased_rectangles_have_the_areas_and_ratios_of_the_paper() -> None:
     black = (found == 0).double().mean(dim=(1, 2, 3))
     assert black[draws.cut_h[:400] == 0].max() == 0
     expected = (draws.cut_h * draws.cut_w)[:400]
-    assert (black <= expected * 1.35 + 0.01).all(), "no more than the rectangle, a part of which may fall outside"
+    assert (black <= expected * 1.35 + 0.01).all(), (
+        "no more than the rectangle, a part of which may fall outside"
+    )
     assert black.sum() > 0.6 * expected.sum()
 
 
@@ -148,7 +163,10 @@ def test_draws_are_uniform_and_streams_and_seeds_differ() -> None:
 
 def test_draws_stay_within_their_bounds_and_reach_them() -> None:
     draws = drawn(2000, EVERYTHING)
-    assert draws.dy is not None and draws.dx is not None and draws.flip is not None and draws.cut_y is not None  # noqa: PT018
+    assert draws.dy is not None
+    assert draws.dx is not None
+    assert draws.flip is not None
+    assert draws.cut_y is not None
     for shift in (draws.dy, draws.dx):
         assert sorted(set(shift.tolist())) == [-2, -1, 0, 1, 2]
     assert draws.flip.double().mean().item() == pytest.approx(0.5, abs=0.05)
@@ -162,4 +180,7 @@ def test_draws_repeat_with_the_seed_and_follow_the_stated_streams() -> None:
     assert not augment(batch(50), draws).equal(augment(batch(50), other))
     numbers = [uniform(torch.arange(50), stream_seed("augment", 1, 0), stream) for stream in range(5)]
     expected = [*((numbers[n] * 5).long() - 2 for n in (0, 1)), numbers[2] < 0.5, *numbers[3:]]
-    assert all(tensor is not None and tensor.equal(wanted) for tensor, wanted in zip(draws[:5], expected, strict=True))
+    assert all(
+        tensor is not None and tensor.equal(wanted)
+        for tensor, wanted in zip(draws[:5], expected, strict=True)
+    )

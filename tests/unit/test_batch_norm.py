@@ -41,7 +41,9 @@ def train(data: Path) -> Split:
 
 def test_a_sample_has_different_images_that_the_seed_chooses(train: Split) -> None:
     def images(seed: int) -> torch.Tensor:
-        return torch.cat([images for images, _ in sample(SPEC, train, prune_params(sample_batches=3, seed=seed), 10)])
+        return torch.cat(
+            [images for images, _ in sample(SPEC, train, prune_params(sample_batches=3, seed=seed), 10)]
+        )
 
     assert len(images(0)) == 3 * 16
     assert len({image.numpy().tobytes() for image in images(0)}) == 3 * 16
@@ -57,7 +59,9 @@ def test_statistics_are_means_over_the_batches_of_the_sample(train: Split) -> No
         maps = [model[0](images) for images, _ in sample(SPEC, train, params, params.batch_size)]
     norm = model[1]
     assert isinstance(norm, nn.BatchNorm2d)
-    torch.testing.assert_close(norm.running_mean, torch.stack([each.mean((0, 2, 3)) for each in maps]).mean(0))
+    torch.testing.assert_close(
+        norm.running_mean, torch.stack([each.mean((0, 2, 3)) for each in maps]).mean(0)
+    )
     torch.testing.assert_close(norm.running_var, torch.stack([each.var((0, 2, 3)) for each in maps]).mean(0))
     assert norm.momentum == 0.3
     assert not any(module.training for module in model.modules())
@@ -67,7 +71,9 @@ def test_one_image_has_no_variance(train: Split) -> None:
     """A batch of one at the end is left out, also where all are of one."""
     for batch_size, sample_batches in ((ROWS["train"] - 1, 2), (1, 4)):
         model = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE**2, 4), nn.BatchNorm1d(4))
-        renew_statistics(model, SPEC, train, prune_params(batch_size=batch_size, sample_batches=sample_batches))
+        renew_statistics(
+            model, SPEC, train, prune_params(batch_size=batch_size, sample_batches=sample_batches)
+        )
         assert (model[2].running_var != 1.0).all()  # type: ignore[union-attr]
 
 
@@ -87,6 +93,13 @@ def test_pruning_changes_statistics_alone_of_what_it_keeps(data: Path, tmp_path:
 
 def test_what_loses_nothing_stays_as_it_was_trained(data: Path, tmp_path: Path) -> None:
     saved(tmp_path / "dense", SPEC, network(SPEC))
-    prune(tmp_path / "dense", data, tmp_path / "pruned", prune_params(target={"macs": 1.0}), fixed_profile(), TASK)
+    prune(
+        tmp_path / "dense",
+        data,
+        tmp_path / "pruned",
+        prune_params(target={"macs": 1.0}),
+        fixed_profile(),
+        TASK,
+    )
     dense, pruned = (load_model(tmp_path / name)[1].state_dict() for name in ("dense", "pruned"))
     assert all(pruned[name].equal(tensor) for name, tensor in dense.items())

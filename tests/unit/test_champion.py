@@ -16,14 +16,23 @@ TAGS = {"top1": "0.98", "latency_ms": "1.0", "measured_on": "CPU x", "data": "d"
 def registered(champion: int | None, *moves: Move) -> RegisteredModel:
     """Versions 3, 4 and 5, each a point better than the one before."""
     versions = {
-        number: SimpleNamespace(tags={**TAGS, "top1": f"0.9{number}", "espalier.key": f"k{number}"}) for number in (3, 4, 5)
+        number: SimpleNamespace(tags={**TAGS, "top1": f"0.9{number}", "espalier.key": f"k{number}"})
+        for number in (3, 4, 5)
     }
     tags = {f"{MOVES}{number}": move.model_dump_json() for number, move in enumerate(moves)}
     return RegisteredModel("tiny", {} if champion is None else {"champion": champion}, tags, versions)
 
 
 def move(by: str, version: int, newest: int = 4) -> Move:
-    values = {"when": "now", "by": by, "version": version, "before": 4, "newest": newest, "key": f"k{version}", "reason": "r"}
+    values = {
+        "when": "now",
+        "by": by,
+        "version": version,
+        "before": 4,
+        "newest": newest,
+        "key": f"k{version}",
+        "reason": "r",
+    }
     return Move.model_validate(values)
 
 
@@ -43,7 +52,9 @@ def move(by: str, version: int, newest: int = 4) -> Move:
 def test_a_repro_moves_it_unless_a_person_chose_knowing_the_candidate(
     model: RegisteredModel, candidate: int, moves: bool
 ) -> None:
-    assert judged(register_params(), model, standing(candidate, model.versions[candidate].tags)).moves is moves
+    assert (
+        judged(register_params(), model, standing(candidate, model.versions[candidate].tags)).moves is moves
+    )
 
 
 def test_tags_of_others_are_no_moves() -> None:

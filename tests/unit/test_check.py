@@ -14,7 +14,10 @@ from pipeline.check.trials import Trials
 from pipeline.errors import EspalierError, ParamsError
 from tests.unit.fit_samples import ROOT, prepared_digits
 
-SMALL: dict[str, Any] = {"model": {"name": "mlp", "width": 32}, "prune": {"round_to": 1, "target": {"macs": 0.5}}}
+SMALL: dict[str, Any] = {
+    "model": {"name": "mlp", "width": 32},
+    "prune": {"round_to": 1, "target": {"macs": 0.5}},
+}
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +69,8 @@ CASES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ),
     (
         {"train": {"exact_elastic": True}, "resources": {"workers": 5}},
-        "train: exact_elastic cuts each batch into 4 parts, one worker's at least; lower resources.workers from 5 to 4",
+        "train: exact_elastic cuts each batch into 4 parts, one worker's at least; lower resources.workers "
+        "from 5 to 4",
         {"train": {"exact_elastic": True}, "resources": {"workers": 4}},
     ),
     (
@@ -76,7 +80,8 @@ CASES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ),
     (
         {"finetune": {"optimizer": {"lr_factors": {"heat.weight": 2.0}}}},
-        "finetune: optimizer.lr_factors: no trained parameter's name fits 'heat.weight'; did you mean 'head.weight'?",
+        "finetune: optimizer.lr_factors: no trained parameter's name fits 'heat.weight'; did you mean "
+        "'head.weight'?",
         {"finetune": {"optimizer": {"lr_factors": {"head.weight": 2.0}}}},
     ),
     (
@@ -89,7 +94,11 @@ CASES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
         "prune: prune.target: 0.010 of the dense MACs is out of reach",
         {"prune": {"target": {"macs": 0.3}}},
     ),
-    ({"prune": {"student": STUDENT}}, "take a smaller width", {"prune": {"student": STUDENT | {"width": 16}}}),
+    (
+        {"prune": {"student": STUDENT}},
+        "take a smaller width",
+        {"prune": {"student": STUDENT | {"width": 16}}},
+    ),
     (
         {"finetune": {"distil": TEACHER}},
         "finetune: distil.features.layers: the student has no module 'stem'",
@@ -100,7 +109,11 @@ CASES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
         "holds no model; bring one with `espalier init --teacher`, or take dense",
         {"finetune": {"distil": {"teacher": "dense"}}},
     ),
-    ({"model": {"init": "file"}}, "train: model.init is file, but there is no ", {"model": {"init": "random"}}),
+    (
+        {"model": {"init": "file"}},
+        "train: model.init is file, but there is no ",
+        {"model": {"init": "random"}},
+    ),
     (
         {"finetune": {"amp": "fp16"}, "resources": {"device": "cpu"}},
         "finetune: amp is fp16, which needs a CUDA device, but this run is on the CPU; use bf16 or off",
@@ -131,15 +144,23 @@ def test_what_would_stop_a_later_stage_is_found_and_the_remedy_works(
 
 
 def test_images_that_are_too_small_are_told_before_they_are_prepared(tmp_path: Path) -> None:
-    values = {"model": {"name": "torchvision/squeezenet1_1", "width": None}, "data": {"height": 8, "width": 8, "channels": 3}}
+    values = {
+        "model": {"name": "torchvision/squeezenet1_1", "width": None},
+        "data": {"height": 8, "width": 8, "channels": 3},
+    }
     problems = found(tmp_path, tmp_path / "scratch", **values)
     assert "train: the network does not take images of 3 x 8 x 8 (module 'features." in problems[0]
 
 
 def test_all_problems_are_told_together_in_a_process_of_their_own(prepared: Path) -> None:
-    bad = params(train={"global_batch_size": 5000}, finetune={"frozen": ["steam"]}, prune={"ignored": ["steam"]})
+    bad = params(
+        train={"global_batch_size": 5000}, finetune={"frozen": ["steam"]}, prune={"ignored": ["steam"]}
+    )
     several = problems(prepared, [bad, params()])
-    assert [[line.partition(":")[0] for line in each] for each in several] == [["train", "prune", "finetune"], []]
+    assert [[line.partition(":")[0] for line in each] for each in several] == [
+        ["train", "prune", "finetune"],
+        [],
+    ]
     with pytest.raises(ParamsError, match=r"(?s)what cannot work:\n  train: .*\n  prune: .*\n  finetune: "):
         refuse(several[0])
 
@@ -161,8 +182,12 @@ def tried(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_same_inputs_are_checked_once(prepared: Path, tried: list[str]) -> None:
     for stage in ("prepare", "train", "prune", "finetune", "evaluate"):
         check_before(stage, prepared)
-    assert len(tried) == 1, "digits are prepared sooner than they are checked, and nothing trains after finetune"
-    (prepared / "params.yaml").write_text(yaml.safe_dump(params(register={"min_top1": 0.1}, evaluate={"parity_images": 3})))
+    assert len(tried) == 1, (
+        "digits are prepared sooner than they are checked, and nothing trains after finetune"
+    )
+    (prepared / "params.yaml").write_text(
+        yaml.safe_dump(params(register={"min_top1": 0.1}, evaluate={"parity_images": 3}))
+    )
     check_before("train", prepared)
     assert len(tried) == 1, "no training depends on these"
     (prepared / "params.yaml").write_text(yaml.safe_dump(params(train={"epochs": 3})))

@@ -17,16 +17,21 @@ from tests.unit.test_compare import FIGURES, params
 
 
 @pytest.mark.parametrize(
-    "names", [["cat\r", "dog\r", 'quo"te,\ncomma'], ["日本語", "🐶 dog", "$x^2$"], ["$\\frac", "007", "x" * 300]]
+    "names",
+    [["cat\r", "dog\r", 'quo"te,\ncomma'], ["日本語", "🐶 dog", "$x^2$"], ["$\\frac", "007", "x" * 300]],
 )
-def test_any_name_comes_back_from_the_table_of_evaluate_and_is_drawn(tmp_path: Path, names: list[str]) -> None:
+def test_any_name_comes_back_from_the_table_of_evaluate_and_is_drawn(
+    tmp_path: Path, names: list[str]
+) -> None:
     """Warnings, as of letters that a font lacks, are errors."""
     data = prepared_data(tmp_path / "data")
     write_manifest(data, read_manifest(data).model_copy(update={"classes": names}))
     test, split = _Test.open(data, params()), Split.open(data, "test")
     logits_NK = np.random.default_rng(0).normal(size=(len(split), 3)).astype(np.float32)
     answers = Answers.of(logits_NK, split, names, params())
-    made = Evaluated(tmp_path / "none", tmp_path / "answers.csv", tmp_path / "metrics.json", tmp_path / "seal.json")
+    made = Evaluated(
+        tmp_path / "none", tmp_path / "answers.csv", tmp_path / "metrics.json", tmp_path / "seal.json"
+    )
     made.metrics.write_text(json.dumps(QUALITY | FIGURES["dense"]))
     write_atomic(made.answers, answers.answers_csv())
     read = _Answered.read(made, test)

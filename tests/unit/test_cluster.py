@@ -13,7 +13,15 @@ from ray._private.node import Node
 
 from pipeline.errors import TrainingError
 from pipeline.launch.autoscaler import Reach, await_room, reach
-from pipeline.launch.ray_cluster import _cause, _local, _placement, _ray_folder, _start_no_reporter, _token, ray_folders
+from pipeline.launch.ray_cluster import (
+    _cause,
+    _local,
+    _placement,
+    _ray_folder,
+    _start_no_reporter,
+    _token,
+    ray_folders,
+)
 from pipeline.launch.resources import Placement, Resources, cluster_address, count_gpus, place, room_for
 from pipeline.tracking.progress import WRITE_EVERY_S, ProgressWriter, render, shown
 from pipeline.train.params import LOGICAL_SHARDS, FitParams
@@ -41,18 +49,25 @@ def resources(**changes: object) -> Resources:
 def test_what_cannot_be_placed_is_said_with_what_the_cluster_has() -> None:
     with pytest.raises(
         TrainingError,
-        match=r"2 workers of 2 CPUs each do not fit: the cluster at 10.0.0.1:6379 has 2\+1 CPUs; lower resources.w",
+        match=r"2 workers of 2 CPUs each do not fit: the cluster at 10.0.0.1:6379 has 2\+1 CPUs; lower "
+        r"resources.w",
     ):
         place(resources(), [{"CPU": 2.0}, {"CPU": 1.0}], 128, "10.0.0.1:6379")
     with pytest.raises(
-        TrainingError, match="2 workers of 2 CPUs and 1 GPUs each do not fit: the cluster at this machine has 8 CPUs and 0 GPUs"
+        TrainingError,
+        match="2 workers of 2 CPUs and 1 GPUs each do not fit: the cluster at this machine has 8 CPUs and 0 "
+        "GPUs",
     ):
         place(resources(device="cuda"), [{"CPU": 8.0}], 128, "this machine")
     assert place(resources(), [{"CPU": 4.0}], 128, "here") == (2, 2, "cpu")
 
 
-def test_a_local_ray_lies_in_a_folder_that_only_its_user_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray gives its own folder, which it is told, mode 0777 (ray/_common/utils.py: try_to_create_directory)."""
+def test_a_local_ray_lies_in_a_folder_that_only_its_user_enters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray gives its own folder, which it is told, mode 0777 (ray/_common/utils.py:
+    try_to_create_directory).
+    """
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with _ray_folder(tmp_path / "run") as folder:
         token = Path(_token(folder)["RAY_AUTH_TOKEN_PATH"])
@@ -65,7 +80,10 @@ def test_a_local_ray_lies_in_a_folder_that_only_its_user_enters(tmp_path: Path, 
 
 
 def test_a_local_ray_is_started_without_the_process_that_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which also asks the network for its cloud if reports are off. Seen on the wire in tests/cluster/test_network.py."""
+    """Which also asks the network for its cloud if reports are off.
+
+    Seen on the wire in tests/cluster/test_network.py.
+    """
     monkeypatch.setattr(Node, "start_api_server", Node.start_api_server)  # put back afterwards
     started = Node.start_api_server
     _start_no_reporter()
@@ -73,7 +91,9 @@ def test_a_local_ray_is_started_without_the_process_that_reports(monkeypatch: py
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
-def test_the_folder_of_another_user_is_not_a_ray_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_another_user_is_not_a_ray_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with _ray_folder(tmp_path / "run") as folder:
         other = folder.with_name(f"{folder.name[:-8]}aaaaaaaa")
@@ -96,9 +116,14 @@ def test_a_head_without_cpus_takes_no_part() -> None:
 
 
 def test_the_accelerator_that_is_asked_for_is_there_or_the_others_are_named() -> None:
-    nodes = [{"CPU": 8.0, "GPU": 2.0, "accelerator_type:A100": 1.0}, {"CPU": 8.0, "GPU": 4.0, "accelerator_type:H100": 1.0}]
+    nodes = [
+        {"CPU": 8.0, "GPU": 2.0, "accelerator_type:A100": 1.0},
+        {"CPU": 8.0, "GPU": 4.0, "accelerator_type:H100": 1.0},
+    ]
     assert place(resources(workers="auto", accelerator="H100"), nodes, 512, "here") == (4, 2, "cuda")
-    with pytest.raises(TrainingError, match=r"accelerator is L4, but the cluster at here has A100, H100; name one of them"):
+    with pytest.raises(
+        TrainingError, match=r"accelerator is L4, but the cluster at here has A100, H100; name one of them"
+    ):
         place(resources(accelerator="L4"), nodes, 128, "here")
 
 
@@ -123,7 +148,9 @@ def test_the_accelerator_that_is_asked_for_is_there_or_the_others_are_named() ->
         (1, {"device": "cpu", "workers": 4}, (4, 2, "cpu")),
     ],
 )
-def test_auto_takes_the_gpus_that_are_there(gpus: int, changes: dict[str, object], expected: tuple[int, int, str]) -> None:
+def test_auto_takes_the_gpus_that_are_there(
+    gpus: int, changes: dict[str, object], expected: tuple[int, int, str]
+) -> None:
     node = {"CPU": 8.0, "GPU": float(gpus)} if gpus else {"CPU": 8.0}
     assert place(resources(**changes), [node], 128, "here") == expected
 
@@ -134,10 +161,15 @@ def test_auto_takes_the_gpus_that_are_there(gpus: int, changes: dict[str, object
         (
             1,
             {"workers": 2},
-            "trains with 1 of 2 workers (resources.workers), one on each GPU that there is; set resources.device",
+            "trains with 1 of 2 workers (resources.workers), one on each GPU that there is; set "
+            "resources.device",
         ),
         (3, {"workers": 4, "min_workers": 2}, "trains with 3 of 4 workers"),
-        (1, {"workers": 2, "min_workers": 2}, "GPUs are not used: there are 1, and resources.min_workers is 2; lower it"),
+        (
+            1,
+            {"workers": 2, "min_workers": 2},
+            "GPUs are not used: there are 1, and resources.min_workers is 2; lower it",
+        ),
         (2, {"workers": 2}, None),
         (4, {"workers": 2}, None),
         (1, {"workers": "auto"}, None),
@@ -152,7 +184,9 @@ def test_where_workers_and_gpus_differ_a_line_says_so(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("pipeline.launch.ray_cluster.alive_nodes", lambda: [{"CPU": 16.0, "GPU": float(gpus)}])
+    monkeypatch.setattr(
+        "pipeline.launch.ray_cluster.alive_nodes", lambda: [{"CPU": 16.0, "GPU": float(gpus)}]
+    )
     _placement(resources(**changes), FitParams.model_validate(BASE), None)
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith(f"espalier: {said}") for line in lines] == ([] if said is None else [True])
@@ -165,7 +199,10 @@ def test_the_remedies_of_that_line_work() -> None:
 
 
 def test_gpus_of_another_kind_do_not_count() -> None:
-    nodes = [{"CPU": 8.0, "GPU": 2.0, "accelerator_type:A100": 1.0}, {"CPU": 8.0, "GPU": 1.0, "accelerator_type:H100": 1.0}]
+    nodes = [
+        {"CPU": 8.0, "GPU": 2.0, "accelerator_type:A100": 1.0},
+        {"CPU": 8.0, "GPU": 1.0, "accelerator_type:H100": 1.0},
+    ]
     assert place(resources(accelerator="H100"), nodes, 128, "here") == (1, 2, "cuda")
     assert count_gpus(resources(accelerator="H100"), nodes) == 1
     assert count_gpus(resources(), [*nodes, {"CPU": 0.0, "GPU": 8.0}]) == 3
@@ -200,10 +237,14 @@ def test_an_address_is_read_as_ray_reads_it(
 )
 def test_what_is_no_address_of_a_cluster_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     what = (
-        "is Ray's client, which drives no training" if address.lower().startswith("ray:/") else "is no address of a Ray cluster"
+        "is Ray's client, which drives no training"
+        if address.lower().startswith("ray:/")
+        else "is no address of a Ray cluster"
     )
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(TrainingError, match=rf"resources.address is {address}, which {what}; give host:port, .* or local"):
+    with pytest.raises(
+        TrainingError, match=rf"resources.address is {address}, which {what}; give host:port, .* or local"
+    ):
         cluster_address(resources(address=address))
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(TrainingError, match=rf"RAY_ADDRESS is {address}, which {what}"):
@@ -234,7 +275,11 @@ def test_auto_gives_cpus_to_threads_until_a_worker_each_has_images_enough(
 def test_auto_takes_no_more_workers_than_the_training_has_work_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.launch.ray_cluster.alive_nodes", lambda: [{"CPU": 16.0}])
     exact = FitParams.model_validate(BASE | {"global_batch_size": 4096, "exact_elastic": True})
-    assert _placement(resources(workers="auto", threads_per_worker="auto"), exact, None) == (LOGICAL_SHARDS, 4, "cpu")
+    assert _placement(resources(workers="auto", threads_per_worker="auto"), exact, None) == (
+        LOGICAL_SHARDS,
+        4,
+        "cpu",
+    )
     plain = FitParams.model_validate(BASE | {"global_batch_size": 4096, "accumulate": 1024})
     assert _placement(resources(workers="auto", threads_per_worker="auto"), plain, None) == (4, 4, "cpu")
 
@@ -242,7 +287,10 @@ def test_auto_takes_no_more_workers_than_the_training_has_work_for(monkeypatch: 
 def autoscaler(most: int, *kinds: tuple[dict[str, float], int]) -> dict[str, object]:
     """Its configuration: the head offers nothing, and of each kind of node there may be so many."""
     head = {"resources": {"CPU": 0}, "max_workers": 0}
-    types = {f"kind-{number}": {"resources": node, "max_workers": count} for number, (node, count) in enumerate(kinds)}
+    types = {
+        f"kind-{number}": {"resources": node, "max_workers": count}
+        for number, (node, count) in enumerate(kinds)
+    }
     return {"max_workers": most, "available_node_types": {"head": head} | types}
 
 
@@ -254,22 +302,30 @@ def test_what_an_autoscaler_may_start_counts_as_there() -> None:
     limits = reach(autoscaler(10, (SMALL, 3)), [HEAD])
     assert limits == Reach([SMALL] * 3, 10)
     assert place(resources(workers=3), limits.nodes, 128, "here", limits.most) == (3, 2, "cpu")
-    with pytest.raises(TrainingError, match="4 workers of 2 CPUs each do not fit: the cluster at here has 3x2 CPUs"):
+    with pytest.raises(
+        TrainingError, match="4 workers of 2 CPUs each do not fit: the cluster at here has 3x2 CPUs"
+    ):
         place(resources(workers=4), limits.nodes, 128, "here", limits.most)
 
 
 def test_a_head_with_cpus_is_one_node_more() -> None:
-    assert reach(autoscaler(1, (SMALL, 3)), [HEAD | {"CPU": 4.0}, SMALL]) == Reach([HEAD | {"CPU": 4.0}, SMALL], 2)
+    assert reach(autoscaler(1, (SMALL, 3)), [HEAD | {"CPU": 4.0}, SMALL]) == Reach(
+        [HEAD | {"CPU": 4.0}, SMALL], 2
+    )
     assert reach(autoscaler(0, (SMALL, 3)), [HEAD]) == Reach([], 0)
 
 
 def test_kinds_share_the_largest_number_of_nodes() -> None:
     limits = reach(autoscaler(4, (SMALL, 3), (GPU, 3)), [HEAD])
     assert limits is not None
-    assert place(resources(workers="auto", threads_per_worker="auto"), limits.nodes, 512, "here", limits.most) == (3, 8, "cuda")
+    assert place(
+        resources(workers="auto", threads_per_worker="auto"), limits.nodes, 512, "here", limits.most
+    ) == (3, 8, "cuda")
     with pytest.raises(TrainingError, match=r"has 3x8\+2 CPUs"):
         place(resources(workers=14, device="cpu"), limits.nodes, 512, "here", limits.most)
-    with pytest.raises(TrainingError, match=r"4 workers of 2 CPUs and 1 GPUs each do not fit: .* has 3x8 CPUs and 3x1 GPUs"):
+    with pytest.raises(
+        TrainingError, match=r"4 workers of 2 CPUs and 1 GPUs each do not fit: .* has 3x8 CPUs and 3x1 GPUs"
+    ):
         place(resources(workers=4, device="cuda"), limits.nodes, 512, "here", limits.most)
 
 
@@ -288,19 +344,28 @@ def test_room_is_counted_in_whole_workers_of_the_kind_of_gpu_asked_for() -> None
     h100 = GPU | {"accelerator_type:H100": 1.0}
     assert room_for(resources(), Placement(4, 2, "cpu"), [SMALL, {"CPU": 5.0}, HEAD]) == 3
     assert room_for(resources(accelerator="H100"), Placement(4, 2, "cuda"), [h100, GPU]) == 1
-    assert Placement(4, 2, "cuda").bundle(resources(accelerator="H100")) == {"CPU": 2, "GPU": 1, "accelerator_type:H100": 0.001}
+    assert Placement(4, 2, "cuda").bundle(resources(accelerator="H100")) == {
+        "CPU": 2,
+        "GPU": 1,
+        "accelerator_type:H100": 0.001,
+    }
 
 
 def test_nodes_are_waited_for_until_the_fewest_workers_have_room(capsys: pytest.CaptureFixture[str]) -> None:
     looks = iter([[HEAD], [HEAD, SMALL], [HEAD, SMALL, SMALL], [HEAD, SMALL, SMALL, SMALL]])
     await_room(resources(min_workers=2, workers=3), Placement(3, 2, "cpu"), "here", lambda: next(looks))
     shown = capsys.readouterr().err.splitlines()
-    assert [line.rpartition(": ")[2] for line in shown] == ["room for 0 of 2 workers", "room for 1 of 2 workers"]
+    assert [line.rpartition(": ")[2] for line in shown] == [
+        "room for 0 of 2 workers",
+        "room for 1 of 2 workers",
+    ]
     assert next(looks), "an elastic training waited for more than it needs"
 
 
 def test_nodes_that_do_not_come_are_given_up() -> None:
-    with pytest.raises(TrainingError, match=r"after 0.001 s the cluster at here has room for 1 of 2 workers; `ray status`"):
+    with pytest.raises(
+        TrainingError, match=r"after 0.001 s the cluster at here has room for 1 of 2 workers; `ray status`"
+    ):
         await_room(resources(await_nodes_s=0.001), Placement(2, 2, "cpu"), "here", lambda: [SMALL])
 
 

@@ -1,4 +1,6 @@
-"""Variants beside each other: what each lost against its parent and against dense, and how long the files take."""
+"""Variants beside each other: what each lost against its parent and against dense, and how long the files
+take.
+"""
 
 import csv
 import json
@@ -42,8 +44,8 @@ WRONG: dict[str, dict[int, int]] = {
     "finetuned": {0: 1, 3: 1, 7: 1, 10: 1, 20: 1},
     "quantized": {3: 1, 7: 1, 10: 1, 20: 2},
 }
-"""Rows of the test split that each variant takes for another class, and how many classes after theirs. Classes come in
-turn: 0 and 3 are of "left", 7 and 10 of "right", 20 of "top"."""
+"""Rows of the test split that each variant takes for another class, and how many classes after theirs.
+Classes come in turn: 0 and 3 are of "left", 7 and 10 of "right", 20 of "top"."""
 FIGURES: dict[str, dict[str, Any]] = {
     "dense": {"ece": 0.01, "macs": 400, "params": 800, "size_bytes": 3200},
     "pruned": {"ece": 0.21, "macs": 100, "params": 400, "size_bytes": 1600},
@@ -74,7 +76,9 @@ def params(**changes: Any) -> EvaluateParams:
 
 
 def evaluated(folder: Path, name: str, labels: list[int], data: Path) -> Evaluated:
-    made = Evaluated(*(folder / name / file for file in ("onnx/model.onnx", "answers.csv", "metrics.json", "seal.json")))
+    made = Evaluated(
+        *(folder / name / file for file in ("onnx/model.onnx", "answers.csv", "metrics.json", "seal.json"))
+    )
     made.onnx.parent.mkdir(parents=True)
     linear_onnx(made.onnx, seed=0, shape=(3, SIZE, SIZE))
     made.metrics.write_text(json.dumps(QUALITY | FIGURES[name]))
@@ -156,7 +160,11 @@ def test_the_table_has_all_images_every_class_and_every_slice(found: Found) -> N
 
 
 def test_every_comparison_has_a_picture(found: Found) -> None:
-    for name, others in (("pruned", ["dense"]), ("finetuned", ["dense", "pruned"]), ("quantized", ["dense", "finetuned"])):
+    for name, others in (
+        ("pruned", ["dense"]),
+        ("finetuned", ["dense", "pruned"]),
+        ("quantized", ["dense", "finetuned"]),
+    ):
         pictures = sorted(found.outs.lost[name].glob("*.png"))
         assert [path.stem for path in pictures] == [f"against_{other}" for other in others]
         assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
@@ -169,9 +177,19 @@ def test_every_comparison_has_a_picture(found: Found) -> None:
             "dense",
             "3 lost, 1 wrong in another way, 1 gained",
             [10, 7, 3, 20],
-            ["right → top\nis right", "right → top\nis right", "left → right\nis left", "left → right\nis top"],
+            [
+                "right → top\nis right",
+                "right → top\nis right",
+                "left → right\nis left",
+                "left → right\nis top",
+            ],
         ),
-        ("finetuned", "0 lost, 1 wrong in another way, 1 gained", [20, 0], ["left → right\nis top", "right → left\nis left"]),
+        (
+            "finetuned",
+            "0 lost, 1 wrong in another way, 1 gained",
+            [20, 0],
+            ["left → right\nis top", "right → left\nis left"],
+        ),
     ],
 )
 def test_a_picture_shows_what_flipped_the_lost_and_the_surest_first(
@@ -191,11 +209,14 @@ def test_every_batch_asked_for_is_timed_on_the_device_that_is_named(found: Found
     assert {size: timing["repeats"] for size, timing in record["batches"].items()} == {"1": 60, "9": 20}
     assert set(record["batches"]["9"]["speedup"]) == {"finetuned", "dense"}
     assert all(0 < timing["median_ms"] <= timing["p95_ms"] for timing in record["batches"].values())
-    assert loaded(found.outs.latency["dense"])["batches"]["1"]["speedup"] == {"dense": {"ratio": 1.0, "low": 1.0, "high": 1.0}}
+    assert loaded(found.outs.latency["dense"])["batches"]["1"]["speedup"] == {
+        "dense": {"ratio": 1.0, "low": 1.0, "high": 1.0}
+    }
 
 
 def blocks(slower: float, generator: np.random.Generator, count: int) -> list[Times]:
-    """Made-up times of two files that take turns beside other work, which comes and goes at any pace from turns to blocks.
+    """Made-up times of two files that take turns beside other work, which comes and goes at any pace from
+    turns to blocks.
 
     slower: the second's true time over the first's.
     """
@@ -207,7 +228,12 @@ def blocks(slower: float, generator: np.random.Generator, count: int) -> list[Ti
         noise = 0.3 * np.abs(np.sin(busy)) + generator.exponential(0.1, 80)
         turns = np.concatenate([generator.permutation(2) for _ in range(ROUNDS)]).repeat(20)
         seconds = sessions[turns] * (1 + noise)
-        made.append({(name, 1): seconds[turns == number].tolist() for number, name in enumerate(("dense", "quantized"))})
+        made.append(
+            {
+                (name, 1): seconds[turns == number].tolist()
+                for number, name in enumerate(("dense", "quantized"))
+            }
+        )
     return made
 
 
@@ -221,7 +247,9 @@ def test_equal_files_are_in_the_interval_and_slower_ones_are_not() -> None:
     assert np.mean([each.low <= 1 <= each.high for each in equal]) >= 0.95
     assert sum(each.at_most < 1 for each in equal) == 0
     assert np.mean([each.at_most < 1 for each in slow]) >= 0.95
-    assert np.mean([each.low <= 1 <= each.high for each in repeated(1.0, count=4)]) < 0.95, "twin: of fewer blocks"
+    assert np.mean([each.low <= 1 <= each.high for each in repeated(1.0, count=4)]) < 0.95, (
+        "twin: of fewer blocks"
+    )
 
 
 def test_again_gives_the_same_bytes_but_for_the_times(found: Found, tmp_path: Path) -> None:
@@ -247,10 +275,14 @@ def test_reported_are_the_changes(found: Found) -> None:
         (lambda text: text.rsplit("\n", 2)[0] + "\n", "answers to other images than those of"),
     ],
 )
-def test_answers_that_do_not_belong_to_the_data_are_refused(found: Found, tmp_path: Path, damage: Any, says: str) -> None:
+def test_answers_that_do_not_belong_to_the_data_are_refused(
+    found: Found, tmp_path: Path, damage: Any, says: str
+) -> None:
     folder = tmp_path / "dense"
     shutil.copytree(found.variants["dense"].seal.parent, folder)
-    dense = Evaluated(*(folder / file for file in ("onnx/model.onnx", "answers.csv", "metrics.json", "seal.json")))
+    dense = Evaluated(
+        *(folder / file for file in ("onnx/model.onnx", "answers.csv", "metrics.json", "seal.json"))
+    )
     dense.answers.write_text(damage(dense.answers.read_text()))
     for reason in ("answers.csv: not what .*seal.json sealed.*`dvc repro -f -s evaluate@dense`", says):
         with pytest.raises(ArtifactError, match=reason):

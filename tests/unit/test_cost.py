@@ -35,7 +35,11 @@ def test_macs_by_module_name_only_the_layers_that_do_any() -> None:
 
 def test_nested_modules_are_counted_once() -> None:
     nested = nn.Sequential(nn.Sequential(hand_made()))
-    assert sum(module_macs(nested, (3, 8, 8)).values()) == count_macs(nested, (3, 8, 8)) == CONV + DEPTHWISE + HEAD
+    assert (
+        sum(module_macs(nested, (3, 8, 8)).values())
+        == count_macs(nested, (3, 8, 8))
+        == CONV + DEPTHWISE + HEAD
+    )
 
 
 def test_work_outside_of_layers_is_that_of_the_module_around_it() -> None:

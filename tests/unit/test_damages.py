@@ -1,4 +1,6 @@
-"""Damage, exchange and edits by hand of every file that a stage reads, on the functions that read them: none is silent."""
+"""Damage, exchange and edits by hand of every file that a stage reads, on the functions that read them: none
+is silent.
+"""
 
 import json
 import shutil
@@ -41,7 +43,11 @@ from tests.unit.fit_samples import MLP
 from tests.unit.test_teacher import distil
 
 Damage = Callable[[Path], object]
-DATA, TRAIN, TEST = "data/prepared/manifest.json", "data/prepared/train-00000.arrow", "data/prepared/test-00000.arrow"
+DATA, TRAIN, TEST = (
+    "data/prepared/manifest.json",
+    "data/prepared/train-00000.arrow",
+    "data/prepared/test-00000.arrow",
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +72,9 @@ def made_line(root: Path) -> Path:
         else:
             spec = saved(artifact, spec, network(spec, seed=number))
             spec = spec.model_copy(update={"ancestors": spec.ancestors | {variant: spec.digest}})
-        (root / "reports" / variant / "answers.csv").write_text("\n".join(["actual,predicted,confidence", *answers, ""]))
+        (root / "reports" / variant / "answers.csv").write_text(
+            "\n".join(["actual,predicted,confidence", *answers, ""])
+        )
         seal(root, variant, digest)
     (root / "reports/profile.json").write_text(fixed_profile().to_json())
     bring_teacher(str(root / "artifacts/finetuned"), root)
@@ -243,7 +251,9 @@ def test_the_line_is_whole_before_it_is_damaged(line: Path) -> None:
 
 
 @pytest.mark.parametrize(("reader", "harm"), CASES)
-def test_no_damage_is_silent(line: Path, tmp_path: Path, reader: Callable[[Path], object], harm: Damage) -> None:
+def test_no_damage_is_silent(
+    line: Path, tmp_path: Path, reader: Callable[[Path], object], harm: Damage
+) -> None:
     root = tmp_path / "copy"
     shutil.copytree(line, root)
     harm(root)

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from pipeline.data.intake.statistics import channel_statistics
 from pipeline.data.prepared import shards as reading
-from pipeline.data.prepared.manifest import MANIFEST, Manifest, SourceInfo, SplitInfo, read_manifest, write_manifest
+from pipeline.data.prepared.manifest import (
+    MANIFEST,
+    Manifest,
+    SourceInfo,
+    SplitInfo,
+    read_manifest,
+    write_manifest,
+)
 from pipeline.data.prepared.reader import ResidentSplit, Split, normalise
 from pipeline.data.prepared.send import sent
 from pipeline.data.prepared.shards import Table, write_shards
@@ -105,7 +112,9 @@ def test_shards_hold_where_each_row_came_from(tmp_path: Path) -> None:
     shards = write_shards(tmp_path, "val", table(), np.array([3, 7, 8]), 2)
     assert [(shard.file, shard.rows) for shard in shards] == [("val-00000.arrow", 2), ("val-00001.arrow", 1)]
     second = pa.ipc.open_file(tmp_path / "val-00001.arrow").read_all()
-    assert second.select(["file", "row", "label"]).to_pylist() == [{"file": "t.parquet", "row": 80, "label": 0}]
+    assert second.select(["file", "row", "label"]).to_pylist() == [
+        {"file": "t.parquet", "row": 80, "label": 0}
+    ]
 
 
 def test_unknown_split_names_the_nearest(tmp_path: Path) -> None:
@@ -130,7 +139,9 @@ def test_a_flipped_bit_of_a_shard_is_named_also_after_a_good_look(tmp_path: Path
     shard = write(tmp_path) / "train-00001.arrow"
     Split.open(tmp_path, "train")
     flip(shard, place)
-    with pytest.raises(DataError, match=r"train-00001.arrow: its SHA-256 is not the manifest's.*dvc repro -f -s prepare"):
+    with pytest.raises(
+        DataError, match=r"train-00001.arrow: its SHA-256 is not the manifest's.*dvc repro -f -s prepare"
+    ):
         Split.open(tmp_path, "train")
 
 
@@ -165,7 +176,8 @@ def test_foreign_shard(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../train-00000.arrow", "/train-00000.arrow", "x/train-00000.arrow", "..", "", "x\\a-00000.arrow"]
+    "name",
+    ["../train-00000.arrow", "/train-00000.arrow", "x/train-00000.arrow", "..", "", "x\\a-00000.arrow"],
 )
 def test_a_shard_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path)
@@ -180,7 +192,10 @@ def test_a_label_out_of_range_is_named(tmp_path: Path, label: int) -> None:
     labels = good.labels.copy()
     labels[6] = label
     written = write_shards(write(tmp_path), "train", good._replace(labels=labels), np.arange(ROWS), 4)
-    reseal(tmp_path, lambda record: record["splits"]["train"].update(shards=[info.model_dump() for info in written]))
+    reseal(
+        tmp_path,
+        lambda record: record["splits"]["train"].update(shards=[info.model_dump() for info in written]),
+    )
     with pytest.raises(DataError, match=rf"train-00001.arrow: row 2: label {label}, but there are 2 classes"):
         Split.open(tmp_path, "train")
 
@@ -188,7 +203,9 @@ def test_a_label_out_of_range_is_named(tmp_path: Path, label: int) -> None:
 def test_an_edited_manifest_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path) / MANIFEST
     path.write_text(path.read_text().replace('"cat"', '"cow"'))
-    with pytest.raises(DataError, match=r"manifest.json: its content is not what its seal says.*dvc repro -f -s prepare"):
+    with pytest.raises(
+        DataError, match=r"manifest.json: its content is not what its seal says.*dvc repro -f -s prepare"
+    ):
         read_manifest(tmp_path)
 
 
@@ -196,7 +213,9 @@ def test_shard_of_another_size(tmp_path: Path) -> None:
     write(tmp_path)
     written = write_shards(tmp_path, "train", table(), np.arange(3), 4)
     reseal(tmp_path, lambda record: record["splits"]["train"]["shards"][0].update(sha256=written[0].sha256))
-    with pytest.raises(DataError, match=r"train-00000.arrow: 3 rows of .*, but the manifest says 4 rows of 18 bytes"):
+    with pytest.raises(
+        DataError, match=r"train-00000.arrow: 3 rows of .*, but the manifest says 4 rows of 18 bytes"
+    ):
         Split.open(tmp_path, "train")
 
 

@@ -38,9 +38,13 @@ def test_digits_span_the_whole_range_and_are_named() -> None:
 
 def test_rows_come_in_order_with_their_numbers(tmp_path: Path) -> None:
     count = BATCH_ROWS + 3
-    table = write_table(tmp_path / "many.parquet", [str(row).encode() for row in range(count)], list(range(count)))
+    table = write_table(
+        tmp_path / "many.parquet", [str(row).encode() for row in range(count)], list(range(count))
+    )
     batches = list(open_parquet(data_params(), table).batches)
-    numbered = [(batch.first_row + offset, image) for batch in batches for offset, image in enumerate(batch.images)]
+    numbered = [
+        (batch.first_row + offset, image) for batch in batches for offset, image in enumerate(batch.images)
+    ]
     assert numbered == [(row, str(row).encode()) for row in range(count)]
     assert {(batch.file, batch.split) for batch in batches} == {("many.parquet", "train")}
 
@@ -83,12 +87,17 @@ def test_images_packed_with_their_path_are_read(tmp_path: Path, kind: Any) -> No
 def test_a_struct_without_bytes_is_refused(tmp_path: Path) -> None:
     images = pa.array([{"path": "0.png"}])
     pq.write_table(pa.table({"image": images, "label": [0]}), tmp_path / "t.parquet")
-    refused(tmp_path / "t.parquet", r"column 'image' is struct<path: string>; it must be binary .*field 'bytes'")
+    refused(
+        tmp_path / "t.parquet", r"column 'image' is struct<path: string>; it must be binary .*field 'bytes'"
+    )
 
 
 def test_dictionary_encoded_images_and_views_of_names_are_read(tmp_path: Path) -> None:
     images = pa.array([png(0), png(1), png(0)]).dictionary_encode()
-    pq.write_table(pa.table({"image": images, "label": pa.array(["a", "b", "a"], pa.string_view())}), tmp_path / "t.parquet")
+    pq.write_table(
+        pa.table({"image": images, "label": pa.array(["a", "b", "a"], pa.string_view())}),
+        tmp_path / "t.parquet",
+    )
     (batch,) = open_parquet(data_params(), tmp_path / "t.parquet").batches
     assert (batch.images, batch.labels) == ([png(0), png(1), png(0)], ["a", "b", "a"])
 
@@ -110,7 +119,9 @@ def test_a_column_named_like_a_path_into_another(tmp_path: Path) -> None:
 
 
 def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
-    table = pa.Table.from_arrays([pa.array([png(0)]), pa.array([0]), pa.array([1])], ["image", "label", "label"])
+    table = pa.Table.from_arrays(
+        [pa.array([png(0)]), pa.array([0]), pa.array([1])], ["image", "label", "label"]
+    )
     pq.write_table(table, tmp_path / "t.parquet")
     refused(tmp_path / "t.parquet", r"column 'label' \(data.label_column\) is there twice; rename one")
 
@@ -126,7 +137,10 @@ def test_a_path_that_is_too_long(tmp_path: Path) -> None:
 
 
 def test_missing_path(tmp_path: Path) -> None:
-    refused(tmp_path / "none", r"data.path '.*none' does not exist; name a Parquet file or a folder with train.parquet")
+    refused(
+        tmp_path / "none",
+        r"data.path '.*none' does not exist; name a Parquet file or a folder with train.parquet",
+    )
 
 
 def test_folder_without_train(tmp_path: Path) -> None:

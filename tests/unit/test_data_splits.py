@@ -18,7 +18,10 @@ from tests.unit.data_samples import data_params
 
 def rows_of(labels: list[int], split: str = "train", first: int = 0) -> list[Row]:
     numbered = enumerate(labels, start=first)
-    return [Row(f"{split}.parquet", row, split, label, hashlib.sha256(str(row).encode()).digest()) for row, label in numbered]
+    return [
+        Row(f"{split}.parquet", row, split, label, hashlib.sha256(str(row).encode()).digest())
+        for row, label in numbered
+    ]
 
 
 def split_rows(rows: list[Row], own: list[str] | None = None, **changes: float) -> dict[str, Indices]:
@@ -53,8 +56,15 @@ def test_classes_that_cannot_be_told_apart(labels: list[Label], message: str) ->
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(st.lists(st.integers(3, 40), min_size=2, max_size=5), st.floats(0.01, 0.45), st.floats(0.01, 0.45), st.integers(0, 5))
-def test_every_row_in_one_split_and_every_class_in_proportion(sizes: list[int], val: float, test: float, seed: int) -> None:
+@given(
+    st.lists(st.integers(3, 40), min_size=2, max_size=5),
+    st.floats(0.01, 0.45),
+    st.floats(0.01, 0.45),
+    st.integers(0, 5),
+)
+def test_every_row_in_one_split_and_every_class_in_proportion(
+    sizes: list[int], val: float, test: float, seed: int
+) -> None:
     labels = [number for number, size in enumerate(sizes) for _ in range(size)]
     splits = split_rows(rows_of(labels), val_fraction=val, test_fraction=test, seed=seed)
     assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(len(labels)))
@@ -87,13 +97,21 @@ def test_own_test_split_is_kept_and_val_comes_out_of_train() -> None:
 def test_own_splits_need_no_fractions() -> None:
     rows = rows_of([0, 1]) + rows_of([0], "val") + rows_of([1], "test")
     splits = split_rows(rows, ["train", "val", "test"], val_fraction=0.0, test_fraction=0.0)
-    assert {split: indices.tolist() for split, indices in splits.items()} == {"train": [0, 1], "val": [2], "test": [3]}
+    assert {split: indices.tolist() for split, indices in splits.items()} == {
+        "train": [0, 1],
+        "val": [2],
+        "test": [3],
+    }
 
 
 @pytest.mark.parametrize(
     ("labels", "changes", "message"),
     [
-        ([0, 0, 0, 1], {}, r"class '1' has 1 usable image, but train and val and test need one each; add images"),
+        (
+            [0, 0, 0, 1],
+            {},
+            r"class '1' has 1 usable image, but train and val and test need one each; add images",
+        ),
         ([0, 0, 0, 1, 1], {}, r"class '1' has 2 usable images, but train and val and test need one each"),
         (
             [0, 1] * 5,
@@ -120,6 +138,8 @@ def test_own_split_without_usable_rows() -> None:
 
 
 def test_duplicates_are_images_that_stand_in_an_earlier_split() -> None:
-    rows = [Row("t", row, "train", 0, digest) for row, digest in enumerate([b"a", b"b", b"a", b"a", b"c", b"b"])]
+    rows = [
+        Row("t", row, "train", 0, digest) for row, digest in enumerate([b"a", b"b", b"a", b"a", b"c", b"b"])
+    ]
     splits = {"train": np.array([0, 1]), "val": np.array([4]), "test": np.array([2, 3, 5])}
     assert count_duplicates(rows, splits) == {"train/val": 0, "train/test": 3, "val/test": 0}

@@ -35,7 +35,12 @@ def png_header(width: int, height: int, depth: int = 8, colour: int = 2, content
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(content))
+        + chunk(b"IEND", b"")
+    )
 
 
 def test_pixels_come_through_unchanged() -> None:
@@ -83,7 +88,10 @@ def test_truncated_jpeg() -> None:
 
 
 def test_bytes_that_are_no_image_have_a_repeatable_detail() -> None:
-    assert defect(b"hello") == ("undecodable image", "5 bytes that are none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP")
+    assert defect(b"hello") == (
+        "undecodable image",
+        "5 bytes that are none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP",
+    )
 
 
 def test_formats_that_start_programs_are_not_opened() -> None:
@@ -145,7 +153,9 @@ def test_labels_without_class_list_are_taken_as_they_are() -> None:
 
 
 def bmp32(alpha: int) -> bytes:
-    """A BMP of 12 x 12 pixels of 32 bits, by hand: Pillow writes none with an alpha channel (BITMAPV4HEADER)."""
+    """A BMP of 12 x 12 pixels of 32 bits, by hand: Pillow writes none with an alpha channel
+    (BITMAPV4HEADER).
+    """
     shape = np.full((12, 12, 4), 100, np.uint8)
     shape[:6, :, 0] = 200
     shape[..., 3] = alpha
@@ -174,7 +184,9 @@ def cut_exif(kind: str, length: int) -> bytes:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("length", [10, 14, 20, 24])
 @pytest.mark.parametrize("filters", ["error", "ignore"])
-def test_damaged_exif_data_cost_no_picture(kind: str, length: int, filters: Literal["error", "ignore"]) -> None:
+def test_damaged_exif_data_cost_no_picture(
+    kind: str, length: int, filters: Literal["error", "ignore"]
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter(filters)
         with doubts_noted():
@@ -188,7 +200,14 @@ def planar_tiff() -> bytes:
     planes = b"".join(bytes([value] * 16) for value in (200, 100, 50))
     lists = struct.pack("<3H6I", 8, 8, 8, 8, 24, 40, 16, 16, 16)
     at = 8 + len(planes)
-    tags = [(256, 3, 1, 4), (257, 3, 1, 4), (258, 3, 3, at), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 3, at + 6)]
+    tags = [
+        (256, 3, 1, 4),
+        (257, 3, 1, 4),
+        (258, 3, 3, at),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 3, at + 6),
+    ]
     tags += [(277, 3, 1, 3), (278, 3, 1, 4), (279, 4, 3, at + 18), (284, 3, 1, 2)]
     ends = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
     return b"II*\0" + struct.pack("<I", at + len(lists)) + planes + lists + ends
@@ -237,7 +256,9 @@ def test_every_colour_space_is_the_same_colour(mode: str, kind: str) -> None:
     assert GREY.pixels(data)[0] == pytest.approx(colour.convert("L").getpixel((0, 0)), abs=4)
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("1", "PNG"), ("1", "TIFF"), ("1", "BMP"), ("LA", "PNG"), ("L", "PPM")])
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("1", "PNG"), ("1", "TIFF"), ("1", "BMP"), ("LA", "PNG"), ("L", "PPM")]
+)
 def test_every_kind_of_grey_is_grey(mode: str, kind: str) -> None:
     data = encoded(Image.new("L", (8, 8), 255).convert(mode), kind)
     assert CHECK.pixels(data) == b"\xff" * 48
@@ -276,9 +297,14 @@ def test_a_photograph_of_ordinary_size_is_decoded_whole() -> None:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]), st.integers(0), st.integers(1, 255), st.booleans()
+    st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]),
+    st.integers(0),
+    st.integers(1, 255),
+    st.booleans(),
 )
-def test_damaged_files_give_pixels_or_a_defect_never_another_error(kind: str, place: int, change: int, cut: bool) -> None:
+def test_damaged_files_give_pixels_or_a_defect_never_another_error(
+    kind: str, place: int, change: int, cut: bool
+) -> None:
     data = bytearray(encoded(Image.fromarray(pixels(0, 16, 16)), kind))
     place %= len(data)
     data[place] ^= change

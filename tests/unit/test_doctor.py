@@ -52,14 +52,18 @@ def test_a_fresh_project_has_no_problem(project: Path, capsys: pytest.CaptureFix
     assert {name for name, state in found.items() if state == "skipped"} == {
         *("Ray cluster", "Ray jobs", "Ray token", "storage", "DVC remote", "MLflow")
     }
-    assert [path for path in sorted(project.rglob("*")) if path not in before and "tmp" not in path.parts] == []
+    assert [
+        path for path in sorted(project.rglob("*")) if path not in before and "tmp" not in path.parts
+    ] == []
 
 
 def test_problems_are_counted_and_end_with_1(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(text.replace("storage: null", f"storage: {project}/none").replace("epochs", "epocs"))
+    (project / "params.yaml").write_text(
+        text.replace("storage: null", f"storage: {project}/none").replace("epochs", "epocs")
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@127.0.0.1:1")
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
     with pytest.raises(SystemExit) as ended:
@@ -80,11 +84,17 @@ def test_a_folder_that_is_no_project_is_told_without_a_traceback(
     with pytest.raises(SystemExit, match="problems"):
         main()
     found = states(capsys.readouterr().out)
-    assert {name for name, state in found.items() if state == "problem"} == {"packages", "params.yaml", "dvc.yaml"}
+    assert {name for name, state in found.items() if state == "problem"} == {
+        "packages",
+        "params.yaml",
+        "dvc.yaml",
+    }
     assert found["storage"] == "skipped"
 
 
-@pytest.mark.parametrize("error", [ImportError("No module named ray"), PermissionError(13, "Permission denied"), KeyError("x")])
+@pytest.mark.parametrize(
+    "error", [ImportError("No module named ray"), PermissionError(13, "Permission denied"), KeyError("x")]
+)
 def test_a_check_that_cannot_be_made_is_a_problem(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def broken() -> Verdict:
         raise error
@@ -97,6 +107,8 @@ def test_a_check_that_cannot_be_made_is_a_problem(monkeypatch: pytest.MonkeyPatc
 
 def test_what_a_check_says_is_shown_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "hunter22")
-    monkeypatch.setattr(examine, "_checks", lambda _: iter([("a check", lambda: ok("http://me:p@ss@host/a says hunter22"))]))
+    monkeypatch.setattr(
+        examine, "_checks", lambda _: iter([("a check", lambda: ok("http://me:p@ss@host/a says hunter22"))])
+    )
     (finding,) = examine.examine(Path())
     assert finding.text == "http://host/a says ***"

@@ -30,9 +30,13 @@ VERSIONS = {"ray": "2.60.0", "mlflow": "3.17.2", "pyarrow": "25.0.1", "torch": "
 @pytest.fixture
 def pinned(tmp_path: Path) -> Path:
     """A project that needs and pins a few packages."""
-    (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["ray[train]>=2.54", "torch>=2.11"]\n')
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["ray[train]>=2.54", "torch>=2.11"]\n'
+    )
     pins = [f"{name}=={version}" for name, version in VERSIONS.items()]
-    (tmp_path / "requirements.txt").write_text("\n".join([*pins, "pywin32==312 ; sys_platform == 'win32'", "mypy==2.4.1"]))
+    (tmp_path / "requirements.txt").write_text(
+        "\n".join([*pins, "pywin32==312 ; sys_platform == 'win32'", "mypy==2.4.1"])
+    )
     return tmp_path
 
 
@@ -48,11 +52,18 @@ def test_pinned_packages_are_fine(pinned: Path) -> None:
 
 @pytest.mark.parametrize(("name", "old"), [("ray", "2.53.0"), ("mlflow", "3.10.9"), ("pyarrow", "23.0.0")])
 def test_a_version_with_security_holes_is_named(pinned: Path, name: str, old: str) -> None:
-    says(packages(pinned, (VERSIONS | {name: old}).get), f"{name} {old} has known security holes", "`make setup`")
+    says(
+        packages(pinned, (VERSIONS | {name: old}).get),
+        f"{name} {old} has known security holes",
+        "`make setup`",
+    )
 
 
 def test_other_and_missing_packages_are_named(pinned: Path) -> None:
-    says(packages(pinned, (VERSIONS | {"torch": "2.13.0"}).get), "in brackets: torch 2.13.0 (2.14.1); `make setup`")
+    says(
+        packages(pinned, (VERSIONS | {"torch": "2.13.0"}).get),
+        "in brackets: torch 2.13.0 (2.14.1); `make setup`",
+    )
     without = {name: version for name, version in VERSIONS.items() if name != "torch"}
     says(packages(pinned, without.get), "not installed: torch; `make setup`")
 
@@ -76,7 +87,10 @@ def test_wrong_params_are_told(tmp_path: Path) -> None:
 
 def test_a_dvc_yaml_that_cannot_run_is_told(tmp_path: Path) -> None:
     assert stages(ROOT).state == "ok"
-    for text, words in [("stages: {}", "no stages"), ("stages: {train: {deps: [a]}}", "stage 'train' has no cmd")]:
+    for text, words in [
+        ("stages: {}", "no stages"),
+        ("stages: {train: {deps: [a]}}", "stage 'train' has no cmd"),
+    ]:
         (tmp_path / "dvc.yaml").write_text(text)
         says(stages(tmp_path), words)
     (tmp_path / "dvc.yaml").write_text("stages: {a: 1\n")
@@ -105,7 +119,14 @@ def test_a_committed_secret_is_a_problem_and_not_shown(tmp_path: Path, file: str
 
 
 @pytest.mark.parametrize(
-    "line", ["ask_password = true", "url = ssh://me@host/dvc", "url = s3://bucket/dvc", "keyfile = /home/me/key", "password ="]
+    "line",
+    [
+        "ask_password = true",
+        "url = ssh://me@host/dvc",
+        "url = s3://bucket/dvc",
+        "keyfile = /home/me/key",
+        "password =",
+    ],
 )
 def test_what_is_no_secret_is_none(tmp_path: Path, line: str) -> None:
     (tmp_path / ".dvc").mkdir()
@@ -138,7 +159,9 @@ def test_the_cache_of_a_folder_without_dvc_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_long_path_for_sockets_is_a_problem() -> None:
-    """With 20 bytes Ray 2.60 started and had sockets of 105, with a pid of four digits; with 24 it refused."""
+    """With 20 bytes Ray 2.60 started and had sockets of 105, with a pid of four digits; with 24
+    it refused.
+    """
     assert socket_paths(Path("/tmp")).state == "ok"
     assert socket_paths(Path("/" + "x" * 18)).state == "ok"
     says(socket_paths(Path("/" + "x" * 19)), "has 20 bytes and may have 19", "set TMPDIR")
@@ -162,7 +185,12 @@ def test_the_holder_of_a_lock_is_named(tmp_path: Path) -> None:
 
 def test_a_worker_without_a_driver_is_a_problem(tmp_path: Path) -> None:
     with holding(tmp_path / ".espalier/runs/train-1/writer.lock") as worker:
-        says(run_locks(tmp_path), "train-1/writer.lock is held by pid", "whose driver is gone", f"`kill {worker.pid}`")
+        says(
+            run_locks(tmp_path),
+            "train-1/writer.lock is held by pid",
+            "whose driver is gone",
+            f"`kill {worker.pid}`",
+        )
 
 
 def test_a_stopped_holder_is_a_problem(tmp_path: Path) -> None:
@@ -198,7 +226,12 @@ def test_a_zombie_in_dvcs_lock_is_a_problem_and_who_is_gone_is_none(tmp_path: Pa
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         until(lambda: psutil.Process(dead.pid).status() == psutil.STATUS_ZOMBIE)
         rwlock(tmp_path, **{mode: dead.pid})
-        says(dvc_files(tmp_path), f"pid {dead.pid}, a zombie", f"its parent, pid {os.getpid()}", "`espalier mend`")
+        says(
+            dvc_files(tmp_path),
+            f"pid {dead.pid}, a zombie",
+            f"its parent, pid {os.getpid()}",
+            "`espalier mend`",
+        )
     assert dvc_files(tmp_path).state == "ok"
 
 
@@ -207,7 +240,9 @@ def test_a_pid_that_is_another_program_now_is_a_problem(tmp_path: Path) -> None:
     says(dvc_files(tmp_path), "which is now another program", "`espalier mend`")
 
 
-@pytest.mark.parametrize("text", ["", '{"write": {"/a": {"pid"', "[]", '{"write": {"/a": {}}}', '{"read": {"/a": 1}}'])
+@pytest.mark.parametrize(
+    "text", ["", '{"write": {"/a": {"pid"', "[]", '{"write": {"/a": {}}}', '{"read": {"/a": 1}}']
+)
 def test_a_damaged_lock_of_dvc_is_a_problem(tmp_path: Path, text: str) -> None:
     rwlock(tmp_path).write_text(text)
     says(dvc_files(tmp_path), ".dvc/tmp/rwlock is damaged", "`espalier mend`")
@@ -229,7 +264,9 @@ def test_the_folder_of_a_dead_ray_is_a_problem(tmp_path: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="ray-01234567-", dir=tmp_path))
     (tmp_path / "ray-of-sunshine").mkdir()
     assert ray_folders(tmp_path).state == "ok"  # too young to tell
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"--temp-dir={folder}"]) as ray:
+    with subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)", f"--temp-dir={folder}"]
+    ) as ray:
         until(lambda: str(folder) in " ".join(psutil.Process(ray.pid).cmdline()))
         assert ray_folders(tmp_path, young_s=0).state == "ok"
         ray.kill()

@@ -44,7 +44,9 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_port_that_another_program_uses_is_a_problem() -> None:
     with silent() as number:
         says(
-            port(Port(number, "a page", "nobody", "take another")), f"{number}, for a page, is used by", f"(pid {os.getpid()})"
+            port(Port(number, "a page", "nobody", "take another")),
+            f"{number}, for a page, is used by",
+            f"(pid {os.getpid()})",
         )
         assert port(Port(number, "a page", r"python\w*", "")).state == "ok"
     assert port(Port(number, "a page", "nobody", "")) == Verdict("ok", f"{number} is free for a page")
@@ -147,8 +149,12 @@ def test_mlflow_that_answers_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert mlflow(tmp_path) == Verdict("ok", f"{url} answers, also to what runs ask of it")
 
 
-@pytest.mark.parametrize(("status", "words"), [(401, "for an account"), (403, "for the host name"), (503, "start it")])
-def test_mlflow_that_refuses_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "for an account"), (403, "for the host name"), (503, "start it")]
+)
+def test_mlflow_that_refuses_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, words: str
+) -> None:
     with answering(status) as url:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
         says(mlflow(tmp_path), f"{url} answers /health with status {status}", words)
@@ -161,7 +167,9 @@ def test_mlflow_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytes
     says(mlflow(tmp_path), "does not answer", "refused")
 
 
-def test_credentials_in_the_address_of_mlflow_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_in_the_address_of_mlflow_are_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hunter2@mlflow.example.org")
     verdict = mlflow(tmp_path)
     says(verdict, "MLFLOW_TRACKING_USERNAME")
@@ -171,9 +179,17 @@ def test_credentials_in_the_address_of_mlflow_are_a_problem(tmp_path: Path, monk
 def record(root: Path, name: str, *, delivered: bool) -> Path:
     """A journal with its record."""
     journal = root / ".espalier" / "journals" / f"{name}-1.jsonl"
-    values: dict[str, Any] = {"pipeline_key": None, "params": {}, "pipeline_params": {}, "upstream": {}, "ended": None}
+    values: dict[str, Any] = {
+        "pipeline_key": None,
+        "params": {},
+        "pipeline_params": {},
+        "upstream": {},
+        "ended": None,
+    }
     journal.parent.mkdir(parents=True, exist_ok=True)
-    write_record(journal, RunRecord(stage=name, key="1", started=0.0, status="RUNNING", delivered=delivered, **values))
+    write_record(
+        journal, RunRecord(stage=name, key="1", started=0.0, status="RUNNING", delivered=delivered, **values)
+    )
     return journal
 
 
@@ -215,7 +231,12 @@ print(verdict.state, verdict.text)
 
 def asked(url: str, endpoint: str, limit_s: float) -> str:
     """What the check says, in a process of its own, because S3 clients outlive their test."""
-    environment = {**os.environ, **S3_ENVIRONMENT, "AWS_ENDPOINT_URL": endpoint, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {
+        **os.environ,
+        **S3_ENVIRONMENT,
+        "AWS_ENDPOINT_URL": endpoint,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     words = [sys.executable, "-c", ASK, url, str(limit_s)]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
@@ -228,7 +249,9 @@ def s3() -> Iterator[str]:
     server.start()
     host, number = server.get_host_and_port()
     connection = socket.create_connection((host, number))
-    connection.sendall(b"PUT /bucket HTTP/1.1\r\nHost: s3.amazonaws.com\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    connection.sendall(
+        b"PUT /bucket HTTP/1.1\r\nHost: s3.amazonaws.com\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
     assert b" 200 " in connection.recv(100)
     connection.close()
     yield f"http://{host}:{number}"
@@ -257,7 +280,10 @@ def test_a_bucket_is_tried_with_its_clock(s3: str, monkeypatch: pytest.MonkeyPat
         with monkeypatch.context() as patch:
             patch.setattr(moto.s3.models, "utcnow", lambda there=there: now() + there)
             said = asked("s3://bucket/runs", s3, 30)
-        assert re.match(rf"problem this clock is 3\d\d s {words} that of s3://bucket/runs, which will refuse signatures", said)
+        assert re.match(
+            rf"problem this clock is 3\d\d s {words} that of s3://bucket/runs, which will refuse signatures",
+            said,
+        )
 
 
 def now() -> datetime.datetime:

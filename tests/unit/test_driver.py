@@ -55,7 +55,8 @@ def test_a_disk_without_room_for_a_checkpoint_is_said_before_ray_starts(
     told = ends(monkeypatch, 0)
     full = the_job.model_copy(update={"run_dir": small_disk})
     with pytest.raises(
-        DiskError, match=rf"{small_disk}: the disk is full; nothing was replaced\. Free some space and run it again"
+        DiskError,
+        match=rf"{small_disk}: the disk is full; nothing was replaced\. Free some space and run it again",
     ):
         launch(full, resources(), "train")
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
@@ -65,7 +66,9 @@ def test_a_disk_without_room_for_a_checkpoint_is_said_before_ray_starts(
     assert [path.name for path in small_disk.iterdir()] == ["full"]
 
 
-def test_it_gives_up_after_the_failures_that_are_allowed(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_gives_up_after_the_failures_that_are_allowed(
+    the_job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = ends(monkeypatch, *[-9] * 3)
     with pytest.raises(TrainingError, match="died 3 times; show_ray_logs may tell why"):
         launch(the_job, resources(max_failures=2), "train")
@@ -119,7 +122,10 @@ def test_a_run_that_another_folder_drives_is_refused_before_anything_starts(
 
 
 def test_a_driver_ends_with_the_stage_that_started_it(tmp_path: Path) -> None:
-    """And so does what it started, with the folder of its Ray. Its stdin closes when the stage dies, however it dies."""
+    """And so does what it started, with the folder of its Ray.
+
+    Its stdin closes when the stage dies, however it dies.
+    """
     code = """
 import subprocess, sys
 from pathlib import Path
@@ -142,7 +148,19 @@ with _ray_folder(Path("run")) as folder:
 
 
 HEAVY = {
-    *("boto3", "dvc", "matplotlib", "mlflow", "numpy", "onnx", "onnxruntime", "onnxscript", "pandas", "pyarrow", "ray"),
+    *(
+        "boto3",
+        "dvc",
+        "matplotlib",
+        "mlflow",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
+        "pandas",
+        "pyarrow",
+        "ray",
+    ),
     *("scipy", "sklearn", "timm", "torch", "torch_pruning", "torchao", "torchvision"),
 }
 """Packages that take a tenth of a second or more to import, torch a second or two."""
@@ -167,8 +185,13 @@ def test_no_stage_waits_for_what_it_does_not_use() -> None:
     }
     code = f"import importlib, sys; importlib.import_module(sys.argv[1]); print(*{HEAVY} & set(sys.modules))"
     words = [sys.executable, "-c", code]
-    started = {name: subprocess.Popen([*words, name], stdout=subprocess.PIPE, text=True, cwd=ROOT) for name in IMPORTS}
+    started = {
+        name: subprocess.Popen([*words, name], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        for name in IMPORTS
+    }
     found = {name: set(process.communicate()[0].split()) for name, process in started.items()}
     assert all(process.returncode == 0 for process in started.values())
-    needless = {name: packages - IMPORTS[name] for name, packages in found.items() if packages - IMPORTS[name]}
+    needless = {
+        name: packages - IMPORTS[name] for name, packages in found.items() if packages - IMPORTS[name]
+    }
     assert not needless

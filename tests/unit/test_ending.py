@@ -68,7 +68,10 @@ def test_messages_and_their_statuses(capsys: pytest.CaptureFixture[str]) -> None
     assert tell(ParamsError("p.yaml: wrong"), "espalier x") == 1
     assert tell(KeyboardInterrupt(), "espalier x") == 130
     said = capsys.readouterr().err.splitlines()
-    assert said == ["espalier x: p.yaml: wrong", "espalier x: interrupted; the same command goes on from what is complete"]
+    assert said == [
+        "espalier x: p.yaml: wrong",
+        "espalier x: interrupted; the same command goes on from what is complete",
+    ]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), SystemExit(2), OSError(errno.ECONNRESET, "reset")])
@@ -81,13 +84,21 @@ def test_an_error_in_this_program_keeps_its_traceback(error: BaseException) -> N
     ("name", "words", "said"),
     [
         ("evaluate", [], "usage: python -m stages.evaluate dense|pruned|finetuned|quantized"),
-        ("evaluate", ["densee"], "there is no 'densee'; did you mean 'dense'?\nusage: python -m stages.evaluate dense|"),
+        (
+            "evaluate",
+            ["densee"],
+            "there is no 'densee'; did you mean 'dense'?\nusage: python -m stages.evaluate dense|",
+        ),
         ("evaluate", ["dense", "pruned"], "usage: "),
         ("train", ["dense"], "usage: python -m stages.train\n"),
     ],
 )
 def test_words_that_cannot_be_end_with_the_usage(
-    name: str, words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    words: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit) as caught:
@@ -106,7 +117,9 @@ def test_words_that_name_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     "module", ["stages.evaluate", "pipeline.launch.driver", "pipeline.tracking.courier", "pipeline.repro.one"]
 )
 def test_a_process_without_its_words_says_which(module: str) -> None:
-    done = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", module], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert done.returncode == 2
     assert f"usage: python -m {module}" in done.stderr.replace("one.py", "python -m pipeline.repro.one")
     assert "Traceback" not in done.stderr

@@ -43,7 +43,10 @@ DECIDES = {
 }
 ENDS = {
     "MPLBACKEND": ("module://matplotlib_inline.backend_inline", "import pipeline.data.intake.card"),
-    "NPY_DISABLE_CPU_FEATURES": ("NEVER_HEARD_OF", "import warnings; warnings.simplefilter('error'); import numpy"),
+    "NPY_DISABLE_CPU_FEATURES": (
+        "NEVER_HEARD_OF",
+        "import warnings; warnings.simplefilter('error'); import numpy",
+    ),
     "PYTHONWARNINGS": ("error", "import warnings; warnings.warn('of itself', DeprecationWarning)"),
 }
 """Variables with a value, and a program that ends in a traceback because of it."""
@@ -79,7 +82,9 @@ def test_only_what_decides_is_taken_away() -> None:
 
 def test_what_is_kept_would_otherwise_be_taken_away() -> None:
     environment = {name.replace("*", "X"): "1" for name in KEPT}
-    assert not [name for name in environment if not any(name.startswith(family.rstrip("*")) for family in CLEARED)]
+    assert not [
+        name for name in environment if not any(name.startswith(family.rstrip("*")) for family in CLEARED)
+    ]
 
 
 def test_the_same_numbers_and_bytes_in_every_environment() -> None:
@@ -96,18 +101,29 @@ def test_the_same_numbers_and_bytes_in_every_environment() -> None:
 @pytest.mark.parametrize("name", sorted(ENDS))
 def test_nothing_ends_in_a_traceback_of_a_library(name: str) -> None:
     value, code = ENDS[name]
-    settled, twin = started(f"import pipeline.process.environment\n{code}", **{name: value}), started(code, **{name: value})
+    settled, twin = (
+        started(f"import pipeline.process.environment\n{code}", **{name: value}),
+        started(code, **{name: value}),
+    )
     assert settled.communicate() == ("", "")
     assert "Traceback" in twin.communicate()[1]
 
 
 def test_no_text_is_read_or_written_as_the_locale_says() -> None:
-    """In a shell of ISO-8859-1 a class or a folder with other letters would end a training, or come back as others."""
+    """In a shell of ISO-8859-1 a class or a folder with other letters would end a training, or come back as
+    others.
+    """
     calls = [
         (path, node)
         for path in (ROOT / "pipeline").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"read_text", "write_text"}
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"read_text", "write_text"}
     ]
     assert len(calls) > 20
-    assert [f"{path}:{node.lineno}" for path, node in calls if "encoding" not in {word.arg for word in node.keywords}] == []
+    assert [
+        f"{path}:{node.lineno}"
+        for path, node in calls
+        if "encoding" not in {word.arg for word in node.keywords}
+    ] == []

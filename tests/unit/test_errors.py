@@ -21,7 +21,10 @@ def test_an_address_is_shown_without_its_user(text: str, expected: str) -> None:
 
 def test_a_presigned_address_is_shown_without_what_lets_one_in() -> None:
     signed = "s3://b/k?X-Amz-Credential=AKIA&X-Amz-Date=1&X-Amz-Signature=00ff or https://a/b?sv=1&sig=x%2B"
-    assert shown(signed) == "s3://b/k?X-Amz-Credential=***&X-Amz-Date=1&X-Amz-Signature=*** or https://a/b?sv=1&sig=***"
+    assert (
+        shown(signed)
+        == "s3://b/k?X-Amz-Credential=***&X-Amz-Date=1&X-Amz-Signature=*** or https://a/b?sv=1&sig=***"
+    )
 
 
 def test_values_of_secret_variables_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +47,8 @@ def test_values_of_secret_variables_are_not_shown(monkeypatch: pytest.MonkeyPatc
         ("it is tops3cret!", "the value of SOME_API_TOKEN"),
     ],
 )
-def test_a_secret_is_found_and_not_repeated(monkeypatch: pytest.MonkeyPatch, text: str, secret: str | None) -> None:
+def test_a_secret_is_found_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, text: str, secret: str | None
+) -> None:
     monkeypatch.setenv("SOME_API_TOKEN", "tops3cret")
     assert secret_in(text) == secret

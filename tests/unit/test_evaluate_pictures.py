@@ -9,7 +9,17 @@ import pytest
 from PIL import Image
 
 from pipeline.evaluate.metrics import Reliability, reliability
-from pipeline.evaluate.pictures import CAPTION, CELL, COLUMNS, DPI, SIDE, TITLE, draw_confusion, draw_images, draw_reliability
+from pipeline.evaluate.pictures import (
+    CAPTION,
+    CELL,
+    COLUMNS,
+    DPI,
+    SIDE,
+    TITLE,
+    draw_confusion,
+    draw_images,
+    draw_reliability,
+)
 
 
 def bins() -> Reliability:
@@ -39,12 +49,16 @@ def test_a_matplotlibrc_decides_no_picture() -> None:
         return [draw_confusion(np.eye(2, dtype=np.int64), ["a", "b"]), draw_reliability(bins()), grid]
 
     plain = drawn()
-    with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "text.color": "blue", "savefig.facecolor": "yellow"}):
+    with mpl.rc_context(
+        {"font.size": 20, "axes.facecolor": "red", "text.color": "blue", "savefig.facecolor": "yellow"}
+    ):
         assert drawn() == plain
 
 
 def test_other_numbers_are_another_picture() -> None:
-    assert draw_confusion(np.eye(2, dtype=np.int64), ["a", "b"]) != draw_confusion(np.ones((2, 2), np.int64), ["a", "b"])
+    assert draw_confusion(np.eye(2, dtype=np.int64), ["a", "b"]) != draw_confusion(
+        np.ones((2, 2), np.int64), ["a", "b"]
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 20, 120])
@@ -61,7 +75,9 @@ def test_a_grid_shows_grey_and_colour(channels: int) -> None:
 
 
 def shown(content: bytes, number: int, size: int) -> npt.NDArray[np.uint8]:
-    """Pixels (C, size, size) of a square colour image of a grid: those in the middle of where each is drawn large."""
+    """Pixels (C, size, size) of a square colour image of a grid: those in the middle of where each is drawn
+    large.
+    """
     row, column = divmod(number, COLUMNS)
     left, top = (column + 0.5) * CELL[0] - SIDE / 2, TITLE + row * CELL[1] + CAPTION
     steps = (np.arange(size) + 0.5) * SIDE / size

@@ -24,7 +24,16 @@ from pipeline.models.cost import count_macs, count_params
 from pipeline.models.disk.weights import load_model
 from pipeline.quantize.quantize import quantize
 from tests.pickles import pickles
-from tests.unit.compress_samples import CLASSES, ROWS, TASK, prepared_data, quantize_params, saved, spec_of, trained
+from tests.unit.compress_samples import (
+    CLASSES,
+    ROWS,
+    TASK,
+    prepared_data,
+    quantize_params,
+    saved,
+    spec_of,
+    trained,
+)
 
 TEXTS = ("metrics", "reliability", "answers", "classes", "seal")
 
@@ -73,7 +82,9 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Variants:
     saved(folder / "finetuned", spec, trained(spec, data, steps=12))
     outs = outs_in(folder / "floats")
     metrics = evaluate(folder / "finetuned", data, outs, evaluate_params(["fp16", "bf16", "pt2"]), TASK)
-    quantize(folder / "finetuned", outs.exported / "model.onnx", data, folder / "quantized", quantize_params())
+    quantize(
+        folder / "finetuned", outs.exported / "model.onnx", data, folder / "quantized", quantize_params()
+    )
     return Variants(data, folder / "finetuned", folder / "quantized", outs, metrics)
 
 
@@ -88,7 +99,9 @@ def loaded(path: Path) -> dict[str, Any]:
 
 def test_metrics_are_those_of_the_deployed_file(variants: Variants) -> None:
     test = Split.open(variants.data, "test")
-    logits = OnnxModel(variants.outs.exported / "model.onnx", threads=1).logits(test.images(torch.arange(len(test))).numpy())
+    logits = OnnxModel(variants.outs.exported / "model.onnx", threads=1).logits(
+        test.images(torch.arange(len(test))).numpy()
+    )
     labels = test.labels.numpy()
     metrics = loaded(variants.outs.metrics)
     assert metrics == variants.metrics
@@ -100,14 +113,19 @@ def test_metrics_are_those_of_the_deployed_file(variants: Variants) -> None:
 
 
 def test_tta_is_the_mean_answer_to_moved_and_mirrored_images(variants: Variants) -> None:
-    """The formula with torch's padding: half for the image, a quarter for each shift by a pixel, mirror images the same."""
+    """The formula with torch's padding: half for the image, a quarter for each shift by a pixel, mirror
+    images the same.
+    """
     test = Split.open(variants.data, "test")
     images = test.images(torch.arange(len(test)))
     padded = torch.nn.functional.pad(images.float(), (1, 1, 1, 1), mode="reflect")
     moved = [(0.5, images.float()), (0.25, padded[:, :, 2:, 2:]), (0.25, padded[:, :, :-2, :-2])]
     model = OnnxModel(variants.outs.exported / "model.onnx", threads=1)
     mean = sum(share * (model.logits(x.numpy()) + model.logits(x.flip(3).numpy())) / 2 for share, x in moved)
-    assert loaded(variants.outs.metrics)["top1_tta"] == (np.asarray(mean).argmax(axis=1) == test.labels.numpy()).mean()
+    assert (
+        loaded(variants.outs.metrics)["top1_tta"]
+        == (np.asarray(mean).argmax(axis=1) == test.labels.numpy()).mean()
+    )
 
 
 def test_metrics_hold_cost_and_parity(variants: Variants) -> None:
@@ -120,7 +138,12 @@ def test_metrics_hold_cost_and_parity(variants: Variants) -> None:
     assert metrics["parity_agreement"] == 1.0
     found = loaded(variants.outs.exported / "parity.json")
     exports = found.pop("exports")
-    assert found == {"against": "the torch model", "max_diff": metrics["parity_max_diff"], "agreement": 1.0, "images": 10}
+    assert found == {
+        "against": "the torch model",
+        "max_diff": metrics["parity_max_diff"],
+        "agreement": 1.0,
+        "images": 10,
+    }
     assert set(exports) == {"model.fp16.onnx", "model.bf16.onnx", "model.pt2"}
 
 
@@ -200,7 +223,9 @@ def test_an_int8_artifact_is_deployed_as_it_is(variants: Variants, tmp_path: Pat
 def test_data_with_other_classes_are_refused(variants: Variants, tmp_path: Path) -> None:
     data = prepared_data(tmp_path / "data")
     write_manifest(data, read_manifest(data).model_copy(update={"classes": ["x", "y", "z"]}))
-    with pytest.raises(ArtifactError, match=r"its classes are \['left', 'right', 'top'\], but .*\['x', 'y', 'z'\]"):
+    with pytest.raises(
+        ArtifactError, match=r"its classes are \['left', 'right', 'top'\], but .*\['x', 'y', 'z'\]"
+    ):
         evaluate(variants.floats, data, outs_in(tmp_path), evaluate_params(), TASK)
 
 

@@ -138,7 +138,10 @@ def test_the_example_says_in_one_line_what_it_cannot_answer(
     assert found.stderr.startswith(f"{exported.file} cannot answer {tmp_path}/images.npy: ")
     assert run_example(tmp_path / "images.npy", tmp_path / "images.npy").returncode == 1
     usage = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, check=False)
-    assert (usage.returncode, usage.stderr) == (1, "usage: python examples/classify.py model.onnx images.npy\n")
+    assert (usage.returncode, usage.stderr) == (
+        1,
+        "usage: python examples/classify.py model.onnx images.npy\n",
+    )
 
 
 def run_example(file: Path, images: Path, example: Path = EXAMPLE) -> subprocess.CompletedProcess[str]:
@@ -181,7 +184,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "foreign", [value], [result])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])], "foreign", [value], [result]
+    )
     opset = onnx.helper.make_opsetid("", 18)
     onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "foreign.onnx")
     with pytest.raises(ArtifactError, match=r"foreign.onnx: its inputs and outputs are \['x', 'y'\]"):

@@ -1,4 +1,6 @@
-"""Quantization-aware training: what it rounds is what onnxruntime rounds, and the learned ranges reach the int8 file."""
+"""Quantization-aware training: what it rounds is what onnxruntime rounds, and the learned ranges reach the
+int8 file.
+"""
 
 import copy
 from pathlib import Path
@@ -22,7 +24,16 @@ from pipeline.train.loop import fit
 from pipeline.train.methods import quantization_aware
 from pipeline.train.methods.quantization_aware import Rounding
 from pipeline.train.params import QuantizationAwareParams
-from tests.unit.compress_samples import SIZE, exported, network, prepared_data, quantize_params, saved, spec_of, trained
+from tests.unit.compress_samples import (
+    SIZE,
+    exported,
+    network,
+    prepared_data,
+    quantize_params,
+    saved,
+    spec_of,
+    trained,
+)
 from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
 
 AWARE = QuantizationAwareParams(start=0.0, reduce_range=True)
@@ -37,7 +48,8 @@ def aware(model: nn.Module) -> nn.Module:
 
 def test_it_rounds_behind_norms_and_relus_and_before_layers_that_read_something_else() -> None:
     found = {
-        rounding.key: name for name, rounding in quantization_aware.roundings(aware(network(spec_of("resnet20", width=4))))
+        rounding.key: name
+        for name, rounding in quantization_aware.roundings(aware(network(spec_of("resnet20", width=4))))
     }
     assert found["stem.conv:in"] == "stem.conv.in_range"
     assert found["stem.conv:out"] == "stem.relu.out_range"
@@ -45,7 +57,9 @@ def test_it_rounds_behind_norms_and_relus_and_before_layers_that_read_something_
     assert found["stages.0.0.conv2:out"] == "stages.0.0.norm2.out_range", "then comes the addition"
     assert found["stages.0.1.conv1:in"] == "stages.0.1.conv1.in_range", "the sum"
     assert found["head:in"] == "head.in_range"
-    assert len(found) == 22 + 1 + 8 + 2 + 1, "every layer's end, the stem, the sums and what shortcuts read, the head"
+    assert len(found) == 22 + 1 + 8 + 2 + 1, (
+        "every layer's end, the stem, the sums and what shortcuts read, the head"
+    )
 
 
 def test_the_network_as_it_is_saved_has_its_own_names_again() -> None:
@@ -101,7 +115,9 @@ def test_a_module_that_runs_twice_is_refused() -> None:
 
 
 def test_the_int8_file_rounds_as_the_training_did(tmp_path: Path) -> None:
-    """The logits of the rounding torch model are those of the file, closer than the float model's are by far."""
+    """The logits of the rounding torch model are those of the file, closer than the float
+    model's are by far.
+    """
     data = prepared_data(tmp_path / "data")
     spec = spec_of("vgg11", width=8)
     model = trained(spec, data)
@@ -114,15 +130,24 @@ def test_the_int8_file_rounds_as_the_training_did(tmp_path: Path) -> None:
     spec = saved(tmp_path / "model", spec.model_copy(update={"ranges": ranges}), model)
     assert read_spec(tmp_path / "model").ranges == ranges
     exported(tmp_path / "model")
-    report = quantize(tmp_path / "model", tmp_path / "model.onnx", data, tmp_path / "int8", quantize_params(max_drop=1.0))
+    report = quantize(
+        tmp_path / "model", tmp_path / "model.onnx", data, tmp_path / "int8", quantize_params(max_drop=1.0)
+    )
     by_file = OnnxModel(onnx_path(tmp_path / "int8"), 1).logits(images.numpy())
     with torch.no_grad():
         by_training = FromPixels(rounding.eval(), spec)(images.float()).numpy()
         by_floats = FromPixels(model.eval(), spec)(images.float()).numpy()
     assert np.abs(by_file - by_training).mean() < 0.3 * np.abs(by_file - by_floats).mean()
-    scales = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(onnx_path(tmp_path / "int8")).graph.initializer}
+    scales = {
+        t.name: onnx.numpy_helper.to_array(t)
+        for t in onnx.load(onnx_path(tmp_path / "int8")).graph.initializer
+    }
     lowest, highest = ranges["stages.0.0.conv:out"]
-    assert any(np.allclose(scale, (highest - lowest) / 255) for name, scale in scales.items() if name.endswith("_scale"))
+    assert any(
+        np.allclose(scale, (highest - lowest) / 255)
+        for name, scale in scales.items()
+        if name.endswith("_scale")
+    )
     assert report.metrics()["learned_ranges"] == len(ranges)
 
 
@@ -130,9 +155,15 @@ def test_fit_rounds_and_leaves_a_plain_model_with_ranges(tmp_path: Path) -> None
     data = prepared_digits(tmp_path)
     fit(job(data, tmp_path / "first", model=CONVOLUTIONS, epochs=2), "cpu", 1)
     start = tmp_path / "first" / "result" / "model"
-    changes: dict[str, Any] = {"epochs": 2, "ema_decay": 0.9, "quantization_aware": {"start": 0.5, "reduce_range": True}}
+    changes: dict[str, Any] = {
+        "epochs": 2,
+        "ema_decay": 0.9,
+        "quantization_aware": {"start": 0.5, "reduce_range": True},
+    }
     further = job(data, tmp_path / "second", model=CONVOLUTIONS, **changes)
-    fit(further.model_copy(update={"initial": start, "spec": tuned_spec(read_spec(start), "dense")}), "cpu", 1)
+    fit(
+        further.model_copy(update={"initial": start, "spec": tuned_spec(read_spec(start), "dense")}), "cpu", 1
+    )
     spec, model = load_model(tmp_path / "second" / "result" / "model")
     assert not list(quantization_aware.roundings(model))
     assert {"stages.0.0.conv:in", "stages.0.0.conv:out", "head:in", "head:out"} <= set(spec.ranges)

@@ -1,4 +1,6 @@
-"""Distillation of maps: by hand, between networks of other shapes, and in a run whose adapters are not in the model."""
+"""Distillation of maps: by hand, between networks of other shapes, and in a run whose adapters are not in the
+model.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,14 @@ def channels(tapped: Tapped) -> list[tuple[int, int] | None]:
         (
             [nn.Conv2d(1, 4, 5), nn.Conv2d(4, 4, 5)],
             torch.zeros(2, 1, 8, 8),
-            r"does not take images of 1 x 8 x 8 \(module '1': RuntimeError: .*take another model\.name, or other data\.height",
+            r"does not take images of 1 x 8 x 8 \(module '1': RuntimeError: .*take another model\.name, or "
+            r"other data\.height",
         ),
         (
             [nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4)],
             torch.zeros(1, 1, 8, 8),
-            r"on a single image at a time \(module '2': ValueError: .*raise global_batch_size, or lower accumulate or",
+            r"on a single image at a time \(module '2': ValueError: .*raise global_batch_size, or lower "
+            r"accumulate or",
         ),
     ],
 )
@@ -68,9 +72,13 @@ def test_features_are_compared_as_they_are() -> None:
 
 def test_attention_compares_where_the_energy_lies_however_much_and_in_how_many_channels() -> None:
     own = torch.tensor([[3.0, 4.0]]).sqrt().view(1, 1, 1, 2)  # energy 3 and 4, of norm 5
-    assert transfer([own], [10 * own.expand(1, 5, 1, 2)], features("attention")).item() == pytest.approx(0.0, abs=1e-12)
+    assert transfer([own], [10 * own.expand(1, 5, 1, 2)], features("attention")).item() == pytest.approx(
+        0.0, abs=1e-12
+    )
     left = torch.tensor([[1.0, 0.0]]).view(1, 1, 1, 2)
-    assert transfer([own], [left], features("attention")).item() == pytest.approx(((0.6 - 1) ** 2 + 0.8**2) / 2)
+    assert transfer([own], [left], features("attention")).item() == pytest.approx(
+        ((0.6 - 1) ** 2 + 0.8**2) / 2
+    )
 
 
 def test_the_last_stages_of_each_size_are_compared_with_an_adapter_where_channels_differ() -> None:
@@ -93,7 +101,10 @@ def test_an_adapter_is_a_convolution_of_single_pixels() -> None:
 def test_a_teachers_module_may_teach_several() -> None:
     model = network(spec_of("vgg11", 4))
     own, taught = tap(
-        model, network(spec_of("vgg11", 4)), features(layers={"stages.0": "stages.1", "stages.1": "stages.1"}), PIXELS
+        model,
+        network(spec_of("vgg11", 4)),
+        features(layers={"stages.0": "stages.1", "stages.1": "stages.1"}),
+        PIXELS,
     )
     assert channels(own) == [(4, 8), None]
     assert torch.equal(*taught(PIXELS)[1])
@@ -102,9 +113,18 @@ def test_a_teachers_module_may_teach_several() -> None:
 @pytest.mark.parametrize(
     ("layers", "says"),
     [
-        ({"stages.9": "stages.1"}, r"features\.layers: the student has no module 'stages\.9'; did you mean 'stages\.\d'"),
-        ({"stages.1": "stagse.1"}, r"features\.layers: the teacher has no module 'stagse\.1'; did you mean 'stages\.1'"),
-        ({"stages.0": "stages.2"}, r"student's 'stages\.0' gives 4 x 8 x 8 .* teacher's 'stages\.2' 16 x 4 x 4; both must"),
+        (
+            {"stages.9": "stages.1"},
+            r"features\.layers: the student has no module 'stages\.9'; did you mean 'stages\.\d'",
+        ),
+        (
+            {"stages.1": "stagse.1"},
+            r"features\.layers: the teacher has no module 'stagse\.1'; did you mean 'stages\.1'",
+        ),
+        (
+            {"stages.0": "stages.2"},
+            r"student's 'stages\.0' gives 4 x 8 x 8 .* teacher's 'stages\.2' 16 x 4 x 4; both must",
+        ),
         ({"head": "head"}, r"student's 'head' gives 3 for an image"),
     ],
 )
@@ -150,6 +170,8 @@ def distance(run_dir: Path, teacher: Path) -> float:
     maps: list[Any] = []
     for folder in (run_dir / "result/model", teacher):
         model = load_model(folder)[1]
-        model.get_submodule("stages.2").register_forward_hook(lambda _m, _i, output: maps.append(output.detach()))
+        model.get_submodule("stages.2").register_forward_hook(
+            lambda _m, _i, output: maps.append(output.detach())
+        )
         model(pixels)
     return float((maps[0] - maps[1]).square().mean())

@@ -1,4 +1,6 @@
-"""Who may write a run in a storage, where a lock on one disk says nothing: the driver that claimed it, and its last rank 0."""
+"""Who may write a run in a storage, where a lock on one disk says nothing: the driver that claimed it, and
+its last rank 0.
+"""
 
 import time
 from pathlib import Path
@@ -14,7 +16,16 @@ from pipeline.train.checkpoints.local import MANIFEST_NAME
 from pipeline.train.job import Job
 from pipeline.train.loop import ddp_step, fit
 from pipeline.train.run import Run
-from pipeline.train.transport.driver import ERROR, PROGRESS, fence, finish, leave_fault, run_storage, send, signs_of_life
+from pipeline.train.transport.driver import (
+    ERROR,
+    PROGRESS,
+    fence,
+    finish,
+    leave_fault,
+    run_storage,
+    send,
+    signs_of_life,
+)
 from pipeline.train.transport.worker import Outbox, arrive, open_store
 from tests.unit.fit_samples import job, prepared_digits
 
@@ -83,7 +94,9 @@ def test_a_second_driver_is_refused_while_the_first_lives(data: Path, sent: Job,
     fence(sent).take()
 
 
-def test_a_driver_that_shows_no_life_is_replaced_and_disturbs_no_more(sent: Job, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_driver_that_shows_no_life_is_replaced_and_disturbs_no_more(
+    sent: Job, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, started = run_storage(sent), time.monotonic()
     second = Fence(run, "there-1")
     second.claim(SOON_S, POLL_S)

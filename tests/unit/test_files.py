@@ -15,7 +15,16 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DiskError, EspalierError
-from pipeline.files import atomic_dir, check_room, csv_text, locked, sha256_json, sha256_tree, to_json, write_atomic
+from pipeline.files import (
+    atomic_dir,
+    check_room,
+    csv_text,
+    locked,
+    sha256_json,
+    sha256_tree,
+    to_json,
+    write_atomic,
+)
 from pipeline.tracking.journal import Journal
 
 NAMES = [
@@ -77,8 +86,12 @@ def test_what_a_killed_writer_left_is_cleared(tmp_path: Path) -> None:
     assert not stale.exists()
 
 
-@pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "cannot be written")])
-def test_a_full_or_read_only_disk_is_named_and_replaces_nothing(tmp_path: Path, code: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "cannot be written")]
+)
+def test_a_full_or_read_only_disk_is_named_and_replaces_nothing(
+    tmp_path: Path, code: int, words: str
+) -> None:
     out = tmp_path / "out"
     with atomic_dir(out) as folder:
         (folder / "a").write_text("old")
@@ -106,8 +119,12 @@ def test_write_atomic_replaces_and_leaves_no_sibling(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700), (0o002, 0o664, 0o775)])
-def test_what_is_written_has_the_mode_that_the_umask_leaves(tmp_path: Path, umask: int, file: int, folder: int) -> None:
+@pytest.mark.parametrize(
+    ("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700), (0o002, 0o664, 0o775)]
+)
+def test_what_is_written_has_the_mode_that_the_umask_leaves(
+    tmp_path: Path, umask: int, file: int, folder: int
+) -> None:
     (tmp_path / "private").mkdir(mode=0o700)
     before = os.umask(umask)
     try:
@@ -119,7 +136,9 @@ def test_what_is_written_has_the_mode_that_the_umask_leaves(tmp_path: Path, umas
         Journal(tmp_path / "journal").metrics({"a": 1.0})
     finally:
         os.umask(before)
-    expected = dict.fromkeys(("file", "journal", "out/inner"), file) | dict.fromkeys(("out", "out/sub"), folder)
+    expected = dict.fromkeys(("file", "journal", "out/inner"), file) | dict.fromkeys(
+        ("out", "out/sub"), folder
+    )
     assert {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in expected} == expected
 
 
@@ -169,7 +188,9 @@ def begun(write: Callable[[Path], AbstractContextManager[object]]) -> Callable[[
 )
 def test_a_place_that_may_not_be_written_is_named(tmp_path: Path, write: Callable[[Path], None]) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DiskError, match=r"file/below.*: cannot be used \(a part of this path is a file.* Move that file away"):
+    with pytest.raises(
+        DiskError, match=r"file/below.*: cannot be used \(a part of this path is a file.* Move that file away"
+    ):
         write(tmp_path / "file" / "below" / "x")
     read_only = tmp_path / "read-only"
     read_only.mkdir()
@@ -178,7 +199,8 @@ def test_a_place_that_may_not_be_written_is_named(tmp_path: Path, write: Callabl
         return  # only root may make one
     try:
         with pytest.raises(
-            DiskError, match=rf"{read_only}.*: cannot be written \(Read-only file system\).* use another folder"
+            DiskError,
+            match=rf"{read_only}.*: cannot be written \(Read-only file system\).* use another folder",
         ):
             write(read_only / "x")
     finally:

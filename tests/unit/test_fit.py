@@ -54,7 +54,10 @@ def test_it_learns_and_leaves_a_model_with_its_history(data: Path, tmp_path: Pat
     assert read_spec(tmp_path / "model").provenance["placement"] == "1 workers x 1 threads on cpu"
 
 
-SLOW = "bf16 has 0.5 of the speed of float32 on this CPU (convolutions): amp: off trains faster, to other weights"
+SLOW = (
+    "bf16 has 0.5 of the speed of float32 on this CPU (convolutions): amp: off trains faster, to other "
+    "weights"
+)
 
 
 @pytest.mark.parametrize(("rate", "warning"), [(0.5, SLOW), (0.95, ""), (2.0, "")])
@@ -89,7 +92,9 @@ def killed_in(the_job: Job, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None
     torch.manual_seed(99)  # a new process starts from another random state
 
 
-def test_killed_in_every_epoch_it_ends_in_the_same_bits(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_in_every_epoch_it_ends_in_the_same_bits(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     changes: dict[str, Any] = {"amp": "bf16", "ema_decay": 0.9, "keep": "best"}
     expected = run(job(data, tmp_path / "undisturbed", **changes), tmp_path / "a")
     disturbed = job(data, tmp_path / "disturbed", **changes)
@@ -102,7 +107,9 @@ def test_killed_in_every_epoch_it_ends_in_the_same_bits(data: Path, tmp_path: Pa
     assert steps == sorted(set(steps)), "each step is in the journal once"
 
 
-def test_told_to_go_it_leaves_at_once_and_loses_no_step(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_told_to_go_it_leaves_at_once_and_loses_no_step(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also with checkpoints that are far apart, in the middle of an epoch, and again and again."""
     monkeypatch.setattr("pipeline.train.checkpoints.saver.MEET_S", 0.0)
     expected = run(job(data, tmp_path / "undisturbed"), tmp_path / "a")
@@ -151,13 +158,17 @@ def test_checkpoints_of_other_inputs_or_another_library_are_refused(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: ModuleType
 ) -> None:
     fit(job(data, tmp_path / "run", epochs=1), "cpu", 1)
-    with pytest.raises(TrainingError, match=r"run/checkpoints were made from other inputs; remove .*run/checkpoints to train"):
+    with pytest.raises(
+        TrainingError, match=r"run/checkpoints were made from other inputs; remove .*run/checkpoints to train"
+    ):
         fit(job(data, tmp_path / "run", epochs=1, seed=1), "cpu", 1)
     with pytest.raises(TrainingError, match="were made from other inputs"):
         check_origin({}, origin(job(data, tmp_path / "run")), tmp_path)  # of a version that noted no origin
     made_with = f"{library.__name__} {library.__version__}"
     monkeypatch.setattr(library, "__version__", "2.0.0")
-    with pytest.raises(TrainingError, match=rf"made with {re.escape(made_with)}, and this is 2\.0\.0; install that"):
+    with pytest.raises(
+        TrainingError, match=rf"made with {re.escape(made_with)}, and this is 2\.0\.0; install that"
+    ):
         fit(job(data, tmp_path / "run", epochs=1), "cpu", 1)
 
 
@@ -168,7 +179,9 @@ def test_a_checkpoint_is_bound_to_the_library_of_its_network(data: Path, tmp_pat
 
 def test_frozen_modules_keep_weights_and_statistics(data: Path, tmp_path: Path) -> None:
     run(job(data, tmp_path / "first", model=CONVOLUTIONS, epochs=1), tmp_path / "a")
-    further = job(data, tmp_path / "second", model=CONVOLUTIONS, epochs=1, frozen=["stages.0", "stages.1.0.norm"])
+    further = job(
+        data, tmp_path / "second", model=CONVOLUTIONS, epochs=1, frozen=["stages.0", "stages.1.0.norm"]
+    )
     run(further.model_copy(update={"initial": tmp_path / "a"}), tmp_path / "b")
     before, after = (load_model(tmp_path / name)[1].state_dict() for name in ("a", "b"))
     changed = {name for name, tensor in before.items() if not tensor.equal(after[name])}
@@ -205,7 +218,9 @@ def test_threads_and_seed_are_what_the_bits_hang_on(data: Path, tmp_path: Path) 
         (True, "1 workers x 2 threads on cpu", "are from here on those of the new placement"),
     ],
 )
-def test_a_run_that_goes_on_elsewhere_says_so(data: Path, tmp_path: Path, exact: bool, placement: str, says: str) -> None:
+def test_a_run_that_goes_on_elsewhere_says_so(
+    data: Path, tmp_path: Path, exact: bool, placement: str, says: str
+) -> None:
     the_job = job(data, tmp_path / "run", checkpoint_s=0.0, exact_elastic=exact)
     assert not fit(the_job, "cpu", 1, leaving=lambda: True)
     before = "1 workers x 1 threads on cpu"
@@ -234,12 +249,18 @@ def test_best_weights_are_kept_when_later_ones_are_worse(
     monkeypatch.setattr("pipeline.train.loop.validate", told)
     run(job(data, tmp_path / "run", keep=keep, epochs=4), tmp_path / "model")
     result = load_model(tmp_path / "model")[1].state_dict()
-    equal = [epoch for epoch, found in weights.items() if all(found[name].equal(tensor) for name, tensor in result.items())]
+    equal = [
+        epoch
+        for epoch, found in weights.items()
+        if all(found[name].equal(tensor) for name, tensor in result.items())
+    ]
     assert equal == [kept]
 
 
 def test_patience_ends_a_run_that_stands_still(data: Path, tmp_path: Path) -> None:
-    still: dict[str, Any] = {"optimizer": {"name": "sgd", "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0, "lr_factors": {}}}
+    still: dict[str, Any] = {
+        "optimizer": {"name": "sgd", "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0, "lr_factors": {}}
+    }
     the_job = job(data, tmp_path / "run", epochs=50, patience=2, **still)
     fit(the_job, "cpu", 1)
     found = Store(tmp_path / "run" / "checkpoints").newest()
@@ -255,7 +276,9 @@ def test_a_diverging_loss_names_the_step_and_keeps_the_weights_before(data: Path
         "schedule": {"name": "cosine", "warmup": 0.9, "final": 0.0},
     }
     spec = job(data, tmp_path / "run", **changes)
-    with pytest.raises(TrainingError, match=r"the loss is not finite at step \d+ \(epoch \d+\).*Lower optimizer.lr"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is not finite at step \d+ \(epoch \d+\).*Lower optimizer.lr"
+    ):
         fit(spec, "cpu", 1)
     found = Store(tmp_path / "run" / "checkpoints").newest()
     assert found is not None
@@ -281,7 +304,9 @@ def test_no_checkpoint_holds_weights_that_are_not_finite(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     overflowing(step, monkeypatch)
-    with pytest.raises(TrainingError, match=rf"the state .* is not finite at step {step + 1} \(epoch 1\); the weights before"):
+    with pytest.raises(
+        TrainingError, match=rf"the state .* is not finite at step {step + 1} \(epoch 1\); the weights before"
+    ):
         fit(job(data, tmp_path / "run", checkpoint_s=0.0), "cpu", 1)
     found = Store(tmp_path / "run" / "checkpoints").newest()
     assert (found[1]["progress"]["step"] if found else 0) == step
@@ -294,9 +319,13 @@ def test_a_run_that_diverges_in_the_last_update_of_an_epoch_is_told_like_any_oth
     the_job = job(data, tmp_path / "run")
     steps = num_batches(len(Split.open(data, "train")), the_job.params.global_batch_size)
     overflowing(2 * steps - 1, monkeypatch)
-    with pytest.raises(TrainingError, match=rf"val/loss is not finite at step {2 * steps} \(epoch 2\).*Lower optimizer.lr"):
+    with pytest.raises(
+        TrainingError, match=rf"val/loss is not finite at step {2 * steps} \(epoch 2\).*Lower optimizer.lr"
+    ):
         fit(the_job, "cpu", 1)
-    assert [event["step"] for event in read_journal(the_job.journal) if "val/loss" in event["values"]] == [steps]
+    assert [event["step"] for event in read_journal(the_job.journal) if "val/loss" in event["values"]] == [
+        steps
+    ]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +333,10 @@ def test_a_run_that_diverges_in_the_last_update_of_an_epoch_is_told_like_any_oth
     [
         ({"amp": "fp16"}, "amp is fp16, which needs a CUDA device"),
         ({"global_batch_size": 5000}, "global_batch_size is 5000, but the training split has"),
-        ({"distil": {"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": None}}, "no model to distil from"),
+        (
+            {"distil": {"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": None}},
+            "no model to distil from",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_before_the_first_batch(
@@ -332,7 +364,10 @@ def test_finetuning_starts_from_the_given_weights(data: Path, tmp_path: Path) ->
     )
     run(tuned, tmp_path / "model")
     last = float(list(csv.DictReader((tmp_path / "teacher.csv").read_text().splitlines()))[-1]["val/top1"])
-    assert abs(float(next(csv.DictReader((tmp_path / "model.csv").read_text().splitlines()))["val/top1"]) - last) < 0.1
+    assert (
+        abs(float(next(csv.DictReader((tmp_path / "model.csv").read_text().splitlines()))["val/top1"]) - last)
+        < 0.1
+    )
     assert read_spec(tmp_path / "model").ancestors["dense"] == read_spec(tmp_path / "teacher").digest
 
 
@@ -345,13 +380,19 @@ def test_finetuning_learns_from_the_teacher(data: Path, tmp_path: Path) -> None:
         parameter.data = parameter.data.roll(1, dims=0)
     save_model(tmp_path / "teacher", spec, model)
     alone = {"teacher": "dense", "temperature": 2.0, "weight": 1.0, "features": None}
-    tuned = job(data, tmp_path / "tuned", epochs=5, distil=alone).model_copy(update={"teacher": tmp_path / "teacher"})
+    tuned = job(data, tmp_path / "tuned", epochs=5, distil=alone).model_copy(
+        update={"teacher": tmp_path / "teacher"}
+    )
     run(tuned, tmp_path / "model")
     last = list(csv.DictReader((tmp_path / "model.csv").read_text().splitlines()))[-1]
     assert float(last["val/top1"]) < 0.05
     val = Split.open(data, "val")
     images, labels = val.batch(torch.arange(len(val)), "cpu")
-    student, mean, std = load_model(tmp_path / "model")[1].eval(), torch.tensor(spec.mean), torch.tensor(spec.std)
+    student, mean, std = (
+        load_model(tmp_path / "model")[1].eval(),
+        torch.tensor(spec.mean),
+        torch.tensor(spec.std),
+    )
     with torch.no_grad():
         answers = student(normalise(images, mean, std)).argmax(dim=1)
     assert float((answers == (labels + 1) % 10).float().mean()) > 0.8
@@ -366,7 +407,11 @@ def test_weights_pruned_one_by_one_stay_zero_while_the_others_learn(data: Path, 
     weight.data.flatten()[::3] = 0.0
     before, pruned = weight.detach().clone(), weight.detach() == 0
     save_model(tmp_path / "sparse", spec.model_copy(update={"sparse": [name]}), model)
-    changes: dict[str, Any] = {"epochs": 1, "ema_decay": 0.9, "optimizer": {**BASE["optimizer"], "name": "muon", "lr": 0.01}}
+    changes: dict[str, Any] = {
+        "epochs": 1,
+        "ema_decay": 0.9,
+        "optimizer": {**BASE["optimizer"], "name": "muon", "lr": 0.01},
+    }
     tuned = job(data, tmp_path / "tuned", **changes).model_copy(
         update={"initial": tmp_path / "sparse", "spec": tuned_spec(read_spec(tmp_path / "sparse"), "pruned")}
     )

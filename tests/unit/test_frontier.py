@@ -96,7 +96,10 @@ def test_values_are_yaml_and_commas_within_brackets_do_not_part_them() -> None:
         (["prune.max_ratio.x=0.5"], "prune.max_ratio is 0.8 and has no keys; set it whole"),
         (["train.epochs=1"], "changes the dense model or how it is measured"),
         (["resources.workers=1"], "no stage of a point reads 'resources'"),
-        (["prune.max_ratio=2.0", "quantize.calibration_images=0"], r"(?s)prune.max_ratio is 2.0.*calibration_images is 0"),
+        (
+            ["prune.max_ratio=2.0", "quantize.calibration_images=0"],
+            r"(?s)prune.max_ratio is 2.0.*calibration_images is 0",
+        ),
     ],
 )
 def test_what_cannot_be_swept_is_named(project: Project, settings: list[str], says: str) -> None:
@@ -107,7 +110,9 @@ def test_what_cannot_be_swept_is_named(project: Project, settings: list[str], sa
 def test_points_are_the_product_and_equal_inputs_have_one_name(project: Project) -> None:
     found = points(project, parse_settings(AXES))
     assert [point.label for point in found] == [
-        f"prune.max_ratio={ratio} quantize.calibration_images={images}" for ratio in (0.5, 0.7) for images in (64, 128)
+        f"prune.max_ratio={ratio} quantize.calibration_images={images}"
+        for ratio in (0.5, 0.7)
+        for images in (64, 128)
     ]
     again = points(project, parse_settings(AXES[::-1]))
     assert {point.name for point in again} == {point.name for point in found}
@@ -117,7 +122,10 @@ def test_points_are_the_product_and_equal_inputs_have_one_name(project: Project)
 
 def test_points_that_share_a_training_take_turns(project: Project) -> None:
     groups = in_turns(points(project, parse_settings(AXES)))
-    assert [[point.overrides["prune.max_ratio"] for point in group] for group in groups] == [[0.5, 0.5], [0.7, 0.7]]
+    assert [[point.overrides["prune.max_ratio"] for point in group] for group in groups] == [
+        [0.5, 0.5],
+        [0.7, 0.7],
+    ]
 
 
 def test_a_name_follows_code_and_data_and_nothing_else(copy: Path) -> None:
@@ -158,7 +166,9 @@ def test_a_folder_gets_the_tree_as_it_is_and_keeps_its_checkpoints(copy: Path) -
     assert (bench.folder / "pipeline/new.py").exists()
     assert read_yaml(bench.folder / "params.yaml")["prune"]["max_ratio"] == 0.5
     assert str(copy / ".dvc/cache") in (bench.folder / ".dvc/config.local").read_text()
-    assert (bench.folder / machine_lock.FOLDER).resolve() == copy / machine_lock.FOLDER, "points are timed one by one"
+    assert (bench.folder / machine_lock.FOLDER).resolve() == copy / machine_lock.FOLDER, (
+        "points are timed one by one"
+    )
     (copy / "pipeline/quantize/quantize.py").write_text("# edited\n")
     with pytest.raises(EspalierError, match="changed while the sweep ran"):
         bench.lay_out()
@@ -175,7 +185,10 @@ def test_what_is_left_of_a_point_goes_and_its_journals_come(copy: Path) -> None:
     for _ in range(2):  # also where a kill came after half of it
         bench.clear()
         assert (copy / machine_lock.FOLDER).exists()
-        assert {path.name for path in (copy / ".espalier/journals").iterdir()} == {"finetune-1.jsonl", "finetune-1.run.json"}
+        assert {path.name for path in (copy / ".espalier/journals").iterdir()} == {
+            "finetune-1.jsonl",
+            "finetune-1.run.json",
+        }
         assert not bench.folder.exists()
 
 
@@ -212,7 +225,9 @@ def test_an_experiment_holds_the_folder_and_leaves_the_index_alone(copy: Path) -
     assert git(copy, "status", "--short").split() == ["A", "staged.txt"]
 
 
-def test_without_a_commit_or_room_nothing_starts(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_without_a_commit_or_room_nothing_starts(
+    copy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     with pytest.raises(EspalierError, match="has no commit, on which experiments hang"):
         head(tmp_path_factory.mktemp("empty"))
     override(copy / "params.yaml", {"resources.workers": 4096})
@@ -224,7 +239,11 @@ def test_without_a_commit_or_room_nothing_starts(copy: Path, tmp_path_factory: p
 
 def test_the_pareto_set_has_no_point_that_another_beats() -> None:
     best = sample().pareto(1)
-    assert [(each.variant, each.label) for each in best] == [("dense", ""), ("quantized", "0.7"), ("quantized", "0.5")]
+    assert [(each.variant, each.label) for each in best] == [
+        ("dense", ""),
+        ("quantized", "0.7"),
+        ("quantized", "0.5"),
+    ]
 
 
 def test_the_choice_is_by_validation_and_names_the_experiment() -> None:
@@ -236,17 +255,31 @@ def test_the_choice_is_by_validation_and_names_the_experiment() -> None:
     assert [each.label for each in found.eligible(0.9, max_ms=0.6)] == ["0.5"], "2 ms / 4"
     said = choice(found, 0.995, None)
     assert said.startswith("Smallest and fastest that keeps 0.995 of dense's validation top-1")
-    assert "\nFastest that keeps 0.9 " in choice(Frontier(DENSE, [*found.candidates, TINY], [], {}, 1.0), 0.9, None)
-    assert "quantized 0.7: validation 0.9790, test 0.9700 (-0.0100), 0.2 kB, 0.667 ms, 3.00x  [frontier-0.7]" in said
+    assert "\nFastest that keeps 0.9 " in choice(
+        Frontier(DENSE, [*found.candidates, TINY], [], {}, 1.0), 0.9, None
+    )
+    assert (
+        "quantized 0.7: validation 0.9790, test 0.9700 (-0.0100), 0.2 kB, 0.667 ms, 3.00x  [frontier-0.7]"
+        in said
+    )
     assert "`dvc exp apply frontier-0.7`" in said
-    assert choice(found, 0.999, 0.1).startswith("None keeps 0.999 of dense's validation top-1 (0.9790 of 0.9800) within 0.1 ms")
+    assert choice(found, 0.999, 0.1).startswith(
+        "None keeps 0.999 of dense's validation top-1 (0.9790 of 0.9800) within 0.1 ms"
+    )
     assert "; the fastest that keeps as much takes longer: quantized 0.5: " in choice(found, 0.9, 0.1)
 
 
 def test_what_is_slower_than_what_it_was_made_from_is_not_chosen() -> None:
     """Twin: the same point, as slow as its parent."""
     slow, same = (
-        candidate("quantized", "0.5", 1.4, 0.98, size_bytes=10, speeds={1: Speed(0.7, 1.4, most), 64: Speed(1.0, 1.4, 2.0)})
+        candidate(
+            "quantized",
+            "0.5",
+            1.4,
+            0.98,
+            size_bytes=10,
+            speeds={1: Speed(0.7, 1.4, most), 64: Speed(1.0, 1.4, 2.0)},
+        )
         for most in (0.76, 1.0)
     )
     parent = candidate("finetuned", "0.5", 1.9, 0.98, size_bytes=40)
@@ -281,26 +314,38 @@ def test_the_picture_is_the_same_for_the_same_numbers() -> None:
 
 
 def test_labels_of_close_points_can_be_read_one_by_one() -> None:
-    near = [candidate("quantized", f"0.{label}", 2 + label / 1000, 0.97 + label / 10000) for label in range(10)]
+    near = [
+        candidate("quantized", f"0.{label}", 2 + label / 1000, 0.97 + label / 10000) for label in range(10)
+    ]
     for axes in plot(Frontier(DENSE, near, ["prune.target.macs"], {}, 1.0)).axes:
         labels = [each for each in axes.texts if isinstance(each, Annotation)]
         assert sorted(each.get_text() for each in labels) == [*(f"0.{label}" for label in range(10)), "dense"]
         boxes = [Text.get_window_extent(each) for each in labels]
         assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
-        assert all(axes.bbox.containsx(x) and axes.bbox.containsy(y) for box in boxes for x, y in box.corners())
+        assert all(
+            axes.bbox.containsx(x) and axes.bbox.containsy(y) for box in boxes for x, y in box.corners()
+        )
 
 
 def experiment(project: Project, changes: dict[str, Any], device: str = "CPU x") -> Experiment:
     point = points(project, {key: [value] for key, value in changes.items()})[0]
-    parts = {"metrics": figures().quality.model_dump(), "latency": {**figures().latency.model_dump(), "device": device}}
-    measured = {f"reports/{each}/{name}.json": part for each in ("dense", *VARIANTS) for name, part in parts.items()}
+    parts = {
+        "metrics": figures().quality.model_dump(),
+        "latency": {**figures().latency.model_dump(), "device": device},
+    }
+    measured = {
+        f"reports/{each}/{name}.json": part for each in ("dense", *VARIANTS) for name, part in parts.items()
+    }
     measured |= {"reports/prune.json": {"dense_val_top1": 0.98}}
     measured |= {"reports/quantize.json": {"val_top1": 0.96, "float_val_top1": 0.97}}
     return Experiment(point.name, point.values, measured)
 
 
 def test_a_model_that_points_share_is_one_candidate(project: Project) -> None:
-    made = [experiment(project, {"prune.max_ratio": 0.5, "quantize.calibration_images": images}) for images in (64, 128)]
+    made = [
+        experiment(project, {"prune.max_ratio": 0.5, "quantize.calibration_images": images})
+        for images in (64, 128)
+    ]
     found = frontier(project, made, ["finetuned", "quantized"])
     assert sorted((each.variant, each.label, each.val_top1) for each in found.candidates) == [
         ("finetuned", "", 0.97),
@@ -318,7 +363,10 @@ def test_models_that_differ_in_the_key_and_not_in_the_value_are_two(project: Pro
         for each, target in zip(made, targets, strict=True)
     ]
     mixed = [Experiment(project.point({}, values).name, values, made[0].metrics) for values in params]
-    assert {each.label for each in frontier(project, mixed, ["finetuned"]).candidates} == {"macs=0.5", "params=0.5"}
+    assert {each.label for each in frontier(project, mixed, ["finetuned"]).candidates} == {
+        "macs=0.5",
+        "params=0.5",
+    }
 
 
 def test_experiments_of_another_state_are_left_out(project: Project) -> None:
@@ -330,15 +378,21 @@ def test_experiments_of_another_state_are_left_out(project: Project) -> None:
     with pytest.raises(ArtifactError, match=r"no experiments on this commit to show \(1 of other code"):
         frontier(project, [old], ["finetuned"])
     lacking = Experiment(mine.name, mine.params, {**mine.metrics, "reports/quantize.json": {"val_top1": 0.9}})
-    with pytest.raises(ArtifactError, match=r"reports/quantize.json of experiment frontier-\w+: float_val_top1"):
+    with pytest.raises(
+        ArtifactError, match=r"reports/quantize.json of experiment frontier-\w+: float_val_top1"
+    ):
         frontier(project, [lacking], ["finetuned"])
 
 
-def test_of_two_devices_the_one_with_more_experiments_is_shown_and_the_other_is_named(project: Project) -> None:
+def test_of_two_devices_the_one_with_more_experiments_is_shown_and_the_other_is_named(
+    project: Project,
+) -> None:
     made = [experiment(project, {"prune.max_ratio": ratio}) for ratio in (0.5, 0.6)]
     made += [experiment(project, {"prune.max_ratio": ratio}, device="CPU y") for ratio in (0.3, 0.4, 0.7)]
     found = frontier(project, made, ["finetuned"])
-    assert found == frontier(project, made[::-1], ["finetuned"]), "the order in which they are listed decides nothing"
+    assert found == frontier(project, made[::-1], ["finetuned"]), (
+        "the order in which they are listed decides nothing"
+    )
     assert {each.label for each in found.candidates} == {"0.3", "0.4", "0.7"}
     assert found.dense.measured_on.startswith("CPU y")
     assert "experiments left out: 2 timed on CPU x, 2 threads, onnxruntime 1" in table(found)

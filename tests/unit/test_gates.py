@@ -45,7 +45,10 @@ def test_a_good_candidate_passes_every_gate() -> None:
             r"\(95 %: 0\.3500 to 0\.4500, 100 images of 'eel'\)",
         ),
         ({"agreement": 0.8}, r"FAIL  same answers as dense +0\.8000  >= 0\.9 +register\.min_same_answers"),
-        ({"speedup": 1.2}, r"FAIL  speed-up at batch 1 +1\.2000  >= 1\.5 +register\.min_speedup  \(95 %: 1\.1400 to 1\.2600"),
+        (
+            {"speedup": 1.2},
+            r"FAIL  speed-up at batch 1 +1\.2000  >= 1\.5 +register\.min_speedup  \(95 %: 1\.1400 to 1\.2600",
+        ),
         (
             {"parity": EXACT.model_copy(update={"max_diff": 0.2})},
             r"FAIL  finetuned export: logit difference +0\.2000  <= 0\.001 +register\.max_logit_diff",
@@ -68,7 +71,9 @@ def test_the_limit_itself_passes() -> None:
 
 def test_the_batch_of_the_speed_up_is_chosen_and_named() -> None:
     made = {"quantized": figures(speedup=4.0, speedup64=0.5)}
-    with pytest.raises(GateError, match=r"FAIL  speed-up at batch 64 +0\.5000  >= 1\.5 +register\.min_speedup"):
+    with pytest.raises(
+        GateError, match=r"FAIL  speed-up at batch 64 +0\.5000  >= 1\.5 +register\.min_speedup"
+    ):
         judge(register_params(speed_batch=64), made, {}).demand()
     with pytest.raises(ArtifactError, match=r"batch size 8 was not timed, only \[1, 64\]"):
         judge(register_params(speed_batch=8), made, {})
@@ -80,12 +85,17 @@ def test_int8_slower_than_its_floats_is_refused_however_fast_it_is_against_dense
     judge(register_params(), unsure, {}).demand()
     with pytest.raises(GateError, match="fails 1 of 6 gates") as error:
         judge(register_params(), slow, {}).demand()
-    for said in ("speed against finetuned at batch 1", "change register.min_parent_speedup", "`register.candidate: finetuned`"):
+    for said in (
+        "speed against finetuned at batch 1",
+        "change register.min_parent_speedup",
+        "`register.candidate: finetuned`",
+    ):
         assert said in str(error.value)
     judge(register_params(min_parent_speedup=0.7), slow, {}).demand()
     params = register_params(candidate="finetuned", min_speedup=0.5)
     with pytest.raises(
-        GateError, match=r"(?s)FAIL  speed against dense at batch 1.*\(95 %: 0\.8550 to 0\.9450.*round_to: auto"
+        GateError,
+        match=r"(?s)FAIL  speed against dense at batch 1.*\(95 %: 0\.8550 to 0\.9450.*round_to: auto",
     ):
         judge(params, {"finetuned": figures("finetuned", speedup=0.9)}, {}).demand()
 
@@ -118,7 +128,9 @@ def test_the_champion_rule(candidate: dict[str, Any], moves: bool, reason: str) 
     assert re.search(reason, decision.reason)
 
 
-@pytest.mark.parametrize(("top1", "latency_ms"), [(math.nan, 1.0), (math.inf, 1.0), (0.9, math.nan), (0.9, 0.0)])
+@pytest.mark.parametrize(
+    ("top1", "latency_ms"), [(math.nan, 1.0), (math.inf, 1.0), (0.9, math.nan), (0.9, 0.0)]
+)
 def test_a_champion_without_figures_stays(top1: float, latency_ms: float) -> None:
     champion = replace(CHAMPION, top1=top1, latency_ms=latency_ms)
     decision = decide(register_params(), replace(CHAMPION, version=4, top1=1.0), champion)
@@ -156,10 +168,19 @@ def test_the_card_says_slower_where_it_is_slower() -> None:
     )
     assert "# MLFLOW_TRACKING_URI names the database" in card
     assert (
-        "at batch 1: 1.000 ms on CPU x, 2 threads, onnxruntime 1; slower than dense (0.50 of its speed; 95 %: 0.47 to 0.53)"
-        in card
+        "at batch 1: 1.000 ms on CPU x, 2 threads, onnxruntime 1; slower than dense (0.50 of its speed; 95 "
+        "%: 0.47 to 0.53)" in card
     )
-    assert "at batch 64: 32.000 ms on CPU x, 2 threads, onnxruntime 1; 3.00 times as fast as dense (95 %: 2.85 to 3.15)" in card
+    assert (
+        "at batch 64: 32.000 ms on CPU x, 2 threads, onnxruntime 1; 3.00 times as fast as dense (95 %: 2.85 "
+        "to 3.15)" in card
+    )
     assert "the class that lost most, eel: -0.3000 (95 %: -0.3500 to -0.2500, 100 images)" in card
-    for text in ("tiny: quantized", "cat, dog, eel", "- git_commit: c0ffee", "np.zeros((1, 1, 2, 4), np.uint8)", "4,000,000"):
+    for text in (
+        "tiny: quantized",
+        "cat, dog, eel",
+        "- git_commit: c0ffee",
+        "np.zeros((1, 1, 2, 4), np.uint8)",
+        "4,000,000",
+    ):
         assert text in card

@@ -85,15 +85,22 @@ def test_each_criterion_gives_what_its_formula_says() -> None:
     assert scores_of("l2") == of_mean(*L2)
     assert scores_of("bn_scale") == of_mean(*NORM)
     assert scores_of("lamp") == pytest.approx([L2[0] / sum(L2), 1.0])
-    # Each of the three weights on the way to logit 0 has the same product with its gradient, which is linear in the images.
-    assert scores_of("taylor") == pytest.approx([3 * effect * (1.0 - 2.0 + 4.0) / PRICE for effect in EFFECTS])
-    assert scores_of("hessian") == pytest.approx([3 * effect**2 * (1.0 + 4.0 + 16.0) / PRICE for effect in EFFECTS])
+    # Each of the three weights on the way to logit 0 has the same product with its gradient, which is linear
+    # in the images.
+    assert scores_of("taylor") == pytest.approx(
+        [3 * effect * (1.0 - 2.0 + 4.0) / PRICE for effect in EFFECTS]
+    )
+    assert scores_of("hessian") == pytest.approx(
+        [3 * effect**2 * (1.0 + 4.0 + 16.0) / PRICE for effect in EFFECTS]
+    )
 
 
 def test_second_order_counts_what_cancels_among_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.unit.test_importance.IMAGES", [1.0, 3.0, 2.0])
     assert scores_of("taylor") == [0.0, 0.0]
-    assert scores_of("hessian") == pytest.approx([3 * effect**2 * (1.0 + 9.0 + 4.0) / PRICE for effect in EFFECTS])
+    assert scores_of("hessian") == pytest.approx(
+        [3 * effect**2 * (1.0 + 9.0 + 4.0) / PRICE for effect in EFFECTS]
+    )
 
 
 def test_random_hangs_on_the_seed_alone() -> None:
@@ -119,7 +126,9 @@ def test_a_channel_that_stands_for_several_positions_is_worth_their_sum() -> Non
 
 
 def test_every_rank_makes_the_same_plan(tmp_path: Path) -> None:
-    """It is made once, by the prune stage, and is data from there on; but nothing in it hangs on who makes it."""
+    """It is made once, by the prune stage, and is data from there on; but nothing in it hangs on who makes
+    it.
+    """
     on_ranks(2, _same_plans, prepared_data(tmp_path / "data"))
 
 
@@ -130,7 +139,12 @@ def _same_plans(data: Path) -> None:
         dense = network(spec)
         torch.manual_seed(ranks.rank())
         plan, _ = make_plan(
-            dense, spec, train, prune_params(importance=importance, sample_batches=1), TASK, Aim(fixed_profile())
+            dense,
+            spec,
+            train,
+            prune_params(importance=importance, sample_batches=1),
+            TASK,
+            Aim(fixed_profile()),
         )
         digest = sha256_json({name: kept.model_dump() for name, kept in plan.items()})
         numbers = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.int64)

@@ -58,7 +58,10 @@ def test_all_is_taken_over_and_a_head_for_other_classes_stays_random() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"name": "resnet20"}, r"x: lacks stages\.0\.0\.conv\.weight, .* and \d+ more; it is of another network"),
+        (
+            {"name": "resnet20"},
+            r"x: lacks stages\.0\.0\.conv\.weight, .* and \d+ more; it is of another network",
+        ),
         ({"width": 8}, r"x: has in another shape stages\.0\.0\.conv\.weight, "),
     ],
 )
@@ -84,8 +87,12 @@ def test_a_file_and_a_model_folder_are_brought_with_their_origin(root: Path) -> 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module.backbone."])
 def test_a_prefix_of_all_names_is_taken_off_and_named(root: Path, prefix: str) -> None:
     weights = network(num_classes=7).state_dict()
-    safetensors.torch.save_file({f"{prefix}{name}": tensor for name, tensor in weights.items()}, root / "wrapped.safetensors")
-    assert f"without the {prefix!r} that its names began with" in bring(str(root / "wrapped.safetensors"), root)
+    safetensors.torch.save_file(
+        {f"{prefix}{name}": tensor for name, tensor in weights.items()}, root / "wrapped.safetensors"
+    )
+    assert f"without the {prefix!r} that its names began with" in bring(
+        str(root / "wrapped.safetensors"), root
+    )
     brought = safetensors.torch.load_file(root / "data/init/weights.safetensors")
     fill(network(), brought, "x")
     assert brought.keys() == weights.keys()
@@ -93,14 +100,20 @@ def test_a_prefix_of_all_names_is_taken_off_and_named(root: Path, prefix: str) -
 
 def test_a_prefix_that_came_by_another_way_is_named_with_what_takes_it_off() -> None:
     wrapped = {f"module.{name}": tensor for name, tensor in network().state_dict().items()}
-    with pytest.raises(ArtifactError, match=r"x: lacks .*; its names begin with 'module\.', which `espalier init` takes off"):
+    with pytest.raises(
+        ArtifactError, match=r"x: lacks .*; its names begin with 'module\.', which `espalier init` takes off"
+    ):
         fill(network(), wrapped, "x")
 
 
 def test_weights_of_another_network_are_refused_when_they_are_brought(root: Path) -> None:
     wider = network(width=8).state_dict()
-    safetensors.torch.save_file({f"module.{name}": tensor for name, tensor in wider.items()}, root / "wide.safetensors")
-    with pytest.raises(ArtifactError, match=r"wide\.safetensors: lacks .*name that in the section `model`, with its width"):
+    safetensors.torch.save_file(
+        {f"module.{name}": tensor for name, tensor in wider.items()}, root / "wide.safetensors"
+    )
+    with pytest.raises(
+        ArtifactError, match=r"wide\.safetensors: lacks .*name that in the section `model`, with its width"
+    ):
         bring(str(root / "wide.safetensors"), root)
     assert not (root / "data/init").exists()
     name_model(root, "vgg11", channels=1, width=8)
@@ -124,7 +137,11 @@ def test_torchvisions_weights_come_from_its_cache(root: Path, monkeypatch: pytes
     from torchvision import models
 
     monkeypatch.setenv("TORCH_HOME", str(root / "torch"))
-    cached = root / "torch/hub/checkpoints" / models.get_model_weights("squeezenet1_1")["DEFAULT"].url.rpartition("/")[2]
+    cached = (
+        root
+        / "torch/hub/checkpoints"
+        / models.get_model_weights("squeezenet1_1")["DEFAULT"].url.rpartition("/")[2]
+    )
     cached.parent.mkdir(parents=True)
     weights = models.get_model("squeezenet1_1").state_dict()
     torch.save(weights, cached)
@@ -136,10 +153,14 @@ def test_torchvisions_weights_come_from_its_cache(root: Path, monkeypatch: pytes
 
 
 def test_what_has_no_pretrained_weights_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ParamsError, match=r"model\.name is 'vgg11', and only timm/<name> and torchvision/<name> come with"):
+    with pytest.raises(
+        ParamsError, match=r"model\.name is 'vgg11', and only timm/<name> and torchvision/<name> come with"
+    ):
         bring("pretrained", root)
     name_model(root, "torchvision/squeezenet1_1", channels=1)
-    with pytest.raises(ArtifactError, match=r"torchvision's weights take 3 channels, but data\.channels is 1"):
+    with pytest.raises(
+        ArtifactError, match=r"torchvision's weights take 3 channels, but data\.channels is 1"
+    ):
         bring("pretrained", root)
 
     def offline(*_: object, **__: object) -> None:
@@ -147,7 +168,9 @@ def test_what_has_no_pretrained_weights_is_said(root: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("timm.create_model", offline)
     name_model(root, "timm/resnet18")
-    with pytest.raises(UnreachableError, match=r"no pretrained weights of timm/resnet18 could be fetched \(OSError: no route"):
+    with pytest.raises(
+        UnreachableError, match=r"no pretrained weights of timm/resnet18 could be fetched \(OSError: no route"
+    ):
         bring("pretrained", root)
 
 
@@ -173,7 +196,8 @@ def test_weights_that_are_not_as_they_were_brought_are_refused(tmp_path: Path, d
     else:
         source.write_bytes(content[:-4] if damage == "truncate" else content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(
-        ArtifactError, match=r"(weights.safetensors: not what|origin.json: missing or damaged).*`espalier init`"
+        ArtifactError,
+        match=r"(weights.safetensors: not what|origin.json: missing or damaged).*`espalier init`",
     ):
         dense_spec(CONVOLUTIONS, data, source)
 
@@ -204,5 +228,7 @@ def test_training_starts_from_the_file_and_says_so_in_the_lineage(tmp_path: Path
 
 def test_a_missing_file_is_said_before_anything_starts(tmp_path: Path) -> None:
     data = prepared_digits(tmp_path)
-    with pytest.raises(ArtifactError, match=r"model\.init is file, but there is no .*; bring one with `espalier init`"):
+    with pytest.raises(
+        ArtifactError, match=r"model\.init is file, but there is no .*; bring one with `espalier init`"
+    ):
         dense_spec(CONVOLUTIONS, data, tmp_path / "weights.safetensors")

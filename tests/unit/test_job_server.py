@@ -1,4 +1,6 @@
-"""The door to Ray's job server, against a small one that breaks connections: real HTTP and WebSockets on loopback."""
+"""The door to Ray's job server, against a small one that breaks connections: real HTTP and WebSockets on
+loopback.
+"""
 
 import asyncio
 import threading
@@ -25,7 +27,9 @@ RETRY_S = 0.01
 class Server:
     """Tells the log LINES from its start at every connection; `scenes` say how each connection ends."""
 
-    scenes: list[Callable[["Server", web.Request, web.WebSocketResponse], Awaitable[None]]] = field(default_factory=list)
+    scenes: list[Callable[["Server", web.Request, web.WebSocketResponse], Awaitable[None]]] = field(
+        default_factory=list
+    )
     status: str = "RUNNING"
     version: object = ray.__version__
     asked: int = 0
@@ -50,7 +54,13 @@ class Server:
         if self.failing:
             self.failing -= 1
             return web.Response(status=500, text="the server is starting")
-        entry = {"type": "SUBMISSION", "submission_id": JOB, "status": self.status, "entrypoint": "", "message": "why"}
+        entry = {
+            "type": "SUBMISSION",
+            "submission_id": JOB,
+            "status": self.status,
+            "entrypoint": "",
+            "message": "why",
+        }
         return web.json_response([entry] if self.knows_job else [])
 
     async def _logs(self, request: web.Request) -> web.Response:
@@ -162,7 +172,10 @@ def client(server: Server, monkeypatch: pytest.MonkeyPatch) -> JobServer:
     ],
 )
 def test_the_log_is_printed_once_and_whole(
-    server: Server, client: JobServer, capsys: pytest.CaptureFixture[str], scenes: list[Callable[..., Awaitable[None]]]
+    server: Server,
+    client: JobServer,
+    capsys: pytest.CaptureFixture[str],
+    scenes: list[Callable[..., Awaitable[None]]],
 ) -> None:
     server.scenes = scenes
     assert client.follow(JOB).is_over
@@ -170,7 +183,9 @@ def test_the_log_is_printed_once_and_whole(
     assert server.scenes == []
 
 
-def test_followed_again_it_is_printed_again(server: Server, client: JobServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_followed_again_it_is_printed_again(
+    server: Server, client: JobServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     server.status = "SUCCEEDED"
     assert client.follow(JOB).status == "SUCCEEDED"
     server.scenes = [end]
@@ -205,12 +220,16 @@ def test_a_server_that_never_comes_back_is_given_up(server: Server, client: JobS
     assert client.follow(JOB).is_over
 
 
-def test_a_log_that_is_lost_is_given_up(server: Server, client: JobServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_that_is_lost_is_given_up(
+    server: Server, client: JobServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     server.scenes, server.has_log = [end_short], False
     assert client.follow(JOB).status == "FAILED"
     shown = capsys.readouterr()
     assert shown.out == TEXT[:500]
-    assert shown.err.startswith(f"espalier: {JOB} is over, but the end of its log cannot be read: the Ray job server at")
+    assert shown.err.startswith(
+        f"espalier: {JOB} is over, but the end of its log cannot be read: the Ray job server at"
+    )
     assert shown.err.count("the agent of its node is gone") == 1
 
 
@@ -224,7 +243,11 @@ def test_a_cluster_that_was_started_anew_does_not_know_the_job(server: Server, c
     ("version", "error", "said"),
     [
         ("2.9.3", SubmitError, r"has Ray 2.9.3, and here is .*; install the same on both"),
-        ("none", UnreachableError, r"no answer from a Ray job server at http://127.0.0.1:\d+ \(Invalid version: 'none'\)"),
+        (
+            "none",
+            UnreachableError,
+            r"no answer from a Ray job server at http://127.0.0.1:\d+ \(Invalid version: 'none'\)",
+        ),
         (None, UnreachableError, r"no answer from a Ray job server"),
     ],
 )

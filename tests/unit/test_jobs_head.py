@@ -27,7 +27,9 @@ MLFLOW = {"MLFLOW_TRACKING_URI": "http://nowhere"}
 DVC_YAML = """
 stages:
   first:
-    cmd: echo first >> $PLACE/ran; echo 1 > one; test ! -e $PLACE/breaks || { rm -r $PLACE/remote; touch $PLACE/remote; }
+    cmd: >-
+      echo first >> $PLACE/ran; echo 1 > one;
+      test ! -e $PLACE/breaks || { rm -r $PLACE/remote; touch $PLACE/remote; }
     deps: [code.py]
     outs: [one]
   second:
@@ -42,14 +44,30 @@ FIRST_IS_DONE = yaml.safe_dump(
         "stages": {
             "first": {
                 "cmd": yaml.safe_load(DVC_YAML)["stages"]["first"]["cmd"],
-                "deps": [{"path": "code.py", "hash": "md5", "md5": hashlib.md5(b"x = 1\n", usedforsecurity=False).hexdigest()}],
-                "outs": [{"path": "one", "hash": "md5", "md5": hashlib.md5(b"1\n", usedforsecurity=False).hexdigest()}],
+                "deps": [
+                    {
+                        "path": "code.py",
+                        "hash": "md5",
+                        "md5": hashlib.md5(b"x = 1\n", usedforsecurity=False).hexdigest(),
+                    }
+                ],
+                "outs": [
+                    {
+                        "path": "one",
+                        "hash": "md5",
+                        "md5": hashlib.md5(b"1\n", usedforsecurity=False).hexdigest(),
+                    }
+                ],
             }
         },
     }
 )
 """A dvc.lock, wherever its outputs may be."""
-HEAD = (sys.executable, "-c", "import pathlib, sys; from pipeline.jobs.head import run; sys.exit(run(pathlib.Path(), ()))")
+HEAD = (
+    sys.executable,
+    "-c",
+    "import pathlib, sys; from pipeline.jobs.head import run; sys.exit(run(pathlib.Path(), ()))",
+)
 """Without a second attempt to send."""
 
 
@@ -70,29 +88,41 @@ def test_what_a_node_lacks_is_named(node: Path) -> None:
         check_node(node, (3, 10, 12))
     with pytest.raises(SubmitError, match="MLFLOW_TRACKING_URI is not set on the head"):
         check_tracking({})
-    (node / "pyproject.toml").write_text('[project]\ndependencies = ["pydantic>=2", "absent-one[x]>=1", "absent.two<3"]\n')
-    with pytest.raises(SubmitError, match=r"lacks absent-one, absent.two; install requirements.txt there and on every node"):
+    (node / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["pydantic>=2", "absent-one[x]>=1", "absent.two<3"]\n'
+    )
+    with pytest.raises(
+        SubmitError, match=r"lacks absent-one, absent.two; install requirements.txt there and on every node"
+    ):
         check_node(node, (3, 11, 0))
 
 
 def test_an_old_python_gets_as_far_as_the_check() -> None:
-    """What is imported before it is written in the words of Python 3.8 and needs none of its later modules."""
+    """What is imported before it is written in the words of Python 3.8 and needs none of its
+    later modules.
+    """
     words = [sys.executable, "-S", "-c", "import sys, pipeline.jobs.start; print(*sys.modules)"]
     found = set(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
     assert not found & {"graphlib", "tomllib", "zoneinfo"}
     ours = {name.replace(".", "/") for name in found if name.startswith("pipeline")}
-    files = [path for name in ours for path in (ROOT / f"{name}.py", ROOT / name / "__init__.py") if path.exists()]
+    files = [
+        path for name in ours for path in (ROOT / f"{name}.py", ROOT / name / "__init__.py") if path.exists()
+    ]
     assert {path.name for path in files} == {"__init__.py", "errors.py", "start.py"}
     for path in files:
         ast.parse(path.read_text(), feature_version=(3, 8))
     start = (ROOT / "pipeline" / "jobs" / "start.py").read_text()
-    assert "\nfrom __future__ import annotations\n" in start, "Python 3.8 would evaluate tuple[int, ...], which it lacks"
+    assert "\nfrom __future__ import annotations\n" in start, (
+        "Python 3.8 would evaluate tuple[int, ...], which it lacks"
+    )
 
 
 def test_it_starts_with_the_standard_library_alone(node: Path) -> None:
     """Where nothing is installed, the job says so in one line."""
     command = [sys.executable, "-S", "-m", "pipeline.jobs.start"]
-    done = subprocess.run(command, cwd=node, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=node, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == NODE_FAULT
     assert done.stderr.startswith("espalier job: the head's Python (")
     assert done.stderr.endswith("lacks dvc, pydantic; install requirements.txt there and on every node\n")
@@ -100,17 +130,26 @@ def test_it_starts_with_the_standard_library_alone(node: Path) -> None:
 
 def test_a_folder_that_was_not_submitted_is_refused(node: Path) -> None:
     command = [sys.executable, "-m", "pipeline.jobs.start"]
-    done = subprocess.run(command, cwd=node, env=environment() | MLFLOW, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "espalier job: this folder is no submitted tree; use `espalier submit`\n")
+    done = subprocess.run(
+        command, cwd=node, env=environment() | MLFLOW, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "espalier job: this folder is no submitted tree; use `espalier submit`\n",
+    )
 
 
 def submission(storage: Path, job: str = "job-1", jobs: int = 1, lock: str = "") -> Submission:
-    return Submission(job=job, targets=[], jobs=jobs, storage=str(storage), lock=lock, git_commit="0", git_dirty=False)
+    return Submission(
+        job=job, targets=[], jobs=jobs, storage=str(storage), lock=lock, git_commit="0", git_dirty=False
+    )
 
 
 @dataclass
 class Place:
-    """A project whose stages note that they ran, with the folders that stand for its remote and its storage."""
+    """A project whose stages note that they ran, with the folders that stand for its remote and
+    its storage.
+    """
 
     folder: Path
 
@@ -137,12 +176,16 @@ class Place:
         run(self.folder, "git", "clone", "-q", "project", job)
         if lock is not None:
             (root / "dvc.lock").write_text(lock)
-        (root / SUBMISSION_NAME).write_text(to_json(submission(self.storage, job, jobs, lock_digest(root)).model_dump()))
+        (root / SUBMISSION_NAME).write_text(
+            to_json(submission(self.storage, job, jobs, lock_digest(root)).model_dump())
+        )
         return root
 
     def start(self, root: Path) -> "subprocess.Popen[str]":
         variables = environment() | MLFLOW | {"PLACE": str(self.folder)}
-        return subprocess.Popen(HEAD, cwd=root, env=variables, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        return subprocess.Popen(
+            HEAD, cwd=root, env=variables, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
 
     def run(self, root: Path) -> tuple[int, str]:
         """The job's exit status and what it says."""
@@ -172,7 +215,9 @@ def sleeping(place: Place, root: Path) -> Iterator["subprocess.Popen[str]"]:
     (place.folder / "sleeps").touch()
     head = place.start(root)
     try:
-        until(lambda: (place.folder / "ran").exists() and place.ran[-1] == "second", "the second stage runs", 60)
+        until(
+            lambda: (place.folder / "ran").exists() and place.ran[-1] == "second", "the second stage runs", 60
+        )
         yield head
     finally:
         for process in sessions({head.pid}):
@@ -210,7 +255,9 @@ def test_no_output_is_named_that_is_not_in_the_remote(place: Place) -> None:
     assert status == 1
     assert f"espalier job: the DVC remote 'store' ({place.remote}) takes no file: " in said
     assert "espalier job: failed: first, see above; not run: second" in said
-    assert said.splitlines()[-1].startswith("espalier job: lost with this job: the outputs of first. Mend the DVC remote;")
+    assert said.splitlines()[-1].startswith(
+        "espalier job: lost with this job: the outputs of first. Mend the DVC remote;"
+    )
     assert locked(place.lock("job-1")) == []
 
     (place.folder / "breaks").unlink()
@@ -250,12 +297,18 @@ def test_journals_come_back_with_their_records(tmp_path: Path) -> None:
         (journals / name).write_text(name)
     leave_results(submission(tmp_path / "storage"), tmp_path / "head")
     assert fetch_results("job-1", str(tmp_path / "storage"), tmp_path / "client")
-    found = {path.name: path.read_text() for path in (tmp_path / "client" / ".espalier" / "journals").iterdir()}
+    found = {
+        path.name: path.read_text() for path in (tmp_path / "client" / ".espalier" / "journals").iterdir()
+    }
     assert found == {"train-1.jsonl": "train-1.jsonl", "train-1.run.json": "train-1.run.json"}
 
 
-@pytest.mark.parametrize(("here", "is_taken"), [("old", True), ("new", True), (None, True), ("another", False)])
-def test_results_replace_only_what_the_job_went_on_from(tmp_path: Path, here: str | None, is_taken: bool) -> None:
+@pytest.mark.parametrize(
+    ("here", "is_taken"), [("old", True), ("new", True), (None, True), ("another", False)]
+)
+def test_results_replace_only_what_the_job_went_on_from(
+    tmp_path: Path, here: str | None, is_taken: bool
+) -> None:
     client, head, storage = (tmp_path / name for name in ("client", "head", "storage"))
     for folder, text in ((client, "old"), (head, "new"), (storage, None)):
         folder.mkdir()
@@ -268,6 +321,8 @@ def test_results_replace_only_what_the_job_went_on_from(tmp_path: Path, here: st
     if is_taken:
         assert fetch_results("job-1", str(storage), client)
     else:
-        with pytest.raises(SubmitError, match=r"dvc.lock has changed here since job-1 .* run `espalier attach job-1`"):
+        with pytest.raises(
+            SubmitError, match=r"dvc.lock has changed here since job-1 .* run `espalier attach job-1`"
+        ):
             fetch_results("job-1", str(storage), client)
     assert (client / "dvc.lock").read_text() == ("new" if is_taken else "another")

@@ -17,7 +17,9 @@ def root(tmp_path: Path) -> Path:
 
 def sent(root: Path, target: Path) -> dict[str, str]:
     copy_tree(root, target)
-    return {path.relative_to(target).as_posix(): path.read_text() for path in target.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(target).as_posix(): path.read_text() for path in target.rglob("*") if path.is_file()
+    }
 
 
 def test_tracked_changed_and_new_files_are_sent_and_deleted_ones_are_not(root: Path, tmp_path: Path) -> None:
@@ -43,7 +45,9 @@ def test_what_git_ignores_stays_here(root: Path, tmp_path: Path) -> None:
     assert changes(root) == []
 
 
-def test_credentials_and_caches_of_dvc_stay_here_also_where_no_gitignore_says_so(root: Path, tmp_path: Path) -> None:
+def test_credentials_and_caches_of_dvc_stay_here_also_where_no_gitignore_says_so(
+    root: Path, tmp_path: Path
+) -> None:
     for name in ("config", "config.local", "cache/files/md5/00/1", "tmp/lock"):
         (root / ".dvc" / name).parent.mkdir(exist_ok=True, parents=True)
         (root / ".dvc" / name).write_text("secret")
@@ -70,7 +74,9 @@ def test_a_link_to_anything_else_is_refused(root: Path, tmp_path: Path, target: 
         name.parent.mkdir(exist_ok=True)
         name.write_text("secret")
     (root / "link").symlink_to(target)
-    with pytest.raises(SubmitError, match=r"link is a link to .*, which is not among the files to send; remove the link"):
+    with pytest.raises(
+        SubmitError, match=r"link is a link to .*, which is not among the files to send; remove the link"
+    ):
         copy_tree(root, tmp_path / "tree")
     assert not (tmp_path / "tree").exists()
 
@@ -85,7 +91,8 @@ def test_too_much_is_refused_and_the_largest_file_named(root: Path, tmp_path: Pa
     (root / "small.bin").write_bytes(b"\0" * 1_500_000)
     (root / "large.bin").write_bytes(b"\0" * 2_500_000)
     with pytest.raises(
-        SubmitError, match=r"are 4 MB, and 3 MB are allowed; the largest is large.bin. Track data with `dvc add`"
+        SubmitError,
+        match=r"are 4 MB, and 3 MB are allowed; the largest is large.bin. Track data with `dvc add`",
     ):
         copy_tree(root, tmp_path / "tree", largest_bytes=3_000_000)
 
@@ -97,7 +104,9 @@ def test_the_result_of_a_run_is_no_change(root: Path) -> None:
 
 def test_without_a_repository_or_a_commit_it_is_said_what_to_do(root: Path, tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
-    with pytest.raises(SubmitError, match=r"what git knows of, and `git rev-parse` says: fatal: not a git repository"):
+    with pytest.raises(
+        SubmitError, match=r"what git knows of, and `git rev-parse` says: fatal: not a git repository"
+    ):
         commit(tmp_path / "bare")
     subprocess.run(["git", "init", "-q", str(tmp_path / "bare")], check=True)
     with pytest.raises(SubmitError, match=r"bare has no commit to submit; commit your work first"):

@@ -1,4 +1,6 @@
-"""submit, attach, logs, stop against a cluster that is a folder: the head's own program runs in it, with the real DVC."""
+"""submit, attach, logs, stop against a cluster that is a folder: the head's own program runs in it, with the
+real DVC.
+"""
 
 import io
 import sys
@@ -37,7 +39,9 @@ def send(root: Path, cluster: Cluster, *targets: str) -> str:
     return (root / ".espalier" / "last-job").read_text()
 
 
-def test_the_job_knows_its_commit_its_stages_and_where_its_results_go(root: Path, cluster: Cluster, tmp_path: Path) -> None:
+def test_the_job_knows_its_commit_its_stages_and_where_its_results_go(
+    root: Path, cluster: Cluster, tmp_path: Path
+) -> None:
     targets = ["first", "each@a", "each"]
     job = send(root, cluster, *targets)
     order = cluster.order(job)
@@ -45,7 +49,9 @@ def test_the_job_knows_its_commit_its_stages_and_where_its_results_go(root: Path
     assert (order.job, order.targets, order.storage) == (job, targets, str(tmp_path / "storage"))
     assert (order.git_commit, order.git_dirty) == (head, False)
     assert cluster.metadata[job] == {"git_commit": head, "git_dirty": "false"}
-    left = [path for place in ("storage", "remote") for path in (tmp_path / place).rglob("*") if path.is_file()]
+    left = [
+        path for place in ("storage", "remote") for path in (tmp_path / place).rglob("*") if path.is_file()
+    ]
     assert left == [], "probes that were written before"
 
 
@@ -61,7 +67,9 @@ def test_the_same_tree_and_stages_are_the_job_that_runs_already(
     root: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = send(root, cluster)
-    assert f"{first} was submitted at http://nowhere:8265; Ctrl-C leaves it running" in capsys.readouterr().out
+    assert (
+        f"{first} was submitted at http://nowhere:8265; Ctrl-C leaves it running" in capsys.readouterr().out
+    )
     assert send(root, cluster) == first
     assert f"{first} runs already" in capsys.readouterr().out
     assert len(cluster.states) == 1
@@ -89,12 +97,16 @@ def test_the_results_come_back(root: Path, cluster: Cluster, tmp_path: Path) -> 
     assert run(root, "git", "status", "--short") == "?? dvc.lock\n"
 
 
-def test_results_come_back_after_a_failed_stage_too_and_the_lock_is_the_jobs(root: Path, cluster: Cluster) -> None:
+def test_results_come_back_after_a_failed_stage_too_and_the_lock_is_the_jobs(
+    root: Path, cluster: Cluster
+) -> None:
     """With stages side by side, of which the second job brings the first one's output from the remote."""
     (root / "broken").write_text("")
     commit(root)
     (root / "dvc.lock").write_text("schema: '2.0'\nstages:\n  each@b:\n    cmd: echo b\n")
-    with pytest.raises(SubmitError, match=r"-1 ended as FAILED: Job entrypoint command failed with exit code 1\. What was"):
+    with pytest.raises(
+        SubmitError, match=r"-1 ended as FAILED: Job entrypoint command failed with exit code 1\. What was"
+    ):
         submit(root, cluster, ["second"], jobs=2, dirty=False, follow=True)
     assert (root / "one").read_text() == "1"
     assert locked(root) == ["each@b", "first"]
@@ -166,7 +178,9 @@ class Gone(Cluster):
 def test_a_cluster_that_is_gone_is_said_with_how_to_attach_again(root: Path, cluster: Cluster) -> None:
     gone = Gone(cluster.folder)
     job = send(root, gone)
-    with pytest.raises(UnreachableError, match=rf"given up after 10 minutes\. When it answers, `espalier attach {job}` shows"):
+    with pytest.raises(
+        UnreachableError, match=rf"given up after 10 minutes\. When it answers, `espalier attach {job}` shows"
+    ):
         attach(root, gone, None)
 
 
@@ -205,17 +219,22 @@ def remotes_address_is_private(root: Path) -> None:
 
 
 def remote_is_relative(root: Path) -> None:
-    (root / ".dvc" / "config").write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = ../../remote\n")
+    (root / ".dvc" / "config").write_text(
+        "[core]\n    remote = store\n['remote \"store\"']\n    url = ../../remote\n"
+    )
 
 
 def remote_keeps_versions(root: Path) -> None:
     (root / ".dvc" / "config").write_text(
-        "[core]\n    remote = store\n['remote \"store\"']\n    url = s3://bucket/dvc\n    version_aware = true\n"
+        "[core]\n    remote = store\n['remote \"store\"']\n    url = s3://bucket/dvc\n    version_aware = "
+        "true\n"
     )
 
 
 def remote_cannot_be_written(root: Path) -> None:
-    (root / ".dvc" / "config").write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = /proc/1\n")
+    (root / ".dvc" / "config").write_text(
+        "[core]\n    remote = store\n['remote \"store\"']\n    url = /proc/1\n"
+    )
 
 
 def remote_has_a_login(root: Path) -> None:
@@ -232,16 +251,22 @@ def no_dvc(root: Path) -> None:
 
 
 REFUSED: dict[Callable[[Path], None], str] = {
-    no_storage: r"resources.storage is null; a cluster's nodes share no disk with this machine, so set it to s3://",
-    missing_folder: r"resources.storage: .*/nowhere is no folder on this machine; mount it here and on every node",
+    no_storage: r"resources.storage is null; a cluster's nodes share no disk with this machine, so set it to "
+    r"s3://",
+    missing_folder: r"resources.storage: .*/nowhere is no folder on this machine; mount it here and on every "
+    r"node",
     storage_is_a_file: r"resources.storage: .*/code.py is no folder on this machine",
     storage_below_a_file: r"cannot write /proc/1/probe-\w+: .*; check resources.storage",
-    remote_is_private: r"no DVC remote in .dvc/config; run `dvc remote add --default <name> s3://bucket/dvc` and commit",
+    remote_is_private: r"no DVC remote in .dvc/config; run `dvc remote add --default <name> s3://bucket/dvc` "
+    r"and commit",
     remotes_address_is_private: r".dvc/config has no address of the DVC remote 'store'; run `dvc remote add",
-    remote_is_relative: r"the DVC remote 'store' is ../../remote, a folder relative to this project, which no node sees",
-    remote_keeps_versions: r"the DVC remote 'store' keeps versions of files in DVC's place, .* name another without v",
+    remote_is_relative: r"the DVC remote 'store' is ../../remote, a folder relative to this project, which "
+    r"no node sees",
+    remote_keeps_versions: r"the DVC remote 'store' keeps versions of files in DVC's place, .* name another "
+    r"without v",
     remote_cannot_be_written: r"the DVC remote 'store' \(/proc/1\) takes no file: .*; check that it exists",
-    remote_has_a_login: r"\.dvc/config has a user name or password in an address, of the DVC remote 'store', and is sent along",
+    remote_has_a_login: r"\.dvc/config has a user name or password in an address, of the DVC remote 'store', "
+    r"and is sent along",
     storage_has_a_login: r"params\.yaml: resources\.storage holds a user name or password in an address",
     no_dvc: r"no DVC remote in .dvc/config; run `dvc remote add",
 }
@@ -259,10 +284,14 @@ def test_a_place_that_nodes_cannot_use_is_refused_before_anything_is_sent(
     assert list((root.parent / "storage").iterdir()) == []
 
 
-def test_a_full_remote_is_refused_before_anything_is_sent(root: Path, cluster: Cluster, small_disk: Path) -> None:
+def test_a_full_remote_is_refused_before_anything_is_sent(
+    root: Path, cluster: Cluster, small_disk: Path
+) -> None:
     config = root / ".dvc" / "config"
     config.write_text(config.read_text().replace(str(root.parent / "remote"), str(small_disk)))
-    with pytest.raises(SubmitError, match=r"the DVC remote 'store' \(.*/disk\) takes no file: .*No space left"):
+    with pytest.raises(
+        SubmitError, match=r"the DVC remote 'store' \(.*/disk\) takes no file: .*No space left"
+    ):
         send(root, cluster)
     assert cluster.states == {}
     assert [path.name for path in small_disk.iterdir()] == ["full"]
@@ -294,7 +323,9 @@ def test_changes_are_listed_and_refused_where_nobody_can_be_asked(
     (root / "code.py").write_text("x = 2\n")
     (root / "new.py").write_text("")
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    with pytest.raises(SubmitError, match=r"(?s)not committed:\n   M code.py\n  \?\? new.py\ncommit them, or add --dirty"):
+    with pytest.raises(
+        SubmitError, match=r"(?s)not committed:\n   M code.py\n  \?\? new.py\ncommit them, or add --dirty"
+    ):
         submit(root, cluster, [], dirty=False, follow=False)
     assert cluster.states == {}
 

@@ -1,4 +1,6 @@
-"""Locks that name their holder, and folders of temporary files that outlive nobody: real processes hold and are killed."""
+"""Locks that name their holder, and folders of temporary files that outlive nobody: real processes hold and
+are killed.
+"""
 
 import os
 import subprocess
@@ -42,7 +44,9 @@ def stage(tmp_path: Path) -> Stage:
 def another(code: str) -> Iterator["subprocess.Popen[str]"]:
     """Another process that runs code and then waits; killed with the block."""
     ready = f"{textwrap.dedent(code)}\nprint('ready', flush=True)\nimport time\ntime.sleep(600)"
-    with subprocess.Popen([sys.executable, "-c", ready], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", ready], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "ready\n"
@@ -69,7 +73,11 @@ def test_a_second_one_is_refused_with_the_name_of_the_first(tmp_path: Path) -> N
         held.__enter__()
     """
     with another(code) as first:
-        said = rf"stage train is at work in process {first.pid} on \S+, since 20\d\d-.*; wait for it to end, or stop it"
+        said = (
+            rf"stage train is at work in process {first.pid} on \S+, since 20\d\d-.*; wait for it to "
+            r"end, "
+            r"or stop it"
+        )
         with pytest.raises(LockedError, match=said), only(path, what="stage train", wait_s=0):
             pass
     with only(path, what="stage train", wait_s=0):
@@ -127,7 +135,10 @@ def test_a_stranger_cannot_have_a_folder_removed_by_naming_our_project(tmp_path:
 
 def test_a_place_that_takes_no_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / ".espalier").write_text("a file in the way")
-    with pytest.raises(DiskError, match=r"\.espalier/tmp.*a part of this path is a file"), scratch(tmp_path, "x"):
+    with (
+        pytest.raises(DiskError, match=r"\.espalier/tmp.*a part of this path is a file"),
+        scratch(tmp_path, "x"),
+    ):
         pass
 
 

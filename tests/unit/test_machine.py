@@ -18,7 +18,8 @@ stages:
   evaluate: {foreach: {dense: {}}, do: {cmd: x}}
 """
 RESOURCES = """
-resources: {workers: 1, min_workers: null, threads_per_worker: 1, device: cpu, accelerator: null, placement: pack,
+resources: {workers: 1, min_workers: null, threads_per_worker: 1, device: cpu, accelerator: null,
+    placement: pack,
   address: null, storage: null, max_failures: 0, checkpoint_s: 1.0, await_nodes_s: 0.0, show_ray_logs: false}
 """
 
@@ -54,11 +55,21 @@ def test_what_times_waits_for_who_computes_and_who_comes_later_for_it(
         timed = start(lambda: work("compare", alone=True))
         until(lambda: is_held(tmp_path / "entrance.lock"), "compare waits", 10)
         later = start(lambda: work("evaluate@pruned", alone=False))
-        until(lambda: "evaluate@pruned: waits for a stage that will time" in capsys.readouterr().err, "the later one waits", 10)
+        until(
+            lambda: "evaluate@pruned: waits for a stage that will time" in capsys.readouterr().err,
+            "the later one waits",
+            10,
+        )
         order.append("train ends")
     timed.join(10)
     later.join(10)
-    assert order == ["train ends", "compare begins", "compare ends", "evaluate@pruned begins", "evaluate@pruned ends"]
+    assert order == [
+        "train ends",
+        "compare begins",
+        "compare ends",
+        "evaluate@pruned begins",
+        "evaluate@pruned ends",
+    ]
 
 
 def test_dvc_yaml_says_who_computes_where(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""DVC's own files, cut off as a kill leaves them: what DVC says, that it starts again, and when they are let be."""
+"""DVC's own files, cut off as a kill leaves them: what DVC says, that it starts again, and when they are let
+be.
+"""
 
 import json
 import os
@@ -32,7 +34,9 @@ Damage = Callable[[Path], object]
 
 def run(root: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     environ = {name: value for name, value in environment().items() if not name.startswith("DVC_")}
-    return subprocess.run([sys.executable, "-m", *words], cwd=root, env=environ, check=False, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=root, env=environ, check=False, capture_output=True, text=True
+    )
 
 
 def forget_first(root: Path) -> None:
@@ -78,7 +82,10 @@ def root(made: Path, tmp_path: Path) -> Path:
 
 
 DAMAGES: dict[str, tuple[Damage, str]] = {
-    "no byte in rwlock": (write(RWLOCK, b""), "Unable to read RWLock-file '.dvc/tmp/rwlock'. JSON structure is corrupted"),
+    "no byte in rwlock": (
+        write(RWLOCK, b""),
+        "Unable to read RWLock-file '.dvc/tmp/rwlock'. JSON structure is corrupted",
+    ),
     "rwlock of another form": (write(RWLOCK, b"null"), "RWLock-file '.dvc/tmp/rwlock' format error"),
     "no byte in dvc.lock": (write("dvc.lock", b""), "'./dvc.lock' validation failed"),
     "dvc.lock of zeros": (write("dvc.lock", bytes(60)), "unable to read: 'dvc.lock'"),
@@ -115,7 +122,10 @@ def test_other_ways_to_be_cut_off_are_found_and_mended(root: Path, name: str) ->
 def test_the_command_says_what_it_did_and_whether_it_did_anything(root: Path) -> None:
     (root / RWLOCK).write_text("")
     done, again = (run(root, "pipeline.cli", "mend") for _ in range(2))
-    assert (done.returncode, done.stderr) == (0, "espalier: .dvc/tmp/rwlock was left by a dvc that is dead, and is removed\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "espalier: .dvc/tmp/rwlock was left by a dvc that is dead, and is removed\n",
+    )
     assert (again.returncode, again.stdout) == (1, "nothing of DVC's is damaged\n")
 
 
@@ -152,7 +162,8 @@ def test_a_damaged_dvc_lock_is_kept_and_the_committed_one_comes_back(root: Path)
     before = (root / "dvc.lock").read_bytes()
     (root / "dvc.lock").write_bytes(before[:100])
     assert mend(root) == [
-        f"dvc.lock was damaged (kept as {DAMAGED}), and is as committed; DVC finds in its cache what was made since"
+        f"dvc.lock was damaged (kept as {DAMAGED}), and is as committed; DVC finds in its cache what was "
+        "made since"
     ]
     assert (root / "dvc.lock").read_bytes() == before
     assert (root / DAMAGED).read_bytes() == before[:100]
@@ -186,7 +197,9 @@ def test_cut_off_copies_in_the_cache_are_removed_once_they_are_old(root: Path) -
 
 
 def rwlock_naming(root: Path, pid: int) -> None:
-    (root / RWLOCK).write_text(json.dumps({"write": {str(root / "one"): {"pid": pid, "cmd": "dvc repro"}}, "read": {}}))
+    (root / RWLOCK).write_text(
+        json.dumps({"write": {str(root / "one"): {"pid": pid, "cmd": "dvc repro"}}, "read": {}})
+    )
 
 
 def test_a_zombie_that_dvc_would_wait_for_is_taken_out(root: Path) -> None:
@@ -200,7 +213,9 @@ def test_a_zombie_that_dvc_would_wait_for_is_taken_out(root: Path) -> None:
 
 
 @pytest.mark.parametrize("zombie", [False, True])
-def test_while_a_dvc_lives_nothing_is_touched(root: Path, monkeypatch: pytest.MonkeyPatch, zombie: bool) -> None:
+def test_while_a_dvc_lives_nothing_is_touched(
+    root: Path, monkeypatch: pytest.MonkeyPatch, zombie: bool
+) -> None:
     """By its command line and folder; a zombie does not live."""
     monkeypatch.setattr(module, "WAIT_S", 0.0)
     code = "import time; time.sleep(600)"

@@ -10,7 +10,14 @@ from pipeline.data.augmentation.params import AugmentParams
 
 def params(mixup: float = 0.0, cutmix: float = 0.0) -> AugmentParams:
     return AugmentParams(
-        trivial=False, flip="none", crop_padding=0, crop_fill="black", cutout=0, erase=0.0, mixup=mixup, cutmix=cutmix
+        trivial=False,
+        flip="none",
+        crop_padding=0,
+        crop_fill="black",
+        cutout=0,
+        erase=0.0,
+        mixup=mixup,
+        cutmix=cutmix,
     )
 
 
@@ -67,5 +74,7 @@ def test_cutmix_pastes_a_box_and_counts_its_pixels() -> None:
 
 
 def test_both_at_once_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"mixup \(0.2\) and cutmix \(1.0\) exclude each other; set one of them to 0"):
+    with pytest.raises(
+        ValidationError, match=r"mixup \(0.2\) and cutmix \(1.0\) exclude each other; set one of them to 0"
+    ):
         params(0.2, 1.0)

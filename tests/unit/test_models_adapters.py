@@ -26,7 +26,8 @@ def architecture(name: str, **changed: Any) -> Architecture:
 
 
 @pytest.mark.parametrize(
-    "name", ["timm/resnet18", "timm/vit_tiny_patch16_224", "torchvision/resnet18", "torchvision/mobilenet_v3_small"]
+    "name",
+    ["timm/resnet18", "timm/vit_tiny_patch16_224", "torchvision/resnet18", "torchvision/mobilenet_v3_small"],
 )
 def test_adapted_networks_take_the_images_and_classes(name: str) -> None:
     model = build(architecture(name)).eval()
@@ -45,7 +46,10 @@ def test_torchvision_vision_transformer_takes_square_images() -> None:
         ("timm/resnet81", "timm has no network 'resnet81'; did you mean 'resnet"),
         ("timm/hf-hub:some/model", "timm has no network 'hf-hub:some/model'"),
         ("torchvision/resnet81", "torchvision has no network 'resnet81'; did you mean 'resnet"),
-        ("torchvision/inception_v3", "torchvision/inception_v3 trains on auxiliary logits too; choose another"),
+        (
+            "torchvision/inception_v3",
+            "torchvision/inception_v3 trains on auxiliary logits too; choose another",
+        ),
         ("timm/zzzzzzzz", "networks, for example timm/resnet18"),
     ],
 )
@@ -60,19 +64,25 @@ def test_dropout_reaches_the_adapted_network() -> None:
         model = build(architecture("torchvision/mobilenet_v3_small", dropout=dropout))
         assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {dropout}
     assert build(architecture("timm/resnet18", dropout=0.375)).drop_rate == 0.375
-    with pytest.raises(ParamsError, match=r"model\.dropout is 0\.5, but torchvision/resnet18 has no dropout; set it to 0"):
+    with pytest.raises(
+        ParamsError, match=r"model\.dropout is 0\.5, but torchvision/resnet18 has no dropout; set it to 0"
+    ):
         build(architecture("torchvision/resnet18", dropout=0.5))
 
 
 def test_what_the_factory_refuses_is_a_params_error() -> None:
-    with pytest.raises(ParamsError, match=r"vit_b_32 cannot be built with num_classes=5, image_size=33: .*indivisible"):
+    with pytest.raises(
+        ParamsError, match=r"vit_b_32 cannot be built with num_classes=5, image_size=33: .*indivisible"
+    ):
         build(architecture("torchvision/vit_b_32", image_height=33, image_width=33))
 
 
 def test_timm_norms_with_activation_can_be_cut() -> None:
     model = build(architecture("timm/mobilenetv3_small_050"))
     name, norm = next(
-        (n, m) for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d) and type(m) is not nn.BatchNorm2d
+        (n, m)
+        for n, m in model.named_modules()
+        if isinstance(m, nn.BatchNorm2d) and type(m) is not nn.BatchNorm2d
     )
     apply_plan(model, {name: KeptChannels(out=[0, 3])})
     assert norm.num_features == 2

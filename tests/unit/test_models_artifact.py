@@ -24,7 +24,14 @@ from pipeline.records import sealed_json, unsealed
 
 def spec_of(name: str = "resnet20", width: int = 4, **changed: Any) -> ModelSpec:
     architecture = Architecture(
-        name=name, width=width, dropout=0.0, stochastic_depth=0.0, num_classes=3, channels=1, image_height=8, image_width=8
+        name=name,
+        width=width,
+        dropout=0.0,
+        stochastic_depth=0.0,
+        num_classes=3,
+        channels=1,
+        image_height=8,
+        image_width=8,
     )
     values: dict[str, Any] = {
         "architecture": architecture,
@@ -108,9 +115,15 @@ def test_pruned_weights_cost_a_bit_each(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tensors, name: tensors.pop(name + ".bits"), "has no 'head.weight.bits' for the sparse tensor 'head.weight'"),
+        (
+            lambda tensors, name: tensors.pop(name + ".bits"),
+            "has no 'head.weight.bits' for the sparse tensor 'head.weight'",
+        ),
         (lambda tensors, name: tensors.update({name + ".values": torch.zeros(1)}), "has 1 values for"),
-        (lambda tensors, name: tensors.update({name + ".bits": torch.zeros(1, dtype=torch.uint8)}), "has bits for 8 positions"),
+        (
+            lambda tensors, name: tensors.update({name + ".bits": torch.zeros(1, dtype=torch.uint8)}),
+            "has bits for 8 positions",
+        ),
     ],
 )
 def test_a_sparse_tensor_that_does_not_fit_is_refused(
@@ -167,7 +180,9 @@ def test_tied_weights_are_written_per_name(tmp_path: Path) -> None:
     model.get_submodule("stages.1.linear").bias = model.get_submodule("stages.0.linear").bias
     save_model(tmp_path / "m", spec, model)
     _, loaded = load_model(tmp_path / "m")
-    assert torch.equal(loaded.get_parameter("stages.0.linear.bias"), loaded.get_parameter("stages.1.linear.bias"))
+    assert torch.equal(
+        loaded.get_parameter("stages.0.linear.bias"), loaded.get_parameter("stages.1.linear.bias")
+    )
 
 
 @pytest.mark.parametrize("position", [5, 40, 3000, -1])
@@ -191,10 +206,14 @@ def test_truncated_weights_are_noticed(folder: Path) -> None:
 
 
 def test_missing_files_are_named(folder: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"nowhere: holds no model \(model.json is missing\); make it with `dvc repro`"):
+    with pytest.raises(
+        ArtifactError, match=r"nowhere: holds no model \(model.json is missing\); make it with `dvc repro`"
+    ):
         load_model(folder.parent / "nowhere")
     (folder / "weights.safetensors").unlink()
-    with pytest.raises(ArtifactError, match=r"weights.safetensors: cannot be read .*`espalier verify --mend`"):
+    with pytest.raises(
+        ArtifactError, match=r"weights.safetensors: cannot be read .*`espalier verify --mend`"
+    ):
         load_model(folder)
 
 
@@ -206,13 +225,20 @@ def edit(folder: Path, **changed: Any) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("two", "too"), ('"world_size": 2', '"world_size": 3'), ('"seal"', '"sail"'), ('"format": 3', '"format": 2')],
+    [
+        ("two", "too"),
+        ('"world_size": 2', '"world_size": 3'),
+        ('"seal"', '"sail"'),
+        ('"format": 3', '"format": 2'),
+    ],
 )
 def test_an_edit_by_hand_is_refused(folder: Path, before: str, after: str) -> None:
     path = folder / "model.json"
     assert before in path.read_text()
     path.write_text(path.read_text().replace(before, after))
-    with pytest.raises(ArtifactError, match=r"model\.json: (its content is not what its seal says|has no seal|seal: Extra)"):
+    with pytest.raises(
+        ArtifactError, match=r"model\.json: (its content is not what its seal says|has no seal|seal: Extra)"
+    ):
         read_spec(folder)
 
 
@@ -234,7 +260,10 @@ def test_a_model_of_before_there_were_seals_is_read(folder: Path) -> None:
             {"plan": {"stem.conv": {"out": [1, 1]}}},
             "model.json: plan.stem.conv: Value error, kept channels 'out' must be rising",
         ),
-        ({"plan": {"stme": {"out": [1]}}}, "pruning plan: the network has no module 'stme'; did you mean 'stem'?"),
+        (
+            {"plan": {"stme": {"out": [1]}}},
+            "pruning plan: the network has no module 'stme'; did you mean 'stem'?",
+        ),
         ({"plan": {"stem.conv": {"out": [1, 2]}}}, "weights.safetensors: its weights do not fit the network"),
     ],
 )
@@ -248,12 +277,16 @@ def test_edited_spec_is_refused(folder: Path, changed: dict[str, Any], message: 
 @pytest.mark.parametrize("name", ["../weights.safetensors", "/etc/passwd"])
 def test_weights_outside_the_folder_are_refused(folder: Path, name: str) -> None:
     edit(folder, weights={"kind": "torch", "file": name, "sha256": "0" * 64, "size_bytes": 1})
-    with pytest.raises(ArtifactError, match=r"model.json: weights.file: Input should be 'weights.safetensors' or 'model.onnx'"):
+    with pytest.raises(
+        ArtifactError,
+        match=r"model.json: weights.file: Input should be 'weights.safetensors' or 'model.onnx'",
+    ):
         load_model(folder)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"{", "not valid JSON"), (b"\xff", "not valid JSON"), (b"[]", "format None is unknown")]
+    ("content", "message"),
+    [(b"{", "not valid JSON"), (b"\xff", "not valid JSON"), (b"[]", "format None is unknown")],
 )
 def test_malformed_spec_is_named(folder: Path, content: bytes, message: str) -> None:
     (folder / "model.json").write_bytes(content)
@@ -263,9 +296,17 @@ def test_malformed_spec_is_named(folder: Path, content: bytes, message: str) -> 
 
 def test_foreign_weights_with_a_right_digest_are_refused(folder: Path) -> None:
     path = folder / "weights.safetensors"
-    for content, message in ((b"\x80\x04not tensors", "not a safetensors file"), (other_tensors(), "do not fit")):
+    for content, message in (
+        (b"\x80\x04not tensors", "not a safetensors file"),
+        (other_tensors(), "do not fit"),
+    ):
         path.write_bytes(content)
-        weights = {"kind": "torch", "file": path.name, "sha256": sha256_file(path), "size_bytes": len(content)}
+        weights = {
+            "kind": "torch",
+            "file": path.name,
+            "sha256": sha256_file(path),
+            "size_bytes": len(content),
+        }
         edit(folder, weights=weights)
         with pytest.raises(ArtifactError, match=message):
             load_model(folder)
@@ -302,7 +343,9 @@ def test_onnx_artifact_keeps_the_file_and_its_digest(tmp_path: Path) -> None:
 def test_kinds_are_not_confused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "some.onnx").write_bytes(b"graph")
     save_onnx(tmp_path / "quantized", spec_of(), tmp_path / "some.onnx")
-    with pytest.raises(ArtifactError, match="quantized: holds an ONNX graph, but a torch model is needed here"):
+    with pytest.raises(
+        ArtifactError, match="quantized: holds an ONNX graph, but a torch model is needed here"
+    ):
         load_model(tmp_path / "quantized")
     with pytest.raises(ArtifactError, match="dense: holds a torch model, but an ONNX graph is needed here"):
         onnx_path(folder)

@@ -90,7 +90,9 @@ def test_width_is_the_channels_of_the_first_stage() -> None:
 
 def test_resnet20_shrinks_32_pixels_to_8() -> None:
     model = build(Architecture(name="resnet20", width=4, **CIFAR)).eval()
-    features = nn.Sequential(model.get_submodule("stem"), model.get_submodule("stages"))(torch.rand(1, 3, 32, 32))
+    features = nn.Sequential(model.get_submodule("stem"), model.get_submodule("stages"))(
+        torch.rand(1, 3, 32, 32)
+    )
     assert features.shape == (1, 16, 8, 8)
 
 
@@ -119,7 +121,9 @@ def test_stochastic_depth_rises_to_the_last_branch_and_keeps_the_mean(name: str,
 
 def test_stochastic_depth_needs_residual_branches() -> None:
     for name in ("vgg11", "airbench", "mlp"):
-        with pytest.raises(ParamsError, match=f"stochastic_depth is 0.5, but {name} has no residual branches"):
+        with pytest.raises(
+            ParamsError, match=f"stochastic_depth is 0.5, but {name} has no residual branches"
+        ):
             build(Architecture(name=name, width=4, **CIFAR | {"stochastic_depth": 0.5}))
 
 
@@ -148,10 +152,16 @@ def test_names_and_builders_are_the_same_list() -> None:
     ("values", "message"),
     [
         ({"name": "resnt20"}, "model.name: unknown network 'resnt20'; did you mean 'resnet20'?"),
-        ({"name": "tim/resnet18", "width": None}, "model.name: 'tim/resnet18' is not of the form timm/<name>"),
+        (
+            {"name": "tim/resnet18", "width": None},
+            "model.name: 'tim/resnet18' is not of the form timm/<name>",
+        ),
         ({"name": "timm/", "width": None}, "model.name: 'timm/' is not of the form timm/<name>"),
         ({"width": None}, "width is null, but 'resnet20' needs the channels of its first stage"),
-        ({"name": "timm/resnet18"}, "width is 16, but the name 'timm/resnet18' fixes the width; set `width: null`"),
+        (
+            {"name": "timm/resnet18"},
+            "width is 16, but the name 'timm/resnet18' fixes the width; set `width: null`",
+        ),
         ({"width": 0}, "model.width is 0, but input should be greater than or equal to 1"),
         ({"dropout": 1.0}, "model.dropout is 1.0, but input should be less than 1"),
         ({"widht": 16}, "unknown key 'model.widht'; did you mean 'width'?"),
@@ -161,7 +171,8 @@ def test_wrong_params_are_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ParamsError) as caught:
         parse_section(
             "model",
-            {"name": "resnet20", "width": 16, "dropout": 0.0, "stochastic_depth": 0.0, "init": "random"} | values,
+            {"name": "resnet20", "width": 16, "dropout": 0.0, "stochastic_depth": 0.0, "init": "random"}
+            | values,
             ModelParams,
         )
     assert message in str(caught.value)
@@ -169,7 +180,8 @@ def test_wrong_params_are_named(values: dict[str, Any], message: str) -> None:
 
 def test_building_imports_no_heavy_library() -> None:
     code = (
-        "import sys, pipeline.models.disk.artifact; print({'timm', 'torchvision', 'torch_pruning', 'onnx'} & set(sys.modules))"
+        "import sys, pipeline.models.disk.artifact; print({'timm', 'torchvision', 'torch_pruning', "
+        "'onnx'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

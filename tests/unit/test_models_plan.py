@@ -96,7 +96,8 @@ def test_cut_network_computes_what_the_dense_one_does_with_the_other_channels_of
     kept, gone = [1, 2, 4, 7], [0, 3, 5, 6]
     cut = apply_plan(
         tiny(),
-        {"grouped": KeptChannels(in_=kept)} | {name: KeptChannels(out=kept) for name in ("conv", "norm", "depthwise")},
+        {"grouped": KeptChannels(in_=kept)}
+        | {name: KeptChannels(out=kept) for name in ("conv", "norm", "depthwise")},
     )
     with torch.no_grad():
         for channel in gone:
@@ -125,10 +126,22 @@ def test_frozen_parameters_stay_frozen_and_norms_without_weights_work() -> None:
         ({"cnov": KeptChannels(out=[0])}, "the network has no module 'cnov'; did you mean 'conv'?"),
         ({"conv": KeptChannels(out=[0, 8])}, "'conv' keeps channel 8 of side 'out', but has only 8"),
         ({"head": KeptChannels(in_=[4])}, "'head' keeps channel 4 of side 'in', but has only 4"),
-        ({"norm": KeptChannels(in_=[0], out=[1])}, "'norm' maps each channel to itself, but keeps other inputs than outputs"),
-        ({"grouped": KeptChannels(in_=[0, 1, 4])}, "'grouped' has 2 groups, which keep unequal numbers of channels"),
-        ({"grouped": KeptChannels(in_=[0, 1])}, "'grouped' has 2 groups, which keep unequal numbers of channels"),
-        ({"": KeptChannels(out=[0])}, "'' is a Tiny, and only Conv2d, Linear, BatchNorm1d, BatchNorm2d, LayerNorm can be cut"),
+        (
+            {"norm": KeptChannels(in_=[0], out=[1])},
+            "'norm' maps each channel to itself, but keeps other inputs than outputs",
+        ),
+        (
+            {"grouped": KeptChannels(in_=[0, 1, 4])},
+            "'grouped' has 2 groups, which keep unequal numbers of channels",
+        ),
+        (
+            {"grouped": KeptChannels(in_=[0, 1])},
+            "'grouped' has 2 groups, which keep unequal numbers of channels",
+        ),
+        (
+            {"": KeptChannels(out=[0])},
+            "'' is a Tiny, and only Conv2d, Linear, BatchNorm1d, BatchNorm2d, LayerNorm can be cut",
+        ),
     ],
 )
 def test_plan_that_does_not_fit_names_the_module(plan: dict[str, KeptChannels], message: str) -> None:
@@ -147,14 +160,20 @@ class Scaled(nn.Module):
 def test_a_parameter_outside_any_layer_is_cut_where_one_dimension_can_hold_channels() -> None:
     cut = apply_plan(Scaled(), {"scale": KeptChannels(out=[1, 3])})
     assert cut.get_parameter("scale").tolist() == [[[1.0], [3.0]]]
-    with pytest.raises(ArtifactError, match=r"'places' has the shape \(3, 4\); only one dimension may hold channels"):
+    with pytest.raises(
+        ArtifactError, match=r"'places' has the shape \(3, 4\); only one dimension may hold channels"
+    ):
         apply_plan(Scaled(), {"places": KeptChannels(out=[1, 3])})
 
 
 def test_heads_that_the_layers_inside_do_not_have_are_refused() -> None:
     model = nn.Sequential(SelfAttention(nn.MultiheadAttention(8, 4, batch_first=True)))
     rows = [row for row in range(24) if row // 2 % 4 in (0, 2)]
-    plan = {"0": KeptChannels(out=[0, 2]), "0.proj": KeptChannels(in_=rows[:4]), "0.qkv": KeptChannels(out=rows)}
+    plan = {
+        "0": KeptChannels(out=[0, 2]),
+        "0.proj": KeptChannels(in_=rows[:4]),
+        "0.qkv": KeptChannels(out=rows),
+    }
     images = torch.randn(2, 3, 8)
     assert apply_plan(copy.deepcopy(model), plan)[0](images, images, images)[0].shape == (2, 3, 8)  # type: ignore[index]
     with pytest.raises(ArtifactError, match="'0' keeps other heads than the layers inside it"):

@@ -1,4 +1,6 @@
-"""What is made in MLflow is there once, however many clients make it, with a barrier between the look and the making."""
+"""What is made in MLflow is there once, however many clients make it, with a barrier between the look and the
+making.
+"""
 
 import random
 import threading
@@ -44,7 +46,9 @@ class Meeting:
 
 
 class Client:
-    """An MLflow client whose threads meet after the first call of one method, before they act on what it gave."""
+    """An MLflow client whose threads meet after the first call of one method, before they act on what it
+    gave.
+    """
 
     def __init__(self, client: MlflowClient, method: str, meeting: Meeting) -> None:
         self._client, self._method, self._meeting = client, method, meeting
@@ -72,7 +76,11 @@ def machines(store: Store, number: int, method: str) -> list[Store]:
     """Clients of one store that share no lock, and meet after their look."""
     meeting = Meeting(number)
     return [
-        replace(store, client=cast("MlflowClient", Client(store.client, method, meeting)), lock=store.lock.with_suffix(f".{n}"))
+        replace(
+            store,
+            client=cast("MlflowClient", Client(store.client, method, meeting)),
+            lock=store.lock.with_suffix(f".{n}"),
+        )
         for n in range(number)
     ]
 
@@ -159,7 +167,10 @@ def active(store: Store, key: str = "k") -> list[Any]:
 
 def test_runs_of_clients_that_died_before_they_settled_are_settled_by_the_next(root: Path) -> None:
     store = connect(root)
-    made = [store.client.create_run(store.experiment_id, start, {KEY_TAG: "k"}).info.run_id for start in (3000, 1000, 2000)]
+    made = [
+        store.client.create_run(store.experiment_id, start, {KEY_TAG: "k"}).info.run_id
+        for start in (3000, 1000, 2000)
+    ]
     assert store.find("k") == made[1]
     assert store.obtain("k", "name", 9.0).id == made[1]
     assert [run.info.run_id for run in active(store)] == [made[1]]
@@ -175,7 +186,9 @@ def test_a_run_in_use_stands_before_an_older_one_that_comes_late(root: Path) -> 
 
 
 class Memory:
-    """What MLflow promises of runs, in memory and slow: a param keeps its first value; searches see what is complete."""
+    """What MLflow promises of runs, in memory and slow: a param keeps its first value; searches see what is
+    complete.
+    """
 
     def __init__(self, seed: int) -> None:
         self.runs: list[Any] = []
@@ -223,7 +236,9 @@ def test_no_order_of_their_steps_leaves_two_runs_or_none(tmp_path: Path) -> None
         starts = [1, 2, 3, 4] if seed % 2 else [4, 3, 2, 1]
         runs = at_once(partial(store._obtain, "k", "name"), starts)
         kept = {run.info.run_id for run in memory.runs if run.data.params.get(MARK) == "kept"}
-        assert kept == {run.info.run_id for run in runs} == {run.info.run_id for run in memory.search_runs()}, seed
+        assert (
+            kept == {run.info.run_id for run in runs} == {run.info.run_id for run in memory.search_runs()}
+        ), seed
         assert len(kept) == 1, seed
         made += len(memory.runs)
     assert made > 40, "they never met"
@@ -270,7 +285,9 @@ def test_a_version_of_a_client_that_died_before_it_settled_goes_and_its_aliases_
     assert int(store.client.get_model_version_by_alias("tiny", "champion").version) == first
 
 
-def test_a_model_that_another_client_is_storing_is_left_alone_for_a_day(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_another_client_is_storing_is_left_alone_for_a_day(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = connect(root)
     other = store.client.create_logged_model(store.experiment_id, "tiny-dense", tags={KEY_TAG: "k"})
     obtain(versions_of(store))

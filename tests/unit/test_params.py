@@ -29,8 +29,14 @@ GOOD: dict[str, Any] = {"learning_rate": 0.1, "kind": "sgd", "inner": {"momentum
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"learning_rat": 1}, r"params.yaml: unknown key 'train.learning_rat'; did you mean 'learning_rate'\?"),
-        ({"inner": {"momentum": 0.9, "momentun": 1}}, r"unknown key 'train.inner.momentun'; did you mean 'momentum'\?"),
+        (
+            {"learning_rat": 1},
+            r"params.yaml: unknown key 'train.learning_rat'; did you mean 'learning_rate'\?",
+        ),
+        (
+            {"inner": {"momentum": 0.9, "momentun": 1}},
+            r"unknown key 'train.inner.momentun'; did you mean 'momentum'\?",
+        ),
         ({"learning_rate": 0.0}, r"train.learning_rate is 0.0, but input should be greater than 0"),
         ({"learning_rate": "0.1"}, r"train.learning_rate is '0.1', but input should be a valid number"),
         ({"kind": "sdg"}, r"train.kind is 'sdg', but input should be 'sgd' or 'adamw'"),
@@ -72,14 +78,41 @@ def test_a_mistyped_section_and_a_missing_one_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("trained", "key", "deployed", "message"),
     [
-        (True, "reduce_range", False, "quantize.reduce_range is false, but finetune.quantization_aware trains for true"),
-        (False, "reduce_range", True, "quantize.reduce_range is true, but finetune.quantization_aware trains for false"),
-        (True, "per_channel", False, "quantize.per_channel is false, but finetune.quantization_aware trains for true"),
-        (True, "mode", "dynamic", "quantize.mode is dynamic, but finetune.quantization_aware trains for static"),
-        (True, "mode", "weight_only", "quantize.mode is weight_only, but finetune.quantization_aware trains for static"),
+        (
+            True,
+            "reduce_range",
+            False,
+            "quantize.reduce_range is false, but finetune.quantization_aware trains for true",
+        ),
+        (
+            False,
+            "reduce_range",
+            True,
+            "quantize.reduce_range is true, but finetune.quantization_aware trains for false",
+        ),
+        (
+            True,
+            "per_channel",
+            False,
+            "quantize.per_channel is false, but finetune.quantization_aware trains for true",
+        ),
+        (
+            True,
+            "mode",
+            "dynamic",
+            "quantize.mode is dynamic, but finetune.quantization_aware trains for static",
+        ),
+        (
+            True,
+            "mode",
+            "weight_only",
+            "quantize.mode is weight_only, but finetune.quantization_aware trains for static",
+        ),
     ],
 )
-def test_training_rounds_as_the_deployed_file_does(trained: bool, key: str, deployed: bool | str, message: str) -> None:
+def test_training_rounds_as_the_deployed_file_does(
+    trained: bool, key: str, deployed: bool | str, message: str
+) -> None:
     values = read_yaml(ROOT / "presets/digits.yaml")
     values["finetune"]["quantization_aware"] = {"start": 0.0, "reduce_range": trained}
     values["quantize"]["reduce_range"] = trained
@@ -99,7 +132,11 @@ def test_training_rounds_as_the_deployed_file_does(trained: bool, key: str, depl
             "storage: s3://me:canary-1@host/b",
             r"resources\.storage holds a user name or password in an address",
         ),
-        ("address: null", "address: 'http://h?token=canary-2'", r"resources\.address holds a signature or token in an address"),
+        (
+            "address: null",
+            "address: 'http://h?token=canary-2'",
+            r"resources\.address holds a signature or token in an address",
+        ),
         ("path: data/raw", "path: data/canary-3", r"data\.path holds the value of SOME_API_TOKEN"),
         ("epochs: ", "canary-3: 1\n  epochs: ", r"train holds the value of SOME_API_TOKEN"),
     ],

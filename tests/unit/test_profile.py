@@ -1,4 +1,6 @@
-"""The stage `profile`: networks are timed in the order in which channels go, and the widest within the target is taken."""
+"""The stage `profile`: networks are timed in the order in which channels go, and the widest within the target
+is taken.
+"""
 
 import math
 from pathlib import Path
@@ -39,7 +41,8 @@ def shape_params(**changes: Any) -> ShapeParams:
 
 
 class Simulated:
-    """A device on which a layer works in blocks of 4 channels, and takes longer where a number of channels is none of them.
+    """A device on which a layer works in blocks of 4 channels, and takes longer where a number of channels is
+    none of them.
 
     A network takes a constant beside its layers.
     """
@@ -53,9 +56,15 @@ class Simulated:
     def network(self, spec: ModelSpec, model: nn.Module) -> Run:
         if not self._positions:  # to which a kernel is applied: as many at any width
             layers = layers_of(model, input_shape(spec))
-            self._positions = {name: layer.macs / layer.weights for name, layer in layers.items() if layer.weights}
-        convolutions = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
-        self.timed.append({name: (conv.out_channels, conv.in_channels) for name, conv in convolutions.items()})
+            self._positions = {
+                name: layer.macs / layer.weights for name, layer in layers.items() if layer.weights
+            }
+        convolutions = {
+            name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)
+        }
+        self.timed.append(
+            {name: (conv.out_channels, conv.in_channels) for name, conv in convolutions.items()}
+        )
         time = 2000.0 + sum(_work(*widths) * self._positions[name] for name, widths in self.timed[-1].items())
         return lambda: time
 
@@ -102,7 +111,9 @@ def test_the_pruned_network_is_the_widest_that_was_timed_and_meets_the_target(
     dense: Path, data: Path, tmp_path: Path, importance: str
 ) -> None:
     profile = measured(dense, data, importance=importance)
-    report = prune(dense, data, tmp_path / "pruned", prune_params(target=LATENCY, importance=importance), profile, TASK)
+    report = prune(
+        dense, data, tmp_path / "pruned", prune_params(target=LATENCY, importance=importance), profile, TASK
+    )
     assert profile.chosen is not None
     assert report.notes == {"round_to": BLOCK, "latency_fraction": profile.chosen.latency, "latency_batch": 1}
     assert taken(tmp_path / "pruned", dense) == pytest.approx(profile.chosen.latency, abs=1e-4)
@@ -129,7 +140,9 @@ def test_cut_in_parts_it_ends_in_the_widths_that_were_timed(
 
 
 class Shifting(Simulated):
-    """A device that in the second pass is faster with all networks but the dense one, so that wider ones seem to fit."""
+    """A device that in the second pass is faster with all networks but the dense one, so that wider ones seem
+    to fit.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +169,10 @@ def test_a_network_that_fits_in_one_pass_alone_leaves_no_gap(dense: Path, data: 
 
 def test_no_network_is_timed_twice(dense: Path, data: Path) -> None:
     device = Simulated()
-    measure(Subject.of(dense, data, shape_params(round_to=16, target=LATENCY | {"latency": 0.6}), TASK_PARAMS), device)
+    measure(
+        Subject.of(dense, data, shape_params(round_to=16, target=LATENCY | {"latency": 0.6}), TASK_PARAMS),
+        device,
+    )
     cuts = [widths for widths in device.timed if widths != device.timed[0]]
     assert all(widths not in cuts[:index] for index, widths in enumerate(cuts))
 
@@ -188,7 +204,9 @@ def test_a_coarser_rounding_must_be_faster_for_the_same_cost_and_reach_the_targe
 
 @pytest.mark.parametrize("round_to", [BLOCK, "auto"])
 def test_a_target_out_of_reach_says_what_can_be_reached(dense: Path, data: Path, round_to: int | str) -> None:
-    with pytest.raises(CompressionError, match=r"0\.100 of the dense latency is out of reach; .* 0\.\d+ to 1\.0 can be"):
+    with pytest.raises(
+        CompressionError, match=r"0\.100 of the dense latency is out of reach; .* 0\.\d+ to 1\.0 can be"
+    ):
         measured(dense, data, target=LATENCY | {"latency": 0.1}, max_ratio=0.3, round_to=round_to)
 
 
@@ -212,17 +230,23 @@ def test_a_profile_survives_json_and_damage_is_named(simulated: Profile, tmp_pat
     assert read_profile(path) == simulated
     assert set(simulated.metrics()) == {"round_to", "latency_fraction"}
     path.write_text("{}")
-    with pytest.raises(ArtifactError, match=r"profile.json: not a profile .* `dvc repro -f -s profile` makes it again"):
+    with pytest.raises(
+        ArtifactError, match=r"profile.json: not a profile .* `dvc repro -f -s profile` makes it again"
+    ):
         read_profile(path)
 
 
 def test_a_profile_of_another_network_is_refused(simulated: Profile, data: Path) -> None:
     spec, train = spec_of("resnet20", 8), Split.open(data, "train")
-    with pytest.raises(ArtifactError, match=r"profile.json: is of another network or target; run `dvc repro -f -s profile`"):
+    with pytest.raises(
+        ArtifactError, match=r"profile.json: is of another network or target; run `dvc repro -f -s profile`"
+    ):
         make_plan(network(spec), spec, train, prune_params(target=LATENCY), TASK, Aim(simulated))
 
 
-@pytest.mark.parametrize(("runs", "middle_s"), [([0.01, 0.03, 0.02, 0.05], 0.03), ([0.04, 0.07], 0.07), ([0.2], 0.2)])
+@pytest.mark.parametrize(
+    ("runs", "middle_s"), [([0.01, 0.03, 0.02, 0.05], 0.03), ([0.04, 0.07], 0.07), ([0.2], 0.2)]
+)
 def test_the_first_run_of_a_turn_counts_only_alone(runs: list[float], middle_s: float) -> None:
     """It brings the weights back into the caches, which the other networks' have filled."""
     times = iter(runs)
@@ -233,7 +257,10 @@ def test_the_first_run_of_a_turn_counts_only_alone(runs: list[float], middle_s: 
 def test_a_slow_spell_of_the_machine_changes_no_ratio() -> None:
     """Both take longer in it; a spell that meets one of them alone is left to the median of the rounds."""
     dense, half = iter([0.2, 0.4, 0.2]), iter([0.1, 0.2, 0.3])
-    assert in_turns(Simulated(), [lambda: next(dense), lambda: next(half)], 3) == [[1.0] * 3, pytest.approx([0.5, 0.5, 1.5])]
+    assert in_turns(Simulated(), [lambda: next(dense), lambda: next(half)], 3) == [
+        [1.0] * 3,
+        pytest.approx([0.5, 0.5, 1.5]),
+    ]
 
 
 def test_a_network_is_timed_as_it_is_deployed(tmp_path: Path) -> None:
@@ -244,7 +271,9 @@ def test_a_network_is_timed_as_it_is_deployed(tmp_path: Path) -> None:
     export_onnx(spec.model_copy(update={"weights": UNSAVED}), network(spec), tmp_path / "dense.onnx")
     few = LatencyParams(batches=[3], warmup=0, repeats=20, threads=1)
     compared = measure_latency({"dense": tmp_path / "dense.onnx"}, (3, 8, 8), few)["dense"]
-    assert f"{device.name}, {device.runtime}" == compared.measured_on  # so the summary may hold them side by side
+    assert (
+        f"{device.name}, {device.runtime}" == compared.measured_on
+    )  # so the summary may hold them side by side
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
@@ -257,22 +286,47 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (0.5, r"prune.target: 0.5 of what\? Write \{macs: 0.5\}, \{params: 0.5\} or for example \{latency: 0.5, device: cpu"),
+        (
+            0.5,
+            r"prune.target: 0.5 of what\? Write \{macs: 0.5\}, \{params: 0.5\} or for example \{latency: "
+            r"0.5, device: cpu",
+        ),
         (
             {"macs": 0.5, "params": 0.5},
             "prune.target: has macs and params of macs, params, latency, weights, but one is the target",
         ),
         ({}, "prune.target: has none of macs, params, latency, weights, but one is the target"),
         ({"mac": 0.5}, r"unknown key 'prune.target.mac'; did you mean 'macs'\?"),
-        ({"latensy": 0.5, "device": "cpu", "batch": 1}, r"unknown key 'prune.target.latensy'; did you mean 'latency'\?"),
+        (
+            {"latensy": 0.5, "device": "cpu", "batch": 1},
+            r"unknown key 'prune.target.latensy'; did you mean 'latency'\?",
+        ),
         ({"macs": 1.5}, r"prune.target.macs is 1.5, but input should be less than or equal to 1"),
-        ({"macs": 0.5, "batch": 1}, "prune.target: batch belongs to latency, but the target is macs; remove it"),
-        ({"weights": 0.5, "batch": 1}, "prune.target: batch belongs to latency, but the target is weights; remove it"),
-        ({"macs": 0.5, "pattern": "2_of_4"}, "prune.target: pattern belongs to weights, but the target is macs; remove it"),
-        ({"weights": 0.4, "pattern": "2_of_4"}, "prune.target: pattern 2_of_4 keeps 0.5 of the weights, not 0.4; write that"),
+        (
+            {"macs": 0.5, "batch": 1},
+            "prune.target: batch belongs to latency, but the target is macs; remove it",
+        ),
+        (
+            {"weights": 0.5, "batch": 1},
+            "prune.target: batch belongs to latency, but the target is weights; remove it",
+        ),
+        (
+            {"macs": 0.5, "pattern": "2_of_4"},
+            "prune.target: pattern belongs to weights, but the target is macs; remove it",
+        ),
+        (
+            {"weights": 0.4, "pattern": "2_of_4"},
+            "prune.target: pattern 2_of_4 keeps 0.5 of the weights, not 0.4; write that",
+        ),
         ({"latency": 0.5, "batch": 1}, "prune.target: latency needs a device and a batch, for example"),
-        ({"latency": 0.5, "device": "gpu", "batch": 1}, "prune.target.device is 'gpu', but input should be 'cpu' or 'cuda'"),
-        ({"latency": 0.5, "device": "cuda", "batch": 1, "threads": 2}, "prune.target: threads are onnxruntime's on a cpu"),
+        (
+            {"latency": 0.5, "device": "gpu", "batch": 1},
+            "prune.target.device is 'gpu', but input should be 'cpu' or 'cuda'",
+        ),
+        (
+            {"latency": 0.5, "device": "cuda", "batch": 1, "threads": 2},
+            "prune.target: threads are onnxruntime's on a cpu",
+        ),
     ],
 )
 def test_a_wrong_target_is_one_clear_error(target: object, message: str) -> None:

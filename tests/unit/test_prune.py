@@ -30,7 +30,16 @@ from pipeline.prune.channels.search import Limits, select
 from pipeline.prune.channels.widths import Layer, Measure, Narrowing, channel_price, layers_of, macs_measure
 from pipeline.prune.params import Importance
 from pipeline.prune.prune import prune
-from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, saved, spec_of, trained
+from tests.unit.compress_samples import (
+    TASK,
+    fixed_profile,
+    network,
+    prepared_data,
+    prune_params,
+    saved,
+    spec_of,
+    trained,
+)
 
 ROOT = Path(__file__).parents[2]
 RANK = """
@@ -48,7 +57,8 @@ folder, data, rank = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
 torch.manual_seed(rank)
 for importance in get_args(Importance):
-    prune(folder / "dense", data, folder / f"{importance}-{rank}", prune_params(importance=importance), fixed_profile(), TASK)
+    out = folder / f"{importance}-{rank}"
+    prune(folder / "dense", data, out, prune_params(importance=importance), fixed_profile(), TASK)
 torch.distributed.destroy_process_group()
 """
 NETWORKS = ["airbench", "resnet20", "vgg11", "mobilenetv2", "mlp"]
@@ -64,7 +74,9 @@ def train(data: Path) -> Split:
     return Split.open(data, "train")
 
 
-def plan_of(name: str, train: Split, width: int = 8, **changes: object) -> tuple[ModelSpec, nn.Module, dict[str, KeptChannels]]:
+def plan_of(
+    name: str, train: Split, width: int = 8, **changes: object
+) -> tuple[ModelSpec, nn.Module, dict[str, KeptChannels]]:
     spec = spec_of(name, width)
     dense = network(spec)
     params = prune_params(**changes)
@@ -79,7 +91,9 @@ def fraction(dense: nn.Module, plan: dict[str, KeptChannels]) -> float:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("scope", ["global", "layer"])
-def test_the_target_is_met_and_not_missed_by_more_than_a_rounding_step(name: str, scope: str, train: Split) -> None:
+def test_the_target_is_met_and_not_missed_by_more_than_a_rounding_step(
+    name: str, scope: str, train: Split
+) -> None:
     spec, dense, plan = plan_of(name, train, scope=scope, round_to=2, max_ratio=0.9)
     total = count_macs(dense, (3, 8, 8))
     largest_step = max(largest_rounding_step(dense, spec, round_to=2), 1)
@@ -91,7 +105,9 @@ def largest_rounding_step(dense: nn.Module, spec: ModelSpec, round_to: int) -> i
     groups = trace_groups(copy.deepcopy(dense), example(spec), [])
     layers = layers_of(dense, (3, 8, 8))
     macs = macs_measure(dense, (3, 8, 8), layers)
-    losses = [Narrowing(layers, [group], [torch.arange(group.channels)]).widths([round_to]) for group in groups]
+    losses = [
+        Narrowing(layers, [group], [torch.arange(group.channels)]).widths([round_to]) for group in groups
+    ]
     return max(int(macs.dense - macs.of(widths)) for widths in losses)
 
 
@@ -103,10 +119,14 @@ def test_the_plan_gives_the_same_bits_as_torch_pruning(name: str, train: Split) 
     for name_, kept in plan.items():
         module = theirs.get_submodule(name_)
         if isinstance(module, nn.Conv2d | nn.Linear) and kept.out is not None:
-            prune_out = tp.prune_linear_out_channels if isinstance(module, nn.Linear) else tp.prune_conv_out_channels
+            prune_out = (
+                tp.prune_linear_out_channels if isinstance(module, nn.Linear) else tp.prune_conv_out_channels
+            )
             size = module.out_features if isinstance(module, nn.Linear) else module.out_channels
             gone = sorted(set(range(dense_outputs(dense, name_))) - set(kept.out))
-            if size == dense_outputs(dense, name_) and gone:  # not cut yet, together with an earlier module of its group
+            if (
+                size == dense_outputs(dense, name_) and gone
+            ):  # not cut yet, together with an earlier module of its group
                 graph.get_pruning_group(module, prune_out, gone).prune()
     ours = apply_plan(copy.deepcopy(dense), plan)
     assert plan
@@ -126,7 +146,10 @@ def test_every_importance_prunes(importance: str, train: Split) -> None:
 
 
 def test_taylor_depends_on_the_images_chosen_by_the_seed(train: Split) -> None:
-    plans = [plan_of("resnet20", train, importance="taylor", sample_batches=1, batch_size=2, seed=seed)[2] for seed in (0, 1)]
+    plans = [
+        plan_of("resnet20", train, importance="taylor", sample_batches=1, batch_size=2, seed=seed)[2]
+        for seed in (0, 1)
+    ]
     assert plans[0] != plans[1]
 
 
@@ -181,7 +204,9 @@ def test_an_ignored_module_keeps_its_outputs_and_all_that_depend_on_them(train: 
 def test_a_stem_is_protected_by_that_name_in_every_network(name: str, train: Split) -> None:
     spec, dense, plan = plan_of(name, train, target={"macs": 0.96}, scope="layer", ignored=["stem"])
     first = next(name for name, module in dense.named_modules() if isinstance(module, nn.Conv2d | nn.Linear))
-    members = [member for group in trace_groups(copy.deepcopy(dense), example(spec), []) for member in group.members]
+    members = [
+        member for group in trace_groups(copy.deepcopy(dense), example(spec), []) for member in group.members
+    ]
     assert any(member.module == first and member.side == "out" for member in members)
     assert plan
     assert first not in plan
@@ -207,26 +232,37 @@ def test_pruning_leaves_the_model_alone(train: Split) -> None:
 
 
 def test_an_unreachable_target_says_what_can_be_reached(train: Split) -> None:
-    with pytest.raises(CompressionError, match=r"prune.target: 0\.010 .* out of reach; .* 0\.\d+ to 1.0 can be reached"):
+    with pytest.raises(
+        CompressionError, match=r"prune.target: 0\.010 .* out of reach; .* 0\.\d+ to 1.0 can be reached"
+    ):
         plan_of("resnet20", train, target={"macs": 0.01}, max_ratio=0.5)
 
 
 def test_a_target_that_nothing_can_bring_nearer_says_why(train: Split) -> None:
-    with pytest.raises(CompressionError, match=r"out of reach; with round_to 256, .* no channel may go at all; raise"):
+    with pytest.raises(
+        CompressionError, match=r"out of reach; with round_to 256, .* no channel may go at all; raise"
+    ):
         plan_of("resnet20", train, round_to=256)
     groups, layers = [hand_made_group("a", "b", 10)], hand_made_layers(a=30, b=200)
     whole = {f"layer{number}": "they can only go together" for number in range(5)}
-    with pytest.raises(CompressionError, match=r"no plan can cut layer0: they can only go together; .*; and 2 more; raise the"):
+    with pytest.raises(
+        CompressionError,
+        match=r"no plan can cut layer0: they can only go together; .*; and 2 more; raise the",
+    ):
         select(groups, [torch.ones(10)], layers, macs_of(layers), Limits(0.1, "global", 1, 0.5), whole)
 
 
 def test_an_unknown_ignored_module_names_the_nearest(train: Split) -> None:
-    with pytest.raises(CompressionError, match=r"no module 'stages.0.0.conv3'; did you mean 'stages.0.0.conv\d'"):
+    with pytest.raises(
+        CompressionError, match=r"no module 'stages.0.0.conv3'; did you mean 'stages.0.0.conv\d'"
+    ):
         plan_of("resnet20", train, ignored=["stages.0.0.conv3"])
 
 
 def test_no_layer_with_a_score_is_an_error(train: Split) -> None:
-    with pytest.raises(CompressionError, match="no layer of this network can be pruned by importance 'bn_scale'"):
+    with pytest.raises(
+        CompressionError, match="no layer of this network can be pruned by importance 'bn_scale'"
+    ):
         plan_of("mlp", train, importance="bn_scale")
 
 
@@ -254,7 +290,9 @@ def test_a_parameter_of_one_dimension_is_cut_with_the_channels_beside_it() -> No
 
 
 class Placed(nn.Module):
-    """Two layers that must stay whole: one meets a parameter of two dimensions, one a number of channels in the code."""
+    """Two layers that must stay whole: one meets a parameter of two dimensions, one a number of channels in
+    the code.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,7 +311,9 @@ def test_what_no_plan_can_cut_stays_whole_and_is_named() -> None:
     structure = trace_structure(Placed(), torch.randn(2, 3, 8, 8), [])
     assert [group.root for group in structure.groups] == ["hidden"]
     assert structure.whole["embed"] == "'places' is a parameter outside any layer, of the shape (24, 6)"
-    assert structure.whole["last"].startswith("without one of them the network does not run: module 'last': shape")
+    assert structure.whole["last"].startswith(
+        "without one of them the network does not run: module 'last': shape"
+    )
 
 
 class Attention(nn.Module):
@@ -288,7 +328,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, _ = x.shape
-        q, k, v = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (
+            self.qkv(x)
+            .reshape(batch, tokens, 3, self.num_heads, self.head_dim)
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
         seen = nn.functional.scaled_dot_product_attention(self.q_norm(q), k, v)
         return self.proj(seen.transpose(1, 2).reshape(batch, tokens, self.attn_dim))  # type: ignore[no-any-return]
 
@@ -329,9 +374,12 @@ def test_heads_go_by_their_worth_and_round_as_wide_as_they_are(train: Split) -> 
 
 def test_a_network_of_which_nothing_can_go_says_why(train: Split) -> None:
     with pytest.raises(
-        CompressionError, match=r"no layer of this network can be pruned \(embed: 'places' is .*; last: without"
+        CompressionError,
+        match=r"no layer of this network can be pruned \(embed: 'places' is .*; last: without",
     ):
-        make_plan(Placed(), spec_of("mlp"), train, prune_params(ignored=["hidden"]), TASK, Aim(fixed_profile()))
+        make_plan(
+            Placed(), spec_of("mlp"), train, prune_params(ignored=["hidden"]), TASK, Aim(fixed_profile())
+        )
 
 
 def test_patterns_and_the_modules_around_layers_are_ignored_too(train: Split) -> None:
@@ -357,7 +405,10 @@ def test_a_network_that_cannot_be_traced_is_named() -> None:
         def forward(self, pixels: Tensor) -> Tensor:
             return self.second(self.first(pixels))  # type: ignore[no-any-return]
 
-    with pytest.raises(CompressionError, match=r"cannot be traced for pruning \(RuntimeError in module 'second': Given groups"):
+    with pytest.raises(
+        CompressionError,
+        match=r"cannot be traced for pruning \(RuntimeError in module 'second': Given groups",
+    ):
         trace_groups(Broken(), torch.randn(2, 3, 8, 8), [])
 
 
@@ -392,7 +443,9 @@ def test_concatenated_and_grouped_convolutions(train: Split) -> None:
 
 def hand_made_group(root: str, then: str, channels: int) -> ChannelGroup:
     every = torch.arange(channels)
-    return ChannelGroup(root, channels, 1, (Member(root, "out", every, every), Member(then, "in", every, every)), None)
+    return ChannelGroup(
+        root, channels, 1, (Member(root, "out", every, every), Member(then, "in", every, every)), None
+    )
 
 
 def hand_made_layers(**macs: int) -> dict[str, Layer]:
@@ -402,14 +455,25 @@ def hand_made_layers(**macs: int) -> dict[str, Layer]:
 
 def macs_of(layers: dict[str, Layer]) -> Measure:
     total = sum(layer.macs for layer in layers.values())
-    return Measure("MACs", total, lambda widths: sum(layers[name].scaled(layers[name].macs, *widths[name]) for name in layers))
+    return Measure(
+        "MACs",
+        total,
+        lambda widths: sum(layers[name].scaled(layers[name].macs, *widths[name]) for name in layers),
+    )
 
 
 def test_search_removes_the_lowest_scores_until_the_target_is_met() -> None:
     layers = hand_made_layers(a=30, b=200, c=60)
     groups = [hand_made_group("a", "b", 10), hand_made_group("b", "c", 20)]
     scores = [torch.arange(10.0), torch.full((20,), 100.0)]
-    removed = select(groups, scores, layers, macs_of(layers), Limits(210 / 290, scope="global", round_to=1, max_ratio=0.5), {})
+    removed = select(
+        groups,
+        scores,
+        layers,
+        macs_of(layers),
+        Limits(210 / 290, scope="global", round_to=1, max_ratio=0.5),
+        {},
+    )
     # Each channel of a costs 3 in a and 20 in b: four of them free 92, three only 69.
     assert [channels.tolist() for channels in removed] == [[0, 1, 2, 3], []]
 
@@ -432,7 +496,9 @@ def test_search_takes_the_first_that_fits_where_fewer_channels_can_cost_more() -
 
     assert removed(0.8) == [0, 1]
     assert removed(0.7) == [0, 1, 2, 3]
-    with pytest.raises(CompressionError, match=r"0\.600 of the dense latency is out of reach; .* 0\.700 to 1\.0"):
+    with pytest.raises(
+        CompressionError, match=r"0\.600 of the dense latency is out of reach; .* 0\.700 to 1\.0"
+    ):
         removed(0.6)
 
 
@@ -441,7 +507,11 @@ def test_a_channel_costs_what_the_network_without_it_saves(name: str) -> None:
     spec, shape = spec_of(name), (3, 8, 8)
     dense = network(spec)
     groups, layers = trace_groups(copy.deepcopy(dense), example(spec), []), layers_of(dense, shape)
-    cost, first, none = macs_measure(dense, shape, layers), torch.tensor([0]), torch.tensor([], dtype=torch.int64)
+    cost, first, none = (
+        macs_measure(dense, shape, layers),
+        torch.tensor([0]),
+        torch.tensor([], dtype=torch.int64),
+    )
     for group in groups:
         plan = to_plan(dense, groups, [first if other is group else none for other in groups])
         saved_macs = count_macs(dense, shape) - count_macs(apply_plan(copy.deepcopy(dense), plan), shape)
@@ -490,7 +560,14 @@ def test_a_group_whose_weights_are_all_zero_goes_first(train: Split) -> None:
 def test_prune_saves_an_artifact_and_reports_both_models(data: Path, tmp_path: Path) -> None:
     spec = spec_of("resnet20")
     dense = saved(tmp_path / "dense", spec, trained(spec, data))
-    report = prune(tmp_path / "dense", data, tmp_path / "pruned", prune_params(target={"macs": 0.6}), fixed_profile(), TASK)
+    report = prune(
+        tmp_path / "dense",
+        data,
+        tmp_path / "pruned",
+        prune_params(target={"macs": 0.6}),
+        fixed_profile(),
+        TASK,
+    )
     pruned, model = load_model(tmp_path / "pruned")
     assert pruned.ancestors == {"data": "a" * 64, "dense": dense.digest}
     assert pruned.provenance == dense.provenance
@@ -498,20 +575,29 @@ def test_prune_saves_an_artifact_and_reports_both_models(data: Path, tmp_path: P
     assert values["dense_val_top1"] > 0.9
     assert values["macs"] == count_macs(model, (3, 8, 8)) <= 0.6 * values["dense_macs"]
     assert values["macs_fraction"] == round(values["macs"] / values["dense_macs"], 6)
-    assert values["size_bytes"] == (tmp_path / "pruned" / "weights.safetensors").stat().st_size < values["dense_size_bytes"]
+    assert (
+        values["size_bytes"]
+        == (tmp_path / "pruned" / "weights.safetensors").stat().st_size
+        < values["dense_size_bytes"]
+    )
     assert 0 <= values["val_top1"] <= 1
 
 
 @pytest.mark.parametrize(
     ("name", "whole"),
     [
-        ("timm/vit_tiny_patch16_224", {"patch_embed.proj and 24 others": r"'pos_embed' is a parameter .* \(1, 5, 192\)"}),
+        (
+            "timm/vit_tiny_patch16_224",
+            {"patch_embed.proj and 24 others": r"'pos_embed' is a parameter .* \(1, 5, 192\)"},
+        ),
         ("timm/convnext_atto", {}),
         ("timm/mobilenetv3_small_050", {}),
         ("torchvision/resnet18", {}),
     ],
 )
-def test_networks_of_other_libraries_prune_and_rebuild(name: str, whole: dict[str, str], train: Split, tmp_path: Path) -> None:
+def test_networks_of_other_libraries_prune_and_rebuild(
+    name: str, whole: dict[str, str], train: Split, tmp_path: Path
+) -> None:
     spec = spec_of(name, width=None, size=32)
     dense = network(spec)
     plan, kept_whole = make_plan(dense, spec, train, prune_params(), TASK, Aim(fixed_profile(8)))
@@ -530,8 +616,13 @@ def test_two_ranks_compute_the_same_plan(data: Path, tmp_path: Path) -> None:
     spec = spec_of("resnet20")
     saved(tmp_path / "dense", spec, network(spec))
     words = [sys.executable, "-c", RANK, str(tmp_path), str(data)]
-    environ = os.environ | {"OMP_NUM_THREADS": "1"}  # two pools of threads that wait for each other take minutes on busy cores
-    ranks = [subprocess.Popen([*words, rank], cwd=ROOT, env=environ | {"PYTHONHASHSEED": rank}) for rank in ("0", "1")]
+    environ = os.environ | {
+        "OMP_NUM_THREADS": "1"
+    }  # two pools of threads that wait for each other take minutes on busy cores
+    ranks = [
+        subprocess.Popen([*words, rank], cwd=ROOT, env=environ | {"PYTHONHASHSEED": rank})
+        for rank in ("0", "1")
+    ]
     try:
         assert [process.wait(120) for process in ranks] == [0, 0]
     finally:

@@ -20,7 +20,16 @@ from pipeline.params import parse_section
 from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantize import QuantizeReport, calibration_indices, quantize
-from tests.unit.compress_samples import CLASSES, exported, network, prepared_data, quantize_params, saved, spec_of, trained
+from tests.unit.compress_samples import (
+    CLASSES,
+    exported,
+    network,
+    prepared_data,
+    quantize_params,
+    saved,
+    spec_of,
+    trained,
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,9 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
     model = trained(spec, data)
     spec = saved(folder / "finetuned", spec, model)
     exported(folder / "finetuned")
-    report = quantize(folder / "finetuned", folder / "model.onnx", data, folder / "quantized", quantize_params())
+    report = quantize(
+        folder / "finetuned", folder / "model.onnx", data, folder / "quantized", quantize_params()
+    )
     return Quantized(data, folder / "finetuned", folder / "model.onnx", folder / "quantized", spec, report)
 
 
@@ -57,7 +68,9 @@ def test_weights_are_int8_and_activations_uint8(quantized: Quantized) -> None:
     graph = onnx.load(onnx_path(quantized.folder)).graph
     kinds = Counter(tensor.data_type for tensor in graph.initializer if tensor.name.endswith("_quantized"))
     assert kinds[onnx.TensorProto.INT8] == 22  # 19 convolutions, 2 of shortcuts, the head
-    zero_points = {tensor.name: tensor.data_type for tensor in graph.initializer if tensor.name.endswith("zero_point")}
+    zero_points = {
+        tensor.name: tensor.data_type for tensor in graph.initializer if tensor.name.endswith("zero_point")
+    }
     activations = [zero_points[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
     assert activations
     assert set(activations) == {onnx.TensorProto.UINT8}
@@ -102,15 +115,22 @@ def test_again_gives_the_same_bytes_and_leaves_nothing_behind(quantized: Quantiz
 def test_an_export_of_other_weights_is_refused(quantized: Quantized, tmp_path: Path) -> None:
     other = spec_of("resnet20", width=16)
     saved(tmp_path / "finetuned", other, network(other, seed=5))
-    with pytest.raises(ArtifactError, match=r"is of another model.json than .*finetuned.*`dvc repro -f -s evaluate@finetuned`"):
-        quantize(tmp_path / "finetuned", quantized.floats, quantized.data, tmp_path / "out", quantize_params())
+    with pytest.raises(
+        ArtifactError,
+        match=r"is of another model.json than .*finetuned.*`dvc repro -f -s evaluate@finetuned`",
+    ):
+        quantize(
+            tmp_path / "finetuned", quantized.floats, quantized.data, tmp_path / "out", quantize_params()
+        )
 
 
 def activation_scales(folder: Path) -> dict[str, float]:
     """What one of the 256 levels of each activation is worth."""
     graph = onnx.load(onnx_path(folder)).graph
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    return {node.input[1]: float(values[node.input[1]]) for node in graph.node if node.op_type == "QuantizeLinear"}
+    return {
+        node.input[1]: float(values[node.input[1]]) for node in graph.node if node.op_type == "QuantizeLinear"
+    }
 
 
 def test_every_calibration_finds_ranges_of_its_own_within_those_seen(
@@ -143,13 +163,17 @@ def test_batches_of_calibration_change_ranges_by_little_or_nothing(
 
 def test_entropy_is_refused_with_what_there_is() -> None:
     values = quantize_params().model_dump() | {"calibration": "entropy"}
-    with pytest.raises(ParamsError, match=r"quantize\.calibration is 'entropy', but input should be 'minmax' or 'percentile'"):
+    with pytest.raises(
+        ParamsError, match=r"quantize\.calibration is 'entropy', but input should be 'minmax' or 'percentile'"
+    ):
         parse_section("quantize", values, QuantizeParams)
 
 
 @pytest.fixture(scope="module")
 def outlier(quantized: Quantized, tmp_path_factory: pytest.TempPathFactory) -> Quantized:
-    """An MLP with one unit, which nothing reads, so large that the range of its layer leaves no steps to the others."""
+    """An MLP with one unit, which nothing reads, so large that the range of its layer leaves no steps to the
+    others.
+    """
     folder = tmp_path_factory.mktemp("outlier")
     spec = spec_of("mlp", width=16)
     model = trained(spec, quantized.data)
@@ -158,8 +182,12 @@ def outlier(quantized: Quantized, tmp_path_factory: pytest.TempPathFactory) -> Q
     state["stages.1.linear.weight"][:, 3] = 0.0
     spec = saved(folder / "finetuned", spec, model)
     exported(folder / "finetuned")
-    report = quantize(folder / "finetuned", folder / "model.onnx", quantized.data, folder / "out", quantize_params())
-    return Quantized(quantized.data, folder / "finetuned", folder / "model.onnx", folder / "out", spec, report)
+    report = quantize(
+        folder / "finetuned", folder / "model.onnx", quantized.data, folder / "out", quantize_params()
+    )
+    return Quantized(
+        quantized.data, folder / "finetuned", folder / "model.onnx", folder / "out", spec, report
+    )
 
 
 def test_the_layers_that_cost_too_much_stay_in_float(outlier: Quantized) -> None:
@@ -182,7 +210,9 @@ def test_the_search_repeats_to_the_byte(outlier: Quantized, tmp_path: Path) -> N
 
 def test_without_the_gate_the_same_network_is_ruined(outlier: Quantized, tmp_path: Path) -> None:
     """The twin that must fail: nothing but the fallback keeps the accuracy."""
-    report = quantize(outlier.parent, outlier.floats, outlier.data, tmp_path / "out", quantize_params(max_drop=1.0))
+    report = quantize(
+        outlier.parent, outlier.floats, outlier.data, tmp_path / "out", quantize_params(max_drop=1.0)
+    )
     assert report.float_top1 - report.int8_top1 > 0.3
     assert (report.left_in_float, report.scan) == ([], [])
 
@@ -198,7 +228,9 @@ def test_linear_layers_can_be_dynamic_or_have_small_weights(
     spec = saved(tmp_path / "finetuned", spec, model)
     exported(tmp_path / "finetuned")
     params = quantize_params(mode=mode, max_drop=0.02)
-    report = quantize(tmp_path / "finetuned", tmp_path / "model.onnx", quantized.data, tmp_path / "out", params)
+    report = quantize(
+        tmp_path / "finetuned", tmp_path / "model.onnx", quantized.data, tmp_path / "out", params
+    )
     assert [node.op_type for node in onnx.load(onnx_path(tmp_path / "out")).graph.node].count(operator) == 3
     assert report.metrics()["size_fraction"] < smaller
     assert report.int8.agreement > 0.95
@@ -219,15 +251,21 @@ def transformer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(
-    ("mode", "operator", "smaller"), [("dynamic", "MatMulInteger", 0.45), ("weight_only", "MatMulNBits", 0.35)]
+    ("mode", "operator", "smaller"),
+    [("dynamic", "MatMulInteger", 0.45), ("weight_only", "MatMulNBits", 0.35)],
 )
 def test_all_linear_layers_of_a_transformer_are_quantized_and_its_attention_stays_float(
     transformer: tuple[Path, Path], tmp_path: Path, mode: str, operator: str, smaller: float
 ) -> None:
     folder, data = transformer
-    report = quantize(folder / "finetuned", folder / "model.onnx", data, tmp_path / "out", quantize_params(mode=mode))
+    report = quantize(
+        folder / "finetuned", folder / "model.onnx", data, tmp_path / "out", quantize_params(mode=mode)
+    )
     nodes = Counter(node.op_type for node in onnx.load(onnx_path(tmp_path / "out")).graph.node)
-    assert (nodes[operator], nodes["Gemm"]) == (6 * 4 + 1, 0)  # q, k and v; projection; two of the MLP; the head
+    assert (nodes[operator], nodes["Gemm"]) == (
+        6 * 4 + 1,
+        0,
+    )  # q, k and v; projection; two of the MLP; the head
     assert nodes["MatMul"] == 6 * 2  # of q and k, and of what they see and v
     assert report.left_in_float == []
     assert report.metrics()["size_fraction"] < smaller
@@ -239,7 +277,9 @@ def test_all_linear_layers_of_a_transformer_are_quantized_and_its_attention_stay
 def test_convolutions_stay_float_in_a_mode_for_linear_layers_and_the_report_says_so(
     quantized: Quantized, tmp_path: Path
 ) -> None:
-    report = quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / "out", quantize_params(mode="dynamic"))
+    report = quantize(
+        quantized.parent, quantized.floats, quantized.data, tmp_path / "out", quantize_params(mode="dynamic")
+    )
     assert report.record()["note"] == "100% of the MACs stay float: expect little speed"
 
 
@@ -250,7 +290,9 @@ def test_int8_on_a_cpu_without_the_instructions_is_refused(tmp_path: Path) -> No
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(CPU.format("fma"))
     wrong = quantize_params(reduce_range=False)
-    with pytest.raises(CompressionError, match=r"this CPU \(Old CPU\) has none of avx512_vnni,.* Set quantize.reduce_range"):
+    with pytest.raises(
+        CompressionError, match=r"this CPU \(Old CPU\) has none of avx512_vnni,.* Set quantize.reduce_range"
+    ):
         check_int8(wrong, cpuinfo)
     for right in ({"reduce_range": True}, {"mode": "weight_only"}):
         check_int8(quantize_params(reduce_range=False).model_copy(update=right), cpuinfo)
@@ -268,7 +310,9 @@ def test_calibration_images_are_spread_over_the_classes_by_seed(quantized: Quant
     assert torch.bincount(labels[chosen]).tolist() == [4, 3, 3]
     assert len(set(chosen.tolist())) == 10
     assert torch.equal(chosen, calibration_indices(labels, CLASSES, quantize_params(calibration_images=10)))
-    assert not torch.equal(chosen, calibration_indices(labels, CLASSES, quantize_params(calibration_images=10, seed=1)))
+    assert not torch.equal(
+        chosen, calibration_indices(labels, CLASSES, quantize_params(calibration_images=10, seed=1))
+    )
 
 
 def test_a_rare_class_gives_all_it_has() -> None:
@@ -283,5 +327,7 @@ def test_a_class_without_an_image_is_named() -> None:
 
 
 def test_fewer_images_than_classes_are_too_few() -> None:
-    with pytest.raises(CompressionError, match=r"calibration_images is 2, but there are 3 classes; raise it to 3"):
+    with pytest.raises(
+        CompressionError, match=r"calibration_images is 2, but there are 3 classes; raise it to 3"
+    ):
         calibration_indices(torch.tensor([0, 1, 2]), CLASSES, quantize_params(calibration_images=2))

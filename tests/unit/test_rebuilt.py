@@ -1,4 +1,6 @@
-"""Every built-in network, pruned, answers with the same bits in a process that has its model.json and weights alone."""
+"""Every built-in network, pruned, answers with the same bits in a process that has its model.json and weights
+alone.
+"""
 
 import copy
 from pathlib import Path
@@ -20,7 +22,15 @@ from pipeline.models.nets.build import BUILDERS
 from pipeline.models.nets.cut import apply_plan
 from pipeline.prune.batch_norm import renew_statistics
 from pipeline.prune.prune import prune
-from tests.unit.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, saved, spec_of
+from tests.unit.compress_samples import (
+    TASK,
+    fixed_profile,
+    network,
+    prepared_data,
+    prune_params,
+    saved,
+    spec_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +39,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pruned_digest(name: str, data: Path, folder: Path) -> str:
-    """Prune to half the MACs; returns what the network in memory answers when cut likewise, by the plan that was saved."""
+    """Prune to half the MACs; returns what the network in memory answers when cut likewise, by the plan that
+    was saved.
+    """
     spec = spec_of(name)
     dense = network(spec)
-    update_bn([torch.randn(32, *input_shape(spec))], dense)  # else the signal of an untrained MobileNet vanishes in its norms
+    update_bn(
+        [torch.randn(32, *input_shape(spec))], dense
+    )  # else the signal of an untrained MobileNet vanishes in its norms
     saved(folder / "dense", spec, dense)
     params = prune_params()
     prune(folder / "dense", data, folder / "pruned", params, fixed_profile(), TASK)
@@ -56,7 +70,9 @@ def test_the_file_of_a_pruned_network_answers_as_it_does(data: Path, tmp_path: P
     test = Split.open(data, "test")
     rows = torch.arange(len(test))
     expected = torch_logits(model, spec, test, rows, len(test))
-    found = parity(expected, onnx_logits(OnnxModel(tmp_path / "model.onnx", threads=1), test, rows, len(test)))
+    found = parity(
+        expected, onnx_logits(OnnxModel(tmp_path / "model.onnx", threads=1), test, rows, len(test))
+    )
     assert np.ptp(expected) > 0.1
     assert found.max_diff < 1e-5 * np.abs(expected).max()
     assert found.agreement == 1.0

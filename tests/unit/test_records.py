@@ -49,5 +49,7 @@ def test_params_are_flattened() -> None:
 
 
 def test_foreach_gives_a_stage_per_item(tmp_path: Path) -> None:
-    (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: x}, evaluate: {foreach: {dense: {}, pruned: {}}, do: {cmd: y}}}")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {train: {cmd: x}, evaluate: {foreach: {dense: {}, pruned: {}}, do: {cmd: y}}}"
+    )
     assert stage_names(tmp_path) == ["train", "evaluate@dense", "evaluate@pruned"]

@@ -1,4 +1,6 @@
-"""Stages of a tiny DVC project, side by side: what overlaps, what DVC's files say afterwards, and how it ends."""
+"""Stages of a tiny DVC project, side by side: what overlaps, what DVC's files say afterwards, and how it
+ends.
+"""
 
 import hashlib
 import json
@@ -43,7 +45,8 @@ if "TOGETHER" in os.environ:
         assert "FAIL" not in os.environ
 Path(me).write_text(me)
 """
-"""`slow` and `quick` wait for each other, and `slow` until `quick` is in dvc.lock; `timed` must not find them at work."""
+"""`slow` and `quick` wait for each other, and `slow` until `quick` is in dvc.lock; `timed` must not find them
+at work."""
 DVC_YAML = """
 stages:
   slow: &stage
@@ -87,7 +90,9 @@ def root(tmp_path: Path) -> Path:
 
 def run(root: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     environ = {name: value for name, value in environment().items() if not name.startswith("DVC_")}
-    return subprocess.run(words, cwd=root, env=environ | variables, check=False, capture_output=True, text=True)
+    return subprocess.run(
+        words, cwd=root, env=environ | variables, check=False, capture_output=True, text=True
+    )
 
 
 @pytest.fixture
@@ -130,12 +135,19 @@ def test_stages_overlap_and_leave_the_lock_of_a_plain_repro(root: Path) -> None:
 
 
 def test_what_is_only_in_the_remote_is_judged_by_its_digest(root: Path) -> None:
-    """As where a job starts: dvc.lock is there, and no output. DVC's log is of a process, so it has one of its own."""
+    """As where a job starts: dvc.lock is there, and no output.
+
+    DVC's log is of a process, so it has one of its own.
+    """
     digests = {"first": "1" * 32, "slow": "2" * 32, "quick": "3" * 32}
     code = hashlib.md5(WORK.encode(), usedforsecurity=False).hexdigest()
 
     def entry(name: str, dep: str, md5: str) -> dict[str, Any]:
-        return {"cmd": "python work.py", "deps": [{"path": dep, "md5": md5}], "outs": [{"path": name, "md5": digests[name]}]}
+        return {
+            "cmd": "python work.py",
+            "deps": [{"path": dep, "md5": md5}],
+            "outs": [{"path": name, "md5": digests[name]}],
+        }
 
     stages = {
         "first": entry("first", "work.py", code),
@@ -149,18 +161,25 @@ def test_what_is_only_in_the_remote_is_judged_by_its_digest(root: Path) -> None:
     assert run(root, *step, "slow").returncode == 0
     done = run(root, *step, "quick")  # there is no remote to bring it from
     assert done.returncode == 1
-    assert re.search(r"^ERROR: failed to reproduce 'quick': .*Checkout failed for .*first", done.stderr, re.MULTILINE)
+    assert re.search(
+        r"^ERROR: failed to reproduce 'quick': .*Checkout failed for .*first", done.stderr, re.MULTILINE
+    )
 
 
 def test_a_failure_lets_the_others_end_and_starts_no_more(root: Path) -> None:
     done = run(root, *ESPALIER, "--jobs", "2", "slow", "quick", "last", TOGETHER="1", FAIL="1")
     assert done.returncode == 1
     assert done.stderr == "espalier repro: failed: slow, see above; not run: last\n"
-    assert "slow  | ERROR: failed to reproduce 'slow': failed to run: python work.py, exited with 1" in done.stdout
+    assert (
+        "slow  | ERROR: failed to reproduce 'slow': failed to run: python work.py, exited with 1"
+        in done.stdout
+    )
     assert list(yaml.safe_load((root / "dvc.lock").read_text())["stages"]) == ["first", "quick"]
 
 
-def test_ctrl_c_ends_the_stages_and_leaves_dvc_in_order(root: Path, sleeping: "subprocess.Popen[str]") -> None:
+def test_ctrl_c_ends_the_stages_and_leaves_dvc_in_order(
+    root: Path, sleeping: "subprocess.Popen[str]"
+) -> None:
     sleeping.send_signal(signal.SIGINT)
     _, error = sleeping.communicate(timeout=60)
     assert (sleeping.returncode, error) == (
@@ -181,4 +200,7 @@ def test_what_cannot_run_is_said_at_once(root: Path) -> None:
     with pytest.raises(ParamsError, match=r"--jobs is a number of stages at a time; give 1 or more"):
         repro(root, [], 0)
     done = run(root, *ESPALIER, "sloww")
-    assert (done.returncode, done.stderr) == (1, "espalier repro: Stage 'sloww' not found inside 'dvc.yaml' file\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "espalier repro: Stage 'sloww' not found inside 'dvc.yaml' file\n",
+    )

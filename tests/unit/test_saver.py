@@ -1,4 +1,6 @@
-"""Checkpoints that are written beside the training: which, when it waits, and where an error of a write goes."""
+"""Checkpoints that are written beside the training: which, when it waits, and where an error of
+a write goes.
+"""
 
 import threading
 from pathlib import Path
@@ -103,20 +105,28 @@ def test_a_disk_that_takes_no_more_is_named_and_the_checkpoint_before_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """safetensors has an error of its own for it, which is no OSError."""
-    done = run_limited(FULL_DISK, kind, str(tmp_path), most_bytes=10_000, environment={"XDG_CACHE_HOME": str(tmp_path)})
+    done = run_limited(
+        FULL_DISK, kind, str(tmp_path), most_bytes=10_000, environment={"XDG_CACHE_HOME": str(tmp_path)}
+    )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{tmp_path if kind == 'disk' else tmp_path / 'espalier'}: a checkpoint cannot be written (")
+    assert done.stderr.startswith(
+        f"{tmp_path if kind == 'disk' else tmp_path / 'espalier'}: a checkpoint cannot be written ("
+    )
     assert "File too large" in done.stderr
     assert "Traceback" not in done.stderr
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     here = Storage(str(tmp_path))
-    store = Store(tmp_path) if kind == "disk" else RemoteStore(here, tmp_path / "journal", Fence(here, "here-1"))
+    store = (
+        Store(tmp_path) if kind == "disk" else RemoteStore(here, tmp_path / "journal", Fence(here, "here-1"))
+    )
     found = store.newest()
     assert found is not None
     assert found[0]["w"].shape == (10,)
 
 
-def test_old_checkpoints_that_cannot_be_removed_are_a_disk_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_checkpoints_that_cannot_be_removed_are_a_disk_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(tmp_path)
     for step in (1, 2):
         store.save(step, {}, {})
@@ -126,5 +136,7 @@ def test_old_checkpoints_that_cannot_be_removed_are_a_disk_error(tmp_path: Path,
             raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("pipeline.train.checkpoints.local.shutil.rmtree", refuse)
-    with pytest.raises(DiskError, match=r"a checkpoint cannot be written \(.*Permission denied: .*step-000000001'\)"):
+    with pytest.raises(
+        DiskError, match=r"a checkpoint cannot be written \(.*Permission denied: .*step-000000001'\)"
+    ):
         store.save(3, {}, {})

@@ -1,4 +1,6 @@
-"""Digests that go with what a stage leaves: whatever does not fit them is named, with the stage that makes it again."""
+"""Digests that go with what a stage leaves: whatever does not fit them is named, with the stage that makes it
+again.
+"""
 
 import json
 from collections.abc import Callable
@@ -32,7 +34,12 @@ def test_every_flipped_bit_of_a_record_is_seen_or_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "not valid JSON"), (b"\xff", "not valid JSON"), (b"[1]", "not a record"), (b'{"a": 1}', "has no seal")],
+    [
+        (b"", "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        (b"[1]", "not a record"),
+        (b'{"a": 1}', "has no seal"),
+    ],
 )
 def test_what_is_no_sealed_record_is_told_apart(content: bytes, says: str) -> None:
     with pytest.raises(ValueError, match=says):
@@ -58,14 +65,23 @@ def test_sealed_files_are_handed_out(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda folder: (folder / "a.csv").write_text("b"), "a.csv: not what .*seal.json sealed: it is damaged, exchanged or"),
+        (
+            lambda folder: (folder / "a.csv").write_text("b"),
+            "a.csv: not what .*seal.json sealed: it is damaged, exchanged or",
+        ),
         (lambda folder: (folder / "a.csv").write_text(""), "a.csv: not what .*seal.json sealed"),
         (lambda folder: (folder / "a.csv").unlink(), r"a.csv: cannot be read \(No such file"),
         (lambda folder: (folder / SEAL_NAME).unlink(), r"seal.json: cannot be read \(No such file"),
         (lambda folder: (folder / SEAL_NAME).write_text("{}"), "seal.json: has no seal"),
         (lambda folder: (folder / SEAL_NAME).write_text(sealed_json({"files": 1})), "seal.json: not a seal"),
-        (lambda folder: write_seal(folder, [], {"model.onnx": "1" * 64}), "a.csv: not what .*seal.json sealed"),
-        (lambda folder: write_seal(folder, ["a.csv"], {"model.onnx": "2" * 64}), "seal.json: is of another model.onnx than x"),
+        (
+            lambda folder: write_seal(folder, [], {"model.onnx": "1" * 64}),
+            "a.csv: not what .*seal.json sealed",
+        ),
+        (
+            lambda folder: write_seal(folder, ["a.csv"], {"model.onnx": "2" * 64}),
+            "seal.json: is of another model.onnx than x",
+        ),
         (lambda folder: write_seal(folder, ["a.csv"], {}), "seal.json: is of another model.onnx than x"),
     ],
 )

@@ -55,7 +55,9 @@ def test_a_folder_that_was_open_is_closed_and_emptied_if_others_could_write(tmp_
         (tmp_path / name).chmod(opened)
         make_private(tmp_path / name)
         assert mode(tmp_path / name) == 0o700
-    left = {name: sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("read", "group", "all")}
+    left = {
+        name: sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("read", "group", "all")
+    }
     assert left == {"read": ["file", "link", "repo"], "group": [], "all": []}
     assert tmp_path.is_dir(), "a link in it is not followed"
 
@@ -65,7 +67,9 @@ def test_a_link_or_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "file").touch()
     for name in ("link", "file"):
-        with pytest.raises(EspalierError, match=rf"{name}: it .*; remove it, or set XDG_CACHE_HOME to a folder of your own"):
+        with pytest.raises(
+            EspalierError, match=rf"{name}: it .*; remove it, or set XDG_CACHE_HOME to a folder of your own"
+        ):
             make_private(tmp_path / name)
 
 
@@ -81,7 +85,9 @@ def test_a_folder_that_anybody_can_exchange_is_refused(tmp_path: Path) -> None:
 @as_root
 @pytest.mark.parametrize("owned", ["dvc-site", "espalier", ".cache", "link"])
 def test_what_another_user_made_before_is_refused(tmp_path: Path, owned: str) -> None:
-    """Also the folders around it, and a link among them, if /tmp is the home folder, as it is in a container."""
+    """Also the folders around it, and a link among them, if /tmp is the home folder, as it is in
+    a container.
+    """
     folder = tmp_path / ".cache/espalier/dvc-site"
     if owned == "link":
         (tmp_path / "elsewhere").mkdir()
@@ -89,16 +95,24 @@ def test_what_another_user_made_before_is_refused(tmp_path: Path, owned: str) ->
         os.chown(tmp_path / ".cache", OTHER_USER, OTHER_USER, follow_symlinks=False)
     else:
         folder.mkdir(parents=True, mode=0o700)
-        os.chown(next(path for path in (folder, *folder.parents) if path.name == owned), OTHER_USER, OTHER_USER)
+        os.chown(
+            next(path for path in (folder, *folder.parents) if path.name == owned), OTHER_USER, OTHER_USER
+        )
     with pytest.raises(EspalierError, match=rf"belongs to another user \(uid {OTHER_USER}\)"):
         make_private(folder)
 
 
-def test_doctor_names_an_open_one_and_its_remedy_works(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_an_open_one_and_its_remedy_works(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The remedy is what `make setup` runs too."""
     root = tmp_path / "project"
     (root / ".dvc").mkdir(parents=True)
-    says(dvc_site_cache(root), "in /var/tmp, where every user may write", "`python -m pipeline.repro.site_cache`")
+    says(
+        dvc_site_cache(root),
+        "in /var/tmp, where every user may write",
+        "`python -m pipeline.repro.site_cache`",
+    )
     for _ in range(2):
         command = [sys.executable, "-m", "pipeline.repro.site_cache"]
         subprocess.run(command, cwd=root, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -111,7 +125,9 @@ def test_doctor_names_an_open_one_and_its_remedy_works(home: Path, tmp_path: Pat
 
 
 def unprotected(code: str) -> list[str]:
-    """Functions that open DVC's view of a project, or start a `dvc`, without a word of where its state lies."""
+    """Functions that open DVC's view of a project, or start a `dvc`, without a word of where its
+    state lies.
+    """
     functions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)]
     texts = {function.name: ast.unparse(function) for function in functions}
     starts = {name for name, text in texts.items() if re.search(r"\bRepo\(|'-m', 'dvc'", text)}
@@ -122,10 +138,17 @@ def test_whatever_starts_dvc_sends_it_there_before() -> None:
     """Those left out read or write DVC's settings, and no state."""
     files = sorted((ROOT / "pipeline").rglob("*.py"))
     found = {(path.name, name) for path in files for name in unprotected(path.read_text(encoding="utf-8"))}
-    assert found == {("folders.py", "dvc_cache"), ("folders.py", "dvc_site_cache"), ("repro/site_cache.py", "configure")}
+    assert found == {
+        ("folders.py", "dvc_cache"),
+        ("folders.py", "dvc_site_cache"),
+        ("repro/site_cache.py", "configure"),
+    }
 
 
 def test_what_starts_dvc_unprotected_is_found() -> None:
     opens = "def a():\n    with Repo('.'):\n        pass\n"
-    starts = "def b():\n    run([sys.executable, '-m', 'dvc', 'repro'])\n\n\ndef c():\n    use_site_cache()\n    Repo()\n"
+    starts = (
+        "def b():\n    run([sys.executable, '-m', 'dvc', 'repro'])\n\n\ndef c():\n    "
+        "use_site_cache()\n    Repo()\n"
+    )
     assert unprotected(opens + starts) == ["a", "b"]

@@ -26,7 +26,9 @@ def test_whitened_patches_are_uncorrelated_with_unit_variance() -> None:
         answers_CP = layer(images).transpose(0, 1).flatten(1).double()
     half = 3 * KERNEL**2
     covariance = answers_CP[:half] @ answers_CP[:half].T / answers_CP.shape[1]
-    values = torch.linalg.eigvalsh(F.unfold(images, KERNEL).transpose(0, 1).flatten(1).double().cov(correction=0))
+    values = torch.linalg.eigvalsh(
+        F.unfold(images, KERNEL).transpose(0, 1).flatten(1).double().cov(correction=0)
+    )
     assert values.min() > 0.005, "no direction without variance, which would stay one"
     assert (covariance - torch.eye(half)).abs().max() < 0.1  # 0.0005 over the smallest eigenvalue
     assert layer.weight[half:].equal(-layer.weight[:half])
@@ -92,5 +94,7 @@ def test_rates_follow_the_first_pattern_that_fits() -> None:
 
 
 def test_a_pattern_without_a_parameter_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"no trained parameter's name fits '1\.weigth'; did you mean '1\.weight'"):
+    with pytest.raises(
+        TrainingError, match=r"no trained parameter's name fits '1\.weigth'; did you mean '1\.weight'"
+    ):
         make_optimizer(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), params(lr_factors={"1.weigth": 2.0}))

@@ -66,7 +66,8 @@ def test_of_a_section_only_the_declared_keys_are_handed_out(root: Path) -> None:
 def test_undeclared_access_is_refused_with_the_nearest_name(root: Path) -> None:
     stage = Stage("evaluate@dense", root)
     with pytest.raises(
-        UndeclaredError, match=r"reads section 'data' of params.yaml, but dvc.yaml declares only \['evaluate'\]"
+        UndeclaredError,
+        match=r"reads section 'data' of params.yaml, but dvc.yaml declares only \['evaluate'\]",
     ):
         stage.params("data", Evaluate)
     with pytest.raises(UndeclaredError, match=r"reads 'artifacts/pruned'.*did you mean 'artifacts/dense'"):
@@ -77,14 +78,18 @@ def test_undeclared_access_is_refused_with_the_nearest_name(root: Path) -> None:
 
 def test_a_missing_input_says_how_to_make_it(root: Path) -> None:
     with pytest.raises(
-        UndeclaredError, match=r"needs 'artifacts/pruned', which does not exist; run `dvc repro evaluate@pruned`"
+        UndeclaredError,
+        match=r"needs 'artifacts/pruned', which does not exist; run `dvc repro evaluate@pruned`",
     ):
         Stage("evaluate@pruned", root).dep("artifacts/pruned")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("prepar", "no stage 'prepar'; did you mean 'prepare'"), ("evaluate@dens", "no item 'dens'; did you mean 'dense'")],
+    [
+        ("prepar", "no stage 'prepar'; did you mean 'prepare'"),
+        ("evaluate@dens", "no item 'dens'; did you mean 'dense'"),
+    ],
 )
 def test_unknown_stage_is_named(root: Path, name: str, message: str) -> None:
     with pytest.raises(UndeclaredError, match=message):
@@ -93,7 +98,9 @@ def test_unknown_stage_is_named(root: Path, name: str, message: str) -> None:
 
 def test_key_follows_declared_inputs_and_nothing_else(root: Path) -> None:
     key = Stage("evaluate@dense", root).key
-    (root / "params.yaml").write_text(PARAMS.replace("workers: 2", "workers: 4").replace("raw.txt", "raw2.txt"))
+    (root / "params.yaml").write_text(
+        PARAMS.replace("workers: 2", "workers: 4").replace("raw.txt", "raw2.txt")
+    )
     (root / "undeclared").touch()
     assert Stage("evaluate@dense", root).key == key
     for path, text in [

@@ -49,11 +49,15 @@ def test_a_store_that_is_not_there_is_said_at_once(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "x")
-        with pytest.raises(StorageError, match=r"cannot read s3://bucket/prefix/probe-\w+: Could not connect to the endpoint"):
+        with pytest.raises(
+            StorageError, match=r"cannot read s3://bucket/prefix/probe-\w+: Could not connect to the endpoint"
+        ):
             Storage("s3://bucket/prefix").check()
 
 
-def test_a_folder_is_stored_once_under_its_digest_and_comes_back(storage: Storage, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_is_stored_once_under_its_digest_and_comes_back(
+    storage: Storage, folder: Path, tmp_path: Path
+) -> None:
     digest = storage.add_tree(folder)
     assert storage.add_tree(folder) == digest
     assert storage.below(digest).names() == ["deep/weights", "model.json", TREE_NAME]
@@ -76,7 +80,9 @@ def test_a_copy_that_changed_is_fetched_again(storage: Storage, folder: Path, tm
 
 
 @pytest.mark.parametrize("content", [b"", b'{"model.json": ', b"[5]", b'{"model.json": 5}', b"{}", b"\xff"])
-def test_a_damaged_list_of_files_is_refused(storage: Storage, folder: Path, tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_list_of_files_is_refused(
+    storage: Storage, folder: Path, tmp_path: Path, content: bytes
+) -> None:
     digest = storage.add_tree(folder)
     storage.write(f"{digest}/{TREE_NAME}", content)
     with pytest.raises(StorageError, match="is not what was sent; remove it and run the stage again"):
@@ -91,7 +97,9 @@ def test_a_stored_folder_that_changed_is_refused(storage: Storage, folder: Path,
     assert not (tmp_path / "cache" / digest).exists()
 
 
-def test_a_folder_that_was_not_sent_to_its_end_is_sent_again(storage: Storage, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_was_not_sent_to_its_end_is_sent_again(
+    storage: Storage, folder: Path, tmp_path: Path
+) -> None:
     digest = storage.add_tree(folder)
     storage.remove(f"{digest}/{TREE_NAME}")
     with pytest.raises(StorageError, match="is gone or incomplete; run the stage again"):
@@ -110,7 +118,9 @@ def test_a_list_of_files_cannot_lead_out_of_the_folder(storage: Storage, tmp_pat
     assert not (tmp_path / "outside").exists()
 
 
-@pytest.mark.parametrize("digest", ["../outside", "", "a/b", "0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n", "\ufffd"])
+@pytest.mark.parametrize(
+    "digest", ["../outside", "", "a/b", "0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n", "\ufffd"]
+)
 def test_what_is_no_digest_makes_no_folder(storage: Storage, tmp_path: Path, digest: str) -> None:
     with pytest.raises(StorageError, match=r"for a digest; it was tampered with"):
         storage.fetch_tree(digest, tmp_path / "deep" / "cache")
@@ -122,7 +132,8 @@ def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*file/below/a: .*check resources.storage"):
         Storage(str(tmp_path / "file" / "below")).write("a", b"")
     with pytest.raises(
-        StorageError, match=r"resources.storage: nothing://x is no storage known here .*use a folder or s3://bucket/prefix"
+        StorageError,
+        match=r"resources.storage: nothing://x is no storage known here .*use a folder or s3://bucket/prefix",
     ):
         Storage("nothing://x").read("a")
 
@@ -130,7 +141,9 @@ def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_a_place_is_tried_before_it_is_used(storage: Storage, tmp_path: Path) -> None:
     storage.check()
     assert storage.names() == []
-    with pytest.raises(StorageError, match=r"nowhere is no folder on this machine; mount it here and on every node"):
+    with pytest.raises(
+        StorageError, match=r"nowhere is no folder on this machine; mount it here and on every node"
+    ):
         Storage(str(tmp_path / "nowhere")).check()
     assert not (tmp_path / "nowhere").exists()
 
@@ -165,7 +178,9 @@ def test_a_process_that_may_write_no_larger_file_leaves_no_bytecode_behind(tmp_p
 
 def test_only_such_a_process_has_a_limit() -> None:
     tests = Path(__file__).parents[1]
-    assert [path.name for path in tests.rglob("*.py") if "setr" + "limit" in path.read_text(encoding="utf-8")] == ["limited.py"]
+    assert [
+        path.name for path in tests.rglob("*.py") if "setr" + "limit" in path.read_text(encoding="utf-8")
+    ] == ["limited.py"]
 
 
 def test_a_file_in_the_place_of_a_folder_is_a_storage_error(storage: Storage) -> None:

@@ -41,7 +41,9 @@ def test_the_table_has_a_row_per_variant_and_names_the_device() -> None:
         "1.00x",
     ]
     assert lines[3].endswith("0.80x (slower)")
-    assert lines[4].split()[-4:] == ["1.00x", "32.000", "ms", "2.00x"], "what rounds to 1 is neither faster nor slower"
+    assert lines[4].split()[-4:] == ["1.00x", "32.000", "ms", "2.00x"], (
+        "what rounds to 1 is neither faster nor slower"
+    )
     assert "21.0 kB" in lines[5]
     assert "on CPU x, 2 threads, onnxruntime 1" in lines[6]
 
@@ -86,7 +88,9 @@ def test_before_register_passed_the_table_is_shown_all_the_same(tmp_path: Path) 
 
 
 def profile(runtime: str, batch: int = 64) -> str:
-    chosen = Chosen(device="CPU x", runtime=runtime, batch=batch, channels={}, macs=0.4, latency=0.4872, trials=[])
+    chosen = Chosen(
+        device="CPU x", runtime=runtime, batch=batch, channels={}, macs=0.4, latency=0.4872, trials=[]
+    )
     return Profile(round_to=8, roundings=[], chosen=chosen).to_json()
 
 
@@ -97,8 +101,17 @@ SAME = "2 threads, onnxruntime 1"
     ("speedup64", "batch", "said"),
     [
         (2.0, 64, "0.49 of dense's when chosen, 0.50 when compared; both on CPU x, 2 threads, onnxruntime 1"),
-        (0.8, 64, "0.49 of dense's when chosen, 1.25 when compared (slower); both on CPU x, 2 threads, onnxruntime 1"),
-        (2.0, 8, "0.49 of dense's when chosen, not compared at this batch; on CPU x, 2 threads, onnxruntime 1"),
+        (
+            0.8,
+            64,
+            "0.49 of dense's when chosen, 1.25 when compared (slower); both on CPU x, 2 threads, onnxruntime "
+            "1",
+        ),
+        (
+            2.0,
+            8,
+            "0.49 of dense's when chosen, not compared at this batch; on CPU x, 2 threads, onnxruntime 1",
+        ),
     ],
 )
 def test_what_a_target_of_latency_promised_stands_beside_what_was_measured(
@@ -114,7 +127,10 @@ def test_what_was_chosen_on_something_else_is_not_compared(tmp_path: Path) -> No
     root = evaluated_project(tmp_path)
     write(root, "reports/profile.json", profile("1 threads, onnxruntime 1"))
     text = summary(root)
-    assert "pruned to a latency at batch 64: 0.49 of dense's when chosen, on CPU x, 1 threads, onnxruntime 1;\n" in text
+    assert (
+        "pruned to a latency at batch 64: 0.49 of dense's when chosen, on CPU x, 1 threads, onnxruntime 1;\n"
+        in text
+    )
     assert "the times above were measured otherwise" in text
     assert "when compared" not in text
 
@@ -130,7 +146,9 @@ def test_what_a_stage_notes_stands_below_the_table(tmp_path: Path) -> None:
 
 def test_the_machine_is_named_where_it_is_not_the_one_that_timed(tmp_path: Path) -> None:
     root = evaluated_project(tmp_path)
-    assert f"on CPU x, 2 threads, onnxruntime 1 (not this machine, which has {device_name()});\n" in summary(root)
+    assert f"on CPU x, 2 threads, onnxruntime 1 (not this machine, which has {device_name()});\n" in summary(
+        root
+    )
     latency = root / "reports/dense/latency.json"
     latency.write_text(latency.read_text().replace("CPU x", device_name()))
     assert f"on {device_name()}, 2 threads, onnxruntime 1;\n" in summary(root)

@@ -22,7 +22,9 @@ PIXELS = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def distil(teacher: str) -> DistilParams:
-    return DistilParams.model_validate({"teacher": teacher, "temperature": 2.0, "weight": 0.5, "features": None})
+    return DistilParams.model_validate(
+        {"teacher": teacher, "temperature": 2.0, "weight": 0.5, "features": None}
+    )
 
 
 @pytest.fixture
@@ -69,18 +71,25 @@ def test_a_teacher_that_is_not_as_it_was_brought_is_refused(tmp_path: Path, teac
     saved(tmp_path / "other", other, network(other, seed=9))
     for name in ("model.json", "weights.safetensors"):
         (tmp_path / "data/teacher" / name).write_bytes((tmp_path / "other" / name).read_bytes())
-    with pytest.raises(ArtifactError, match=r"teacher/model.json: not what .*origin.json says .*`espalier init --teacher`"):
+    with pytest.raises(
+        ArtifactError, match=r"teacher/model.json: not what .*origin.json says .*`espalier init --teacher`"
+    ):
         taught(spec_of("vgg11"), distil("file"), tmp_path, tmp_path / "data/teacher")
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"num_classes": 12}, r"its classes are left, right, top, the data's 0, 1, 2, 3, 4 and 7 more; bring another teacher"),
+        (
+            {"num_classes": 12},
+            r"its classes are left, right, top, the data's 0, 1, 2, 3, 4 and 7 more; bring another teacher",
+        ),
         ({"size": 16}, "its images are 3 x 8 x 8, the data's 3 x 16 x 16; bring another"),
     ],
 )
-def test_a_teacher_of_other_classes_or_images_is_refused(tmp_path: Path, teacher: ModelSpec, changes: Any, says: str) -> None:
+def test_a_teacher_of_other_classes_or_images_is_refused(
+    tmp_path: Path, teacher: ModelSpec, changes: Any, says: str
+) -> None:
     assert teacher.weights
     with pytest.raises(ArtifactError, match=says):
         taught(spec_of("vgg11", **changes), distil("file"), tmp_path, tmp_path / "model")
@@ -88,7 +97,8 @@ def test_a_teacher_of_other_classes_or_images_is_refused(tmp_path: Path, teacher
 
 def test_a_missing_teacher_says_how_to_bring_one(tmp_path: Path) -> None:
     with pytest.raises(
-        ArtifactError, match=r"teacher is file, but .* holds no model; bring one with `espalier init --teacher`"
+        ArtifactError,
+        match=r"teacher is file, but .* holds no model; bring one with `espalier init --teacher`",
     ):
         taught(spec_of("vgg11"), distil("file"), tmp_path, tmp_path)
 

@@ -1,4 +1,7 @@
-"""No library reports to its makers. The whole line in a network that counts packets: tests/cluster/test_network.py."""
+"""No library reports to its makers.
+
+The whole line in a network that counts packets: tests/cluster/test_network.py.
+"""
 
 import ast
 import os
@@ -29,14 +32,21 @@ CI = (
 
 def imported(code: str, home: Path) -> "subprocess.Popen[bytes]":
     home.mkdir()
-    environment = {name: value for name, value in os.environ.items() if name not in {*SET, *CI} and not name.startswith("XDG_")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {*SET, *CI} and not name.startswith("XDG_")
+    }
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment | {"HOME": str(home)})
 
 
 def test_a_stage_leaves_no_id_of_this_machine(tmp_path: Path) -> None:
     """onnxruntime's import writes one, and then looks up where to send it. Twin: that import alone."""
     homes = {"stage": tmp_path / "a", "twin": tmp_path / "b"}
-    started = [imported("import stages.compare", homes["stage"]), imported("import onnxruntime", homes["twin"])]
+    started = [
+        imported("import stages.compare", homes["stage"]),
+        imported("import onnxruntime", homes["twin"]),
+    ]
     assert [process.wait() for process in started] == [0, 0]
     left = {who: [path.name for path in home.rglob("deviceid")] for who, home in homes.items()}
     assert left == {"stage": [], "twin": ["deviceid"]}

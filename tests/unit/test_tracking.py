@@ -1,4 +1,6 @@
-"""MLflow is a view that can be filled at any time: every point is there once, and a dead server costs nothing."""
+"""MLflow is a view that can be filled at any time: every point is there once, and a dead server costs
+nothing.
+"""
 
 import json
 import socket
@@ -14,7 +16,15 @@ from pipeline.stage import Stage
 from pipeline.tracking import delivery
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.journal import Journal, read_journal
-from pipeline.tracking.records import RunRecord, all_journals, new_record, read_record, run_key, upstream, write_record
+from pipeline.tracking.records import (
+    RunRecord,
+    all_journals,
+    new_record,
+    read_record,
+    run_key,
+    upstream,
+    write_record,
+)
 from pipeline.tracking.runs import RunSession
 from pipeline.tracking.store import KEPT, MARK, Store, ask, connect, sync
 from tests.couriers import ThreadCourier
@@ -56,7 +66,11 @@ def test_a_stage_becomes_a_run_below_the_pipelines_run(root: Path) -> None:
     run, parent = client.get_run(run_id), client.get_run(parent_id)
     assert history(store, key_of(stage), "val/top1") == [(1, 0.1), (2, 0.2), (3, 0.3)]
     assert history(store, key_of(stage), "top1") == [(0, 0.5)]
-    assert (run.info.run_name, run.info.status, run.data.tags["mlflow.parentRunId"]) == ("train", "FINISHED", parent_id)
+    assert (run.info.run_name, run.info.status, run.data.tags["mlflow.parentRunId"]) == (
+        "train",
+        "FINISHED",
+        parent_id,
+    )
     own = {"train.epochs": "3", "train.milestones": "[1, 2]", "train.schedule": "cosine"}
     assert run.data.params == {**own, MARK: KEPT}
     assert (parent.info.run_name, parent.info.status) == (f"pipeline {stage.pipeline_key()[:8]}", "FINISHED")
@@ -179,7 +193,9 @@ def test_the_last_stage_reports_to_the_pipelines_run_too(root: Path) -> None:
     pipeline = store.find(stage.pipeline_key())
     assert pipeline is not None
     assert history(store, stage.pipeline_key(), "dense/top1") == [(0, 0.9)]
-    assert [file.path for file in store.client.list_artifacts(pipeline, "reports/dense")] == ["reports/dense/metrics.json"]
+    assert [file.path for file in store.client.list_artifacts(pipeline, "reports/dense")] == [
+        "reports/dense/metrics.json"
+    ]
     tags = store.client.get_run(pipeline).data.tags
     assert tags["espalier.run.train"] == store.find(key_of(Stage("train", root)))
 
@@ -222,7 +238,9 @@ def test_an_artifact_of_another_state_is_not_sent(root: Path) -> None:
     assert sync(root).artifacts == 0
 
 
-def test_the_next_stage_sends_what_an_earlier_one_could_not(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_stage_sends_what_an_earlier_one_could_not(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     early = train(root)
     assert not read_record(early.journal).delivered
@@ -266,7 +284,9 @@ def test_a_server_that_never_replies_is_given_up_in_time(root: Path, monkeypatch
     assert time.monotonic() - ended < 8
 
 
-def test_a_database_whose_making_was_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_whose_making_was_killed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     write(tmp_path, ".espalier/mlflow/mlflow.partial.db", "half of a database")
     assert connect(tmp_path).find("k") is None
@@ -316,13 +336,17 @@ def test_a_damaged_record_names_its_file(root: Path) -> None:
     assert RunRecord.model_fields
 
 
-@pytest.mark.parametrize(("status", "body"), [(401, b"You are not authenticated."), (403, b"Permission denied")])
+@pytest.mark.parametrize(
+    ("status", "body"), [(401, b"You are not authenticated."), (403, b"Permission denied")]
+)
 def test_an_account_that_the_server_refuses_is_told(
     root: Path, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes
 ) -> None:
     with answering(status, body, "text/plain") as url:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
-        with pytest.raises(EspalierError, match=r"refuses who asks \(status 40[13]\); set MLFLOW_TRACKING_USERNAME and"):
+        with pytest.raises(
+            EspalierError, match=r"refuses who asks \(status 40[13]\); set MLFLOW_TRACKING_USERNAME and"
+        ):
             ask(root)
 
 

@@ -75,7 +75,9 @@ def test_class_weights_make_every_class_count_the_same() -> None:
     labels = torch.tensor([0] * 70 + [1] * 20 + [2] * 10)
     logits = torch.zeros(100, 4)
     losses = task.loss(logits, labels)
-    assert [losses[labels == label].sum().item() for label in range(3)] == pytest.approx([losses.sum().item() / 3] * 3)
+    assert [losses[labels == label].sum().item() for label in range(3)] == pytest.approx(
+        [losses.sum().item() / 3] * 3
+    )
     assert losses.mean().item() == pytest.approx(plain.loss(logits, labels).mean().item())
 
 
@@ -98,7 +100,9 @@ def test_random_streams_are_the_same_on_every_machine() -> None:
         (100, 4, 8, "8 workers x 1 accumulated parts need at least 8"),
     ],
 )
-def test_a_world_or_batch_larger_than_the_data_is_refused(num_images: int, batch: int, world: int, message: str) -> None:
+def test_a_world_or_batch_larger_than_the_data_is_refused(
+    num_images: int, batch: int, world: int, message: str
+) -> None:
     with pytest.raises(TrainingError, match=message):
         check_batches(num_images, batch, world, accumulate=1)
 
@@ -109,8 +113,12 @@ def net() -> nn.Sequential:
 
 
 def test_norms_and_biases_do_not_decay() -> None:
-    optimizer = make_optimizer(net(), OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.5, lr_factors={}))
-    decay = {tuple(p.shape): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    optimizer = make_optimizer(
+        net(), OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.5, lr_factors={})
+    )
+    decay = {
+        tuple(p.shape): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
+    }
     assert decay == {(8, 12): 0.5, (3, 8): 0.5, (8,): 0.0, (3,): 0.0}
 
 
@@ -123,7 +131,9 @@ def test_restored_slots_lie_in_memory_as_their_parameters_do(name: str) -> None:
         params = OptimizerParams.model_validate(
             {"name": name, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0, "lr_factors": {}}
         )
-        return State(model, nn.ModuleList(), make_optimizer(model, params), GradScaler("cpu", enabled=False), None)
+        return State(
+            model, nn.ModuleList(), make_optimizer(model, params), GradScaler("cpu", enabled=False), None
+        )
 
     before, after = opened(), opened()
     before.model(torch.randn(1, 2, 5, 5)).square().sum().backward()
@@ -286,7 +296,9 @@ def _flip(path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["state.safetensors", "state.json", "manifest.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path, file: str, damage: str) -> None:
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    tmp_path: Path, file: str, damage: str
+) -> None:
     store = Store(tmp_path)
     for step in (1, 2):
         store.save(step, tensors(step), {"step": step})
@@ -306,13 +318,19 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     with run_directory(tmp_path / "run"):  # noqa: SIM117 - the second must fail inside the first
-        with pytest.raises(LockedError, match=r"this stage with the same inputs is in use"), run_directory(tmp_path / "run"):
+        with (
+            pytest.raises(LockedError, match=r"this stage with the same inputs is in use"),
+            run_directory(tmp_path / "run"),
+        ):
             pass
 
 
 def test_without_the_lock_a_second_writer_takes_the_run_directory_from_the_first(tmp_path: Path) -> None:
     """The twin that must fail: the one that ends first removes what the other still needs."""
-    with patch("pipeline.train.job.locked", lambda *_, **__: nullcontext()), run_directory(tmp_path / "run") as first:
+    with (
+        patch("pipeline.train.job.locked", lambda *_, **__: nullcontext()),
+        run_directory(tmp_path / "run") as first,
+    ):
         first.mkdir()
         with run_directory(tmp_path / "run"):
             pass

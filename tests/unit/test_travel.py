@@ -52,7 +52,10 @@ def weights(run_dir: Path) -> str:
 
 
 def values(path: Path) -> list[tuple[object, object]]:
-    return [(event["step"], {k: v for k, v in event["values"].items() if k != "images_per_s"}) for event in read_journal(path)]
+    return [
+        (event["step"], {k: v for k, v in event["values"].items() if k != "images_per_s"})
+        for event in read_journal(path)
+    ]
 
 
 @pytest.fixture
@@ -61,7 +64,9 @@ def sent(data: Path, tmp_path: Path, on_another_node: Path) -> Job:
     return send(job(data, tmp_path / "run", checkpoint_s=0.0), str(tmp_path / "bucket"))
 
 
-def test_the_result_is_that_of_a_shared_disk(data: Path, sent: Job, tmp_path: Path, on_another_node: Path) -> None:
+def test_the_result_is_that_of_a_shared_disk(
+    data: Path, sent: Job, tmp_path: Path, on_another_node: Path
+) -> None:
     fit(job(data, tmp_path / "here"), "cpu", 1)
     fit(arrive(sent), "cpu", 1)
     assert list((tmp_path / "run").iterdir()) == [], "the worker wrote to the driver's folder"
@@ -120,7 +125,9 @@ def test_only_whole_checkpoints_count_and_two_are_kept(sent: Job, tmp_path: Path
     assert store.newest() is None
 
 
-def test_a_users_error_reaches_the_driver_and_is_forgotten_at_the_next_start(sent: Job, tmp_path: Path) -> None:
+def test_a_users_error_reaches_the_driver_and_is_forgotten_at_the_next_start(
+    sent: Job, tmp_path: Path
+) -> None:
     assert read_fault(sent) is None
     leave_fault(sent, "the loss is not finite at step 3")
     assert read_fault(sent) == "the loss is not finite at step 3"
@@ -143,9 +150,17 @@ def test_on_a_disk_that_may_be_lost_a_finished_run_stays_until_its_outputs_are_s
 
 
 def test_inputs_are_sent_once(data: Path, sent: Job, tmp_path: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "bucket" / "inputs").rglob("*") if path.is_file()}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in (tmp_path / "bucket" / "inputs").rglob("*")
+        if path.is_file()
+    }
     send(job(data, tmp_path / "other"), str(tmp_path / "bucket"))
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "bucket" / "inputs").rglob("*") if path.is_file()}
+    after = {
+        path: path.stat().st_mtime_ns
+        for path in (tmp_path / "bucket" / "inputs").rglob("*")
+        if path.is_file()
+    }
     assert before == after
     assert before
 

@@ -19,7 +19,9 @@ def sheared(axis: int) -> Reference:
     def apply(image: Tensor, level: float) -> Tensor:
         degrees = [0.0, 0.0]
         degrees[axis] = math.degrees(math.atan(ours.MOST * level))
-        moved: Tensor = vision.affine(image, angle=0.0, translate=[0, 0], scale=1.0, shear=degrees, center=[0.0, 0.0])
+        moved: Tensor = vision.affine(
+            image, angle=0.0, translate=[0, 0], scale=1.0, shear=degrees, center=[0.0, 0.0]
+        )
         return moved
 
     return apply
@@ -62,7 +64,9 @@ def photographs(number: int = 12, channels: int = 3, height: int = 20, width: in
     """Smooth images, so that a pixel taken from a neighbour is nearly right."""
     torch.manual_seed(0)
     coarse = torch.rand(number, channels, 5, 6) * 255
-    return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 255).to(torch.uint8)
+    return (
+        torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 255).to(torch.uint8)
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -86,11 +90,15 @@ def test_operation_equals_torchvisions(name: str, channels: int) -> None:
 def test_every_image_gets_its_own_operation_and_the_input_stays() -> None:
     images = photographs(len(OPERATIONS))
     before = images.clone()
-    choice = Choice(torch.arange(len(OPERATIONS)), torch.full((len(OPERATIONS),), 0.5), torch.ones(len(OPERATIONS)))
+    choice = Choice(
+        torch.arange(len(OPERATIONS)), torch.full((len(OPERATIONS),), 0.5), torch.ones(len(OPERATIONS))
+    )
     found = trivial(images, choice)
     assert images.equal(before)
     for row, operation in enumerate(OPERATIONS.values()):
-        assert found[row : row + 1].equal(operation(images[row : row + 1], torch.tensor([0.5]), torch.tensor([1.0])))
+        assert found[row : row + 1].equal(
+            operation(images[row : row + 1], torch.tensor([0.5]), torch.tensor([1.0]))
+        )
     assert sum(a.equal(b) for a, b in zip(found, images, strict=True)) < 4
 
 

@@ -1,4 +1,6 @@
-"""`espalier ui`: whom it lets in, and that no secret is in its command, which everybody on the machine can read."""
+"""`espalier ui`: whom it lets in, and that no secret is in its command, which everybody on the machine can
+read.
+"""
 
 import configparser
 from pathlib import Path
@@ -51,8 +53,12 @@ def test_a_server_has_a_ui_of_its_own(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("environment", [{}, {"MLFLOW_AUTH_ADMIN_PASSWORD": "password"}])
 @pytest.mark.parametrize("host", ["10.1.2.3", "fd00::1", "node-1.example.org"])
-def test_beyond_loopback_a_password_is_demanded(tmp_path: Path, host: str, environment: dict[str, str]) -> None:
-    with pytest.raises(EspalierError, match=r"there is no default password: set MLFLOW_AUTH_ADMIN_PASSWORD \(12 characters"):
+def test_beyond_loopback_a_password_is_demanded(
+    tmp_path: Path, host: str, environment: dict[str, str]
+) -> None:
+    with pytest.raises(
+        EspalierError, match=r"there is no default password: set MLFLOW_AUTH_ADMIN_PASSWORD \(12 characters"
+    ):
         ui(tmp_path, 5000, host, environment)
 
 
@@ -73,7 +79,9 @@ def test_beyond_loopback_it_asks_for_accounts_under_one_name(tmp_path: Path) -> 
     accounts.read(server.environment["MLFLOW_AUTH_CONFIG_PATH"])
     assert "admin_password" not in accounts["mlflow"]
     assert accounts["mlflow"]["database_uri"] == f"sqlite:///{local_folder(tmp_path)}/accounts.db"
-    assert (local_folder(tmp_path) / "accounts.db").stat().st_mode & 0o777 == 0o600, "it will hold hashes of passwords"
+    assert (local_folder(tmp_path) / "accounts.db").stat().st_mode & 0o777 == 0o600, (
+        "it will hold hashes of passwords"
+    )
 
 
 def test_accounts_of_the_users_own_are_taken(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""What dvc.lock and the cache name is read; what is damaged is named, and the remedy that is named works, by real dvc."""
+"""What dvc.lock and the cache name is read; what is damaged is named, and the remedy that is named works, by
+real dvc.
+"""
 
 import os
 import shutil
@@ -77,7 +79,9 @@ def spoil(path: Path, how: Callable[[Path], object]) -> None:
 def test_a_whole_project_is_whole(project: Path) -> None:
     well, said = found(project)
     assert well
-    assert said == ["outs, inputs and cached objects, 0 MB of them in the cache: all 9 are as they were written"]
+    assert said == [
+        "outs, inputs and cached objects, 0 MB of them in the cache: all 9 are as they were written"
+    ]
 
 
 @pytest.mark.parametrize("how", [damage.flip, damage.truncate, damage.zero, lambda path: path.write_text("")])
@@ -110,7 +114,9 @@ def test_a_damaged_out_that_dvc_does_not_see_comes_back_from_the_cache(project: 
 
 
 def test_what_is_damaged_everywhere_is_made_again_and_nothing_else(project: Path) -> None:
-    """To force the stage alone brings the rotten bytes back, as `dvc checkout` does, and DVC calls all up to date."""
+    """To force the stage alone brings the rotten bytes back, as `dvc checkout` does, and DVC calls all up to
+    date.
+    """
     spoil(cached(project, "final"), lambda path: path.write_text("rotten\n"))
     dvc(project, "repro", "-q", "-f", "-s", "use")
     assert (project / "final").read_text() == "rotten\n"

@@ -72,7 +72,9 @@ def test_many_batches_between_two_looks_are_one_sign_of_life() -> None:
 
 
 def python(code: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def test_a_process_that_hangs_ends_itself_and_says_where() -> None:

@@ -1,4 +1,6 @@
-"""A network that was cut goes back to the dense shape and computes the same, and its channels are worth the same."""
+"""A network that was cut goes back to the dense shape and computes the same, and its channels are worth the
+same.
+"""
 
 import copy
 
@@ -11,7 +13,15 @@ from pipeline.models.nets.cut import apply_plan
 from pipeline.prune.channels.ranking import Aim, Cut, make_plan, rank_channels
 from pipeline.prune.channels.search import GONE
 from pipeline.prune.channels.widen import widen
-from tests.unit.compress_samples import SIZE, TASK, fixed_profile, network, prepared_data, prune_params, spec_of
+from tests.unit.compress_samples import (
+    SIZE,
+    TASK,
+    fixed_profile,
+    network,
+    prepared_data,
+    prune_params,
+    spec_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +75,9 @@ def test_gradients_are_those_of_the_network_that_was_trained(importance: str, sp
 
     def scores(model: nn.Module, earlier: Cut | None = None) -> Tensor:
         """Of the channels that are left, as shares of their group."""
-        found = [score[score != GONE] for score in rank_channels(model, spec, split, params, TASK, earlier).scores]
+        found = [
+            score[score != GONE] for score in rank_channels(model, spec, split, params, TASK, earlier).scores
+        ]
         return torch.cat([score / score.sum() for score in found])
 
     assert torch.allclose(scores(wide, Cut(plan, narrow)), scores(narrow), rtol=1e-5)

@@ -1,4 +1,6 @@
-"""What a worker does with the errors of a training, and how long it waits for the one before it; without Ray."""
+"""What a worker does with the errors of a training, and how long it waits for the one before it;
+without Ray.
+"""
 
 import re
 from contextlib import nullcontext
@@ -23,10 +25,15 @@ def the_job(tmp_path: Path) -> Job:
     return job(prepared_digits(tmp_path), tmp_path / "run")
 
 
-def test_a_late_rank_0_must_be_gone_and_is_waited_for(tmp_path: Path, the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_rank_0_must_be_gone_and_is_waited_for(
+    tmp_path: Path, the_job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(loop, "OLD_WRITER_WAIT_S", 0.2)
     with locked(the_job.run_dir / "writer.lock", wait_s=0.0, what="x"):
-        with pytest.raises(LockedError, match=r"writer\.lock: the training worker before this one"), _only_writer(the_job):
+        with (
+            pytest.raises(LockedError, match=r"writer\.lock: the training worker before this one"),
+            _only_writer(the_job),
+        ):
             pass
         monkeypatch.setattr(ranks, "rank", lambda: 1)
         with _only_writer(the_job):
@@ -61,7 +68,9 @@ def attempt(the_job: Job, error: Exception, monkeypatch: pytest.MonkeyPatch) -> 
         ConnectionResetError("reset"),
     ],
 )
-def test_what_may_pass_is_for_ray_to_try_again(the_job: Job, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_what_may_pass_is_for_ray_to_try_again(
+    the_job: Job, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     with pytest.raises(type(error)):
         attempt(the_job, error, monkeypatch)
     assert read_fault(the_job) is None
@@ -83,10 +92,14 @@ def test_what_each_attempt_would_meet_is_left_for_the_driver(
     the_job: Job, monkeypatch: pytest.MonkeyPatch, error: Exception, left: str
 ) -> None:
     assert attempt(the_job, error, monkeypatch)
-    assert re.fullmatch(left if isinstance(error, EspalierError) else f"(?s){left}.*", read_fault(the_job) or "")
+    assert re.fullmatch(
+        left if isinstance(error, EspalierError) else f"(?s){left}.*", read_fault(the_job) or ""
+    )
 
 
-def test_a_rank_whose_peer_left_an_error_does_not_hide_it(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_whose_peer_left_an_error_does_not_hide_it(
+    the_job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leave_fault(the_job, "the first error")
     looks = iter([None, "the first error"])
     monkeypatch.setattr(worker, "read_fault", lambda _: next(looks))

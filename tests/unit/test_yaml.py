@@ -42,8 +42,12 @@ MEANINGS: dict[str, Any] = {
 LOOKS = [*MEANINGS, "2026-11-29", "2026-11-29 10:00:00", "+5", "-.5", "1e400", "0o9"]
 UNREADABLE = ["-_", "2026-13-45", "._", "0b_", "=", "<<"]
 PUNCTUATION = [": ", "- ", "\n", "\n  ", "[", "]", "{", "}", ", ", "&x ", "*x", "!!set ", "? ", "#"]
-BOMB = "\n".join(["a0: &a0 [x, x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9))])
-MERGES = "\n".join(["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 9))])
+BOMB = "\n".join(
+    ["a0: &a0 [x, x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9))]
+)
+MERGES = "\n".join(
+    ["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 9))]
+)
 
 
 @pytest.mark.parametrize(("text", "means"), MEANINGS.items())
@@ -152,7 +156,9 @@ def test_a_section_whose_name_is_no_word_is_named(key: Any) -> None:
 
 
 def test_the_loader_alone_lets_pass_what_is_refused() -> None:
-    """Without the look at the outline: the last of two keys wins beside `<<`, and a bomb is a value of 100 million."""
+    """Without the look at the outline: the last of two keys wins beside `<<`, and a bomb is a value of 100
+    million.
+    """
     assert loads_yaml("x: &x {c: 1}\ny: {<<: *x, a: 1, a: 2}")["y"] == {"c": 1, "a": 2}
     assert len(loads_yaml(BOMB)["a8"]) == 9
     with pytest.raises(YAMLError):

@@ -20,8 +20,8 @@ class Draws(NamedTuple):
     """Random choices for B images; None where that change is off.
 
     dy, dx: shift in pixels, int64 (B,). flip: bool (B,). cut_y, cut_x: centre of the cut as a fraction of
-    height and width, float32 (B,). cut_h, cut_w: its sides as such fractions; without them both are `cutout` pixels.
-    mirrored: what a shift uncovers shows the image's mirror image instead of black.
+    height and width, float32 (B,). cut_h, cut_w: its sides as such fractions; without them both are `cutout`
+    pixels. mirrored: what a shift uncovers shows the image's mirror image instead of black.
     """
 
     dy: Tensor | None
@@ -44,7 +44,8 @@ class Draws(NamedTuple):
 
 
 def draw(samples_B: Tensor, params: AugmentParams, seed: int, epoch: int) -> Draws:
-    """Choices for some samples, (B,) int64 row numbers: each is a function of its sample, the seed and the epoch alone.
+    """Choices for some samples, (B,) int64 row numbers: each is a function of its sample, the seed and the
+    epoch alone.
 
     So neither the batch, nor the worker, nor the order decides how an image is changed.
     """
@@ -62,7 +63,8 @@ def draw(samples_B: Tensor, params: AugmentParams, seed: int, epoch: int) -> Dra
 
 
 def _erased(samples_B: Tensor, probability: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Sides of the rectangle to erase, as fractions of height and width, (B,) each; 0 for images that are left alone.
+    """Sides of the rectangle to erase, as fractions of height and width, (B,) each; 0 for images that are
+    left alone.
 
     Area and aspect ratio have the ranges of Zhong et al. 2020 (arXiv 1708.04896).
     """
@@ -76,8 +78,8 @@ def _erased(samples_B: Tensor, probability: float, seed: int) -> tuple[Tensor, T
 def _flips(samples_B: Tensor, params: AugmentParams, seed: int, epoch: int) -> Tensor | None:
     """Which images to flip, bool (B,).
 
-    alternating: a coin decides about an image's first epoch, and every other epoch shows the other side, so that any two
-    epochs in a row show all of both (Jordan 2024, arXiv 2404.00498, section 3.6).
+    alternating: a coin decides about an image's first epoch, and every other epoch shows the other side, so
+    that any two epochs in a row show all of both (Jordan 2024, arXiv 2404.00498, section 3.6).
     """
     if params.flip == "none":
         return None
@@ -89,16 +91,19 @@ def _flips(samples_B: Tensor, params: AugmentParams, seed: int, epoch: int) -> T
 def augment(images_BCHW: Tensor, draws: Draws) -> Tensor:
     """Padded crop, flip and cutout in one gather; uint8 in, uint8 in channels_last strides out.
 
-    Output pixel (y, x) is input pixel (y + dy, x + dx), x counted from the right in a flipped image; black, or
-    mirrored at the border, outside the image, and black inside the cut. Returns the input itself where every
-    change is off.
+    Output pixel (y, x) is input pixel (y + dy, x + dx), x counted from the right in a flipped image; black,
+    or mirrored at the border, outside the image, and black inside the cut. Returns the input itself where
+    every change is off.
     """
     if draws.is_identity:
         return images_BCHW
     num_images, channels, height, width = images_BCHW.shape
-    # One black pixel behind the batch is what hidden pixels point to: copying the batch for it and keeping the
-    # indices small is twice as fast as masking the result (416,000 against 198,000 CIFAR images/s on one core).
-    pixels = torch.cat([images_BCHW.permute(0, 2, 3, 1).reshape(-1, channels), images_BCHW.new_zeros(1, channels)])
+    # One black pixel behind the batch is what hidden pixels point to: copying the batch for it and keeping
+    # the indices small is twice as fast as masking the result (416,000 against 198,000 CIFAR images/s on one
+    # core).
+    pixels = torch.cat(
+        [images_BCHW.permute(0, 2, 3, 1).reshape(-1, channels), images_BCHW.new_zeros(1, channels)]
+    )
     source = _source(num_images, height, width, draws.to(images_BCHW.device), images_BCHW.device)
     return pixels.index_select(0, source).view(num_images, height, width, channels).permute(0, 3, 1, 2)
 
@@ -122,7 +127,9 @@ def _source(num_images: int, height: int, width: int, draws: Draws, device: torc
     return source_BHW.clamp_(max=black).view(-1)
 
 
-def _positions(num_images: int, size: int, shift_B: Tensor | None, flip_B: Tensor | None, device: torch.device) -> Tensor:
+def _positions(
+    num_images: int, size: int, shift_B: Tensor | None, flip_B: Tensor | None, device: torch.device
+) -> Tensor:
     """Where each output row or column comes from, (B, size) int64, possibly outside 0..size-1."""
     positions = torch.arange(size, device=device).expand(num_images, size)
     if flip_B is not None:
@@ -142,10 +149,13 @@ def _inside(positions: Tensor, size: int) -> Tensor:
 
 
 def _cut(centre_B: Tensor, size: int, side: int | Tensor) -> Tensor:
-    """Rows or columns that the cut covers, (B, size) bool; at the border part of it falls outside (arXiv 1708.04552).
+    """Rows or columns that the cut covers, (B, size) bool; at the border part of it falls outside (arXiv
+    1708.04552).
 
     side: in pixels, or as fractions of the size, (B,).
     """
     length_B1 = (side * size).round().long()[:, None] if isinstance(side, Tensor) else torch.tensor(side)
-    positions_BS = torch.arange(size, device=centre_B.device) - (centre_B * size).long()[:, None] + length_B1 // 2
+    positions_BS = (
+        torch.arange(size, device=centre_B.device) - (centre_B * size).long()[:, None] + length_B1 // 2
+    )
     return (positions_BS >= 0) & (positions_BS < length_B1)

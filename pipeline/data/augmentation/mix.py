@@ -1,4 +1,5 @@
-"""Mixing each image of a batch with another one of the split: mixup and cutmix, on the device where the batch is.
+"""Mixing each image of a batch with another one of the split: mixup and cutmix, on the device where the batch
+is.
 
 Letters: B batch, C channels, H height, W width.
 
@@ -34,7 +35,9 @@ class Mix(NamedTuple):
 
 
 def draw_mix(samples_B: Tensor, num_images: int, params: AugmentParams, seed: int, epoch: int) -> Mix | None:
-    """How to mix some samples, (B,) row numbers, of a split of `num_images`; None where both kinds are off."""
+    """How to mix some samples, (B,) row numbers, of a split of `num_images`; None where both
+    kinds are off.
+    """
     alpha = params.mixup or params.cutmix
     if not alpha:
         return None
@@ -48,8 +51,9 @@ def draw_mix(samples_B: Tensor, num_images: int, params: AugmentParams, seed: in
 def mixed(images_BCHW: Tensor, others_BCHW: Tensor, mix: Mix) -> tuple[Tensor, Tensor]:
     """Float images mixed with their partners, and the share of the image itself, (B,).
 
-    mixup: a weighted mean (Zhang et al. 2018, arXiv 1710.09412). cutmix: a box of the partner in its place, whose sides are
-    sqrt(1 - share) of the image's; the share then is what is left of the image (Yun et al. 2019, arXiv 1905.04899).
+    mixup: a weighted mean (Zhang et al. 2018, arXiv 1710.09412). cutmix: a box of the partner in its place,
+    whose sides are sqrt(1 - share) of the image's; the share then is what is left of the image (Yun et al.
+    2019, arXiv 1905.04899).
     """
     share_B = sent(mix.share_B, images_BCHW.device)
     if mix.top_B is None or mix.left_B is None:
@@ -71,10 +75,13 @@ def _inside(side_B: Tensor, place_B: Tensor, size: int) -> Tensor:
 
 
 @cache
-def _beta(alpha: float) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+def _beta(
+    alpha: float,
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
     """The distribution function of Beta(alpha, alpha) at quantiles, to be read backwards by interpolation.
 
-    The quantiles crowd towards 0 and 1, where the density of a small alpha is infinite and its middles are taken.
+    The quantiles crowd towards 0 and 1, where the density of a small alpha is infinite and its middles are
+    taken.
     """
     half = np.linspace(0.0, 1.0, QUANTILES) ** 8 / 2
     middles = (half[1:] + half[:-1]) / 2

@@ -20,8 +20,8 @@ def stream_seed(*parts: int | str) -> int:
 def uniform(samples_B: Tensor, seed: int, stream: int) -> Tensor:
     """One number in 0..1 per sample, float32 with 24 random bits: a hash of (seed, stream, sample).
 
-    The mixing is SplitMix64's (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014), in
-    integers, so that every device gives the same bits.
+    The mixing is SplitMix64's (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA
+    2014), in integers, so that every device gives the same bits.
     """
     start = (seed + stream * GOLDEN) % 2**64
     hashed = samples_B * _signed(GOLDEN) + _signed(start)

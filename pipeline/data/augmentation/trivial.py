@@ -1,6 +1,7 @@
 """TrivialAugment: one random operation of random strength for each image of a batch, in its wide form.
 
-Müller and Hutter 2021, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation" (arXiv 2103.10158), table 6.
+Müller and Hutter 2021, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation" (arXiv
+2103.10158), table 6.
 
 Letters: B batch, C channels, H height, W width.
 
@@ -68,11 +69,15 @@ def shear_y(images: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
 
 
 def translate_x(images: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
-    return _moved(images, lambda y, x: (y, x - (MOST_PIXELS * level_B).floor()[:, None, None] * sign_B[:, None, None]))
+    return _moved(
+        images, lambda y, x: (y, x - (MOST_PIXELS * level_B).floor()[:, None, None] * sign_B[:, None, None])
+    )
 
 
 def translate_y(images: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
-    return _moved(images, lambda y, x: (y - (MOST_PIXELS * level_B).floor()[:, None, None] * sign_B[:, None, None], x))
+    return _moved(
+        images, lambda y, x: (y - (MOST_PIXELS * level_B).floor()[:, None, None] * sign_B[:, None, None], x)
+    )
 
 
 def rotate(images: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
@@ -171,7 +176,9 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def _moved(images: Tensor, source: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Each pixel from the nearest one of where `source` says, from its centre's (y, x) in pixels, (1, H, 1) and (1, 1, W)."""
+    """Each pixel from the nearest one of where `source` says, from its centre's (y, x) in pixels, (1, H, 1)
+    and (1, 1, W).
+    """
     num_images, channels, height, width = images.shape
     y = torch.arange(height, device=images.device)[None, :, None] + 0.5
     x = torch.arange(width, device=images.device)[None, None, :] + 0.5
@@ -183,7 +190,9 @@ def _moved(images: Tensor, source: Callable[[Tensor, Tensor], tuple[Tensor, Tens
 
 
 def _blended(images: Tensor, other: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
-    """Between and beyond two images: factor 1 is the first, 0 the second; the factor goes from 0.01 to 1.99."""
+    """Between and beyond two images: factor 1 is the first, 0 the second; the factor goes from
+    0.01 to 1.99.
+    """
     factor = (1.0 + MOST * level_B * sign_B)[:, None, None, None]
     return (factor * images + (1.0 - factor) * other).clamp(0.0, 255.0).to(torch.uint8)
 

@@ -19,11 +19,16 @@ GAP_PIXELS = 1
 LARGEST_THUMBNAIL = 256
 """Pixels of a side in samples.png, which gives an image some 80."""
 MOST_STRETCHED = 4.0
-"""Height over width, or width over height, in samples.png: line scans are drawn wider than they are, to be seen."""
+"""Height over width, or width over height, in samples.png: line scans are drawn wider than they are, to be
+seen."""
 
 
-def write_card(folder: Path, manifest: Manifest, quarantine: list[BadRow], findings: list[str], prepared: Path) -> None:
-    """Write card.md, quarantine.csv, classes.png and samples.png about the prepared data; the same bytes each time."""
+def write_card(
+    folder: Path, manifest: Manifest, quarantine: list[BadRow], findings: list[str], prepared: Path
+) -> None:
+    """Write card.md, quarantine.csv, classes.png and samples.png about the prepared data; the same bytes each
+    time.
+    """
     (folder / "card.md").write_text(_markdown(manifest, findings), encoding="utf-8")
     (folder / "quarantine.csv").write_text(csv_text(BadRow._fields, quarantine), encoding="utf-8", newline="")
     with plain_style():
@@ -32,14 +37,18 @@ def write_card(folder: Path, manifest: Manifest, quarantine: list[BadRow], findi
 
 
 def _markdown(manifest: Manifest, findings: list[str]) -> str:
-    size = f"{manifest.height} x {manifest.width} pixels, {manifest.channels} channel{'s' if manifest.channels > 1 else ''}"
+    size = (
+        f"{manifest.height} x {manifest.width} pixels, {manifest.channels} "
+        f"channel{'s' if manifest.channels > 1 else ''}"
+    )
     return "\n".join(
         [
             f"# Data card: {_cell(manifest.source.name)}",
             "",
             f"- source content: sha256 `{manifest.source.sha256}`",
             f"- images: {size}, {len(manifest.classes)} classes",
-            f"- train mean {_floats(manifest.mean)}, standard deviation {_floats(manifest.std)} (pixels scaled to 0..1)",
+            f"- train mean {_floats(manifest.mean)}, standard deviation {_floats(manifest.std)} (pixels "
+            "scaled to 0..1)",
             "",
             *_class_table(manifest),
             "",
@@ -97,10 +106,19 @@ def _histogram(manifest: Manifest) -> Figure:
     axes = figure.add_subplot()
     left = np.zeros(num_classes, np.int64)
     for split, info in manifest.splits.items():
-        axes.barh(np.arange(num_classes), info.class_counts, left=left, height=0.8, color=SPLIT_COLOURS[split], label=split)
+        axes.barh(
+            np.arange(num_classes),
+            info.class_counts,
+            left=left,
+            height=0.8,
+            color=SPLIT_COLOURS[split],
+            label=split,
+        )
         left += np.array(info.class_counts)
     if num_classes <= MOST_CLASSES_SHOWN:
-        axes.set_yticks(range(num_classes), [drawable(name, number) for number, name in enumerate(manifest.classes)])
+        axes.set_yticks(
+            range(num_classes), [drawable(name, number) for number, name in enumerate(manifest.classes)]
+        )
     axes.invert_yaxis()
     axes.set_xlabel("images")
     axes.spines[["top", "right"]].set_visible(False)
@@ -119,7 +137,9 @@ def _samples(manifest: Manifest, shards: list[Pixels], labels: Indices) -> Figur
     figure = Figure(figsize=(8, 0.8 + 0.5 * len(rows) * ratio), layout="constrained")
     axes = figure.add_subplot()
     stretch = ratio * images[0].shape[2] / images[0].shape[1]
-    axes.imshow(np.concatenate(rows).squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect=stretch)
+    axes.imshow(
+        np.concatenate(rows).squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect=stretch
+    )
     axes.set_yticks(
         [height * number + height // 2 for number in range(len(rows))],
         [drawable(name, number) for number, name in enumerate(shown)],

@@ -1,4 +1,6 @@
-"""The default source: 1,797 handwritten digits of 8x8 pixels that are part of scikit-learn (UCI Optical Recognition)."""
+"""The default source: 1,797 handwritten digits of 8x8 pixels that are part of scikit-learn (UCI Optical
+Recognition).
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ LARGEST_VALUE = 16
 def open_digits(_params: DataParams, _path: Path) -> Source:
     """Grey pixels scaled from 0..16 to 0..255; scikit-learn has no split of its own for them."""
     # The file that sklearn.datasets.load_digits reads; importing sklearn takes 3 s.
-    table = np.loadtxt(Path(str(distribution("scikit-learn").locate_file(FILE))), dtype=np.int64, delimiter=",")
+    table = np.loadtxt(
+        Path(str(distribution("scikit-learn").locate_file(FILE))), dtype=np.int64, delimiter=","
+    )
     values, labels = table[:, :-1], table[:, -1].copy()
     # Integers all the way: x * 255 / 16, rounded half up.
     images = ((values.reshape(-1, *SHAPE[:2]) * 255 + LARGEST_VALUE // 2) // LARGEST_VALUE).astype(np.uint8)

@@ -13,7 +13,10 @@ def find(rows: Sequence[Row], classes: list[str], slices: list[tuple[str, list[s
     """A line for each finding, the same for the same rows."""
     found = [f"classes {names} differ in case, spaces or Unicode form alone" for names in _alike(classes)]
     for column, values in slices:
-        found += [f"values {names} of {column!r} differ in case, spaces or Unicode form alone" for names in _alike(values)]
+        found += [
+            f"values {names} of {column!r} differ in case, spaces or Unicode form alone"
+            for names in _alike(values)
+        ]
     return found + _blank([row for row in rows if row.blank])
 
 
@@ -26,7 +29,9 @@ def _alike(names: Iterable[str]) -> list[str]:
 
 
 def _folded(name: str) -> str:
-    """A name without what is hardly seen: case, white space, invisible characters, the way an accent is encoded."""
+    """A name without what is hardly seen: case, white space, invisible characters, the way an accent is
+    encoded.
+    """
     seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold()).split())
 

@@ -1,4 +1,6 @@
-"""One pass over a source: every row checked, good pixels laid into a scratch file, bad rows noted with a reason."""
+"""One pass over a source: every row checked, good pixels laid into a scratch file, bad rows noted with a
+reason.
+"""
 
 import hashlib
 from collections import deque
@@ -12,7 +14,8 @@ from pipeline.data.intake.validate import Defect, RowCheck, doubts_noted
 from pipeline.errors import DataError
 
 DECODE_THREADS = 4
-"""Pillow decodes without the interpreter lock; more threads gain nothing, because the rest of a row holds it."""
+"""Pillow decodes without the interpreter lock; more threads gain nothing, because the rest of a row holds it.
+"""
 DIGEST_BYTES = 16
 FIRST_ROWS_SHOWN = 5
 
@@ -20,7 +23,8 @@ FIRST_ROWS_SHOWN = 5
 class Row(NamedTuple):
     """A good row.
 
-    split: as the source has it. digest: of its prepared pixels. slices: values of data.slice_columns. blank: of one colour.
+    split: as the source has it. digest: of its prepared pixels. slices: values of data.slice_columns. blank:
+    of one colour.
     """
 
     file: str
@@ -64,7 +68,9 @@ def ingest(source: Source, check: RowCheck, scratch: IO[bytes], max_quarantined:
     scratch.flush()
     rows = len(total.good) + len(total.bad)
     if rows == 0:
-        raise DataError(f"source {source.name!r} is empty; it needs at least a train and a val image of two classes")
+        raise DataError(
+            f"source {source.name!r} is empty; it needs at least a train and a val image of two classes"
+        )
     if len(total.bad) > max_quarantined * rows:
         raise DataError(_too_many(source.name, total.bad, rows, max_quarantined))
     if not total.good:

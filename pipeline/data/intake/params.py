@@ -13,18 +13,26 @@ Side = Annotated[int, Field(ge=1, le=65_535)]
 class DataParams(Section):
     """Section `data`: one source, brought to one image size and cut into train, val and test."""
 
-    source: Literal["digits", "parquet"] = Field(description="digits: scikit-learn's 8x8 digits; parquet: your own table")
+    source: Literal["digits", "parquet"] = Field(
+        description="digits: scikit-learn's 8x8 digits; parquet: your own table"
+    )
     path: str = Field(
         min_length=1,
         max_length=4096,
-        description="Parquet file, or folder with train.parquet and optionally val.parquet, test.parquet and classes.json "
+        description="Parquet file, or folder with train.parquet and optionally val.parquet, test.parquet and "
+        "classes.json "
         "(a list of names); digits does not read it",
     )
-    image_column: Name = Field(min_length=1, description="column with encoded images (PNG, JPEG, ...) or raw pixels")
-    label_column: Name = Field(min_length=1, description="column with the class: an integer from 0, or its name")
+    image_column: Name = Field(
+        min_length=1, description="column with encoded images (PNG, JPEG, ...) or raw pixels"
+    )
+    label_column: Name = Field(
+        min_length=1, description="column with the class: an integer from 0, or its name"
+    )
     slice_columns: list[Name] = Field(
         max_length=20,
-        description="columns of strings or integers that say what kind an image is (its camera, its site); what a step of "
+        description="columns of strings or integers that say what kind an image is (its camera, its site); "
+        "what a step of "
         "compression loses is also stated for each of their values",
     )
     raw_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = Field(
@@ -33,20 +41,30 @@ class DataParams(Section):
     height: int = Field(ge=1, le=2048, description="height that every image is brought to, in pixels")
     width: int = Field(ge=1, le=2048, description="width that every image is brought to, in pixels")
     channels: Literal[1, 3] = Field(description="1: grey, 3: RGB")
-    val_fraction: float = Field(ge=0, lt=1, description="fraction of the rows carved out as val; unused with a val.parquet")
-    test_fraction: float = Field(ge=0, lt=1, description="fraction of the rows carved out as test; unused with a test.parquet")
+    val_fraction: float = Field(
+        ge=0, lt=1, description="fraction of the rows carved out as val; unused with a val.parquet"
+    )
+    test_fraction: float = Field(
+        ge=0, lt=1, description="fraction of the rows carved out as test; unused with a test.parquet"
+    )
     max_pixels: int = Field(
         ge=1,
         le=178_000_000,
-        description="pixels of the largest image decoded; above it a small file may be meant to fill the memory; "
+        description="pixels of the largest image decoded; above it a small file may be meant to fill the "
+        "memory; "
         "a JPEG of more than 40 million is decoded at a half of its size or less",
     )
     strict: bool = Field(
-        description="refuse data in which the card has findings: classes whose names look the same, images of one colour"
+        description="refuse data in which the card has findings: classes whose names look the same, images "
+        "of one colour"
     )
-    max_quarantined: float = Field(ge=0, le=1, description="largest fraction of the rows that may be defective and left out")
+    max_quarantined: float = Field(
+        ge=0, le=1, description="largest fraction of the rows that may be defective and left out"
+    )
     shard_rows: int = Field(
-        ge=1, le=10_000_000, description="rows in a shard file; one shard has to fit into memory while it is written"
+        ge=1,
+        le=10_000_000,
+        description="rows in a shard file; one shard has to fit into memory while it is written",
     )
     seed: int = Field(ge=0, lt=2**31, description="decides which rows are carved out as val and test")
 
@@ -54,11 +72,14 @@ class DataParams(Section):
     def _consistent(self) -> Self:
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(
-                f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave nothing for train; "
+                f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave nothing for "
+                "train; "
                 "make their sum smaller than 1"
             )
         if self.raw_shape is not None and self.raw_shape[2] not in (1, 3):
-            raise ValueError(f"raw_shape ends in {self.raw_shape[2]} channels; raw pixels have 1 (grey) or 3 (RGB)")
+            raise ValueError(
+                f"raw_shape ends in {self.raw_shape[2]} channels; raw pixels have 1 (grey) or 3 (RGB)"
+            )
         if self.source == "digits" and self.slice_columns:
             raise ValueError(f"slice_columns {self.slice_columns} need source parquet; digits has no columns")
         return self

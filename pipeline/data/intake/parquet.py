@@ -24,13 +24,16 @@ BYTES = "bytes"
 def open_parquet(params: DataParams, path: Path) -> Source:
     """The table or tables at `path`; columns and classes are checked now, rows when they are read.
 
-    Raises DataError: nothing at the path, no train.parquet in a folder, a file that is not Parquet or cannot be read, a
-    column that is missing or of a wrong type, a malformed classes.json, (while reading) a damaged page.
+    Raises DataError: nothing at the path, no train.parquet in a folder, a file that is not Parquet or cannot
+    be read, a column that is missing or of a wrong type, a malformed classes.json, (while reading) a damaged
+    page.
     """
     try:
         return _open_source(params, path)
     except OSError as error:
-        raise DataError(f"{error.filename or path}: cannot be read ({error.strerror}); mend it, or change data.path") from error
+        raise DataError(
+            f"{error.filename or path}: cannot be read ({error.strerror}); mend it, or change data.path"
+        ) from error
 
 
 def _open_source(params: DataParams, path: Path) -> Source:
@@ -38,15 +41,21 @@ def _open_source(params: DataParams, path: Path) -> Source:
     kinds = {file: _check_columns(file, params) for file in files.values()}
     if len(set(kinds.values())) > 1:
         found = ", ".join(f"{file.name}: {kind}" for file, kind in kinds.items())
-        raise DataError(f"{path}: column {params.label_column!r} has several types ({found}); give all files the same")
+        raise DataError(
+            f"{path}: column {params.label_column!r} has several types ({found}); give all files the same"
+        )
     names = path / CLASSES if path.is_dir() and (path / CLASSES).exists() else None
     read = [*files.values(), *([names] if names else [])]
     return Source(
         name=path.resolve().name,
-        sha256=sha256_json({file.name: sha256_file(file) for file in read}) if path.is_dir() else sha256_file(path),
+        sha256=sha256_json({file.name: sha256_file(file) for file in read})
+        if path.is_dir()
+        else sha256_file(path),
         splits=list(files),
         classes=_read_classes(names) if names else None,
-        raw_shape=(params.raw_shape[0], params.raw_shape[1], params.raw_shape[2]) if params.raw_shape else None,
+        raw_shape=(params.raw_shape[0], params.raw_shape[1], params.raw_shape[2])
+        if params.raw_shape
+        else None,
         batches=_batches(files, params),
     )
 
@@ -55,11 +64,15 @@ def _split_files(path: Path) -> dict[str, Path]:
     if path.is_file():
         return {"train": path}
     if not path.is_dir():
-        raise DataError(f"data.path {str(path)!r} does not exist; name a Parquet file or a folder with train.parquet")
+        raise DataError(
+            f"data.path {str(path)!r} does not exist; name a Parquet file or a folder with train.parquet"
+        )
     files = {split: path / f"{split}.parquet" for split in SPLITS if (path / f"{split}.parquet").is_file()}
     if "train" not in files:
         found = ", ".join(sorted(entry.name for entry in path.glob("*.parquet"))) or "no Parquet file"
-        raise DataError(f"data.path {str(path)!r} has no train.parquet (found: {found}); rename, or name one file instead")
+        raise DataError(
+            f"data.path {str(path)!r} has no train.parquet (found: {found}); rename, or name one file instead"
+        )
     return files
 
 
@@ -76,7 +89,8 @@ def _check_columns(path: Path, params: DataParams) -> str:
     image, label = schema.field(params.image_column).type, schema.field(params.label_column).type
     if not _holds_bytes(image):
         raise DataError(
-            f"{path}: column {params.image_column!r} is {image}; it must be binary (encoded files or raw pixels), "
+            f"{path}: column {params.image_column!r} is {image}; it must be binary (encoded files or raw "
+            "pixels), "
             f"or a struct with them in its field {BYTES!r}"
         )
     for column in params.slice_columns:
@@ -84,16 +98,24 @@ def _check_columns(path: Path, params: DataParams) -> str:
             raise DataError(f"{path}: column {column!r} (data.slice_columns) must hold strings or integers")
     if kind := _kind(label):
         return kind
-    raise DataError(f"{path}: column {params.label_column!r} is {label}; labels must be integers from 0 or names (strings)")
+    raise DataError(
+        f"{path}: column {params.label_column!r} is {label}; labels must be integers from 0 or names "
+        "(strings)"
+    )
 
 
 def _holds_bytes(column: Any) -> bool:
-    """Whether an Arrow type is of bytes, also packed in the way of Hugging Face's data sets: struct<bytes, path>."""
+    """Whether an Arrow type is of bytes, also packed in the way of Hugging Face's data sets: struct<bytes,
+    path>.
+    """
     if pt.is_struct(column):
         return column.get_field_index(BYTES) >= 0 and _holds_bytes(column.field(BYTES).type)
     if pt.is_dictionary(column):
         column = column.value_type
-    return any(is_kind(column) for is_kind in (pt.is_binary, pt.is_large_binary, pt.is_fixed_size_binary, pt.is_binary_view))
+    return any(
+        is_kind(column)
+        for is_kind in (pt.is_binary, pt.is_large_binary, pt.is_fixed_size_binary, pt.is_binary_view)
+    )
 
 
 def _kind(column: Any) -> str | None:
@@ -102,7 +124,11 @@ def _kind(column: Any) -> str | None:
         column = column.value_type
     if pt.is_integer(column):
         return "integers"
-    return "names" if any(is_kind(column) for is_kind in (pt.is_string, pt.is_large_string, pt.is_string_view)) else None
+    return (
+        "names"
+        if any(is_kind(column) for is_kind in (pt.is_string, pt.is_large_string, pt.is_string_view))
+        else None
+    )
 
 
 def _read_classes(path: Path) -> list[str]:
@@ -123,16 +149,20 @@ def _batches(files: dict[str, Path], params: DataParams) -> Iterator[Batch]:
     for split, path in files.items():
         first = 0
         for batch in _read(path, params):
-            images, labels = _images(batch.column(params.image_column)), _values(batch.column(params.label_column))
+            images, labels = (
+                _images(batch.column(params.image_column)),
+                _values(batch.column(params.label_column)),
+            )
             yield Batch(path.name, split, first, images, labels, _slices(batch, params.slice_columns))
             first += len(labels)
 
 
 def _slices(batch: Any, names: list[str]) -> list[tuple[str, ...]]:
     columns = [_values(batch.column(name)) for name in names]
-    return [tuple("null" if value is None else _printable(value) for value in row) for row in zip(*columns, strict=True)] or (
-        [()] * batch.num_rows
-    )
+    return [
+        tuple("null" if value is None else _printable(value) for value in row)
+        for row in zip(*columns, strict=True)
+    ] or ([()] * batch.num_rows)
 
 
 def _images(column: Any) -> list[bytes | None]:
@@ -143,7 +173,9 @@ def _images(column: Any) -> list[bytes | None]:
 
 
 def _values(column: Any) -> list[Any]:
-    """Integers or texts; bytes that are no UTF-8, which other writers leave in a column of texts, become lone surrogates."""
+    """Integers or texts; bytes that are no UTF-8, which other writers leave in a column of texts, become lone
+    surrogates.
+    """
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError:
@@ -173,11 +205,14 @@ def _read(path: Path, params: DataParams) -> Iterator[Any]:
 
 def _open(path: Path) -> Any:
     try:
-        # Without verification flipped bits of uncompressed pages come through unseen; files without checksums pass.
+        # Without verification flipped bits of uncompressed pages come through unseen; files without checksums
+        # pass.
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: not a readable Parquet file ({' '.join(str(error).split())}); get the file again")
+    return DataError(
+        f"{path}: not a readable Parquet file ({' '.join(str(error).split())}); get the file again"
+    )

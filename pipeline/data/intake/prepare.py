@@ -1,4 +1,6 @@
-"""From a source to prepared data: read and check, number the classes, cut into splits, write shards and a card."""
+"""From a source to prepared data: read and check, number the classes, cut into splits, write shards and a
+card.
+"""
 
 import tempfile
 from collections import Counter
@@ -33,10 +35,13 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
     Raises DataError for a source, a class or a split that cannot be used, or too many defective rows.
     """
     source = OPENERS[params.source](params, source_path)
-    check = RowCheck(params.height, params.width, params.channels, params.max_pixels, source.raw_shape, source.classes)
+    check = RowCheck(
+        params.height, params.width, params.channels, params.max_pixels, source.raw_shape, source.classes
+    )
     row_bytes = params.height * params.width * params.channels
     with atomic_dir(out) as folder:
-        # Splits are known only after the last row, and pixels may not fit into memory: they wait in a nameless file.
+        # Splits are known only after the last row, and pixels may not fit into memory: they wait in a
+        # nameless file.
         with tempfile.TemporaryFile(dir=folder) as scratch:
             checked = ingest(source, check, scratch, params.max_quarantined)
             pixels = np.memmap(scratch, np.uint8, "r", shape=(len(checked.good), row_bytes))
@@ -45,7 +50,8 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
         if params.strict and findings:
             listed = "\n".join(f"  {finding}" for finding in findings)
             raise DataError(
-                f"source {source.name!r}: data.strict refuses what was found:\n{listed}\nMend it, or set strict to false"
+                f"source {source.name!r}: data.strict refuses what was found:\n{listed}\nMend it, or set "
+                "strict to false"
             )
         with atomic_dir(card) as card_folder:
             write_card(card_folder, manifest, checked.bad, findings, folder)
@@ -87,7 +93,8 @@ def _slices(rows: list[Row], columns: list[str]) -> list[tuple[str, list[str]]]:
     for name, values in found:
         if len(set(values)) > MOST_SLICES:
             raise DataError(
-                f"column {name!r} (data.slice_columns) has {len(set(values))} different values, more than {MOST_SLICES}; "
+                f"column {name!r} (data.slice_columns) has {len(set(values))} different values, more than "
+                f"{MOST_SLICES}; "
                 "name columns that tell kinds of images apart"
             )
     return found

@@ -28,8 +28,8 @@ class Batch:
 @dataclass(frozen=True)
 class Source:
     """name, sha256: what the manifest records of it. splits: the source's own splits, at least "train".
-    classes: names by label, None where the labels found decide. raw_shape: (H, W, C), None for encoded images.
-    batches: to be read once.
+    classes: names by label, None where the labels found decide. raw_shape: (H, W, C), None for encoded
+    images. batches: to be read once.
     """
 
     name: str

@@ -39,7 +39,10 @@ TURNS = {
 
 
 class Defect(Exception):  # noqa: N818 - a finding about a row, turned into a line of the quarantine table
-    """A row that cannot be used. reason: one of a few fixed phrases, counted; detail: what exactly, and the cure."""
+    """A row that cannot be used.
+
+    reason: one of a few fixed phrases, counted; detail: what exactly, and the cure.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -59,7 +62,8 @@ _doubts = _Doubts()
 
 @contextmanager
 def doubts_noted() -> Iterator[None]:
-    """Within the block Pillow's warnings are noted for the image they are about, whatever the filters say, and not shown.
+    """Within the block Pillow's warnings are noted for the image they are about, whatever the filters say,
+    and not shown.
 
     Filters belong to the process: enter it once around all decoding threads, never inside one.
     """
@@ -67,7 +71,9 @@ def doubts_noted() -> Iterator[None]:
         warnings.filterwarnings("always", module=r"PIL\.")
         show = warnings.showwarning
 
-        def note(message: Warning | str, category: type[Warning], filename: str, lineno: int, *where: Any) -> None:
+        def note(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int, *where: Any
+        ) -> None:
             if "PIL" in Path(filename).parts:
                 _doubts.found.append(str(message))
             else:
@@ -105,7 +111,10 @@ class RowCheck:
         return label
 
     def pixels(self, data: bytes | None) -> bytes:
-        """H * W * C bytes in that order. Raises Defect where the image is null, damaged or of a kind that would mislead."""
+        """H * W * C bytes in that order.
+
+        Raises Defect where the image is null, damaged or of a kind that would mislead.
+        """
         if data is None:
             raise Defect("null image", "the image is null")
         if self.raw_shape is None:
@@ -126,7 +135,9 @@ class RowCheck:
         except Image.DecompressionBombError as error:  # of more pixels than max_pixels can allow
             raise _too_large("more", self.max_pixels) from error
         except UnidentifiedImageError as error:  # its message holds a memory address
-            raise Defect("undecodable image", f"{len(data)} bytes that are none of {', '.join(FORMATS)}") from error
+            raise Defect(
+                "undecodable image", f"{len(data)} bytes that are none of {', '.join(FORMATS)}"
+            ) from error
         except Exception as error:  # Pillow's plugins raise almost any kind for malformed bytes
             detail = re.sub(r" at 0x[0-9a-f]+", "", f"{type(error).__name__}: {error}")
             raise Defect("undecodable image", " ".join(detail.split())) from error
@@ -153,7 +164,9 @@ def _is_text(label: str) -> bool:
 
 
 def _too_large(size: str, max_pixels: int) -> Defect:
-    return Defect("too many pixels", f"{size}, but data.max_pixels allows {max_pixels}; shrink the image, or raise it")
+    return Defect(
+        "too many pixels", f"{size}, but data.max_pixels allows {max_pixels}; shrink the image, or raise it"
+    )
 
 
 def _decode(data: bytes, max_pixels: int) -> Image.Image:
@@ -163,7 +176,8 @@ def _decode(data: bytes, max_pixels: int) -> Image.Image:
         _check_header(image, max_pixels)
         _reduce(image)
         image.load()  # `verify` would pass truncated JPEGs
-        # The tags of a TIFF say what its pixels mean. Doubt about EXIF, which others have, is no damage of their pixels.
+        # The tags of a TIFF say what its pixels mean. Doubt about EXIF, which others have, is no damage of
+        # their pixels.
         if image.format == "TIFF" and _doubts.found:
             raise Defect("undecodable image", " ".join(_doubts.found[0].split()))
         return _upright(_without_unused_alpha(image))
@@ -178,7 +192,10 @@ def _check_header(image: ImageFile.ImageFile, max_pixels: int) -> None:
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise Defect("several frames", "an animation or several pages; keep one image in a row")
     if image.mode in DEEP_MODES or _is_deep_colour(image):
-        raise Defect("16-bit pixels", f"mode {image.mode} with more than 8 bits; scale the values to 8 bits as they mean it")
+        raise Defect(
+            "16-bit pixels",
+            f"mode {image.mode} with more than 8 bits; scale the values to 8 bits as they mean it",
+        )
 
 
 def _reduce(image: ImageFile.ImageFile) -> None:
@@ -205,13 +222,19 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
-    """16 bits for each of several channels: Pillow calls it RGB and keeps the upper 8. (BMP's "BGR;16" is 5-6-5 bits.)"""
-    raw_modes = [tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in image.tile]
+    """16 bits for each of several channels: Pillow calls it RGB and keeps the upper 8. (BMP's "BGR;16" is
+    5-6-5 bits.)
+    """
+    raw_modes = [
+        tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in image.tile
+    ]
     return any(";16" in mode and not mode.startswith("BGR") for mode in raw_modes)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """Lay transparent images on white; dropping alpha would show whatever colour hides in transparent pixels."""
+    """Lay transparent images on white; dropping alpha would show whatever colour hides in
+    transparent pixels.
+    """
     if not image.has_transparency_data:
         return image
     image = image.convert("RGBA")

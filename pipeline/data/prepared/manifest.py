@@ -36,8 +36,9 @@ class SourceInfo(Record):
 
 
 class Manifest(Record):
-    """classes: names by label. mean, std: per channel, of train's pixels scaled to 0..1 (std is 1 for a constant channel).
-    quarantined: rows left out, by reason. duplicates: "train/test" counts test images whose pixels stand in train too.
+    """classes: names by label. mean, std: per channel, of train's pixels scaled to 0..1 (std is 1 for a
+    constant channel). quarantined: rows left out, by reason. duplicates: "train/test" counts test images
+    whose pixels stand in train too.
     """
 
     classes: list[str]
@@ -57,7 +58,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of prepared data. Raises DataError if it is missing, malformed or not as it was written."""
+    """The manifest of prepared data.
+
+    Raises DataError if it is missing, malformed or not as it was written.
+    """
     path = folder / MANIFEST
     try:
         return Manifest.model_validate(unsealed(path.read_bytes()))

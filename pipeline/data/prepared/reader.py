@@ -18,12 +18,15 @@ LARGEST_PIXEL = 255
 
 
 class Split:
-    """Rows 0..N-1 of one split, mapped: opening costs milliseconds and no memory, and a pickle holds only the path.
+    """Rows 0..N-1 of one split, mapped: opening costs milliseconds and no memory, and a pickle holds only the
+    path.
 
     shape: (H, W, C). shards: pixels (rows, H * W * C) of each shard. labels: (N,) int64.
     """
 
-    def __init__(self, shape: tuple[int, int, int], shards: list[Pixels], labels: Tensor, reopen: tuple[Path, str]) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], shards: list[Pixels], labels: Tensor, reopen: tuple[Path, str]
+    ) -> None:
         self.labels = labels
         self._shape = shape
         self._shards = shards
@@ -31,10 +34,18 @@ class Split:
 
     @classmethod
     def open(cls, folder: Path, name: str) -> "Split":
-        """Map the shards of split `name`. Raises DataError where the split or a shard is missing or malformed."""
+        """Map the shards of split `name`.
+
+        Raises DataError where the split or a shard is missing or malformed.
+        """
         shards, labels = map_shards(folder, name)
         manifest = read_manifest(folder)
-        return cls((manifest.height, manifest.width, manifest.channels), shards, torch.from_numpy(labels), (folder, name))
+        return cls(
+            (manifest.height, manifest.width, manifest.channels),
+            shards,
+            torch.from_numpy(labels),
+            (folder, name),
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,7 +76,8 @@ class Split:
 
 
 class ResidentSplit:
-    """A whole split in a device's memory, from which batches are taken without a copy from the host but of the indices.
+    """A whole split in a device's memory, from which batches are taken without a copy from the host but of
+    the indices.
 
     labels: on the host, where the order of an epoch is made.
     """
@@ -81,7 +93,9 @@ class ResidentSplit:
     def batch(self, indices: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
         """As Split.batch, on the device where the split is."""
         rows = sent(indices, device)
-        return self._pixels_NHWC.index_select(0, rows).permute(0, 3, 1, 2), self._labels_N.index_select(0, rows)
+        return self._pixels_NHWC.index_select(0, rows).permute(0, 3, 1, 2), self._labels_N.index_select(
+            0, rows
+        )
 
 
 def normalise(images_BCHW: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
@@ -90,9 +104,11 @@ def normalise(images_BCHW: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
     mean_C, std_C: of pixels scaled to 0..1, as in the manifest.
     """
     num_images, channels, height, width = images_BCHW.shape
-    # Constants as long as an image keep the innermost loop long: 900,000 instead of 190,000 CIFAR images/s on one core.
+    # Constants as long as an image keep the innermost loop long: 900,000 instead of 190,000 CIFAR images/s on
+    # one core.
     mean, std = (
-        (tensor.to(images_BCHW.device, torch.float32) * LARGEST_PIXEL).repeat(height * width) for tensor in (mean_C, std_C)
+        (tensor.to(images_BCHW.device, torch.float32) * LARGEST_PIXEL).repeat(height * width)
+        for tensor in (mean_C, std_C)
     )
     flat = images_BCHW.permute(0, 2, 3, 1).reshape(num_images, -1).to(torch.float32)
     return flat.sub_(mean).div_(std).view(num_images, height, width, channels).permute(0, 3, 1, 2)

@@ -9,8 +9,9 @@ from torch import Tensor
 def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
     """A tensor of the host on `device`; the tensor itself where that is the CPU.
 
-    The copy starts from pinned memory in a stream of its own, beside what the device still computes. That makes it a copy ahead
-    of time without asking for a batch ahead of time: nothing in a step makes the host wait, so it is about a step ahead.
+    The copy starts from pinned memory in a stream of its own, beside what the device still computes. That
+    makes it a copy ahead of time without asking for a batch ahead of time: nothing in a step makes the host
+    wait, so it is about a step ahead.
     """
     if torch.device(device).type == "cpu":
         return tensor

@@ -2,9 +2,8 @@
 
 Knows no torch, so that preparing data does not wait for its import; everything else reads through reader.py.
 
-Letters: C channels, H height, W width, N rows of a split.
-Columns: pixels (H * W * C bytes), label (int64), file and row (where the row stood in the source), and one named slice.x for
-each x in data.slice_columns.
+Letters: C channels, H height, W width, N rows of a split. Columns: pixels (H * W * C bytes), label (int64),
+file and row (where the row stood in the source), and one named slice.x for each x in data.slice_columns.
 """
 
 from collections.abc import Sequence
@@ -30,7 +29,8 @@ _verified: set[Identity] = set()
 
 
 class Table(NamedTuple):
-    """Rows to be written. pixels: (rows, H * W * C), may be mapped. origins: source file and row number of each row.
+    """Rows to be written. pixels: (rows, H * W * C), may be mapped. origins: source file and row number of
+    each row.
 
     slices: a column and its value in each row.
     """
@@ -56,22 +56,28 @@ def _write_shard(path: Path, table: Table, rows: Indices) -> None:
     pixels = pa.py_buffer(table.pixels[rows])
     origins = [table.origins[row] for row in rows.tolist()]
     columns = {
-        "pixels": pa.FixedSizeBinaryArray.from_buffers(pa.binary(table.pixels.shape[1]), len(rows), [None, pixels]),
+        "pixels": pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(table.pixels.shape[1]), len(rows), [None, pixels]
+        ),
         "label": pa.array(table.labels[rows], pa.int64()),
         "file": pa.array([file for file, _ in origins], pa.string()),
         "row": pa.array([row for _, row in origins], pa.int64()),
     }
-    slices = {SLICE + name: pa.array([values[row] for row in rows.tolist()], pa.string()) for name, values in table.slices}
+    slices = {
+        SLICE + name: pa.array([values[row] for row in rows.tolist()], pa.string())
+        for name, values in table.slices
+    }
     batch = pa.record_batch(columns | slices)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
 
 
 def map_shards(folder: Path, name: str) -> tuple[list[Pixels], Indices]:
-    """Pixels (rows, H * W * C) of each shard of split `name`, as views of the mapped files, and all labels (N,).
+    """Pixels (rows, H * W * C) of each shard of split `name`, as views of the mapped files, and all labels
+    (N,).
 
-    Every shard is read once in each process and compared with the manifest, at about a millisecond a megabyte.
-    Raises DataError if the split or a shard is missing, malformed or not as it was written.
+    Every shard is read once in each process and compared with the manifest, at about a millisecond a
+    megabyte. Raises DataError if the split or a shard is missing, malformed or not as it was written.
     """
     manifest = read_manifest(folder)
     if name not in manifest.splits:
@@ -81,11 +87,19 @@ def map_shards(folder: Path, name: str) -> tuple[list[Pixels], Indices]:
 
 
 def read_slices(folder: Path, name: str) -> dict[str, list[str]]:
-    """Of split `name`, the value of each row in each of data.slice_columns. To be called after map_shards, which checks."""
-    shards = [pa.ipc.open_file(pa.memory_map(str(folder / info.file))) for info in read_manifest(folder).splits[name].shards]
+    """Of split `name`, the value of each row in each of data.slice_columns.
+
+    To be called after map_shards, which checks.
+    """
+    shards = [
+        pa.ipc.open_file(pa.memory_map(str(folder / info.file)))
+        for info in read_manifest(folder).splits[name].shards
+    ]
     columns = [column for column in shards[0].schema.names if column.startswith(SLICE)]
     return {
-        column.removeprefix(SLICE): [value for shard in shards for value in shard.get_batch(0).column(column).to_pylist()]
+        column.removeprefix(SLICE): [
+            value for shard in shards for value in shard.get_batch(0).column(column).to_pylist()
+        ]
         for column in columns
     }
 
@@ -115,7 +129,9 @@ def _map_shard(folder: Path, info: ShardInfo, manifest: Manifest) -> tuple[Pixel
     row_bytes = manifest.height * manifest.width * manifest.channels
     if pixels.type != pa.binary(row_bytes) or labels.type != pa.int64() or batch.num_rows != rows:
         found = f"{batch.num_rows} rows of {pixels.type} and {labels.type}"
-        raise DataError(f"{path}: {found}, but the manifest says {rows} rows of {row_bytes} bytes and int64; {REMEDY}")
+        raise DataError(
+            f"{path}: {found}, but the manifest says {rows} rows of {row_bytes} bytes and int64; {REMEDY}"
+        )
     # Not through `to_numpy`, which imports pandas (1.5 s) in every process that opens a split.
     numbers = np.frombuffer(labels.buffers()[1], np.int64, rows)
     _check_labels(path, numbers, len(manifest.classes))
@@ -132,7 +148,9 @@ def _verify(path: Path, sha256: str) -> None:
             sha256,
         )
         if identity not in _verified and sha256_file(path) != sha256:
-            raise DataError(f"{path}: its SHA-256 is not the manifest's: it is damaged, exchanged or edited; {REMEDY}")
+            raise DataError(
+                f"{path}: its SHA-256 is not the manifest's: it is damaged, exchanged or edited; {REMEDY}"
+            )
     except OSError as error:
         raise DataError(f"{path}: not a readable shard ({error.strerror}); {REMEDY}") from error
     _verified.add(identity)

@@ -48,10 +48,9 @@ class Member:
 class ChannelGroup:
     """Channels that are removed one by one, each from all members at once.
 
-    repeats: a grouped convolution loses the same channel of each of its groups, so channel c stands for
-    the outputs c, c + channels, c + 2 * channels ... of the root module.
-    width: outputs side by side that one channel stands for. An attention's channels are its heads, of `width` outputs
-    in each of q, k and v.
+    repeats: a grouped convolution loses the same channel of each of its groups, so channel c stands for the
+    outputs c, c + channels, c + 2 * channels ... of the root module. width: outputs side by side that one
+    channel stands for. An attention's channels are its heads, of `width` outputs in each of q, k and v.
     """
 
     root: str
@@ -69,7 +68,9 @@ class ChannelGroup:
 
 @dataclass(frozen=True)
 class Structure:
-    """groups: what can be pruned, in the order of the model's modules; whole: what cannot, and why, by module name."""
+    """groups: what can be pruned, in the order of the model's modules; whole: what cannot, and why, by module
+    name.
+    """
 
     groups: list[ChannelGroup]
     whole: dict[str, str]
@@ -87,16 +88,20 @@ def trace_groups(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) -> 
 def trace_structure(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) -> Structure:
     """The prunable groups of a model, and those that stay whole because a plan cannot cut them.
 
-    Left out: the classifier's outputs, and groups in which an ignored module's outputs take part. `ignored` holds names, which
-    stand for all inside too, patterns, and STEM. Raises CompressionError for a model that cannot be traced or has no layer with
-    channels, and for an ignored name that fits nothing.
+    Left out: the classifier's outputs, and groups in which an ignored module's outputs take part. `ignored`
+    holds names, which stand for all inside too, patterns, and STEM. Raises CompressionError for a model that
+    cannot be traced or has no layer with channels, and for an ignored name that fits nothing.
     """
     names = {module: name for name, module in model.named_modules()}
     order = {name: index for index, name in enumerate(names.values())}
     if not any(isinstance(module, nn.Conv2d | nn.Linear) for module in names):
-        raise CompressionError("the network has no convolution (Conv2d) and no linear layer (Linear), so no channels to prune")
+        raise CompressionError(
+            "the network has no convolution (Conv2d) and no linear layer (Linear), so no channels to prune"
+        )
     kept = _ignored_names(ignored, model)
-    untraced = copy.deepcopy(model)  # a forward pass may cache tensors of the traced graph, which cannot be copied
+    untraced = copy.deepcopy(
+        model
+    )  # a forward pass may cache tensors of the traced graph, which cannot be copied
     graph, found = _trace(model, example_BCHW)
     groups, whole = [], {}
     for traced in found:
@@ -109,7 +114,9 @@ def trace_structure(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) 
     return Structure(fitting, whole | unfit)
 
 
-def to_plan(model: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[Tensor]) -> dict[str, KeptChannels]:
+def to_plan(
+    model: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[Tensor]
+) -> dict[str, KeptChannels]:
     """Kept channels by module, in the order of the model's modules, from the channels each group loses."""
     gone: dict[str, dict[Side, set[int]]] = {}
     for group, channels in zip(groups, removed, strict=True):
@@ -117,15 +124,23 @@ def to_plan(model: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[
             positions = member.positions[torch.isin(member.channels, channels)].tolist()
             if positions:
                 gone.setdefault(member.module, {}).setdefault(member.side, set()).update(positions)
-    owners: dict[str, nn.Module | nn.Parameter] = {**dict(model.named_modules()), **dict(model.named_parameters())}
+    owners: dict[str, nn.Module | nn.Parameter] = {
+        **dict(model.named_modules()),
+        **dict(model.named_parameters()),
+    }
     return {name: _kept(name, owner, gone[name]) for name, owner in owners.items() if name in gone}
 
 
 def _kept(name: str, owner: nn.Module | nn.Parameter, gone: dict[Side, set[int]]) -> KeptChannels:
-    kept = {side: [index for index in range(_size(owner, side)) if index not in indices] for side, indices in gone.items()}
+    kept = {
+        side: [index for index in range(_size(owner, side)) if index not in indices]
+        for side, indices in gone.items()
+    }
     empty = [side for side, indices in kept.items() if not indices]
     if empty:
-        raise CompressionError(f"{name!r} would keep no {empty[0]}put; lower prune.max_ratio or add it to prune.ignored")
+        raise CompressionError(
+            f"{name!r} would keep no {empty[0]}put; lower prune.max_ratio or add it to prune.ignored"
+        )
     return KeptChannels(out=kept.get("out"), in_=kept.get("in"))
 
 
@@ -140,12 +155,15 @@ def _size(owner: nn.Module | nn.Parameter, side: Side) -> int:
         return owner.num_features
     if isinstance(owner, nn.LayerNorm):
         return owner.normalized_shape[-1]
-    assert has_heads(owner), f"only modules of SUPPORTED and attention become members, not {type(owner).__name__}"
+    assert has_heads(owner), (
+        f"only modules of SUPPORTED and attention become members, not {type(owner).__name__}"
+    )
     return int(owner.num_heads)  # type: ignore[arg-type]
 
 
 def prunable_weights(model: nn.Module, ignored: list[str]) -> dict[str, Tensor]:
-    """The weights of convolutions and linear layers by the name of their module, without those of ignored modules.
+    """The weights of convolutions and linear layers by the name of their module, without those of ignored
+    modules.
 
     Raises CompressionError for an unknown name, and where no weight is left.
     """
@@ -154,7 +172,11 @@ def prunable_weights(model: nn.Module, ignored: list[str]) -> dict[str, Tensor]:
     layers = {name: module for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)}
     found = {name: module.weight for name, module in layers.items() if name not in left_out}
     if not found:
-        why = "prune.ignored names all its layers; ignore fewer" if layers else "it has no convolution and no linear layer"
+        why = (
+            "prune.ignored names all its layers; ignore fewer"
+            if layers
+            else "it has no convolution and no linear layer"
+        )
         raise CompressionError(f"no weight of the network can be pruned: {why}")
     return found
 
@@ -166,10 +188,13 @@ def _ignored_names(ignored: list[str], model: nn.Module) -> set[str]:
     for pattern in ignored:
         fitting = [name for name in names if name and fnmatchcase(name, pattern)]
         if pattern == STEM and not fitting:
-            fitting = [name for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)][:1]
+            fitting = [name for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)][
+                :1
+            ]
         if not fitting:
             raise CompressionError(
-                f"prune.ignored: the model has no module {pattern!r}{nearest(pattern, [n for n in names if n])}"
+                "prune.ignored: the model has no module "
+                f"{pattern!r}{nearest(pattern, [n for n in names if n])}"
             )
         found |= {name for name in names if any(f"{name}.".startswith(f"{outer}.") for outer in fitting)}
     return found
@@ -185,12 +210,17 @@ def _trace(model: nn.Module, example_BCHW: Tensor) -> tuple[Any, list[Any]]:
             return outputs
 
         try:
-            graph = tp.DependencyGraph().build_dependency(model, example_BCHW, forward_fn=forward, verbose=False)
+            graph = tp.DependencyGraph().build_dependency(
+                model, example_BCHW, forward_fn=forward, verbose=False
+            )
             return graph, list(graph.get_all_groups())
-        except Exception as error:  # a network that torch-pruning does not understand can make it fail in any way
+        except (
+            Exception
+        ) as error:  # a network that torch-pruning does not understand can make it fail in any way
             where = f"in module {current.name!r}" if current.name else "from what its forward pass did"
             raise CompressionError(
-                f"the network cannot be traced for pruning ({type(error).__name__} {where}: {' '.join(str(error).split())}); "
+                f"the network cannot be traced for pruning ({type(error).__name__} {where}: "
+                f"{' '.join(str(error).split())}); "
                 "prune another architecture"
             ) from error
 
@@ -206,7 +236,10 @@ def _is_kept(graph: Any, traced: Any, names: Names, ignored: set[str]) -> bool:
 
 
 def _several(group: ChannelGroup) -> ChannelGroup:
-    """The group. Raises _Whole where it is one channel: of an attention with one head, of a group per channel."""
+    """The group.
+
+    Raises _Whole where it is one channel: of an attention with one head, of a group per channel.
+    """
     if group.channels == 1:
         raise _Whole("they can only go together")
     return group
@@ -227,7 +260,9 @@ def _to_group(traced: Any, names: Names, graph: Any) -> ChannelGroup:
 
 
 def _head_group(name: str, attention: Any, traced: Any) -> ChannelGroup:
-    """The heads of an attention: rows of q, k and v, one block after the other, and columns of the projection behind them."""
+    """The heads of an attention: rows of q, k and v, one block after the other, and columns of the projection
+    behind them.
+    """
     heads, width = attention.num_heads, attention.head_dim
     rows, columns = torch.arange(3 * heads * width), torch.arange(heads * width)
     members = (
@@ -268,7 +303,9 @@ def _members(traced: Any, names: Names, graph: Any, channels: int) -> Iterator[M
             raise _Whole(f"{names[layer]!r} is a {type(layer).__name__}, which a plan cannot cut")
         if None in item.root_idxs:
             raise _Whole(f"{name!r} follows them in a way that the dependency graph does not know")
-        side: Side = "in" if item.dep.handler in (tp.prune_conv_in_channels, tp.prune_linear_in_channels) else "out"
+        side: Side = (
+            "in" if item.dep.handler in (tp.prune_conv_in_channels, tp.prune_linear_in_channels) else "out"
+        )
         yield Member(name, side, torch.tensor(item.idxs), torch.tensor(item.root_idxs) % channels)
 
 
@@ -289,14 +326,19 @@ def position_sums(module: nn.Module, side: Side, values: Tensor) -> Tensor:
 def _shown(traced: Any, names: Names, graph: Any, order: Mapping[str, int]) -> str:
     """The first module whose outputs a group holds, and how many others there are."""
     layers = {dep.layer for dep, _ in traced if graph.is_out_channel_pruning_fn(dep.handler)}
-    outputs = sorted((names[layer] for layer in layers if isinstance(layer, nn.Conv2d | nn.Linear)), key=order.__getitem__)
+    outputs = sorted(
+        (names[layer] for layer in layers if isinstance(layer, nn.Conv2d | nn.Linear)), key=order.__getitem__
+    )
     return outputs[0] if len(outputs) == 1 else f"{outputs[0]} and {len(outputs) - 1} others"
 
 
-def _tried(model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]) -> tuple[list[ChannelGroup], dict[str, str]]:
+def _tried(
+    model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]
+) -> tuple[list[ChannelGroup], dict[str, str]]:
     """The groups without one channel of which the network still runs, and why the others stay whole.
 
-    A forward pass may know numbers of channels that no graph shows. One channel is what no such number divides.
+    A forward pass may know numbers of channels that no graph shows. One channel is what no such number
+    divides.
     """
     if _why_not(model, example_BCHW, groups) is None:
         return groups, {}
@@ -306,7 +348,9 @@ def _tried(model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]) -
 
 
 def _why_not(model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]) -> str | None:
-    """Why the model cannot be cut by the first channel of each group, or does not run then; None where it does."""
+    """Why the model cannot be cut by the first channel of each group, or does not run then; None where it
+    does.
+    """
     cut = copy.deepcopy(model)
     with torch.no_grad(), LastModule(cut) as current:
         try:

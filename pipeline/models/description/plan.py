@@ -18,7 +18,9 @@ class KeptChannels(BaseModel):
     either side, or the same on both. So have the heads of an attention, and a parameter outside any layer.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", validate_by_name=True, serialize_by_alias=True
+    )
 
     out: list[int] | None = None
     in_: list[int] | None = Field(default=None, validation_alias="in", serialization_alias="in")

@@ -9,10 +9,10 @@ from pipeline.models.description.plan import KeptChannels
 from pipeline.records import Record
 
 FORMAT: Final = 3
-"""Number of the layout of model.json; it rises when an older reader would misread a newer file. 2: sparse weights.
+"""Number of the layout of model.json; it rises when an older reader would misread a newer file. 2: sparse
+weights.
 
-3: sealed.
-"""
+3: sealed."""
 READABLE: Final = (1, 2, 3)
 SEALED: Final = 3
 """The first that carries a seal; a model that was registered before has none."""
@@ -40,14 +40,19 @@ class Architecture(NetworkParams):
 class WeightsFile(Record):
     """The file beside model.json that holds the numbers."""
 
-    kind: Literal["torch", "onnx"] = Field(description="torch: tensors of the rebuilt network; onnx: a graph that runs alone")
-    file: Literal["weights.safetensors", "model.onnx"] = Field(description="its name in the artifact's folder")
+    kind: Literal["torch", "onnx"] = Field(
+        description="torch: tensors of the rebuilt network; onnx: a graph that runs alone"
+    )
+    file: Literal["weights.safetensors", "model.onnx"] = Field(
+        description="its name in the artifact's folder"
+    )
     sha256: Sha256
     size_bytes: int = Field(ge=1)
 
 
 class ModelSpec(Record):
-    """A model without its numbers. Equal inputs of a stage give an equal spec: it holds no time, path or host.
+    """A model without its numbers. Equal inputs of a stage give an equal spec: it holds no time, path or
+    host.
 
     weights is None until artifact.py has written the model; its SHA-256 is the model's identity.
     """
@@ -58,11 +63,19 @@ class ModelSpec(Record):
     mean: list[float] = Field(description="per channel, of pixels scaled to 0..1")
     std: list[Annotated[float, Field(gt=0)]] = Field(description="per channel, of pixels scaled to 0..1")
     plan: dict[str, KeptChannels] = Field(description="module name -> kept channels; {} for a dense model")
-    sparse: list[str] = Field(default=[], description="parameters pruned weight by weight: their zeros stay (sparse.py)")
-    ancestors: dict[str, Sha256] = Field(description='what it was made from, for example {"dense": digest, "data": digest}')
-    provenance: dict[str, int | float | str] = Field(description="how it was made: world size, threads, amp, torch version")
+    sparse: list[str] = Field(
+        default=[], description="parameters pruned weight by weight: their zeros stay (sparse.py)"
+    )
+    ancestors: dict[str, Sha256] = Field(
+        description='what it was made from, for example {"dense": digest, "data": digest}'
+    )
+    provenance: dict[str, int | float | str] = Field(
+        description="how it was made: world size, threads, amp, torch version"
+    )
     ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
-        default={}, description='what quantization-aware training learned: layer and side, as "head:in" -> lowest, highest'
+        default={},
+        description='what quantization-aware training learned: layer and side, as "head:in" -> lowest, '
+        "highest",
     )
     weights: WeightsFile | None = None
 
@@ -71,7 +84,9 @@ class ModelSpec(Record):
         if len(self.classes) != self.architecture.num_classes:
             raise ValueError(f"{len(self.classes)} class names for {self.architecture.num_classes} classes")
         if not len(self.mean) == len(self.std) == self.architecture.channels:
-            raise ValueError(f"{len(self.mean)} means and {len(self.std)} stds for {self.architecture.channels} channels")
+            raise ValueError(
+                f"{len(self.mean)} means and {len(self.std)} stds for {self.architecture.channels} channels"
+            )
         return self
 
     @property

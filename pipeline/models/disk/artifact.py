@@ -1,4 +1,5 @@
-"""A model on disk: model.json and, beside it, weights.safetensors (weights.py) or model.onnx. No pickle, and no torch here.
+"""A model on disk: model.json and, beside it, weights.safetensors (weights.py) or model.onnx. No pickle, and
+no torch here.
 
 Formats are safe to parse, but neither notices a flipped bit, so the SHA-256 in model.json is checked
 against the bytes before they are parsed, on every load, and the seal of model.json (seal.py) before that.
@@ -22,7 +23,10 @@ CURE = f"; {MEND}; if verify finds nothing, `dvc repro -f -s` of the stage that 
 
 
 def read_spec(folder: Path) -> ModelSpec:
-    """model.json alone. Raises ArtifactError if it is missing, malformed, not as it was written, or of an unknown format."""
+    """model.json alone.
+
+    Raises ArtifactError if it is missing, malformed, not as it was written, or of an unknown format.
+    """
     path = folder / SPEC_NAME
     values = _spec_values(path)
     try:
@@ -37,11 +41,15 @@ def read_spec(folder: Path) -> ModelSpec:
 
 
 def save_onnx(folder: Path, spec: ModelSpec, source: Path) -> ModelSpec:
-    """Write an artifact whose numbers are an ONNX file, copied from `source`; returns the spec with its digest."""
+    """Write an artifact whose numbers are an ONNX file, copied from `source`; returns the spec with its
+    digest.
+    """
     with atomic_dir(folder) as partial:
         path = partial / ONNX_NAME
         shutil.copyfile(source, path)
-        weights = WeightsFile(kind="onnx", file=ONNX_NAME, sha256=sha256_file(path), size_bytes=path.stat().st_size)
+        weights = WeightsFile(
+            kind="onnx", file=ONNX_NAME, sha256=sha256_file(path), size_bytes=path.stat().st_size
+        )
         saved = spec.model_copy(update={"weights": weights})
         write_spec(partial, saved)
     return saved
@@ -55,7 +63,10 @@ def onnx_path(folder: Path) -> Path:
 
 
 def verified_spec(folder: Path) -> ModelSpec:
-    """model.json, once the bytes of the file that it names are compared. Raises ArtifactError as load_model does."""
+    """model.json, once the bytes of the file that it names are compared.
+
+    Raises ArtifactError as load_model does.
+    """
     spec = read_spec(folder)
     assert spec.weights is not None, "read_spec() returns specs with weights"
     checked_bytes(folder / spec.weights.file, spec.weights)
@@ -73,18 +84,23 @@ def exported_onnx(folder: Path, artifact: Path, remake: str) -> Path:
 
 
 def _spec_values(path: Path) -> dict[str, Any]:
-    """What model.json holds, known to be JSON of this format; a newer format must not fail at its new keys."""
+    """What model.json holds, known to be JSON of this format; a newer format must not fail at
+    its new keys.
+    """
     try:
         content = path.read_bytes()
         found = json.loads(content)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ArtifactError(f"{path.parent}: holds no model ({path.name} is missing); make it with `dvc repro`") from error
+        raise ArtifactError(
+            f"{path.parent}: holds no model ({path.name} is missing); make it with `dvc repro`"
+        ) from error
     except ValueError as error:  # of json, and of undecodable bytes
         raise ArtifactError(f"{path}: not valid JSON ({error}){CURE}") from error
     number = found.get("format") if isinstance(found, dict) else None
     if number not in READABLE:
         raise ArtifactError(
-            f"{path}: format {number!r} is unknown to this version, which reads {', '.join(map(str, READABLE))}; "
+            f"{path}: format {number!r} is unknown to this version, which reads "
+            f"{', '.join(map(str, READABLE))}; "
             "use the version that wrote it"
         )
     try:
@@ -114,6 +130,7 @@ def checked_bytes(path: Path, weights: WeightsFile) -> bytes:
     digest = hashlib.sha256(content).hexdigest()
     if digest != weights.sha256:
         raise ArtifactError(
-            f"{path}: its SHA-256 is {digest}, {SPEC_NAME} says {weights.sha256}: the file is corrupt or was edited{CURE}"
+            f"{path}: its SHA-256 is {digest}, {SPEC_NAME} says {weights.sha256}: the file is corrupt or was "
+            f"edited{CURE}"
         )
     return content

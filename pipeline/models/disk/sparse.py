@@ -1,6 +1,8 @@
-"""Weights that were pruned one by one: zeros that stay zeros, stored as a bit for each position and the other values.
+"""Weights that were pruned one by one: zeros that stay zeros, stored as a bit for each position and the other
+values.
 
-No library on a CPU or a GPU runs such a model faster without kernels made for it, so what gets smaller is the file alone.
+No library on a CPU or a GPU runs such a model faster without kernels made for it, so what gets smaller is the
+file alone.
 """
 
 import math
@@ -15,7 +17,9 @@ VALUES, BITS = ".values", ".bits"
 
 
 def compact(tensors: dict[str, Tensor], sparse: Iterable[str]) -> dict[str, Tensor]:
-    """Each tensor named in `sparse` as its other values (N,), row by row, and a bit per position (numel / 8, rounded up)."""
+    """Each tensor named in `sparse` as its other values (N,), row by row, and a bit per position (numel / 8,
+    rounded up).
+    """
     packed = dict(tensors)
     for name in sparse:
         tensor = packed.pop(name).flatten()
@@ -25,7 +29,9 @@ def compact(tensors: dict[str, Tensor], sparse: Iterable[str]) -> dict[str, Tens
     return dict(sorted(packed.items()))
 
 
-def expand(packed: dict[str, Tensor], sparse: Iterable[str], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+def expand(
+    packed: dict[str, Tensor], sparse: Iterable[str], shapes: dict[str, torch.Size]
+) -> dict[str, Tensor]:
     """The inverse of compact(). Raises ValueError where bits, values and shape do not belong together."""
     tensors = dict(packed)
     for name in sparse:
@@ -44,7 +50,8 @@ def expand(packed: dict[str, Tensor], sparse: Iterable[str], shapes: dict[str, t
 
 
 def hold_zeros(optimizer: Optimizer, model: nn.Module, sparse: Iterable[str]) -> None:
-    """After each step of the optimizer, set the weights of a model that are zero now and were pruned to zero again.
+    """After each step of the optimizer, set the weights of a model that are zero now and were pruned to zero
+    again.
 
     sparse: names of the parameters that were pruned.
     """

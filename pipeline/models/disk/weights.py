@@ -24,7 +24,9 @@ def save_model(folder: Path, spec: ModelSpec, model: nn.Module) -> ModelSpec:
     tensors = _tensors(model)
     _fill(rebuild(spec), tensors, "the model to be saved")
     content = safetensors.torch.save(compact(tensors, spec.sparse))
-    weights = WeightsFile(kind="torch", file=WEIGHTS_NAME, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+    weights = WeightsFile(
+        kind="torch", file=WEIGHTS_NAME, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)
+    )
     saved = spec.model_copy(update={"weights": weights})
     with atomic_dir(folder) as partial:
         (partial / WEIGHTS_NAME).write_bytes(content)
@@ -61,7 +63,10 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     Each is a copy of its own: safetensors refuses tensors that share memory. Tied weights are written
     once per name and stay tied when loaded, because the rebuilt network ties them.
     """
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in sorted(model.state_dict().items())}
+    return {
+        name: tensor.detach().cpu().clone().contiguous()
+        for name, tensor in sorted(model.state_dict().items())
+    }
 
 
 def _fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
@@ -69,4 +74,6 @@ def _fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise ArtifactError(f"{source}: its weights do not fit the network that {SPEC_NAME} describes: {reason}") from error
+        raise ArtifactError(
+            f"{source}: its weights do not fit the network that {SPEC_NAME} describes: {reason}"
+        ) from error

@@ -46,11 +46,14 @@ def from_torchvision(architecture: Architecture, name: str) -> nn.Module:
 
     if architecture.stochastic_depth > 0:
         raise ParamsError(
-            f"model.stochastic_depth is {architecture.stochastic_depth}, which torchvision's networks fix themselves; "
+            f"model.stochastic_depth is {architecture.stochastic_depth}, which torchvision's networks fix "
+            "themselves; "
             "set it to 0"
         )
     if name in TWO_HEADED:
-        raise ParamsError(f"model.name: {architecture.name} trains on auxiliary logits too; choose another network")
+        raise ParamsError(
+            f"model.name: {architecture.name} trains on auxiliary logits too; choose another network"
+        )
     names = models.list_models(module=models)
     if name not in names:
         raise _unknown("torchvision", name, names)
@@ -69,7 +72,9 @@ def from_torchvision(architecture: Architecture, name: str) -> nn.Module:
 
 def _set_in_channels(model: nn.Module, channels: int) -> None:
     """Put a convolution for `channels` where torchvision's network has its first one, made for 3."""
-    name, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    name, first = next(
+        (name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)
+    )
     if first.in_channels == channels:
         return
     fresh = nn.Conv2d(
@@ -87,7 +92,9 @@ def _set_in_channels(model: nn.Module, channels: int) -> None:
 def _set_dropout(model: nn.Module, architecture: Architecture) -> None:
     layers = [module for module in model.modules() if isinstance(module, nn.Dropout)]
     if architecture.dropout > 0 and not layers:
-        raise ParamsError(f"model.dropout is {architecture.dropout}, but {architecture.name} has no dropout; set it to 0")
+        raise ParamsError(
+            f"model.dropout is {architecture.dropout}, but {architecture.name} has no dropout; set it to 0"
+        )
     for layer in layers:
         layer.p = architecture.dropout
 
@@ -95,7 +102,8 @@ def _set_dropout(model: nn.Module, architecture: Architecture) -> None:
 def _square_side(architecture: Architecture) -> int:
     if architecture.image_height != architecture.image_width:
         raise ParamsError(
-            f"model.name: {architecture.name} takes square images, but data.height is {architecture.image_height} "
+            f"model.name: {architecture.name} takes square images, but data.height is "
+            f"{architecture.image_height} "
             f"and data.width {architecture.image_width}; make them equal"
         )
     return architecture.image_height
@@ -103,12 +111,17 @@ def _square_side(architecture: Architecture) -> int:
 
 def _unknown(library: str, name: str, names: list[str]) -> ParamsError:
     close = nearest(name, names)
-    hint = close if close.startswith("; did") else f"; {library} has {len(names)} networks, for example {library}/resnet18"
+    hint = (
+        close
+        if close.startswith("; did")
+        else f"; {library} has {len(names)} networks, for example {library}/resnet18"
+    )
     return ParamsError(f"model.name: {library} has no network {name!r}{hint}")
 
 
 def _cannot_build(architecture: Architecture, arguments: dict[str, Any], error: Exception) -> ParamsError:
     given = ", ".join(f"{key}={value}" for key, value in arguments.items())
     return ParamsError(
-        f"model.name: {architecture.name} cannot be built with {given}: {error}; choose another name or image size"
+        f"model.name: {architecture.name} cannot be built with {given}: {error}; choose another name or "
+        "image size"
     )

@@ -1,9 +1,10 @@
-"""The network of the CIFAR-10 speed runs (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498).
+"""The network of the CIFAR-10 speed runs (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU",
+arXiv 2404.00498).
 
-A whitening convolution over 2x2 patches that is computed from the data and never trained, then three blocks of two
-convolutions at w, 4w and 4w channels (w = 64 in the paper), a max-pool after each block's first convolution, a max-pool over
-what is left, a linear head without bias. Batch norms learn a shift but no scale. Images under 9 pixels go without the first
-pools, as in vgg.py.
+A whitening convolution over 2x2 patches that is computed from the data and never trained, then three blocks
+of two convolutions at w, 4w and 4w channels (w = 64 in the paper), a max-pool after each block's first
+convolution, a max-pool over what is left, a linear head without bias. Batch norms learn a shift but no scale.
+Images under 9 pixels go without the first pools, as in vgg.py.
 """
 
 from collections import OrderedDict
@@ -22,13 +23,18 @@ NORM_MOMENTUM = 0.4
 
 
 class Airbench(nn.Module):
-    """Whitening, three blocks, head. The head starts at a standard deviation of 1 / features: logits near zero."""
+    """Whitening, three blocks, head.
+
+    The head starts at a standard deviation of 1 / features: logits near zero.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         height, width = architecture.image_height - KERNEL + 1, architecture.image_width - KERNEL + 1
         if min(height, width) < 1:
-            raise ParamsError(f"model.name is 'airbench', whose first layer needs images of {KERNEL} pixels a side or more")
+            raise ParamsError(
+                f"model.name is 'airbench', whose first layer needs images of {KERNEL} pixels a side or more"
+            )
         pools = num_pools(height, width, len(WIDTH_FACTORS))
         self.whitening = Whitening(architecture.channels)
         self.gelu = nn.GELU()

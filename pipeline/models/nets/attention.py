@@ -1,4 +1,7 @@
-"""Attention whose heads a pruning plan can cut. Letters: B batch, N tokens, E width of the stream, H heads, D of a head."""
+"""Attention whose heads a pruning plan can cut.
+
+Letters: B batch, N tokens, E width of the stream, H heads, D of a head.
+"""
 
 import re
 from collections.abc import Collection, Mapping
@@ -7,16 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 PARTS = ("qkv", "proj", "q_norm", "k_norm")
-"""What may hold weights in an attention whose heads can be cut; the norms are over D and shared by the heads."""
+"""What may hold weights in an attention whose heads can be cut; the norms are over D and shared by the heads.
+"""
 PACKED_NAMES = ((r"\bin_proj_(weight|bias)$", r"qkv.\1"), (r"\bout_proj\.(weight|bias)$", r"proj.\1"))
 """torch's names of the weights of an attention, and those of the parts here."""
 
 
 class SelfAttention(nn.Module):
-    """What nn.MultiheadAttention is to a vision transformer, from its weights, in the parts that timm's Attention has.
+    """What nn.MultiheadAttention is to a vision transformer, from its weights, in the parts that timm's
+    Attention has.
 
-    torch's own holds q, k and v in one parameter beside a layer that it never calls, so neither the dependency graph nor
-    a count of operations sees them, and its forward pass takes H * D for E.
+    torch's own holds q, k and v in one parameter beside a layer that it never calls, so neither the
+    dependency graph nor a count of operations sees them, and its forward pass takes H * D for E.
     """
 
     def __init__(self, packed: nn.MultiheadAttention) -> None:
@@ -31,14 +36,24 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(packed.embed_dim, packed.embed_dim)
         self.proj.weight, self.proj.bias = packed.out_proj.weight, packed.out_proj.bias
 
-    def forward(self, query_BNE: Tensor, key_BNE: Tensor, value_BNE: Tensor, need_weights: bool = False) -> tuple[Tensor, None]:
-        """Called as torch's own is; the three are one tensor here, and the weights of attention are not given."""
+    def forward(
+        self, query_BNE: Tensor, key_BNE: Tensor, value_BNE: Tensor, need_weights: bool = False
+    ) -> tuple[Tensor, None]:
+        """Called as torch's own is; the three are one tensor here, and the weights of attention are not
+        given.
+        """
         assert query_BNE is key_BNE is value_BNE
         assert not need_weights
         batch, tokens, _ = query_BNE.shape
-        qkv_3BHND = self.qkv(query_BNE).reshape(batch, tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        qkv_3BHND = (
+            self.qkv(query_BNE)
+            .reshape(batch, tokens, 3, self.num_heads, self.head_dim)
+            .permute(2, 0, 3, 1, 4)
+        )
         q_BHND, k_BHND, v_BHND = qkv_3BHND.unbind(0)
-        seen_BHND = F.scaled_dot_product_attention(q_BHND, k_BHND, v_BHND, dropout_p=self.dropout if self.training else 0.0)
+        seen_BHND = F.scaled_dot_product_attention(
+            q_BHND, k_BHND, v_BHND, dropout_p=self.dropout if self.training else 0.0
+        )
         return self.proj(seen_BHND.transpose(1, 2).reshape(batch, tokens, self.attn_dim)), None
 
 
@@ -61,11 +76,16 @@ def unpacked_names(tensors: Mapping[str, Tensor], own: Collection[str]) -> dict[
 
 
 def has_heads(module: nn.Module) -> bool:
-    """Whether heads of a module can be cut: it has the parts of timm's Attention, and nothing else with weights."""
+    """Whether heads of a module can be cut: it has the parts of timm's Attention, and nothing else with
+    weights.
+    """
     qkv, proj = getattr(module, "qkv", None), getattr(module, "proj", None)
     heads, head_dim = getattr(module, "num_heads", None), getattr(module, "head_dim", None)
     if not (
-        isinstance(qkv, nn.Linear) and isinstance(proj, nn.Linear) and isinstance(heads, int) and isinstance(head_dim, int)
+        isinstance(qkv, nn.Linear)
+        and isinstance(proj, nn.Linear)
+        and isinstance(heads, int)
+        and isinstance(head_dim, int)
     ):
         return False
     attn_dim = heads * head_dim

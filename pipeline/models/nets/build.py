@@ -31,18 +31,22 @@ ADAPTERS: dict[str, Callable[[Architecture, str], nn.Module]] = {
 
 
 def build(architecture: Architecture) -> nn.Module:
-    """A dense network: (B, C, H, W) float32 -> logits (B, K). Weights are drawn from torch's global generator.
+    """A dense network: (B, C, H, W) float32 -> logits (B, K). Weights are drawn from torch's global
+    generator.
 
-    Raises ParamsError where timm or torchvision has no such network or cannot build it so, and for stochastic depth without
-    residual branches.
+    Raises ParamsError where timm or torchvision has no such network or cannot build it so, and for stochastic
+    depth without residual branches.
     """
     library, slash, name = architecture.name.partition("/")
     if slash:
         return ADAPTERS[library](architecture, name)
     model = BUILDERS[architecture.name](architecture)
-    if architecture.stochastic_depth > 0 and not any(isinstance(module, StochasticDepth) for module in model.modules()):
+    if architecture.stochastic_depth > 0 and not any(
+        isinstance(module, StochasticDepth) for module in model.modules()
+    ):
         raise ParamsError(
-            f"model.stochastic_depth is {architecture.stochastic_depth}, but {architecture.name} has no residual branches; "
+            f"model.stochastic_depth is {architecture.stochastic_depth}, but {architecture.name} has no "
+            "residual branches; "
             "set it to 0"
         )
     return model

@@ -1,6 +1,7 @@
 """The cut that a pruning plan describes.
 
-Pure structure: no tracing and no pruning library, so a pruned network can be rebuilt from JSON on any machine.
+Pure structure: no tracing and no pruning library, so a pruned network can be rebuilt from JSON on any
+machine.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,9 @@ from pipeline.params import nearest
 def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     """Cut a dense model to its plan, in place: weights, biases, buffers and size attributes.
 
-    Works on Conv2d (grouped and depthwise too), Linear, BatchNorm1d and 2d, LayerNorm over channels, and their
-    subclasses, on the heads of attention and on parameters outside any layer. Raises ArtifactError that names the
-    module where the plan does not fit the model.
+    Works on Conv2d (grouped and depthwise too), Linear, BatchNorm1d and 2d, LayerNorm over channels, and
+    their subclasses, on the heads of attention and on parameters outside any layer. Raises ArtifactError that
+    names the module where the plan does not fit the model.
     """
     modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
     for name, kept in plan.items():
@@ -29,7 +30,9 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
         elif name in parameters:
             _slice_parameter(name, model, kept)
         else:
-            raise ArtifactError(f"pruning plan: the network has no module {name!r}{nearest(name, list(modules))}")
+            raise ArtifactError(
+                f"pruning plan: the network has no module {name!r}{nearest(name, list(modules))}"
+            )
     for name in plan:
         if isinstance(getattr(modules.get(name), "qkv", None), nn.Linear) and not has_heads(modules[name]):
             raise ArtifactError(f"pruning plan: {name!r} keeps other heads than the layers inside it")
@@ -37,7 +40,9 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
 
 
 def channel_dim(parameter: Tensor) -> int | None:
-    """The dimension of a parameter outside any layer that holds channels, where only one can: all others have size 1."""
+    """The dimension of a parameter outside any layer that holds channels, where only one can: all others have
+    size 1.
+    """
     wide = [dim for dim, size in enumerate(parameter.shape) if size > 1]
     return wide[0] if len(wide) == 1 else None
 
@@ -60,11 +65,17 @@ def _slice_conv(name: str, conv: nn.Conv2d, kept: KeptChannels) -> None:
     """
     out, in_ = _conv_sides(name, conv, kept)
     groups = list(
-        zip(_by_group(out, conv.out_channels, conv.groups), _by_group(in_, conv.in_channels, conv.groups), strict=True)
+        zip(
+            _by_group(out, conv.out_channels, conv.groups),
+            _by_group(in_, conv.in_channels, conv.groups),
+            strict=True,
+        )
     )
     live = [group for group, (rows, columns) in enumerate(groups) if rows or columns]
     if len({(len(groups[group][0]), len(groups[group][1])) for group in live}) != 1:
-        raise ArtifactError(f"pruning plan: {name!r} has {conv.groups} groups, which keep unequal numbers of channels")
+        raise ArtifactError(
+            f"pruning plan: {name!r} has {conv.groups} groups, which keep unequal numbers of channels"
+        )
     group_width = conv.in_channels // conv.groups
     blocks = []
     for group in live:
@@ -82,13 +93,17 @@ def _conv_sides(name: str, conv: nn.Conv2d, kept: KeptChannels) -> tuple[list[in
     if conv.groups == conv.in_channels == conv.out_channels:
         channels = _one_side(name, kept, conv.out_channels)
         return channels, channels
-    return _indices(name, "out", kept.out, conv.out_channels), _indices(name, "in", kept.in_, conv.in_channels)
+    return _indices(name, "out", kept.out, conv.out_channels), _indices(
+        name, "in", kept.in_, conv.in_channels
+    )
 
 
 def _slice_linear(name: str, linear: nn.Linear, kept: KeptChannels) -> None:
     out = _indices(name, "out", kept.out, linear.out_features)
     in_ = _indices(name, "in", kept.in_, linear.in_features)
-    linear.weight = _like(linear.weight, _select(_select(linear.weight, 0, torch.tensor(out)), 1, torch.tensor(in_)))
+    linear.weight = _like(
+        linear.weight, _select(_select(linear.weight, 0, torch.tensor(out)), 1, torch.tensor(in_))
+    )
     if linear.bias is not None:
         linear.bias = _like(linear.bias, _select(linear.bias, 0, torch.tensor(out)))
     linear.out_features, linear.in_features = len(out), len(in_)
@@ -107,7 +122,8 @@ def _slice_batch_norm(name: str, norm: nn.BatchNorm1d | nn.BatchNorm2d, kept: Ke
 def _slice_layer_norm(name: str, norm: nn.LayerNorm, kept: KeptChannels) -> None:
     if len(norm.normalized_shape) != 1:
         raise ArtifactError(
-            f"pruning plan: {name!r} normalises over {norm.normalized_shape}; only norms over one dimension can be cut"
+            f"pruning plan: {name!r} normalises over {norm.normalized_shape}; only norms over one dimension "
+            "can be cut"
         )
     channels = torch.tensor(_one_side(name, kept, norm.normalized_shape[0]))
     _slice_vectors(norm, channels)
@@ -124,7 +140,9 @@ def _slice_parameter(name: str, model: nn.Module, kept: KeptChannels) -> None:
     old = model.get_parameter(name)
     dim = channel_dim(old)
     if dim is None:
-        raise ArtifactError(f"pruning plan: {name!r} has the shape {tuple(old.shape)}; only one dimension may hold channels")
+        raise ArtifactError(
+            f"pruning plan: {name!r} has the shape {tuple(old.shape)}; only one dimension may hold channels"
+        )
     owner, _, attribute = name.rpartition(".")
     channels = torch.tensor(_one_side(name, kept, old.shape[dim]))
     setattr(model.get_submodule(owner), attribute, _like(old, _select(old, dim, channels)))
@@ -141,14 +159,18 @@ def _indices(name: str, side: str, kept: list[int] | None, size: int) -> list[in
     if kept is None:
         return list(range(size))
     if kept[-1] >= size:
-        raise ArtifactError(f"pruning plan: {name!r} keeps channel {kept[-1]} of side {side!r}, but has only {size}")
+        raise ArtifactError(
+            f"pruning plan: {name!r} keeps channel {kept[-1]} of side {side!r}, but has only {size}"
+        )
     return kept
 
 
 def _one_side(name: str, kept: KeptChannels, size: int) -> list[int]:
     """Channels of a module whose inputs are its outputs."""
     if kept.out is not None and kept.in_ is not None and kept.out != kept.in_:
-        raise ArtifactError(f"pruning plan: {name!r} maps each channel to itself, but keeps other inputs than outputs")
+        raise ArtifactError(
+            f"pruning plan: {name!r} maps each channel to itself, but keeps other inputs than outputs"
+        )
     return _indices(name, "out", kept.in_ if kept.out is None else kept.out, size)
 
 

@@ -8,10 +8,14 @@ import torch
 from torch import Tensor, nn
 
 
-def conv_norm(in_channels: int, out_channels: int, kernel: int, *, stride: int, groups: int = 1) -> OrderedDict[str, nn.Module]:
+def conv_norm(
+    in_channels: int, out_channels: int, kernel: int, *, stride: int, groups: int = 1
+) -> OrderedDict[str, nn.Module]:
     """A padded convolution without bias, whose shift the batch norm after it provides."""
     return OrderedDict(
-        conv=nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
+        conv=nn.Conv2d(
+            in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+        ),
         norm=nn.BatchNorm2d(out_channels),
     )
 
@@ -44,12 +48,15 @@ class StochasticDepth(nn.Module):
 
 
 def stochastic_depth(most: float, depth: float) -> nn.Module:
-    """For the residual branch at `depth`, 0..1 of the network; nothing at 0, so that exported graphs hold no dead node."""
+    """For the residual branch at `depth`, 0..1 of the network; nothing at 0, so that exported graphs hold no
+    dead node.
+    """
     return StochasticDepth(most * depth) if most * depth > 0 else nn.Identity()
 
 
 def initialise(model: nn.Module) -> None:
-    """Draw convolution weights by He et al. (arXiv 1502.01852), scaled by fan-out to keep gradients' variance.
+    """Draw convolution weights by He et al. (arXiv 1502.01852), scaled by fan-out to keep gradients'
+    variance.
 
     Norms keep weight 1 and bias 0; linear layers keep torch's default.
     """

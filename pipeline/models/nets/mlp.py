@@ -19,7 +19,11 @@ class MLP(nn.Module):
         self.flatten = nn.Flatten()
         stages = []
         for _ in range(HIDDEN_LAYERS):
-            stages.append(nn.Sequential(OrderedDict(linear=nn.Linear(features, architecture.first_width), relu=nn.ReLU())))
+            stages.append(
+                nn.Sequential(
+                    OrderedDict(linear=nn.Linear(features, architecture.first_width), relu=nn.ReLU())
+                )
+            )
             features = architecture.first_width
         self.stages = nn.Sequential(*stages)
         self.dropout = dropout(architecture.dropout)

@@ -41,7 +41,9 @@ STAGES = (
 class InvertedResidual(nn.Module):
     """1x1 expand, 3x3 depthwise, 1x1 project without a ReLU; adds its input where the shape stays."""
 
-    def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int, skip: nn.Module) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, expansion: int, stride: int, skip: nn.Module
+    ) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.expand = _conv_norm_relu(in_channels, hidden, 1, stride=1) if expansion > 1 else nn.Identity()
@@ -94,8 +96,12 @@ def _stage(in_channels: int, out_channels: int, shape: StageShape, skips: list[n
     return nn.Sequential(first, *others)
 
 
-def _conv_norm_relu(in_channels: int, out_channels: int, kernel: int, *, stride: int, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(conv_norm(in_channels, out_channels, kernel, stride=stride, groups=groups) | {"relu": nn.ReLU6()})
+def _conv_norm_relu(
+    in_channels: int, out_channels: int, kernel: int, *, stride: int, groups: int = 1
+) -> nn.Sequential:
+    return nn.Sequential(
+        conv_norm(in_channels, out_channels, kernel, stride=stride, groups=groups) | {"relu": nn.ReLU6()}
+    )
 
 
 def _scaled(channels: int, width: int) -> int:

@@ -36,12 +36,14 @@ def not_taken(model: nn.Module, images_BCHW: Tensor, error: Exception) -> Traini
     said = f"{where}{type(error).__name__}: {' '.join(str(error).split())}"
     if is_too_few:
         return TrainingError(
-            f"the network cannot be trained on a single image at a time ({said}); raise global_batch_size, or lower accumulate "
+            f"the network cannot be trained on a single image at a time ({said}); raise global_batch_size, "
+            "or lower accumulate "
             "or resources.workers"
         )
     size = " x ".join(map(str, images_BCHW.shape[1:]))
     return TrainingError(
-        f"the network does not take images of {size} ({said}); take another model.name, or other data.height and data.width"
+        f"the network does not take images of {size} ({said}); take another model.name, or other data.height "
+        "and data.width"
     )
 
 

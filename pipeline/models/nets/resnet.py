@@ -16,7 +16,9 @@ from pipeline.models.nets.layers import conv_norm, dropout, initialise, stochast
 
 
 class BasicBlock(nn.Module):
-    """relu(norm(conv(relu(norm(conv(x))))) + shortcut(x)): (B, in, H, W) -> (B, out, H / stride, W / stride)."""
+    """relu(norm(conv(relu(norm(conv(x))))) + shortcut(x)): (B, in, H, W) -> (B, out, H / stride,
+    W / stride).
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, skip: nn.Module) -> None:
         super().__init__()
@@ -27,7 +29,11 @@ class BasicBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.skip = skip
         same_shape = stride == 1 and in_channels == out_channels
-        self.shortcut = nn.Identity() if same_shape else nn.Sequential(conv_norm(in_channels, out_channels, 1, stride=stride))
+        self.shortcut = (
+            nn.Identity()
+            if same_shape
+            else nn.Sequential(conv_norm(in_channels, out_channels, 1, stride=stride))
+        )
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +51,9 @@ class ResNet(nn.Module):
     def __init__(self, architecture: Architecture, blocks: tuple[int, ...]) -> None:
         super().__init__()
         channels = architecture.first_width
-        self.stem = nn.Sequential(conv_norm(architecture.channels, channels, 3, stride=1) | {"relu": nn.ReLU()})
+        self.stem = nn.Sequential(
+            conv_norm(architecture.channels, channels, 3, stride=1) | {"relu": nn.ReLU()}
+        )
         stages, total = [], sum(blocks)
         for index, number in enumerate(blocks):
             out_channels = architecture.first_width * 2**index

@@ -6,15 +6,16 @@ A channel is worth the sum over all weights w that go with it (Fang et al. 2023,
     l2        w^2
     bn_scale  |w| in batch norms, nothing elsewhere (Liu et al. 2017, arXiv 1708.06519)
     taylor    |w * dL/dw|, first order in the loss L (Molchanov et al. 2019, arXiv 1906.10771)
-    hessian   w^2 * h, second order: h is the sum over images of (dL/dw)^2, the diagonal of the empirical Fisher matrix
+    hessian   w^2 * h, second order: h is the sum over images of (dL/dw)^2, the diagonal of the
+              empirical Fisher matrix
               (optimal brain damage, LeCun et al. 1989; Theis et al. 2018, arXiv 1801.05787)
 
-taylor and hessian estimate what the loss would rise by. That compares channels of any two layers, so they are divided by
-what the channel takes of the cost that is to fall, and what goes first is what costs much for little (a knapsack filled by
-value per weight: Shen et al. 2021, arXiv 2110.10811). Sizes of weights differ from layer to layer for other reasons: l1, l2 and
-bn_scale are divided by their mean in the group; lamp divides what l2 gives by the sum of itself and all that is larger in
-the group (Lee et al. 2021, arXiv 2010.07611, with channels in the place of weights). random is the baseline that the others
-must beat.
+taylor and hessian estimate what the loss would rise by. That compares channels of any two layers, so they are
+divided by what the channel takes of the cost that is to fall, and what goes first is what costs much for
+little (a knapsack filled by value per weight: Shen et al. 2021, arXiv 2110.10811). Sizes of weights differ
+from layer to layer for other reasons: l1, l2 and bn_scale are divided by their mean in the group; lamp
+divides what l2 gives by the sum of itself and all that is larger in the group (Lee et al. 2021, arXiv
+2010.07611, with channels in the place of weights). random is the baseline that the others must beat.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +35,9 @@ IN_LOSS: tuple[Importance, ...] = ("taylor", "hessian")
 """Importances in the unit of the loss."""
 
 
-def weigh(model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task) -> dict[str, Tensor]:
+def weigh(
+    model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task
+) -> dict[str, Tensor]:
     """What each element of each weight is worth, by the name of its module. The model is left in eval mode.
 
     train: where the images for taylor and hessian come from.
@@ -48,7 +51,9 @@ def weigh(model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, 
         case "hessian":
             # One image at a time: the square of a sum of gradients is not the sum of their squares.
             gradients = _gradients(weights, _losses(model, spec, train, params, task, 1))
-            second = _summed({name: gradient.square() for name, gradient in found.items()} for found in gradients)
+            second = _summed(
+                {name: gradient.square() for name, gradient in found.items()} for found in gradients
+            )
             return {name: weight.square() * second[name] for name, weight in weights.items()}
         case "l1" | "bn_scale":
             return {name: weight.abs() for name, weight in weights.items()}
@@ -67,9 +72,10 @@ def score_groups(
 ) -> tuple[list[ChannelGroup], list[Tensor]]:
     """The groups that have a score, and one score per channel, comparable between groups.
 
-    worths: as weigh() gives them. seed: of importance random. price: what a channel of a group takes of the cost that is to
-    fall, which counts for importances in the unit of the loss. A group without batch norm has no bn_scale and keeps its
-    channels. Raises CompressionError where no group has a score, or one has a score that is not finite.
+    worths: as weigh() gives them. seed: of importance random. price: what a channel of a group takes of the
+    cost that is to fall, which counts for importances in the unit of the loss. A group without batch norm has
+    no bn_scale and keeps its channels. Raises CompressionError where no group has a score, or one has a score
+    that is not finite.
     """
     scored = [group for group in groups if any(member.module in worths for member in group.members)]
     if not scored:
@@ -96,7 +102,9 @@ def score_weights(worths: Mapping[str, Tensor], importance: Importance, seed: in
     return dict(worths)
 
 
-def _channel_sums(model: nn.Module, group: ChannelGroup, worths: Mapping[str, Tensor], importance: Importance) -> Tensor:
+def _channel_sums(
+    model: nn.Module, group: ChannelGroup, worths: Mapping[str, Tensor], importance: Importance
+) -> Tensor:
     total = torch.zeros(group.channels)
     for member in group.members:
         if member.module in worths:
@@ -116,7 +124,9 @@ def _by_mean(scores: Tensor) -> Tensor:
 
 
 def _lamp(scores: Tensor) -> Tensor:
-    """Of each score, its share in itself and all larger ones: the largest has 1, and its group is never emptied first."""
+    """Of each score, its share in itself and all larger ones: the largest has 1, and its group is never
+    emptied first.
+    """
     falling, order = scores.sort(descending=True, stable=True)
     larger = falling.cumsum(0).clamp_min(torch.finfo(scores.dtype).tiny)  # all zero: worth nothing
     return torch.zeros_like(scores).scatter_(0, order, falling / larger)
@@ -125,11 +135,15 @@ def _lamp(scores: Tensor) -> Tensor:
 def _weights(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, nn.Parameter]:
     modules = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
     return {
-        name: weight for name, module in modules.items() if isinstance(weight := getattr(module, "weight", None), nn.Parameter)
+        name: weight
+        for name, module in modules.items()
+        if isinstance(weight := getattr(module, "weight", None), nn.Parameter)
     }
 
 
-def _losses(model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, size: int) -> Iterator[Tensor]:
+def _losses(
+    model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, size: int
+) -> Iterator[Tensor]:
     """The summed loss of each batch of `size` images, from a few training images.
 
     Batch norms use their running statistics, so that nothing depends on the cut into batches.

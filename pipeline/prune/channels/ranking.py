@@ -30,7 +30,10 @@ from pipeline.tasks.task import Task
 
 @dataclass(frozen=True)
 class Cut:
-    """What an earlier cut by `plan` left, as training has changed it. What `plan` does not keep stays away."""
+    """What an earlier cut by `plan` left, as training has changed it.
+
+    What `plan` does not keep stays away.
+    """
 
     plan: Plan
     model: nn.Module
@@ -49,8 +52,8 @@ class Aim:
 class Ranking:
     """What of a network can go, and in which order.
 
-    scores: one per channel of each group, low goes first. cost: what can be counted of the target. whole: why which others
-    cannot go. traced: the copy of the network that the groups were found in.
+    scores: one per channel of each group, low goes first. cost: what can be counted of the target. whole: why
+    which others cannot go. traced: the copy of the network that the groups were found in.
     """
 
     groups: list[ChannelGroup]
@@ -62,13 +65,18 @@ class Ranking:
 
 
 def rank_channels(
-    dense: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, earlier: Cut | None = None
+    dense: nn.Module,
+    spec: ModelSpec,
+    train: Split,
+    params: ShapeParams,
+    task: Task,
+    earlier: Cut | None = None,
 ) -> Ranking:
     """What each channel of a network is worth; the models stay as they are.
 
-    train: where taylor and hessian take their gradients. earlier: as in Aim; weights have their worth in its network, since
-    a layer norm of the widened one counts zeros too. Raises CompressionError where the network cannot be traced, or nothing of
-    it can go.
+    train: where taylor and hessian take their gradients. earlier: as in Aim; weights have their worth in its
+    network, since a layer norm of the widened one counts zeros too. Raises CompressionError where the network
+    cannot be traced, or nothing of it can go.
     """
     scratch = copy.deepcopy(dense).eval().requires_grad_(True)
     structure = trace_structure(scratch, example(spec), params.ignored)
@@ -83,7 +91,10 @@ def rank_channels(
 
     groups, scores = score_groups(scratch, structure.groups, worths, params.importance, params.seed, price)
     gone = earlier.plan if earlier else {}
-    scores = [score.index_fill(0, channels_gone(group, gone), GONE) for group, score in zip(groups, scores, strict=True)]
+    scores = [
+        score.index_fill(0, channels_gone(group, gone), GONE)
+        for group, score in zip(groups, scores, strict=True)
+    ]
     return Ranking(groups, scores, layers, cost, structure.whole, scratch)
 
 
@@ -101,10 +112,11 @@ def _worths(
 def make_plan(
     dense: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, aim: Aim
 ) -> tuple[dict[str, KeptChannels], dict[str, str]]:
-    """The channels to keep of each module that loses some, and why which others cannot; the model stays as it is.
+    """The channels to keep of each module that loses some, and why which others cannot; the model stays as it
+    is.
 
-    Raises CompressionError as rank_channels(), and where the network cannot be cut or the target is out of reach;
-    ArtifactError where the profile is of another network.
+    Raises CompressionError as rank_channels(), and where the network cannot be cut or the target is out of
+    reach; ArtifactError where the profile is of another network.
     """
     ranking = rank_channels(dense, spec, train, params, task, aim.earlier)
     removed = _removed(ranking, params, aim)
@@ -115,14 +127,18 @@ def make_plan(
 
 
 def _removed(ranking: Ranking, params: ShapeParams, aim: Aim) -> list[Tensor]:
-    """The channels that go: for a target of latency as many of each group as made the network that was timed."""
+    """The channels that go: for a target of latency as many of each group as made the network
+    that was timed.
+    """
 
     def limits(share: float) -> Limits:
         fraction = 1.0 - (1.0 - params.target.fraction) * share
         return Limits(fraction, params.scope, aim.profile.round_to, params.max_ratio)
 
     def cut(share: float) -> list[Tensor]:
-        return select(ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits(share), ranking.whole)
+        return select(
+            ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits(share), ranking.whole
+        )
 
     if params.target.kind == "latency":
         counts = part(ranking.groups, _counts(ranking.groups, aim.profile), aim.share, limits(aim.share))
@@ -135,15 +151,20 @@ def _removed(ranking: Ranking, params: ShapeParams, aim: Aim) -> list[Tensor]:
 def _counts(groups: Sequence[ChannelGroup], profile: Profile) -> list[int]:
     """How many channels of each group go, by the profile."""
     kept = profile.chosen.channels if profile.chosen else {}
-    if kept.keys() != {group.root for group in groups} or any(kept[group.root] > group.channels for group in groups):
-        raise ArtifactError("reports/profile.json: is of another network or target; run `dvc repro -f -s profile`")
+    if kept.keys() != {group.root for group in groups} or any(
+        kept[group.root] > group.channels for group in groups
+    ):
+        raise ArtifactError(
+            "reports/profile.json: is of another network or target; run `dvc repro -f -s profile`"
+        )
     return [group.channels - kept[group.root] for group in groups]
 
 
 def _nothing_to_prune(whole: dict[str, str]) -> str:
     why = reasons(whole) or "prune.ignored names them all"
     return (
-        f"no layer of this network can be pruned ({why}); ignore fewer layers, take another model.name, or name a smaller "
+        f"no layer of this network can be pruned ({why}); ignore fewer layers, take another model.name, or "
+        "name a smaller "
         "network in prune.student"
     )
 
@@ -162,8 +183,8 @@ def channels_gone(group: ChannelGroup, plan: Plan) -> Tensor:
 def _prune_by_library(scratch: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[Tensor]) -> None:
     """Let torch-pruning remove the same channels, in place.
 
-    A root's outputs belong to one group only, so their indices stay valid while other groups are cut. Heads it does not know:
-    they go as the plan says.
+    A root's outputs belong to one group only, so their indices stay valid while other groups are cut. Heads
+    it does not know: they go as the plan says.
     """
     heads = [(group, channels) for group, channels in zip(groups, removed, strict=True) if group.width > 1]
     apply_plan(scratch, to_plan(scratch, *zip(*heads, strict=True)) if heads else {})
@@ -173,18 +194,25 @@ def _prune_by_library(scratch: nn.Module, groups: Sequence[ChannelGroup], remove
 
 
 def verify(ours: nn.Module, theirs: nn.Module, example_BCHW: Tensor) -> None:
-    """Raises CompressionError where the two networks differ in a tensor or in an output bit, or do not run."""
+    """Raises CompressionError where the two networks differ in a tensor or in an output bit, or
+    do not run.
+    """
     with torch.no_grad(), LastModule(ours) as current:
         try:
             same = torch.equal(ours.eval()(example_BCHW), theirs.eval()(example_BCHW))
         except RuntimeError as error:
             raise CompressionError(
                 f"the pruned network does not run: module {current.name!r}: {' '.join(str(error).split())}; "
-                "its forward pass depends on channel counts that pruning changed; add the layers before it to prune.ignored"
+                "its forward pass depends on channel counts that pruning changed; add the layers before it "
+                "to prune.ignored"
             ) from error
     theirs_by_name = theirs.state_dict()
     for name, tensor in ours.state_dict().items():
         if not torch.equal(tensor, theirs_by_name[name]):
-            raise CompressionError(f"{name!r} is not cut as the dependency graph asks; add its module to prune.ignored")
+            raise CompressionError(
+                f"{name!r} is not cut as the dependency graph asks; add its module to prune.ignored"
+            )
     if not same:
-        raise CompressionError("the pruned network and its check differ in their outputs; prune another architecture")
+        raise CompressionError(
+            "the pruned network and its check differ in their outputs; prune another architecture"
+        )

@@ -1,7 +1,7 @@
 """Which channels go: the largest model, along an order of channels, whose cost fits a target.
 
-Costs need not fall with every channel: a layer of 60 channels can be slower than one of 64. So every prefix of the order is
-looked at, from the first on, and the first that fits is taken.
+Costs need not fall with every channel: a layer of 60 channels can be slower than one of 64. So every prefix
+of the order is looked at, from the first on, and the first that fits is taken.
 """
 
 import math
@@ -17,7 +17,8 @@ from pipeline.models.channels.groups import ChannelGroup
 from pipeline.prune.channels.widths import Layer, Measure, Narrowing
 
 GONE = -1.0
-"""The score of a channel that an earlier cut removed: below all others, which are not negative, and never given back."""
+"""The score of a channel that an earlier cut removed: below all others, which are not negative, and never
+given back."""
 
 SHOWN = 3
 """Reasons that an error message lists at most."""
@@ -25,7 +26,9 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Limits:
-    """fraction: of the dense network's cost, at most; the others as in the `prune` section, round_to decided."""
+    """fraction: of the dense network's cost, at most; the others as in the `prune` section,
+    round_to decided.
+    """
 
     fraction: float
     scope: Literal["global", "layer"]
@@ -43,10 +46,10 @@ def select(
 ) -> list[Tensor]:
     """The channels to remove from each group, rising.
 
-    scores: one per channel of each group, low goes first. whole: why other layers cannot go, for the message. scope "layer"
-    takes the same fraction of each group, up to one rounding step. Deterministic: equal scores go in the order of groups and
-    channels.
-    Raises CompressionError where nothing that may be removed meets the target.
+    scores: one per channel of each group, low goes first. whole: why other layers cannot go, for the message.
+    scope "layer" takes the same fraction of each group, up to one rounding step. Deterministic: equal scores
+    go in the order of groups and channels. Raises CompressionError where nothing that may be removed meets
+    the target.
     """
     by_score = [torch.argsort(score, stable=True) for score in scores]
     order = _order(scores, by_score, limits.scope)
@@ -61,14 +64,19 @@ def select(
     for steps, counts in _prefixes(order, groups, gone, limits):
         least = min(least, fraction_of(counts))
         if least <= limits.fraction:
-            back = _give_back(counts, gone, order[:steps], rounding, lambda counts: fraction_of(counts) <= limits.fraction)
+            back = _give_back(
+                counts, gone, order[:steps], rounding, lambda counts: fraction_of(counts) <= limits.fraction
+            )
             return lowest(scores, back)
     raise out_of_reach(least, cost.name, limits, whole)
 
 
 def lowest(scores: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
     """So many channels of each group, those of the lowest scores, rising."""
-    return [torch.argsort(score, stable=True)[:count].sort().values for score, count in zip(scores, counts, strict=True)]
+    return [
+        torch.argsort(score, stable=True)[:count].sort().values
+        for score, count in zip(scores, counts, strict=True)
+    ]
 
 
 def most(groups: Sequence[ChannelGroup], limits: Limits) -> list[int]:
@@ -77,8 +85,13 @@ def most(groups: Sequence[ChannelGroup], limits: Limits) -> list[int]:
 
 
 def part(groups: Sequence[ChannelGroup], counts: Sequence[int], share: float, limits: Limits) -> list[int]:
-    """A share of `counts` channels of each group, in whole rounding steps; all of them where the share is 1."""
-    return [_allowed(math.floor(share * count), group, limits) for group, count in zip(groups, counts, strict=True)]
+    """A share of `counts` channels of each group, in whole rounding steps; all of them where the
+    share is 1.
+    """
+    return [
+        _allowed(math.floor(share * count), group, limits)
+        for group, count in zip(groups, counts, strict=True)
+    ]
 
 
 def out_of_reach(least: float, name: str, limits: Limits, whole: Mapping[str, str]) -> CompressionError:
@@ -104,7 +117,9 @@ def reasons(whole: Mapping[str, str]) -> str:
 def _prefixes(
     order: Sequence[int], groups: Sequence[ChannelGroup], gone: Sequence[int], limits: Limits
 ) -> Iterator[tuple[int, list[int]]]:
-    """The counts of removed channels wherever they change, with the steps of the order that they come from."""
+    """The counts of removed channels wherever they change, with the steps of the order that they
+    come from.
+    """
     asked, counts = [0] * len(groups), list(gone)
     yield 0, counts
     for step, group in enumerate(order, start=1):
@@ -115,10 +130,13 @@ def _prefixes(
             yield step, counts
 
 
-def _order(scores: Sequence[Tensor], by_score: Sequence[Tensor], scope: Literal["global", "layer"]) -> list[int]:
+def _order(
+    scores: Sequence[Tensor], by_score: Sequence[Tensor], scope: Literal["global", "layer"]
+) -> list[int]:
     """The group that loses a channel at each step.
 
-    For the same fraction everywhere, a channel's rank within its group, as a fraction, takes the place of its score.
+    For the same fraction everywhere, a channel's rank within its group, as a fraction, takes the place of its
+    score.
     """
     if scope == "layer":
         keys = [torch.arange(1, len(score) + 1, dtype=torch.float64) / len(score) for score in scores]
@@ -130,9 +148,15 @@ def _order(scores: Sequence[Tensor], by_score: Sequence[Tensor], scope: Literal[
 
 
 def _give_back(
-    counts: list[int], gone: list[int], removed: Sequence[int], steps: list[int], fits: Callable[[Sequence[int]], bool]
+    counts: list[int],
+    gone: list[int],
+    removed: Sequence[int],
+    steps: list[int],
+    fits: Callable[[Sequence[int]], bool],
 ) -> list[int]:
-    """Use what the last rounding step freed beyond need: each group may have one step back, the last cut first."""
+    """Use what the last rounding step freed beyond need: each group may have one step back, the last cut
+    first.
+    """
     for group in dict.fromkeys(reversed(removed)):
         larger = [count - steps[group] if index == group else count for index, count in enumerate(counts)]
         if larger[group] >= gone[group] and fits(larger):
@@ -141,7 +165,9 @@ def _give_back(
 
 
 def _allowed(wanted: int, group: ChannelGroup, limits: Limits) -> int:
-    """How many channels go when `wanted` would: not above the largest ratio, and the rest rounded up to a multiple."""
+    """How many channels go when `wanted` would: not above the largest ratio, and the rest rounded up to a
+    multiple.
+    """
     kept = group.channels - min(wanted, math.floor(limits.max_ratio * group.channels))
     step = _step(group, limits)
     return group.channels - min(group.channels, math.ceil(kept / step) * step)

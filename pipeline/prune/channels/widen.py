@@ -11,10 +11,11 @@ from pipeline.models.nets.cut import apply_plan
 
 
 def widen(dense: nn.Module, plan: Plan, narrow: nn.Module) -> nn.Module:
-    """A copy of `dense` with the numbers of `narrow`, which is cut by `plan`, in their places, and zeros elsewhere.
+    """A copy of `dense` with the numbers of `narrow`, which is cut by `plan`, in their places, and zeros
+    elsewhere.
 
-    It computes what `narrow` does, since a channel that is gone comes out of its norm as zero, but where layer norms were cut:
-    they count it.
+    It computes what `narrow` does, since a channel that is gone comes out of its norm as zero, but where
+    layer norms were cut: they count it.
     """
     wide = copy.deepcopy(dense)
     wide.load_state_dict(widen_tensors(dense, plan, narrow.state_dict()))
@@ -22,7 +23,9 @@ def widen(dense: nn.Module, plan: Plan, narrow: nn.Module) -> nn.Module:
 
 
 def widen_tensors(dense: nn.Module, plan: Plan, narrow: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a network cut by `plan`, named as in its state, in the shapes of `dense`, with zeros elsewhere."""
+    """Tensors of a network cut by `plan`, named as in its state, in the shapes of `dense`, with zeros
+    elsewhere.
+    """
     places, wide = _places(dense, plan), dense.state_dict()
     return {name: _spread(tensor, places[name], wide[name]) for name, tensor in narrow.items()}
 
@@ -36,7 +39,8 @@ def _spread(narrow: Tensor, places: Tensor, wide: Tensor) -> Tensor:
 def _places(dense: nn.Module, plan: Plan) -> dict[str, Tensor]:
     """For each tensor of the cut network, where its numbers lie in the dense one's, row by row.
 
-    Found by cutting a network that holds places instead of weights, in float64, which counts to 2**53 exactly.
+    Found by cutting a network that holds places instead of weights, in float64, which counts to 2**53
+    exactly.
     """
     numbered = copy.deepcopy(dense).double()
     with torch.no_grad():

@@ -17,9 +17,11 @@ Widths = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Layer:
-    """A dense layer. `macs` and `weights` follow outputs and inputs, `vectors` (biases, norms) the outputs alone.
+    """A dense layer. `macs` and `weights` follow outputs and inputs, `vectors` (biases, norms) the outputs
+    alone.
 
-    one_sided: inputs are outputs, as in a norm or a depthwise convolution; their cost follows the outputs once, not twice.
+    one_sided: inputs are outputs, as in a norm or a depthwise convolution; their cost follows the outputs
+    once, not twice.
     """
 
     macs: int
@@ -30,7 +32,9 @@ class Layer:
     one_sided: bool
 
     def scaled(self, number: int, out: int, in_: int) -> int:
-        """Its macs or weights at other widths: exact in integers, as they are a multiple of what they are divided by."""
+        """Its macs or weights at other widths: exact in integers, as they are a multiple of what they are
+        divided by.
+        """
         kept = number * out // self.out
         return kept if self.one_sided else kept * in_ // self.in_
 
@@ -57,7 +61,9 @@ def layers_of(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, La
         elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm) and module.weight is not None:
             sizes = (module.weight.shape[-1], module.weight.shape[-1], True)
         elif has_heads(module):  # the products between q, k and v, whose channels are heads
-            found[name] = Layer(macs.get(name, 0), 0, 0, int(module.num_heads), int(module.num_heads), one_sided=True)
+            found[name] = Layer(
+                macs.get(name, 0), 0, 0, int(module.num_heads), int(module.num_heads), one_sided=True
+            )
             continue
         else:
             continue
@@ -66,8 +72,12 @@ def layers_of(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, La
     return found
 
 
-def counted_measure(kind: Kind, model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapping[str, Layer]) -> Measure:
-    """What can be counted of a target: parameters, or else MACs, which order networks that are to be timed."""
+def counted_measure(
+    kind: Kind, model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapping[str, Layer]
+) -> Measure:
+    """What can be counted of a target: parameters, or else MACs, which order networks that are
+    to be timed.
+    """
     return params_measure(model, layers) if kind == "params" else macs_measure(model, shape_CHW, layers)
 
 
@@ -76,7 +86,9 @@ def macs_measure(model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapp
     total = count_macs(model, shape_CHW)
     rest = total - sum(layer.macs for layer in layers.values())
     return Measure(
-        "MACs", total, lambda widths: rest + sum(layer.scaled(layer.macs, *widths[name]) for name, layer in layers.items())
+        "MACs",
+        total,
+        lambda widths: rest + sum(layer.scaled(layer.macs, *widths[name]) for name, layer in layers.items()),
     )
 
 
@@ -98,7 +110,9 @@ def params_measure(model: nn.Module, layers: Mapping[str, Layer]) -> Measure:
 class Narrowing:
     """Widths of the layers after each group has lost its first channels in an order of its own."""
 
-    def __init__(self, layers: Mapping[str, Layer], groups: Sequence[ChannelGroup], orders: Sequence[Tensor]) -> None:
+    def __init__(
+        self, layers: Mapping[str, Layer], groups: Sequence[ChannelGroup], orders: Sequence[Tensor]
+    ) -> None:
         self._layers = layers
         self._lost = [_lost(group, order, layers) for group, order in zip(groups, orders, strict=True)]
 
@@ -115,12 +129,16 @@ class Narrowing:
 
 
 def channel_price(group: ChannelGroup, layers: Mapping[str, Layer], cost: Measure) -> float:
-    """What a channel of a group takes of a measure of the dense network: the first, which stands for all of them."""
+    """What a channel of a group takes of a measure of the dense network: the first, which stands for all of
+    them.
+    """
     order = torch.arange(group.channels)
     return cost.dense - cost.of(Narrowing(layers, [group], [order]).widths([1]))
 
 
-def _lost(group: ChannelGroup, order: Tensor, layers: Mapping[str, Layer]) -> list[tuple[tuple[str, Side], list[int]]]:
+def _lost(
+    group: ChannelGroup, order: Tensor, layers: Mapping[str, Layer]
+) -> list[tuple[tuple[str, Side], list[int]]]:
     """For each side of a layer in the group, the positions it has lost after 0, 1, 2 ... channels."""
     return [
         (

@@ -3,14 +3,16 @@
     owner.txt    the driver that claimed the run and, once it has started, its rank 0: "<driver> <worker>"
     alive.txt    something new every few seconds while the machine lives that the run is driven for
 
-A driver that finds another's claim watches whether that one lives; clocks are not compared. A rank 0 puts its name behind
-its driver's, and looks right before all that it makes visible whether it is still there. So a rank 0 that was cut off and
-given up, and the workers of a driver that was taken for dead, end at their next write.
+A driver that finds another's claim watches whether that one lives; clocks are not compared. A rank 0 puts its
+name behind its driver's, and looks right before all that it makes visible whether it is still there. So a
+rank 0 that was cut off and given up, and the workers of a driver that was taken for dead, end at their next
+write.
 
-An object store without compare-and-swap cannot exclude what happens between look and write: for about as long as one
-request, two can write. Nothing wrong comes of it, because both train the same run: a checkpoint has a name of its own, is
-verified whoever wrote it and says where the training stood, and journal, live line and result are the same or written anew.
-Of two drivers that claim in the same moment the later stays, and the other's rank 0 is refused.
+An object store without compare-and-swap cannot exclude what happens between look and write: for about as long
+as one request, two can write. Nothing wrong comes of it, because both train the same run: a checkpoint has a
+name of its own, is verified whoever wrote it and says where the training stood, and journal, live line and
+result are the same or written anew. Of two drivers that claim in the same moment the later stays, and the
+other's rank 0 is refused.
 """
 
 import secrets
@@ -22,14 +24,16 @@ from pipeline.storage import Storage
 
 OWNER, ALIVE = "owner.txt", "alive.txt"
 WATCH_S = 20.0
-"""Without four signs of life one after the other a driver counts as dead. Where it was only cut off, it is fenced."""
+"""Without four signs of life one after the other a driver counts as dead. Where it was only cut off, it is
+fenced."""
 POLL_S = 1.0
 
 
 class Fence:
     """One driver's or worker's view of the run in `storage`.
 
-    name: "<place>-<random>" of a driver, and behind it " <random>" of a worker. A place has one driver at a time, by a lock.
+    name: "<place>-<random>" of a driver, and behind it " <random>" of a worker. A place has one driver at a
+    time, by a lock.
     """
 
     def __init__(self, storage: Storage, name: str) -> None:
@@ -49,13 +53,19 @@ class Fence:
             self._storage.write(ALIVE, secrets.token_hex(8).encode())
 
     def take(self) -> None:
-        """On a new rank 0: no other writes from now on. Raises LockedError where another driver has claimed the run."""
+        """On a new rank 0: no other writes from now on.
+
+        Raises LockedError where another driver has claimed the run.
+        """
         if not self.is_driven:
             raise self._lost()
         self._storage.write(OWNER, self._name.encode())
 
     def check(self) -> None:
-        """On rank 0, right before something becomes visible. Raises LockedError where another has taken its place."""
+        """On rank 0, right before something becomes visible.
+
+        Raises LockedError where another has taken its place.
+        """
         if not self.is_writer:
             raise self._lost()
 
@@ -71,13 +81,17 @@ class Fence:
     def _watch(self, watch_s: float, every_s: float) -> None:
         """Return when the other driver gave no sign for so long; raise LockedError at its first."""
         where = shown(self._storage.url)
-        sys.stderr.write(f"espalier: another folder or machine began {where}; looking for {watch_s:.0f} s whether it lives\n")
+        sys.stderr.write(
+            f"espalier: another folder or machine began {where}; looking for {watch_s:.0f} s whether it "
+            "lives\n"
+        )
         before, deadline = self._signs(), time.monotonic() + watch_s
         while time.monotonic() < deadline:
             time.sleep(every_s)
             if self._signs() != before:
                 raise LockedError(
-                    f"another folder or machine trains from the same inputs in {where}; wait for it, stop it, or use another "
+                    f"another folder or machine trains from the same inputs in {where}; wait for it, stop "
+                    "it, or use another "
                     "resources.storage"
                 )
 
@@ -88,7 +102,9 @@ class Fence:
         return (self._storage.read(OWNER) or b"").decode()
 
     def _lost(self) -> LockedError:
-        return LockedError(f"{shown(self._storage.url)}: another worker has taken over this run; this one ends")
+        return LockedError(
+            f"{shown(self._storage.url)}: another worker has taken over this run; this one ends"
+        )
 
 
 def _driver(name: str) -> str:

@@ -33,7 +33,9 @@ class Store:
         self.folder = folder
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Raises DiskError where the disk is full or not writable, StorageError where it fails in a way that may pass."""
+        """Raises DiskError where the disk is full or not writable, StorageError where it fails in a way that
+        may pass.
+        """
         with explained(self.folder):
             with atomic_dir(self.folder / f"step-{step:09d}") as folder:
                 write(folder, tensors, values)
@@ -53,15 +55,20 @@ class Store:
 
 @contextmanager
 def explained(place: Path | str) -> Iterator[None]:
-    """DiskError or StorageError for all that keeps a checkpoint out of `place`; safetensors has an error of its own for it."""
+    """DiskError or StorageError for all that keeps a checkpoint out of `place`; safetensors has an error of
+    its own for it.
+    """
     try:
         yield
     except (StorageError, LockedError):
         raise
     except (OSError, SafetensorError, EspalierError) as error:
-        stays = isinstance(error, DiskError | SafetensorError) or (isinstance(error, OSError) and disk_fault(error))
+        stays = isinstance(error, DiskError | SafetensorError) or (
+            isinstance(error, OSError) and disk_fault(error)
+        )
         raise (DiskError if stays else StorageError)(
-            f"{place}: a checkpoint cannot be written ({error.__cause__ or error}); those before it are kept. "
+            f"{place}: a checkpoint cannot be written ({error.__cause__ or error}); those before it are "
+            "kept. "
             "Make room on that disk, or let it be written, and run the stage again"
         ) from error
 
@@ -78,7 +85,9 @@ def read(folder: Path) -> State | None:
     """Tensors and values of the checkpoint in `folder`, or None where its digests do not hold."""
     if not _verifies(folder):
         return None
-    return safetensors.torch.load_file(folder / TENSORS_NAME), json.loads((folder / VALUES_NAME).read_text(encoding="utf-8"))
+    return safetensors.torch.load_file(folder / TENSORS_NAME), json.loads(
+        (folder / VALUES_NAME).read_text(encoding="utf-8")
+    )
 
 
 def _verifies(folder: Path) -> bool:

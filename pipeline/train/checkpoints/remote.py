@@ -1,9 +1,10 @@
-"""Checkpoints in a storage, for a run whose workers share no disk: the same files and the same rules as in checkpoint.py.
+"""Checkpoints in a storage, for a run whose workers share no disk: the same files and the same rules as in
+checkpoint.py.
 
-There is no rename in a bucket, so the manifest is written last and makes a checkpoint visible. Each has a name of its own,
-even of the same step: what an old rank 0 still writes after a new one has taken over never meets the new one's files, and
-becomes visible only where that happens in the same moment (fence.py).
-The journal goes along, because the next rank 0 may be on another node.
+There is no rename in a bucket, so the manifest is written last and makes a checkpoint visible. Each has a
+name of its own, even of the same step: what an old rank 0 still writes after a new one has taken over never
+meets the new one's files, and becomes visible only where that happens in the same moment (fence.py). The
+journal goes along, because the next rank 0 may be on another node.
 """
 
 import secrets
@@ -48,7 +49,10 @@ class RemoteStore:
         self._keep(NUM_KEPT)
 
     def newest(self) -> State | None:
-        """As Store.newest; on rank 0 the journal is then as it was at that checkpoint. Raises StorageError."""
+        """As Store.newest; on rank 0 the journal is then as it was at that checkpoint.
+
+        Raises StorageError.
+        """
         for place in self._complete():
             with scratch(node_cache(), "checkpoint") as folder:
                 for file in FILES:
@@ -64,7 +68,9 @@ class RemoteStore:
         """Newest first."""
         names = set(self._storage.names())
         places = {name.partition("/")[0] for name in names}
-        return sorted((place for place in places if all(f"{place}/{file}" in names for file in FILES)), reverse=True)
+        return sorted(
+            (place for place in places if all(f"{place}/{file}" in names for file in FILES)), reverse=True
+        )
 
     def _keep(self, count: int) -> None:
         """Remove all but the newest, and what never became whole before them."""

@@ -1,7 +1,9 @@
-"""When the ranks meet to agree on a checkpoint or on leaving, and the thread that writes while the training goes on.
+"""When the ranks meet to agree on a checkpoint or on leaving, and the thread that writes while the training
+goes on.
 
-No step waits for a write: where one takes longer than the time to the next checkpoint, of the copies that come meanwhile only
-the newest is written. So rank 0 never keeps its peers in a collective operation, however long a storage takes.
+No step waits for a write: where one takes longer than the time to the next checkpoint, of the copies that
+come meanwhile only the newest is written. So rank 0 never keeps its peers in a collective operation, however
+long a storage takes.
 """
 
 import threading
@@ -20,7 +22,8 @@ from pipeline.train.checkpoints.local import State
 FIRST_STEPS = 10
 """Steps before the first meeting, by when the time of a step is known; it makes the first checkpoint."""
 MEET_S = 1.0
-"""Between two meetings: what is lost at most where a worker is told to go. A meeting is one gather of three numbers."""
+"""Between two meetings: what is lost at most where a worker is told to go. A meeting is one gather of three
+numbers."""
 
 
 class CheckpointStore(Protocol):
@@ -45,8 +48,8 @@ class Decision(NamedTuple):
 class Saver:
     """Every rank asks at which steps to meet, and all get the same answer; rank 0 writes.
 
-    seconds: time between two checkpoints; 0 makes one at every step. The pace in steps is set anew at every meeting, by rank
-    0's clock.
+    seconds: time between two checkpoints; 0 makes one at every step. The pace in steps is set anew at every
+    meeting, by rank 0's clock.
     """
 
     def __init__(self, store: CheckpointStore, seconds: float, device: str) -> None:
@@ -78,17 +81,23 @@ class Saver:
         now = time.monotonic()
         step_s = (now - self._time) / max(1, step - self._step)
         pace = max(1, round(min(self._seconds, MEET_S) / max(step_s, 1e-6)))
-        words_RW = ranks.gather(torch.tensor([pace, now - self._saved >= self._seconds, leaving], device=self._device)).cpu()
+        words_RW = ranks.gather(
+            torch.tensor([pace, now - self._saved >= self._seconds, leaving], device=self._device)
+        ).cpu()
         self._step, self._time, self._next = step, now, step + int(words_RW[0, 0])
         leave = bool(words_RW[:, 2].any())
         return Decision(save=leave or bool(words_RW[0, 1]), leave=leave)
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """On rank 0: copy the state, and write the copy beside the training. Raises what a write before raised."""
+        """On rank 0: copy the state, and write the copy beside the training.
+
+        Raises what a write before raised.
+        """
         self._raise()
         self._saved = time.monotonic()
         with self._lock:
-            self._waiting = None  # before the new copy is made: memory holds two at most, with the one that is being written
+            # before the new copy is made: memory holds two at most, with the one that is being written
+            self._waiting = None
         copy = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
         with self._lock:
             self._waiting = partial(self._store.save, step, copy, values)
@@ -106,7 +115,9 @@ class Saver:
         while write := self._next_write():
             try:
                 write()
-            except Exception as error:  # whatever it is, it must reach the training, which else goes on without checkpoints
+            except (
+                Exception
+            ) as error:  # whatever it is, it must reach the training, which else goes on without checkpoints
                 self._error = error
 
     def _next_write(self) -> Callable[[], None] | None:

@@ -1,4 +1,5 @@
-"""Distillation of what lies inside a network: of its maps, or of where it looks. Letters: B batch, C channels, H, W, K classes.
+"""Distillation of what lies inside a network: of its maps, or of where it looks. Letters: B batch, C
+channels, H, W, K classes.
 
 features   squared difference of maps, the student's through a 1x1 convolution where it has other channels
            (FitNets: Romero et al. 2015, arXiv 1412.6550)
@@ -28,7 +29,9 @@ class Tapped(nn.Module):
     The adapters are trained with the network, and are no part of it.
     """
 
-    def __init__(self, model: nn.Module, names: Iterable[str] = (), adapters: Iterable[nn.Module] = ()) -> None:
+    def __init__(
+        self, model: nn.Module, names: Iterable[str] = (), adapters: Iterable[nn.Module] = ()
+    ) -> None:
         super().__init__()
         self.model = model
         self.adapters = nn.ModuleList(adapters)
@@ -54,7 +57,9 @@ class Tapped(nn.Module):
 
 
 class Adapter(nn.Linear):
-    """A 1x1 convolution whose weight is a matrix: muon fixes a convolution's norm, which nothing here makes up for."""
+    """A 1x1 convolution whose weight is a matrix: muon fixes a convolution's norm, which nothing here makes
+    up for.
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, bias=False)
@@ -82,10 +87,13 @@ class Renormalised(nn.Module):
         return self.model(images_BCHW * self.scale + self.shift)
 
 
-def tap(student: nn.Module, teacher: nn.Module, params: FeatureParams, example_BCHW: Tensor) -> tuple[Tapped, Tapped]:
+def tap(
+    student: nn.Module, teacher: nn.Module, params: FeatureParams, example_BCHW: Tensor
+) -> tuple[Tapped, Tapped]:
     """Both networks with the taps that `params` ask for.
 
-    Raises TrainingError for an unknown module, maps that cannot be compared, and networks whose stages are not known.
+    Raises TrainingError for an unknown module, maps that cannot be compared, and networks whose stages are
+    not known.
     """
     layers = params.layers if params.layers is not None else _stage_ends(student, teacher, example_BCHW)
     own = _outputs(student, list(layers), "student", example_BCHW)
@@ -96,7 +104,9 @@ def tap(student: nn.Module, teacher: nn.Module, params: FeatureParams, example_B
         sizes = own[name].shape[1], taught[other].shape[1]
         adapts = params.kind == "features" and sizes[0] != sizes[1]
         adapters.append(Adapter(*sizes) if adapts else nn.Identity())
-    return Tapped(student, layers, adapters), Tapped(teacher, layers.values(), (nn.Identity() for _ in layers))
+    return Tapped(student, layers, adapters), Tapped(
+        teacher, layers.values(), (nn.Identity() for _ in layers)
+    )
 
 
 def transfer(maps: Sequence[Tensor], teacher_maps: Sequence[Tensor], params: FeatureParams) -> Tensor:
@@ -117,7 +127,9 @@ def _stage_ends(student: nn.Module, teacher: nn.Module, example_BCHW: Tensor) ->
     ends = []
     for model, whose in ((student, "student"), (teacher, "teacher")):
         stages = getattr(model, "stages", None)
-        names = [f"stages.{index}" for index in range(len(stages))] if isinstance(stages, nn.Sequential) else []
+        names = (
+            [f"stages.{index}" for index in range(len(stages))] if isinstance(stages, nn.Sequential) else []
+        )
         outputs = _outputs(model, names, whose, example_BCHW)
         ends.append({tuple(found.shape[2:]): name for name, found in outputs.items() if found.ndim == 4})
     shared = {name: ends[1][size] for size, name in ends[0].items() if size in ends[1]}
@@ -135,7 +147,9 @@ def _outputs(model: nn.Module, names: Sequence[str], whose: str, example_BCHW: T
     for name in names:
         if not name or name not in modules:
             known = [module for module in modules if module]
-            raise TrainingError(f"distil.features.layers: the {whose} has no module {name!r}{nearest(name, known)}")
+            raise TrainingError(
+                f"distil.features.layers: the {whose} has no module {name!r}{nearest(name, known)}"
+            )
     found: dict[str, Tensor] = {}
     hooks = [modules[name].register_forward_hook(partial(_note, found, name)) for name in names]
     with torch.no_grad():
@@ -152,7 +166,8 @@ def _note(found: dict[str, Tensor], name: str, _module: nn.Module, _inputs: obje
 def _check_comparable(name: str, own: Tensor, other_name: str, other: Tensor) -> None:
     if own.ndim != 4 or own.shape[2:] != other.shape[2:]:
         raise TrainingError(
-            f"distil.features.layers: the student's {name!r} gives {_shape(own)} for an image and the teacher's {other_name!r} "
+            f"distil.features.layers: the student's {name!r} gives {_shape(own)} for an image and the "
+            f"teacher's {other_name!r} "
             f"{_shape(other)}; both must give C x H x W maps of the same H and W"
         )
 

@@ -1,8 +1,9 @@
 """Steps whose result does not depend on the number of workers, to the bit (`exact_elastic`).
 
-The global batch is cut into a fixed number of logical shards. Each is computed alone, by whatever worker, with its own
-batch statistics ("ghost" batch norm: Hoffer et al. 2017, arXiv 1705.08741) and its own random stream; gradients,
-statistics and losses of all shards come together as the rows of one matrix, which every worker adds up in the same order.
+The global batch is cut into a fixed number of logical shards. Each is computed alone, by whatever worker,
+with its own batch statistics ("ghost" batch norm: Hoffer et al. 2017, arXiv 1705.08741) and its own random
+stream; gradients, statistics and losses of all shards come together as the rows of one matrix, which every
+worker adds up in the same order.
 """
 
 import torch
@@ -14,7 +15,8 @@ from pipeline.train.state import in_layout_of
 
 
 class Shards:
-    """One row per logical shard: all gradients, the float buffers after the shard's forward pass, and its loss.
+    """One row per logical shard: all gradients, the float buffers after the shard's forward pass, and its
+    loss.
 
     Lengths: S logical shards, P parameters and buffers, counted by elements, and one for the loss.
     """
@@ -46,10 +48,11 @@ class Shards:
         torch.cat([*flat, loss.detach().reshape(1)], out=self._rows_SP[shard])
 
     def end_step(self) -> Tensor:
-        """Leave the sum of the gradients and the mean of the float buffers in the model; returns the sum of the losses.
+        """Leave the sum of the gradients and the mean of the float buffers in the model; returns the sum of
+        the losses.
 
-        Other buffers, such as batch norm's counters and tables of positions, stay as this worker's last shard left them: they
-        hang on no pixel, so every shard, having begun with the same, leaves the same.
+        Other buffers, such as batch norm's counters and tables of positions, stay as this worker's last shard
+        left them: they hang on no pixel, so every shard, having begun with the same, leaves the same.
         """
         # Adding 0 turns a -0 into the +0 that the sum with other workers' empty rows makes of it.
         rows_SP = ranks.all_sum(self._rows_SP).add_(0.0)

@@ -13,12 +13,13 @@ ITERATIONS = 3
 
 
 class Muon(Optimizer):
-    """Nesterov momentum; a convolution's update is brought to the nearest orthogonal matrix (Jordan et al. 2024, "Muon: an
-    optimizer for hidden layers in neural networks", https://kellerjordan.github.io/posts/muon).
+    """Nesterov momentum; a convolution's update is brought to the nearest orthogonal matrix (Jordan et al.
+    2024, "Muon: an optimizer for hidden layers in neural networks",
+    https://kellerjordan.github.io/posts/muon).
 
-    A convolution's weight is held at the norm sqrt(output channels), so that `lr` is the relative length of a step. That
-    presumes a norm behind each convolution, which makes the weight's scale meaningless. All other parameters take plain
-    steps of Nesterov SGD, with weight decay.
+    A convolution's weight is held at the norm sqrt(output channels), so that `lr` is the relative length of a
+    step. That presumes a norm behind each convolution, which makes the weight's scale meaningless. All other
+    parameters take plain steps of Nesterov SGD, with weight decay.
 
     groups: each with its `lr` and `weight_decay`.
     """
@@ -50,7 +51,8 @@ class Muon(Optimizer):
 
 
 def orthogonalised(matrix_MN: Tensor) -> Tensor:
-    """A matrix with the singular vectors of the given one and singular values near 1, by Newton and Schulz's iteration.
+    """A matrix with the singular vectors of the given one and singular values near 1, by Newton and Schulz's
+    iteration.
 
     In bfloat16, which is exact enough for a direction.
     """

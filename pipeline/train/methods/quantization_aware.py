@@ -1,14 +1,14 @@
 """Quantization-aware training: layers that round as the int8 file will (Jacob et al. 2018, arXiv 1712.05877).
 
-Weights are rounded per output channel, symmetric about 0, activations per tensor to 0..255, over a range that follows the data
-as a moving average. Gradients pass rounding as if it were not there, and stop outside the range (straight-through).
-A batch norm behind a layer only scales its output channels, so rounding the weights before it is folded in is the same.
-Activations are rounded where quantize/quantizers.py has onnxruntime quantize: what enters a convolution or linear layer, and
-what leaves it behind the batch norm and the ReLU that follow. The learned ranges go into model.json, and from there into
-the file.
+Weights are rounded per output channel, symmetric about 0, activations per tensor to 0..255, over a range that
+follows the data as a moving average. Gradients pass rounding as if it were not there, and stop outside the
+range (straight-through). A batch norm behind a layer only scales its output channels, so rounding the weights
+before it is folded in is the same. Activations are rounded where quantize/quantizers.py has onnxruntime
+quantize: what enters a convolution or linear layer, and what leaves it behind the batch norm and the ReLU
+that follow. The learned ranges go into model.json, and from there into the file.
 
-Not torchao's PT2E: the graph it trains has names of its own, which plans, checkpoints and model.json would have to translate,
-and it rounds where another backend than onnxruntime does.
+Not torchao's PT2E: the graph it trains has names of its own, which plans, checkpoints and model.json would
+have to translate, and it rounds where another backend than onnxruntime does.
 """
 
 from collections import Counter
@@ -26,7 +26,8 @@ from pipeline.train.params import QuantizationAwareParams
 RANGE_MOMENTUM = 0.1
 """Of the moving average, as of batch norm's statistics, which move with them."""
 NORMS_FREEZE = 0.5
-"""Share of the rounded steps after which batch norms keep their statistics, with which the file will be deployed."""
+"""Share of the rounded steps after which batch norms keep their statistics, with which the file will be
+deployed."""
 MOST = 255
 SMALLEST_SCALE = 1e-12
 FOLDED = (nn.BatchNorm2d,)
@@ -36,7 +37,8 @@ CLAMPING = (nn.ReLU, nn.ReLU6)
 class Rounding(nn.Module):
     """Rounds a tensor to 8 bits over the range that it has followed; follows in training mode alone.
 
-    key: the layer and the side, ":in" or ":out", as model.json names the range. rounding: whether it does anything yet.
+    key: the layer and the side, ":in" or ":out", as model.json names the range. rounding: whether it does
+    anything yet.
     """
 
     range: Tensor
@@ -92,7 +94,9 @@ def rounded(weight: Tensor, largest: int | None) -> Tensor:
 
 
 def insert(model: nn.Module, example_BCHW: Tensor) -> None:
-    """Make layers round, once schedule() says so, and put Rounding modules at their sides, in place; names of weights stay."""
+    """Make layers round, once schedule() says so, and put Rounding modules at their sides, in place; names of
+    weights stay.
+    """
     ends, inner = _watch(model, example_BCHW)
     for name, end in ends.items():
         layer = model.get_submodule(name)
@@ -105,7 +109,9 @@ def insert(model: nn.Module, example_BCHW: Tensor) -> None:
 
 
 def schedule(model: nn.Module, step: int, num_steps: int, params: QuantizationAwareParams) -> None:
-    """Switch rounding on, and batch norms off, as the step says; called before every step, so that nothing needs saving."""
+    """Switch rounding on, and batch norms off, as the step says; called before every step, so that nothing
+    needs saving.
+    """
     rounding = step >= params.start * num_steps
     frozen = step >= (params.start + (1.0 - params.start) * NORMS_FREEZE) * num_steps
     largest = 64 if params.reduce_range else 127
@@ -129,7 +135,9 @@ def roundings(model: nn.Module) -> Iterator[tuple[str, Rounding]]:
 
 
 def split(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
-    """The weights of the network as it is without rounding, and the learned ranges by key; both from a state of `model`."""
+    """The weights of the network as it is without rounding, and the learned ranges by key; both from a state
+    of `model`.
+    """
     places = {f"{name}.range": rounding.key for name, rounding in roundings(model)}
     weights = {name: tensor for name, tensor in tensors.items() if name not in places}
     return weights, {key: tensors[name].tolist() for name, key in places.items()}
@@ -155,7 +163,8 @@ class Pass(NamedTuple):
 
 
 def _watch(model: nn.Module, example_BCHW: Tensor) -> tuple[dict[str, nn.Module], set[str]]:
-    """For each layer that can round, the module at whose output it ends; and the layers that read another's end as it is.
+    """For each layer that can round, the module at whose output it ends; and the layers that read another's
+    end as it is.
 
     Raises TrainingError for a module that runs twice: it cannot have the ranges of both.
     """
@@ -168,7 +177,11 @@ def _watch(model: nn.Module, example_BCHW: Tensor) -> tuple[dict[str, nn.Module]
         return made  # a tensor of its own, also behind modules that work in place
 
     leaves = [(name, module) for name, module in model.named_modules() if not any(module.children())]
-    hooks = [leaf.register_forward_hook(partial(note, name)) for name, leaf in leaves if not isinstance(leaf, nn.Identity)]
+    hooks = [
+        leaf.register_forward_hook(partial(note, name))
+        for name, leaf in leaves
+        if not isinstance(leaf, nn.Identity)
+    ]
     modes = {module: module.training for module in model.modules()}
     with torch.no_grad():
         model.eval()(example_BCHW)
@@ -180,7 +193,9 @@ def _watch(model: nn.Module, example_BCHW: Tensor) -> tuple[dict[str, nn.Module]
     calls = Counter(found.name for found in passes)
     twice = [name for layer, end in ends.items() for name in (layer, end.name) if calls[name] > 1]
     if twice:
-        raise TrainingError(f"quantization_aware: module {twice[0]!r} runs more than once in a pass; use one module per place")
+        raise TrainingError(
+            f"quantization_aware: module {twice[0]!r} runs more than once in a pass; use one module per place"
+        )
     made = [end.made for end in ends.values()]
     inner = {found.name for found in passes if any(found.read is tensor for tensor in made)} & set(ends)
     return {name: end.module for name, end in ends.items()}, inner

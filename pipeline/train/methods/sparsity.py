@@ -1,7 +1,9 @@
-"""Sparse training: a penalty under which whole channels fade, so that pruning finds some that nothing is lost with.
+"""Sparse training: a penalty under which whole channels fade, so that pruning finds some that nothing is lost
+with.
 
-Its gradient is a function of the weights alone, added to what the backward pass left, so all ranks add the same.
-Lengths: P positions (outputs and inputs of layers), C channels of all groups, M positions of a channel at most.
+Its gradient is a function of the weights alone, added to what the backward pass left, so all ranks add the
+same. Lengths: P positions (outputs and inputs of layers), C channels of all groups, M positions of a channel
+at most.
 """
 
 import copy
@@ -24,7 +26,8 @@ SMALLEST_NORM = 1e-12
 def make_penalty(model: nn.Module, spec: ModelSpec, params: SparsityParams) -> Callable[[], None]:
     """What adds the penalty's gradients to those of the model.
 
-    Raises TrainingError for a network without anything to penalize, CompressionError for one that cannot be traced.
+    Raises TrainingError for a network without anything to penalize, CompressionError for one that cannot be
+    traced.
     """
     if params.penalty == "bn_l1":
         return BnL1(model, params.weight)
@@ -34,20 +37,29 @@ def make_penalty(model: nn.Module, spec: ModelSpec, params: SparsityParams) -> C
     groups = trace_groups(traced, torch.zeros(2, image.channels, image.image_height, image.image_width), [])
     if not groups:
         raise TrainingError(
-            "sparsity.penalty is group_lasso, but the network has no channels that could go; set sparsity to null"
+            "sparsity.penalty is group_lasso, but the network has no channels that could go; set sparsity to "
+            "null"
         )
     return GroupLasso(model, groups, params.weight)
 
 
 class BnL1:
-    """weight x the sum of |scale| over all batch norms (network slimming: Liu et al. 2017, arXiv 1708.06519)."""
+    """weight x the sum of |scale| over all batch norms (network slimming: Liu et al. 2017, arXiv
+    1708.06519).
+    """
 
     def __init__(self, model: nn.Module, weight: float) -> None:
-        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine]
+        norms = [
+            module
+            for module in model.modules()
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine
+        ]
         self._scales = [norm.weight for norm in norms if norm.weight.requires_grad]
         self._weight = weight
         if not self._scales:
-            raise TrainingError("sparsity.penalty is bn_l1, but the network has no batch norm to train; take group_lasso")
+            raise TrainingError(
+                "sparsity.penalty is bn_l1, but the network has no batch norm to train; take group_lasso"
+            )
 
     @torch.no_grad()
     def __call__(self) -> None:
@@ -57,10 +69,11 @@ class BnL1:
 
 
 class GroupLasso:
-    """weight x the sum, over the channels of all groups, of sqrt(size) x the L2 norm of the `size` weights that go with it.
+    """weight x the sum, over the channels of all groups, of sqrt(size) x the L2 norm of the `size` weights
+    that go with it.
 
-    Yuan & Lin 2006 (doi 10.1111/j.1467-9868.2005.00532.x) over the groups of Fang et al. 2023 (arXiv 2301.12900). A weight
-    between channels of two groups counts in both.
+    Yuan & Lin 2006 (doi 10.1111/j.1467-9868.2005.00532.x) over the groups of Fang et al. 2023 (arXiv
+    2301.12900). A weight between channels of two groups counts in both.
     """
 
     def __init__(self, model: nn.Module, groups: Sequence[ChannelGroup], weight: float) -> None:
@@ -84,7 +97,10 @@ class GroupLasso:
                 side.weight.grad.addcmul_(side.weight, _spread(side, pulls))
 
     def _by_channel(self, sums: Sequence[Tensor]) -> Tensor:
-        """Sums (C) of each side's sums by position. Gathered, because a GPU leaves the order of index_add_ open."""
+        """Sums (C) of each side's sums by position.
+
+        Gathered, because a GPU leaves the order of index_add_ open.
+        """
         sums_P = torch.cat([*sums, sums[0].new_zeros(1)])
         return sums_P[self._table_CM].sum(1)
 
@@ -99,16 +115,28 @@ class _Side(NamedTuple):
 
 
 def _sides(model: nn.Module, groups: Sequence[ChannelGroup]) -> list[_Side]:
-    """Every side that takes part in a group, once; what has no weight, as an attention has none of its own, is left out."""
+    """Every side that takes part in a group, once; what has no weight, as an attention has none of its own,
+    is left out.
+    """
     names = dict.fromkeys((member.module, member.side) for group in groups for member in group.members)
     modules = dict(model.named_modules())
     weights = {name: getattr(modules.get(name), "weight", None) for name, _ in names}
-    return [_Side(name, side, modules[name], w) for name, side in names if isinstance(w := weights[name], nn.Parameter)]
+    return [
+        _Side(name, side, modules[name], w)
+        for name, side in names
+        if isinstance(w := weights[name], nn.Parameter)
+    ]
 
 
-def _tables(groups: Sequence[ChannelGroup], sides: Sequence[_Side], lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The channel of each position (P), C for none, and the positions of each channel (C, M), filled up with P."""
-    starts = dict(zip(((side.name, side.side) for side in sides), accumulate(lengths, initial=0), strict=False))
+def _tables(
+    groups: Sequence[ChannelGroup], sides: Sequence[_Side], lengths: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """The channel of each position (P), C for none, and the positions of each channel (C, M), filled up with
+    P.
+    """
+    starts = dict(
+        zip(((side.name, side.side) for side in sides), accumulate(lengths, initial=0), strict=False)
+    )
     num_channels = sum(group.channels for group in groups)
     channel_P = torch.full((sum(lengths),), num_channels)
     first = 0
@@ -126,7 +154,9 @@ def _tables(groups: Sequence[ChannelGroup], sides: Sequence[_Side], lengths: Seq
 
 
 def _spread(side: _Side, values: Tensor) -> Tensor:
-    """Numbers of a side's positions as a tensor that broadcasts to its weight; what position_sums() sums, reversed."""
+    """Numbers of a side's positions as a tensor that broadcasts to its weight; what position_sums() sums,
+    reversed.
+    """
     shape = side.weight.shape
     if side.side == "out":
         return values.view(-1, *[1] * (len(shape) - 1))

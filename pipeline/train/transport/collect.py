@@ -21,7 +21,9 @@ def trained_model(job: Job) -> Path:
     """The model folder of a finished run. Raises TrainingError where it has not finished."""
     result = result_folder(job)
     if not result.exists():
-        raise TrainingError(f"{job.run_dir} holds no finished run; run the stage again, it resumes from the last checkpoint")
+        raise TrainingError(
+            f"{job.run_dir} holds no finished run; run the stage again, it resumes from the last checkpoint"
+        )
     return result / MODEL_NAME
 
 

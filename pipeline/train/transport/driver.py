@@ -1,11 +1,13 @@
-"""A run whose workers share no disk with its driver: what goes to them and comes back lies in `resources.storage`.
+"""A run whose workers share no disk with its driver: what goes to them and comes back lies in
+`resources.storage`.
 
     inputs/<digest>/        prepared data and models, named by their content, kept for later runs
-    runs/<stage>-<key>/     checkpoints, journal, live line, error and result of one run, removed on success; whose it is, and
-                            what the machine that it is driven for writes every few seconds while it lives (fence.py)
+    runs/<stage>-<key>/     checkpoints, journal, live line, error and result of one run, removed on success;
+                            whose it is, and what the machine that it is driven for writes every few
+                            seconds while it lives (fence.py)
 
-Each node copies the inputs once into its cache. Without a storage nothing travels: all paths are on a disk that
-all workers see. This is the driver's side, which knows no torch; arrival.py is the workers'.
+Each node copies the inputs once into its cache. Without a storage nothing travels: all paths are on a disk
+that all workers see. This is the driver's side, which knows no torch; arrival.py is the workers'.
 """
 
 import os
@@ -34,23 +36,28 @@ RESULTS, RESULT = "results", "result.txt"
 FIELDS = ("data", "initial", "init", "teacher")
 """Those of a job that are paths to inputs."""
 SENDS_ON = "ESPALIER_SENDS_ON"
-"""Set where a disk may be lost with all that is on it, as a head's: a finished run stays until its outputs are sent."""
+"""Set where a disk may be lost with all that is on it, as a head's: a finished run stays until its outputs
+are sent."""
 FINISHED = Path(".espalier/finished")
 SIGN_S = 5.0
 """Between two signs of life."""
 SILENCE_S = 60.0
-"""Without one, after which the machine that a run is driven for counts as gone; an outage of 30 s must not look so."""
+"""Without one, after which the machine that a run is driven for counts as gone; an outage of 30 s must not
+look so."""
 
 
 def send(job: Job, url: str) -> Job:
-    """The job for workers elsewhere, after its inputs have reached the storage at `url` and the run there is this driver's.
+    """The job for workers elsewhere, after its inputs have reached the storage at `url` and the run there is
+    this driver's.
 
     Raises StorageError, LockedError where another driver trains the same there.
     """
     Storage(url).check()
     inputs = Storage(url).below(INPUTS)
     digests = {name: inputs.add_tree(path) for name in FIELDS if (path := getattr(job, name))}
-    sent = job.model_copy(update={"storage": url, "inputs": digests, "owner": f"{place(job)}-{secrets.token_hex(4)}"})
+    sent = job.model_copy(
+        update={"storage": url, "inputs": digests, "owner": f"{place(job)}-{secrets.token_hex(4)}"}
+    )
     fence(sent).claim()
     for name in (ERROR, PROGRESS):  # of an attempt before this one
         run_storage(sent).remove(name)
@@ -73,7 +80,9 @@ def fence(job: Job) -> Fence:
 
 
 def fault_path(job: Job) -> Path:
-    """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it in vain."""
+    """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it in
+    vain.
+    """
     return job.run_dir / ERROR
 
 
@@ -95,7 +104,9 @@ def read_fault(job: Job) -> str | None:
 
 @contextmanager
 def received(job: Job) -> Iterator[None]:
-    """On the driver: while the block runs, what the workers send is copied to the job's journal and run directory."""
+    """On the driver: while the block runs, what the workers send is copied to the job's journal and run
+    directory.
+    """
     if job.storage is None:
         yield
         return
@@ -104,14 +115,18 @@ def received(job: Job) -> Iterator[None]:
 
 
 def collect(job: Job) -> None:
-    """On the driver, after the workers are done: their journal and result. Raises StorageError, TrainingError."""
+    """On the driver, after the workers are done: their journal and result.
+
+    Raises StorageError, TrainingError.
+    """
     if job.storage is None:
         return
     storage = run_storage(job)
     digest = storage.read(RESULT)
     if digest is None:
         raise TrainingError(
-            f"{shown(storage.url)} holds no finished run; run the stage again, it resumes from the last checkpoint"
+            f"{shown(storage.url)} holds no finished run; run the stage again, it resumes from the last "
+            "checkpoint"
         )
     folder = storage.below(RESULTS).fetch_tree(digest.decode(errors="replace"), job.run_dir / "fetched")
     with atomic_dir(result_folder(job)) as partial:
@@ -120,7 +135,9 @@ def collect(job: Job) -> None:
 
 
 def finish(job: Job) -> None:
-    """On the driver, once the result is here: remove the run from the storage, or leave a note of it for forget_finished."""
+    """On the driver, once the result is here: remove the run from the storage, or leave a note of it for
+    forget_finished.
+    """
     if job.storage is None:
         return
     if os.environ.get(SENDS_ON):
@@ -130,7 +147,10 @@ def finish(job: Job) -> None:
 
 
 def forget_finished(root: Path, stage: str) -> None:
-    """Where a stage's outputs have been sent on: remove its finished runs from the storage. Raises StorageError."""
+    """Where a stage's outputs have been sent on: remove its finished runs from the storage.
+
+    Raises StorageError.
+    """
     for note in (root / FINISHED).glob(f"{stage}-*.json"):
         _forget(Job.model_validate_json(note.read_text(encoding="utf-8")))
         note.unlink()
@@ -144,7 +164,9 @@ def _forget(job: Job) -> None:
 
 @contextmanager
 def signs_of_life(job: Job, every_s: float = SIGN_S) -> Iterator[None]:
-    """On the machine that a run is driven for: while the block runs, other drivers, and its own on a cluster, see it live."""
+    """On the machine that a run is driven for: while the block runs, other drivers, and its own on a cluster,
+    see it live.
+    """
     if job.storage is None:
         yield
         return
@@ -153,7 +175,10 @@ def signs_of_life(job: Job, every_s: float = SIGN_S) -> Iterator[None]:
 
 
 def await_silence(job: Job, silence_s: float = SILENCE_S, every_s: float = SIGN_S) -> None:
-    """On the cluster: return when there was no new sign of life for so long. A storage that cannot be read says nothing."""
+    """On the cluster: return when there was no new sign of life for so long.
+
+    A storage that cannot be read says nothing.
+    """
     storage, last, since = run_storage(job), None, time.monotonic()
     while time.monotonic() - since < silence_s:
         time.sleep(every_s)
@@ -176,7 +201,9 @@ def _fetch(job: Job) -> None:
 
 @contextmanager
 def repeated(work: Callable[[], None], every_s: float = POLL_S) -> Iterator[None]:
-    """Do it regularly while the block runs, and once more: what a storage that failed left out comes with the next round."""
+    """Do it regularly while the block runs, and once more: what a storage that failed left out comes with the
+    next round.
+    """
     stop = threading.Event()
 
     def run() -> None:

@@ -1,4 +1,6 @@
-"""What a finished run leaves in its run directory for the driver: the model folder, the epochs' metrics, a summary."""
+"""What a finished run leaves in its run directory for the driver: the model folder, the epochs' metrics, a
+summary.
+"""
 
 import torch
 
@@ -12,7 +14,9 @@ from pipeline.train.transport.collect import HISTORY_NAME, MODEL_NAME, SUMMARY_N
 
 
 def save_result(job: Job, state: State) -> None:
-    """Write the kept weights as a model folder, the metrics of every epoch as CSV, and the last epoch's metrics."""
+    """Write the kept weights as a model folder, the metrics of every epoch as CSV, and the last epoch's
+    metrics.
+    """
     model = rebuild(job.spec)
     weights, ranges = split(state.model, state.kept(best=job.params.keep == "best"))
     model.load_state_dict(weights)

@@ -15,14 +15,27 @@ from pipeline.train.checkpoints.local import Store
 from pipeline.train.checkpoints.remote import RemoteStore
 from pipeline.train.job import Job
 from pipeline.train.transport.collect import result_folder
-from pipeline.train.transport.driver import INPUTS, JOURNAL, PROGRESS, RESULT, RESULTS, RUNS, fence, repeated, run_storage
+from pipeline.train.transport.driver import (
+    INPUTS,
+    JOURNAL,
+    PROGRESS,
+    RESULT,
+    RESULTS,
+    RUNS,
+    fence,
+    repeated,
+    run_storage,
+)
 
 UNUSED_S = 14 * 24 * 3600.0
 """After which a node removes inputs and run directories that nobody has come back to."""
 
 
 def arrive(job: Job) -> Job:
-    """On a worker: the job with its inputs and its run directory on this node, and its own name. Raises StorageError."""
+    """On a worker: the job with its inputs and its run directory on this node, and its own name.
+
+    Raises StorageError.
+    """
     if job.storage is None:
         return job
     cache, inputs = node_cache(), Storage(job.storage).below(INPUTS)
@@ -54,14 +67,20 @@ class Outbox:
         self._sent: dict[str, bytes] = {}
 
     def result(self) -> None:
-        """Send the result and the whole journal, and then the word that they are there. Raises StorageError, LockedError."""
+        """Send the result and the whole journal, and then the word that they are there.
+
+        Raises StorageError, LockedError.
+        """
         shutil.copyfile(self._job.journal, result_folder(self._job) / JOURNAL)
         digest = self._storage.below(RESULTS).add_tree(result_folder(self._job))
         fence(self._job).check()
         self._storage.write(RESULT, digest.encode())
 
     def send(self) -> None:
-        """What has changed since the last time, unless another writes now; the next checkpoint says so. Raises StorageError."""
+        """What has changed since the last time, unless another writes now; the next checkpoint says so.
+
+        Raises StorageError.
+        """
         for name, path in ((JOURNAL, self._job.journal), (PROGRESS, self._job.run_dir / PROGRESS)):
             content = path.read_bytes() if path.exists() else b""
             if content and self._sent.get(name) != content and fence(self._job).is_writer:
@@ -77,7 +96,9 @@ class NoOutbox:
 
 @contextmanager
 def outbox(job: Job) -> Iterator[Outbox | NoOutbox]:
-    """On a worker: rank 0's outbox, which sends beside the training while the block runs, where there is a storage."""
+    """On a worker: rank 0's outbox, which sends beside the training while the block runs, where there is a
+    storage.
+    """
     if job.storage is None or ranks.rank() != 0:
         yield NoOutbox()
         return
