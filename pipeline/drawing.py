@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import matplotlib as mpl
 import matplotlib.style
 
-LONGEST_NAME = 24
+LONGEST_DRAWN_NAME = 24
 LAST_LETTER = "ÿ"
 """Of those that matplotlib's own font surely has; for another it draws a box, and warns."""
 
@@ -22,4 +22,4 @@ def drawable(name: str, number: int) -> str:
     """The name of a class as a picture can show it, on one line; "class 3" for one that it cannot."""
     if not name.isprintable() or any(letter > LAST_LETTER for letter in name):
         return f"class {number}"
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "..."
+    return name if len(name) <= LONGEST_DRAWN_NAME else name[: LONGEST_DRAWN_NAME - 1] + "..."

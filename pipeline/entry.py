@@ -21,7 +21,7 @@ from pipeline.params import nearest, read_yaml
 from pipeline.process.ending import USAGE, flushed, tell
 from pipeline.process.leftovers import at_work
 from pipeline.repro.machine_lock import place
-from pipeline.repro.mend import RWLOCK, named
+from pipeline.repro.mend import RWLOCK, pids_in
 from pipeline.repro.side_by_side import STARTER
 from pipeline.schema import check_params
 from pipeline.stage import Stage
@@ -35,7 +35,7 @@ RWLOCK_POLLS = 20
 """Until a list that cannot be read is not one that another stage's dvc is writing."""
 
 
-def run(name: str, main: Callable[[Stage, Reporter], None]) -> None:
+def run_stage(name: str, main: Callable[[Stage, Reporter], None]) -> None:
     """Run a stage's main and end this process. A user's error ends with its message on stderr and status 1,
     Ctrl-C with 130.
 
@@ -110,7 +110,7 @@ def _dvcs(folder: Path) -> set[int]:
     )
     for _ in range(RWLOCK_POLLS):
         with suppress(ValueError):
-            return named(rwlock)
+            return pids_in(rwlock)
         time.sleep(PARENT_POLL_S / RWLOCK_POLLS)
     return set()
 

@@ -33,7 +33,7 @@ SIGNED = re.compile(
 """What lets the holder of a presigned address in (S3, GCS, Azure)."""
 SECRET_VARIABLE = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY)S?$", re.IGNORECASE)
 """Names of variables that hold a secret themselves; RAY_AUTH_TOKEN_PATH and AWS_ACCESS_KEY_ID do not."""
-LEAST_CHARACTERS = 8
+LEAST_SECRET_CHARACTERS = 8
 """Of such a variable's value: a shorter one is found in words that give nothing away."""
 
 
@@ -119,5 +119,5 @@ def _secret_variables() -> Iterator[tuple[str, str]]:
     return (
         (name, value)
         for name, value in os.environ.items()
-        if SECRET_VARIABLE.search(name) and len(value) >= LEAST_CHARACTERS
+        if SECRET_VARIABLE.search(name) and len(value) >= LEAST_SECRET_CHARACTERS
     )

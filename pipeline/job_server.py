@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 from pipeline.errors import SubmitError, UnreachableError, shown
 
-TIMEOUT_S = 30.0
+REQUEST_TIMEOUT_S = 30.0
 """Of one request, and of a line of the log; a longer silence is asked after."""
-RETRY_S = 2.0
-PATIENCE_S = 600.0
+SERVER_RETRY_S = 2.0
+SERVER_PATIENCE_S = 600.0
 """With a job server that does not answer: a head that is started anew, on a machine that has to come first.
 """
 LOG_ATTEMPTS = 5
@@ -97,10 +97,10 @@ class JobServer:
         self,
         address: str,
         *,
-        timeout_s: float = TIMEOUT_S,
-        silence_s: float = TIMEOUT_S,
-        retry_s: float = RETRY_S,
-        patience_s: float = PATIENCE_S,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        silence_s: float = REQUEST_TIMEOUT_S,
+        retry_s: float = SERVER_RETRY_S,
+        patience_s: float = SERVER_PATIENCE_S,
     ) -> None:
         """silence_s: of the log, after which it is asked whether the job is over. retry_s: between two looks.
 

@@ -48,11 +48,11 @@ def read_json(path: Path, model: type[FileT]) -> FileT:
         raise ArtifactError(f"{path} does not exist; run `dvc repro`") from error
     except ValidationError as error:
         raise ArtifactError(
-            f"{path}: {problems(error)}; run `dvc repro -f -s` on the stage that writes it"
+            f"{path}: {key_problems(error)}; run `dvc repro -f -s` on the stage that writes it"
         ) from error
 
 
-def problems(error: ValidationError) -> str:
+def key_problems(error: ValidationError) -> str:
     """Each wrong or missing key, in one line."""
     return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'file'}: {p['msg'].lower()}" for p in error.errors())
 

@@ -25,7 +25,7 @@ TREE_NAME = "tree.json"
 TREE = TypeAdapter(dict[str, str])
 DIGEST_DIGITS = 32
 DIGEST = re.compile(f"[0-9a-f]{{{DIGEST_DIGITS}}}")
-ATTEMPTS = 10
+REQUEST_ATTEMPTS = 10
 """Of one request, with growing waits of at most 20 s between them: about two minutes of a bucket that answers
 503."""
 FIRST_ATTEMPTS = 3
@@ -45,7 +45,7 @@ OTHERS_WAIT_S = 3600.0
 class Storage:
     """Files below one folder or bucket prefix, by names with slashes. Every verb raises StorageError."""
 
-    def __init__(self, url: str, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, url: str, attempts: int = REQUEST_ATTEMPTS) -> None:
         self.url = url.rstrip("/")
         self._attempts = attempts
 

@@ -3,7 +3,7 @@
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.compare.compare import Evaluated, Outs, compare
 from pipeline.compare.records import STEPS, VARIANTS
-from pipeline.entry import run
+from pipeline.entry import run_stage
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.stage import Stage
@@ -32,4 +32,4 @@ def main(stage: Stage, report: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    run("compare", main)
+    run_stage("compare", main)

@@ -1,7 +1,7 @@
 """Measure one variant on the test split: `python -m stages.evaluate <variant>`."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.entry import run
+from pipeline.entry import run_stage
 from pipeline.evaluate.evaluate import Outs, evaluate
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.stage import Stage
@@ -30,4 +30,4 @@ def main(stage: Stage, report: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    run("evaluate", main)
+    run_stage("evaluate", main)

@@ -1,7 +1,7 @@
 """Train the pruned model further, with the dense one, or one that was brought, as its teacher."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.entry import run
+from pipeline.entry import run_stage
 from pipeline.launch.driver import launch
 from pipeline.launch.resources import Resources
 from pipeline.models.disk.artifact import read_spec
@@ -40,4 +40,4 @@ def main(stage: Stage, report: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    run("finetune", main)
+    run_stage("finetune", main)

@@ -3,7 +3,7 @@
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
-from pipeline.entry import run
+from pipeline.entry import run_stage
 from pipeline.stage import Stage
 from pipeline.tracking.journal import Reporter
 
@@ -20,4 +20,4 @@ def main(stage: Stage, report: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    run("prepare", main)
+    run_stage("prepare", main)

@@ -3,7 +3,7 @@ latency may be.
 """
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.entry import run
+from pipeline.entry import run_stage
 from pipeline.files import write_atomic
 from pipeline.profile.profile import make_profile
 from pipeline.prune.params import ShapeParams
@@ -24,4 +24,4 @@ def main(stage: Stage, report: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    run("profile", main)
+    run_stage("profile", main)

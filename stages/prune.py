@@ -3,7 +3,7 @@ another one.
 """
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.entry import run
+from pipeline.entry import run_stage
 from pipeline.files import to_json, write_atomic
 from pipeline.launch.driver import launch
 from pipeline.launch.resources import Resources
@@ -43,4 +43,4 @@ def main(stage: Stage, report: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    run("prune", main)
+    run_stage("prune", main)

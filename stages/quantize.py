@@ -1,7 +1,7 @@
 """Turn the fine-tuned model into an int8 ONNX file, calibrated on training images."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.entry import run
+from pipeline.entry import run_stage
 from pipeline.files import to_json, write_atomic
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.quantize.params import QuantizeParams
@@ -23,4 +23,4 @@ def main(stage: Stage, report: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    run("quantize", main)
+    run_stage("quantize", main)

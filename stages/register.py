@@ -3,7 +3,7 @@ aliases.
 """
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.entry import run
+from pipeline.entry import run_stage
 from pipeline.files import write_atomic
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.params import RegisterParams
@@ -23,4 +23,4 @@ def main(stage: Stage, report: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    run("register", main)
+    run_stage("register", main)

@@ -1,7 +1,7 @@
 """Train the dense model on the prepared data, on every worker of the cluster."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.entry import run
+from pipeline.entry import run_stage
 from pipeline.launch.driver import launch
 from pipeline.launch.resources import Resources
 from pipeline.models.description.params import ModelParams
@@ -38,4 +38,4 @@ def main(stage: Stage, report: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    run("train", main)
+    run_stage("train", main)

@@ -17,14 +17,14 @@ from pipeline.params import read_yaml
 from pipeline.process.leftovers import scratch
 from pipeline.stage import KEY_DIGITS, PREPARED_DATA, STATE_FOLDER
 
-FOLDER = f"{STATE_FOLDER}/checked"
-SECTIONS = ("data", "model", "task", "train", "prune", "finetune", "quantize")
+CHECKED_FOLDER = f"{STATE_FOLDER}/checked"
+TRIED_SECTIONS = ("data", "model", "task", "train", "prune", "finetune", "quantize")
 """Of params.yaml, on which what is tried depends; of `resources` only the number of workers counts, which
 cuts batches."""
-CODE = Path(__file__).parents[2]
+IMPORT_ROOT = Path(__file__).parents[2]
 BROUGHT = ("data/init/weights.safetensors", "data/teacher/model.json")
 """Files that are no stage's out, and large: their size and time stand for their content."""
-STAGES = {"train", "profile", "prune", "finetune"}
+STAGES_CHECKED_BEFORE = {"train", "profile", "prune", "finetune"}
 """Those before which it must have passed. What comes after them trains nothing."""
 LONG_BYTES = 100_000_000
 """Raw data from which on preparing them takes longer than the check, which then comes before it too."""
@@ -36,11 +36,11 @@ def check_before(stage: str, root: Path) -> None:
     Raises ParamsError.
     """
     values = read_yaml(root / "params.yaml")
-    if stage not in STAGES and not (
+    if stage not in STAGES_CHECKED_BEFORE and not (
         stage == "prepare" and _bytes(root / values["data"]["path"]) > LONG_BYTES
     ):
         return
-    done = root / FOLDER / _digest(root, values)
+    done = root / CHECKED_FOLDER / _digest(root, values)
     if done.exists():
         return
     try:
@@ -59,7 +59,7 @@ def check(root: Path) -> str:
     """
     values = read_yaml(root / "params.yaml")
     refuse(problems(root, [values])[0])
-    write_atomic(root / FOLDER / _digest(root, values), "")
+    write_atomic(root / CHECKED_FOLDER / _digest(root, values), "")
     known = (
         "with the prepared data"
         if _manifest(root).exists()
@@ -112,7 +112,7 @@ def problems(root: Path, params: Sequence[Mapping[str, Any]], *, here: bool = Tr
             capture_output=True,
             text=True,
             check=False,
-            cwd=CODE,
+            cwd=IMPORT_ROOT,
             env=environment,
         )
     if done.returncode:
@@ -126,11 +126,11 @@ def _digest(root: Path, values: Mapping[str, Any]) -> str:
     manifest = _manifest(root)
     brought = [(root / path).stat() for path in BROUGHT if (root / path).exists()]
     inputs = {
-        "params": {name: values[name] for name in SECTIONS},
+        "params": {name: values[name] for name in TRIED_SECTIONS},
         "workers": values["resources"]["workers"],
         "manifest": sha256_tree(manifest) if manifest.exists() else None,
         "brought": [[stat.st_size, stat.st_mtime_ns] for stat in brought],
-        "code": sha256_tree(CODE / "pipeline"),
+        "code": sha256_tree(IMPORT_ROOT / "pipeline"),
     }
     return sha256_json(inputs)[:KEY_DIGITS]
 

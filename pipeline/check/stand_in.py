@@ -11,7 +11,7 @@ from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, wri
 from pipeline.data.prepared.shards import Table, write_shards
 
 ROWS = 8
-CLASSES = 2
+NUM_CLASSES = 2
 
 
 def stand_in(params: DataParams, folder: Path) -> Path:
@@ -20,7 +20,7 @@ def stand_in(params: DataParams, folder: Path) -> Path:
     pixels = np.random.default_rng(0).integers(
         0, 256, (ROWS, params.height * params.width * params.channels), np.uint8
     )
-    labels = np.arange(ROWS, dtype=np.int64) % CLASSES
+    labels = np.arange(ROWS, dtype=np.int64) % NUM_CLASSES
     rows = np.arange(ROWS)
     splits = {}
     for name in ("train", "val", "test"):
@@ -29,7 +29,7 @@ def stand_in(params: DataParams, folder: Path) -> Path:
         )
         splits[name] = SplitInfo(rows=ROWS, class_counts=np.bincount(labels).tolist(), shards=shards)
     manifest = Manifest(
-        classes=[str(label) for label in range(CLASSES)],
+        classes=[str(label) for label in range(NUM_CLASSES)],
         height=params.height,
         width=params.width,
         channels=params.channels,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.compare.records import Change, NamedChange
-from pipeline.evaluate.metrics import DIGITS, Ints
+from pipeline.evaluate.metrics import FRACTION_DIGITS, Ints
 
 Bools = npt.NDArray[np.bool_]
 Z = 1.959964
@@ -60,11 +60,11 @@ class Pair:
         before = int((chosen & self.was_right).sum())
         return Change(
             images=images,
-            before=round(before / images, DIGITS),
-            now=round((before - lost + gained) / images, DIGITS),
-            change=round((gained - lost) / images, DIGITS),
-            low=round(low, DIGITS),
-            high=round(high, DIGITS),
+            before=round(before / images, FRACTION_DIGITS),
+            now=round((before - lost + gained) / images, FRACTION_DIGITS),
+            change=round((gained - lost) / images, FRACTION_DIGITS),
+            low=round(low, FRACTION_DIGITS),
+            high=round(high, FRACTION_DIGITS),
         )
 
     def changes(self, groups: dict[str, Bools]) -> list[NamedChange]:

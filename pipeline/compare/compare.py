@@ -25,7 +25,7 @@ from pipeline.compare.records import (
 )
 from pipeline.compare.slices import quarters, values
 from pipeline.data.prepared.manifest import MANIFEST, Manifest, read_manifest
-from pipeline.data.prepared.shards import Pixels, gather, map_shards, read_slices
+from pipeline.data.prepared.shards import Pixels, gather_rows, map_shards, read_slices
 from pipeline.drawing import drawable
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.metrics import Floats, Ints
@@ -154,7 +154,9 @@ class _Test:
     def images(self, rows: Ints) -> Pixels:
         """Pixels (rows, C, H, W)."""
         channels, height, width = self.shape
-        return gather(self.shards, rows).reshape(len(rows), height, width, channels).transpose(0, 3, 1, 2)
+        return (
+            gather_rows(self.shards, rows).reshape(len(rows), height, width, channels).transpose(0, 3, 1, 2)
+        )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ BLOCKS = 10
 confidence of 1 - 2 / 2^10, whatever their distribution is; of six it would be 96.9 %, but then one of 64
 comparisons of equal files says slower. Turns are no independent repeats: what a machine does beside may
 last longer than one. What lasts longer than a block falls on all of its files."""
-ROUNDS = 2
+BLOCK_ROUNDS = 2
 """Of a block: files and batch sizes take turns this often, each time in another order, so that a busy moment
 of the machine falls on all of them, and none always runs after the same other."""
 P95 = 95
@@ -85,12 +85,12 @@ def _take_turns(
 ) -> Times:
     """One block."""
     models = {name: OnnxModel(path, params.threads) for name, path in files.items()}
-    runs = {size: max(1, round(params.repeats / BLOCKS / ROUNDS / math.sqrt(size))) for size in images}
+    runs = {size: max(1, round(params.repeats / BLOCKS / BLOCK_ROUNDS / math.sqrt(size))) for size in images}
     times: Times = {(name, size): [] for name in models for size in images}
     for name, size in times:
         _time(models[name], images[size], math.ceil(params.warmup / BLOCKS))
     keys = list(times)
-    for _ in range(ROUNDS):
+    for _ in range(BLOCK_ROUNDS):
         for number in generator.permutation(len(keys)):
             name, size = keys[number]
             times[name, size] += _time(models[name], images[size], runs[size])

@@ -9,7 +9,7 @@ from pipeline.data.prepared.shards import Pixels
 from pipeline.evaluate.metrics import Floats
 from pipeline.evaluate.params import Slicing
 
-CHUNK_ROWS = 256
+PIXEL_CHUNK_ROWS = 256
 QUARTERS = 4
 
 
@@ -56,6 +56,8 @@ MEASURES: dict[Slicing, Callable[[Pixels], Floats]] = {"brightness": _brightness
 def _measured(shards: list[Pixels], measure: Callable[[Pixels], Floats]) -> Floats:
     """(N,), a few rows at a time: in float64 a shard takes eight times its size."""
     parts = [
-        shard[first : first + CHUNK_ROWS] for shard in shards for first in range(0, len(shard), CHUNK_ROWS)
+        shard[first : first + PIXEL_CHUNK_ROWS]
+        for shard in shards
+        for first in range(0, len(shard), PIXEL_CHUNK_ROWS)
     ]
     return np.concatenate([measure(part) for part in parts])

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.doctor.finding import Finding, Verdict, one_line, problem, skipped
+from pipeline.doctor.finding import CheckResult, Finding, one_line, problem, skipped
 from pipeline.doctor.folders import (
     dvc_cache,
     dvc_site_cache,
@@ -13,7 +13,7 @@ from pipeline.doctor.folders import (
     socket_paths,
     temporary_folder,
 )
-from pipeline.doctor.leftovers import dvc_files, ray_folders, run_locks, scratch_folders
+from pipeline.doctor.leftovers import dead_ray_folders, dvc_files, run_locks, scratch_folders
 from pipeline.doctor.mlflow_services import journals, mlflow
 from pipeline.doctor.places import remote, storage
 from pipeline.doctor.ports import PORTS, port
@@ -25,7 +25,7 @@ from pipeline.launch.resources import Resources, cluster_address
 from pipeline.params import parse_section, read_yaml
 from pipeline.stage import STATE_FOLDER
 
-Check = tuple[str, Callable[[], Verdict]]
+Check = tuple[str, Callable[[], CheckResult]]
 
 
 def examine(root: Path) -> Iterator[Finding]:
@@ -50,7 +50,7 @@ def _checks(root: Path) -> Iterator[Check]:
     yield "run locks", lambda: run_locks(root)
     yield "DVC's files", lambda: dvc_files(root)
     yield "temp files", lambda: scratch_folders(root, temporary_folder())
-    yield "Ray leftovers", lambda: ray_folders(temporary_folder())
+    yield "Ray leftovers", lambda: dead_ray_folders(temporary_folder())
     for each in PORTS:
         yield "port", lambda each=each: port(each)  # type: ignore[misc]
     yield from _remote_checks(root)
@@ -96,7 +96,7 @@ def _names_a_cluster(resources: Resources | None) -> bool:
         return True  # the check of the cluster tells what is wrong with its address
 
 
-def _made(check: Callable[[], Verdict]) -> Verdict:
+def _made(check: Callable[[], CheckResult]) -> CheckResult:
     try:
         return check()
     except EspalierError as error:

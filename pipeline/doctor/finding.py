@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["ok", "problem", "skipped"]
+FindingState = Literal["ok", "problem", "skipped"]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    state: State
+class CheckResult:
+    state: FindingState
     text: str
     """One line for each problem, with its remedy."""
 
@@ -16,23 +16,23 @@ class Verdict:
 @dataclass(frozen=True)
 class Finding:
     name: str
-    state: State
+    state: FindingState
     text: str
 
 
-def ok(text: str) -> Verdict:
-    return Verdict("ok", text)
+def ok(text: str) -> CheckResult:
+    return CheckResult("ok", text)
 
 
-def skipped(reason: str) -> Verdict:
-    return Verdict("skipped", reason)
+def skipped(reason: str) -> CheckResult:
+    return CheckResult("skipped", reason)
 
 
-def problem(*texts: str) -> Verdict:
-    return Verdict("problem", "\n".join(texts))
+def problem(*texts: str) -> CheckResult:
+    return CheckResult("problem", "\n".join(texts))
 
 
-def judged(problems: list[str], fine: str) -> Verdict:
+def check_result(problems: list[str], fine: str) -> CheckResult:
     return problem(*problems) if problems else ok(fine)
 
 

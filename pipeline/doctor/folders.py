@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.doctor.finding import Verdict, judged, ok, problem, skipped
+from pipeline.doctor.finding import CheckResult, check_result, ok, problem, skipped
 from pipeline.errors import EspalierError
-from pipeline.repro.site_cache import SETTING, VARIABLE, fault
+from pipeline.repro.site_cache import SITE_CACHE_SETTING, VARIABLE, fault
 
 SMALLEST_FREE = 2_000_000_000
 SMALLEST_SHM = 256_000_000
@@ -33,12 +33,12 @@ def dvc_cache(root: Path) -> Path:
     return root / done.stdout.strip()
 
 
-def dvc_site_cache(root: Path) -> Verdict:
+def dvc_site_cache(root: Path) -> CheckResult:
     """Whether only this user may write where a `dvc` that is started here keeps pickled state."""
     remedy = "`python -m pipeline.repro.site_cache` gives you one of your own"
     if named := os.environ.get(VARIABLE):
         remedy = f"{remedy}, and unset {VARIABLE}"
-    words = [sys.executable, "-m", "dvc", "config", SETTING]
+    words = [sys.executable, "-m", "dvc", "config", SITE_CACHE_SETTING]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     folder = named or done.stdout.strip()
     if not folder:
@@ -56,15 +56,15 @@ def dvc_site_cache(root: Path) -> Verdict:
     )
 
 
-def folders(paths: Iterable[Path], smallest_free: int = SMALLEST_FREE) -> Verdict:
+def folders(paths: Iterable[Path], smallest_free: int = SMALLEST_FREE) -> CheckResult:
     """Whether each can be written, or made, and has room."""
     paths = list(paths)
     problems = [text for path in paths if (text := _fault(path, smallest_free))]
     room = min((shutil.disk_usage(_existing(path)).free for path in paths), default=0)
-    return judged(problems, f"{', '.join(map(str, paths))} can be written; at least {_gb(room)} free")
+    return check_result(problems, f"{', '.join(map(str, paths))} can be written; at least {_gb(room)} free")
 
 
-def shared_memory(path: Path = Path("/dev/shm"), smallest: int = SMALLEST_SHM) -> Verdict:  # noqa: S108 - not a file of ours
+def shared_memory(path: Path = Path("/dev/shm"), smallest: int = SMALLEST_SHM) -> CheckResult:  # noqa: S108 - not a file of ours
     if not path.is_dir():
         return skipped(f"this system has no {path}")
     usage = shutil.disk_usage(path)
@@ -72,10 +72,10 @@ def shared_memory(path: Path = Path("/dev/shm"), smallest: int = SMALLEST_SHM) -
     remedy = (
         "Ray's objects would go to a disk; start the container with --shm-size=2g, or remove what lies there"
     )
-    return judged([f"{text}; {remedy}"] if usage.free < smallest else [], text)
+    return check_result([f"{text}; {remedy}"] if usage.free < smallest else [], text)
 
 
-def socket_paths(temporary: Path) -> Verdict:
+def socket_paths(temporary: Path) -> CheckResult:
     longest = LONGEST_SOCKET - len(SOCKET)
     length = len(bytes(temporary))
     if length > longest:

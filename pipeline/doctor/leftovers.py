@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.doctor.finding import Verdict, judged, ok
-from pipeline.process.leftovers import OWNER, RUN_LOCKS, dead_folders, is_held
-from pipeline.repro.mend import RWLOCK, examine, named
+from pipeline.doctor.finding import CheckResult, check_result, ok
+from pipeline.process.leftovers import OWNER_LOCK, RUN_LOCKS, dead_folders, is_held
+from pipeline.repro.mend import RWLOCK, faults_of_dvc, pids_in
 from pipeline.stage import STATE_FOLDER
 
 RAY_FOLDER = re.compile(r"ray-[a-z0-9_]{8}(-[a-z0-9_]{8})?")
@@ -20,7 +20,7 @@ YOUNG_S = 60.0
 """In which a Ray that starts may not have a process yet."""
 
 
-def run_locks(root: Path) -> Verdict:
+def run_locks(root: Path) -> CheckResult:
     """Who holds the locks of runs.
 
     A run without a holder goes on from its last checkpoint when its stage is run again.
@@ -41,22 +41,24 @@ def run_locks(root: Path) -> Verdict:
         for what, names in (("running", running), ("resumable", resumable))
         if names
     ]
-    return judged(problems, "; ".join(parts) or "no run is unfinished")
+    return check_result(problems, "; ".join(parts) or "no run is unfinished")
 
 
-def dvc_files(root: Path) -> Verdict:
+def dvc_files(root: Path) -> CheckResult:
     """Whether DVC can read its own files, and whom it would wait for.
 
     What names a pid that is gone it clears by itself.
     """
-    problems = [f"{fault.found}; `espalier mend` when no dvc command runs here" for fault in examine(root)]
+    problems = [
+        f"{fault.found}; `espalier mend` when no dvc command runs here" for fault in faults_of_dvc(root)
+    ]
     if problems:
-        return judged(problems, "")
-    busy = ", ".join(str(pid) for pid in sorted(named(root / RWLOCK)) if psutil.pid_exists(pid))
+        return check_result(problems, "")
+    busy = ", ".join(str(pid) for pid in sorted(pids_in(root / RWLOCK)) if psutil.pid_exists(pid))
     return ok(f"a dvc command runs: pid {busy}" if busy else "nothing is locked or cut off")
 
 
-def scratch_folders(root: Path, temporary: Path) -> Verdict:
+def scratch_folders(root: Path, temporary: Path) -> CheckResult:
     """Temporary files of killed processes of this project, here and where its Rays are."""
     dead = dead_folders(root.absolute(), temporary)
     return ok(
@@ -64,7 +66,7 @@ def scratch_folders(root: Path, temporary: Path) -> Verdict:
     )
 
 
-def ray_folders(temporary: Path, young_s: float = YOUNG_S) -> Verdict:
+def dead_ray_folders(temporary: Path, young_s: float = YOUNG_S) -> CheckResult:
     """Folders of local Rays of this user in which no process works any more."""
     mine = [
         path
@@ -78,15 +80,15 @@ def ray_folders(temporary: Path, young_s: float = YOUNG_S) -> Verdict:
     )
     gone = [path for path in mine if not _is_at_work(path, commands, young_s)]
     problems = [f"{path} is of a Ray that was killed; `rm -r {path}`" for path in gone]
-    return judged(problems, f"{len(mine)} of a Ray that runs")
+    return check_result(problems, f"{len(mine)} of a Ray that runs")
 
 
 def _is_at_work(folder: Path, commands: str, young_s: float) -> bool:
     """Whether a Ray is in a folder: by the lock of what started it, if it has one, else by its processes'
     command lines.
     """
-    if (folder / OWNER).exists():
-        return is_held(folder / OWNER)
+    if (folder / OWNER_LOCK).exists():
+        return is_held(folder / OWNER_LOCK)
     return str(folder) in commands or time.time() - folder.lstat().st_mtime <= young_s
 
 

@@ -7,16 +7,16 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.doctor.finding import Verdict, judged, ok, one_line, problem, skipped
+from pipeline.doctor.finding import CheckResult, check_result, ok, one_line, problem, skipped
 from pipeline.errors import shown
 from pipeline.process.leftovers import is_held
 from pipeline.tracking.records import all_journals, journal_lock, read_record
 from pipeline.tracking.store import ask
 
-TIMEOUT_S = 5.0
+MLFLOW_TIMEOUT_S = 5.0
 
 
-def mlflow(root: Path, timeout_s: float = TIMEOUT_S) -> Verdict:
+def mlflow(root: Path, timeout_s: float = MLFLOW_TIMEOUT_S) -> CheckResult:
     """Raises UnreachableError or EspalierError where it answers, but not with what was asked."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if urlsplit(uri).scheme not in {"http", "https"}:
@@ -33,7 +33,7 @@ def mlflow(root: Path, timeout_s: float = TIMEOUT_S) -> Verdict:
     return ok(f"{shown(uri)} answers, also to what runs ask of it")
 
 
-def journals(root: Path) -> Verdict:
+def journals(root: Path) -> CheckResult:
     """Those that no stage is delivering now. Raises EspalierError for a record that is not one."""
     waiting = [
         journal
@@ -41,7 +41,7 @@ def journals(root: Path) -> Verdict:
         if not read_record(journal).delivered and not is_held(journal_lock(journal))
     ]
     names = ", ".join(journal.stem for journal in waiting)
-    return judged(
+    return check_result(
         [f"{len(waiting)} not delivered ({names}); `espalier sync` sends them"] if waiting else [],
         "MLflow has all",
     )

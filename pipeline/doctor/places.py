@@ -10,7 +10,7 @@ from pathlib import Path
 
 import fsspec
 
-from pipeline.doctor.finding import Verdict, ok, one_line, problem, skipped
+from pipeline.doctor.finding import CheckResult, ok, one_line, problem, skipped
 from pipeline.errors import EspalierError
 from pipeline.jobs.remote import check_remote, named_remote
 from pipeline.storage import Storage
@@ -19,10 +19,10 @@ LIMIT_S = 15.0
 """The storage's own patience with a bucket is minutes."""
 LARGEST_SKEW_S = 300.0
 """S3 refuses signatures that are 15 minutes off."""
-PROBE = b"espalier doctor"
+PROBE_CONTENT = b"espalier doctor"
 
 
-def storage(url: str | None, limit_s: float = LIMIT_S) -> Verdict:
+def storage(url: str | None, limit_s: float = LIMIT_S) -> CheckResult:
     if not url:
         return skipped("resources.storage is null")
     if "://" not in url and not Path(url).is_dir():
@@ -34,7 +34,7 @@ def storage(url: str | None, limit_s: float = LIMIT_S) -> Verdict:
     return _within(limit_s, lambda: _tried(url), late)
 
 
-def remote(root: Path, limit_s: float = LIMIT_S) -> Verdict:
+def remote(root: Path, limit_s: float = LIMIT_S) -> CheckResult:
     """Raises SubmitError where none is set."""
     name, url = named_remote(root)
     late = problem(
@@ -44,16 +44,16 @@ def remote(root: Path, limit_s: float = LIMIT_S) -> Verdict:
     return _within(limit_s, lambda: _sent_to(root), late)
 
 
-def _within(limit_s: float, ask: Callable[[], Verdict], late: Verdict) -> Verdict:
+def _within(limit_s: float, ask: Callable[[], CheckResult], late: CheckResult) -> CheckResult:
     """In a thread, because a request to a bucket or to a dead mount cannot be called back."""
-    found: list[Verdict] = []
+    found: list[CheckResult] = []
     thread = threading.Thread(target=lambda: found.append(ask()), daemon=True, name="probe")
     thread.start()
     thread.join(limit_s)
     return found[0] if found else late
 
 
-def _sent_to(root: Path) -> Verdict:
+def _sent_to(root: Path) -> CheckResult:
     try:
         check_remote(root)
     except EspalierError as error:
@@ -61,10 +61,10 @@ def _sent_to(root: Path) -> Verdict:
     return ok("is set in .dvc/config, and takes files")
 
 
-def _tried(url: str) -> Verdict:
+def _tried(url: str) -> CheckResult:
     place, name = Storage(url), f"doctor-{secrets.token_hex(8)}"
     try:
-        place.write(f"{name}/probe", PROBE)
+        place.write(f"{name}/probe", PROBE_CONTENT)
         try:
             return _checked(place, name)
         finally:
@@ -80,8 +80,8 @@ def _tried(url: str) -> Verdict:
         )
 
 
-def _checked(place: Storage, name: str) -> Verdict:
-    if place.read(f"{name}/probe") != PROBE or place.below(name).names() != ["probe"]:
+def _checked(place: Storage, name: str) -> CheckResult:
+    if place.read(f"{name}/probe") != PROBE_CONTENT or place.below(name).names() != ["probe"]:
         return problem(
             f"{place.url} does not give back what was written just now; it is not consistent, use another "
             "storage"

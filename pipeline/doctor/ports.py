@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from pipeline.doctor.finding import Verdict, ok, problem
+from pipeline.doctor.finding import CheckResult, ok, problem
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ PORTS = (
 )
 
 
-def port(wanted: Port) -> Verdict:
+def port(wanted: Port) -> CheckResult:
     if _is_free(wanted.number):
         return ok(f"{wanted.number} is free for {wanted.what}")
     process = _listener(wanted.number)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.doctor.finding import Verdict, judged, ok, problem
+from pipeline.doctor.finding import CheckResult, check_result, ok, problem
 from pipeline.errors import secret_in
 from pipeline.params import read_yaml
 from pipeline.schema import SECTIONS, check_params
@@ -26,32 +26,32 @@ SECRET_KEYS = (
     "token",
 )
 """Of DVC's configuration (dvc/config_schema.py)."""
-SETTING = re.compile(rf"^\W*(?P<key>{'|'.join(SECRET_KEYS)})\s*=\s*\S")
+SECRET_SETTING = re.compile(rf"^\W*(?P<key>{'|'.join(SECRET_KEYS)})\s*=\s*\S")
 
 
-def params(root: Path) -> Verdict:
+def params(root: Path) -> CheckResult:
     """Raises ParamsError."""
     check_params(root / "params.yaml")
     return ok(f"{len(SECTIONS)} sections are valid")
 
 
-def stages(root: Path) -> Verdict:
+def stages(root: Path) -> CheckResult:
     """Raises ParamsError."""
     declared = read_yaml(root / "dvc.yaml").get("stages")
     if not isinstance(declared, dict) or not declared:
         return problem("dvc.yaml declares no stages; `git checkout dvc.yaml` brings the project's own back")
     broken = [name for name, stage in declared.items() if not _has_command(stage)]
-    return judged(
+    return check_result(
         [f"dvc.yaml: stage {name!r} has no cmd; add it" for name in broken], f"{len(declared)} stages"
     )
 
 
-def secrets(root: Path) -> Verdict:
+def secrets(root: Path) -> CheckResult:
     """Names places, never values."""
     problems = [
         problem for name in COMMITTED if (root / name).exists() for problem in _secrets(root / name, name)
     ]
-    return judged(problems, f"none in {' or '.join(COMMITTED)}")
+    return check_result(problems, f"none in {' or '.join(COMMITTED)}")
 
 
 def _has_command(stage: object) -> bool:
@@ -62,7 +62,7 @@ def _has_command(stage: object) -> bool:
 
 def _secrets(path: Path, name: str) -> Iterator[str]:
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        setting = SETTING.match(line)
+        setting = SECRET_SETTING.match(line)
         if setting and path.name == "config":
             yield (
                 f"{name}, line {number}, holds a {setting['key']}, and the file is committed; move it with "

@@ -5,18 +5,18 @@ import socket
 import stat
 from pathlib import Path
 
-from pipeline.doctor.finding import Verdict, judged, ok, one_line, problem, skipped
+from pipeline.doctor.finding import CheckResult, check_result, ok, one_line, problem, skipped
 from pipeline.job_server import JobServer
 from pipeline.launch.resources import is_job_server
 
-TIMEOUT_S = 5.0
+RAY_TIMEOUT_S = 5.0
 HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """Preface and empty settings (RFC 9113, 3.4), which every gRPC server answers with settings of its own."""
 SETTINGS_FRAME = 4
-MODES = ("token", "disabled")
+AUTH_MODES = ("token", "disabled")
 
 
-def ray_cluster(address: str | None, timeout_s: float = TIMEOUT_S) -> Verdict:
+def ray_cluster(address: str | None, timeout_s: float = RAY_TIMEOUT_S) -> CheckResult:
     """Raises UnreachableError, SubmitError."""
     if not address:
         return skipped("neither RAY_ADDRESS nor resources.address is set; training starts a Ray of its own")
@@ -36,7 +36,7 @@ def ray_cluster(address: str | None, timeout_s: float = TIMEOUT_S) -> Verdict:
     return ok(f"answers at {address}")
 
 
-def job_server(address: str | None, timeout_s: float = TIMEOUT_S) -> Verdict:
+def job_server(address: str | None, timeout_s: float = RAY_TIMEOUT_S) -> CheckResult:
     """Raises UnreachableError, SubmitError."""
     if not address:
         return skipped("RAY_API_SERVER_ADDRESS is not set")
@@ -45,10 +45,10 @@ def job_server(address: str | None, timeout_s: float = TIMEOUT_S) -> Verdict:
     return ok(f"{server.address} takes the token and has the same Ray")
 
 
-def ray_token(*, uses_cluster: bool) -> Verdict:
+def ray_token(*, uses_cluster: bool) -> CheckResult:
     """RAY_AUTH_MODE, and that nobody else can read the token."""
     mode, path = os.environ.get("RAY_AUTH_MODE"), os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if mode is not None and mode.lower() not in MODES:
+    if mode is not None and mode.lower() not in AUTH_MODES:
         return problem(f"RAY_AUTH_MODE is {mode!r}; set it to token")
     is_asked = (mode or "").lower() == "token"
     if uses_cluster and not is_asked:
@@ -89,7 +89,7 @@ def _speaks_grpc(connection: socket.socket) -> bool:
     return len(answer) >= 4 and answer[3] == SETTINGS_FRAME
 
 
-def _token_file(path: Path) -> Verdict:
+def _token_file(path: Path) -> CheckResult:
     try:
         status = path.stat()
         is_empty = not path.read_text(encoding="utf-8", errors="replace").strip()
@@ -108,4 +108,4 @@ def _token_file(path: Path) -> Verdict:
         )
     if status.st_uid != os.getuid():
         problems.append(f"{path} belongs to another user; make a copy of your own, of mode 0600")
-    return judged(problems, f"{path}, which only you may read")
+    return check_result(problems, f"{path}, which only you may read")

@@ -9,13 +9,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from pipeline.doctor.finding import Verdict, judged
+from pipeline.doctor.finding import CheckResult, check_result
 from pipeline.jobs.start import PYTHON
 
 FLOORS = {"ray": "2.54", "mlflow": "3.11", "pyarrow": "23.0.1"}
 """Older ones have published security holes."""
 SHOWN = 5
-REMEDY = "`make setup` installs what requirements.txt pins"
+SETUP_REMEDY = "`make setup` installs what requirements.txt pins"
 Installed = Callable[[str], str | None]
 """The version of a package, None where it is not installed."""
 
@@ -27,10 +27,10 @@ def installed(name: str) -> str | None:
         return None
 
 
-def python(running: tuple[int, ...] = tuple(sys.version_info[:3])) -> Verdict:
+def python(running: tuple[int, ...] = tuple(sys.version_info[:3])) -> CheckResult:
     text = f"Python {'.'.join(map(str, running))}"
     oldest = ".".join(map(str, PYTHON))
-    return judged(
+    return check_result(
         []
         if running >= PYTHON
         else [f"{text}, but {oldest} or later is needed; remove .venv, then `make setup`"],
@@ -38,7 +38,7 @@ def python(running: tuple[int, ...] = tuple(sys.version_info[:3])) -> Verdict:
     )
 
 
-def packages(root: Path, version_of: Installed = installed) -> Verdict:
+def packages(root: Path, version_of: Installed = installed) -> CheckResult:
     """Raises OSError where `root` has no requirements.txt and pyproject.toml."""
     needed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     pins = list(_requirements((root / "requirements.txt").read_text(encoding="utf-8").splitlines()))
@@ -47,7 +47,7 @@ def packages(root: Path, version_of: Installed = installed) -> Verdict:
         *_missing(_requirements(needed), version_of),
         *_different(pins, version_of),
     ]
-    return judged(
+    return check_result(
         problems,
         f"{sum(version_of(pin.name) is not None for pin in pins)} packages as requirements.txt pins them",
     )
@@ -67,12 +67,12 @@ def _unsafe(version_of: Installed) -> Iterator[str]:
     for name, floor in FLOORS.items():
         found = version_of(name)
         if found and Version(found) < Version(floor):
-            yield f"{name} {found} has known security holes, fixed in {floor} or before; {REMEDY}"
+            yield f"{name} {found} has known security holes, fixed in {floor} or before; {SETUP_REMEDY}"
 
 
 def _missing(needed: Iterator[Requirement], version_of: Installed) -> list[str]:
     names = [requirement.name for requirement in needed if version_of(requirement.name) is None]
-    return [f"not installed: {_few(names)}; {REMEDY}"] if names else []
+    return [f"not installed: {_few(names)}; {SETUP_REMEDY}"] if names else []
 
 
 def _different(pins: list[Requirement], version_of: Installed) -> list[str]:
@@ -86,7 +86,9 @@ def _different(pins: list[Requirement], version_of: Installed) -> list[str]:
         if have is not None and not pin.specifier.contains(have, prereleases=True)
     ]
     return (
-        [f"other versions than requirements.txt has, in brackets: {_few(names)}; {REMEDY}"] if names else []
+        [f"other versions than requirements.txt has, in brackets: {_few(names)}; {SETUP_REMEDY}"]
+        if names
+        else []
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from pipeline.data.prepared.reader import Split
 from pipeline.drawing import drawable
 from pipeline.evaluate.metrics import (
-    DIGITS,
+    FRACTION_DIGITS,
     Floats,
     Ints,
     PerClass,
@@ -66,7 +66,11 @@ class Answers:
 
     def answers_csv(self) -> str:
         """A row per test image, in the order of the split; `dvc plots` draws a confusion matrix of it."""
-        columns = (self.test.labels.tolist(), self.predicted.tolist(), self.confidence.round(DIGITS).tolist())
+        columns = (
+            self.test.labels.tolist(),
+            self.predicted.tolist(),
+            self.confidence.round(FRACTION_DIGITS).tolist(),
+        )
         names = self.classes
         rows = (
             [names[actual], names[predicted], sure] for actual, predicted, sure in zip(*columns, strict=True)

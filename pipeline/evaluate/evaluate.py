@@ -16,7 +16,7 @@ from pipeline.errors import ArtifactError
 from pipeline.evaluate.answers import Answers
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.views import views
-from pipeline.export.formats import FILES, RUN_BY, export_as
+from pipeline.export.formats import FORMAT_FILES, RUN_BY, export_as
 from pipeline.export.onnx import export_onnx
 from pipeline.export.params import Format
 from pipeline.export.parity import Parity, onnx_logits, parity, torch_logits
@@ -84,7 +84,8 @@ class Agreement:
     def record(self) -> dict[str, object]:
         """parity.json."""
         exports = {
-            FILES[kind]: asdict(found) | {"run_by": RUN_BY[kind]} for kind, found in self.exports.items()
+            FORMAT_FILES[kind]: asdict(found) | {"run_by": RUN_BY[kind]}
+            for kind, found in self.exports.items()
         }
         return {"against": self.against, **asdict(self.parity), "exports": exports}
 

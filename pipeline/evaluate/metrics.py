@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-DIGITS = 6
+FRACTION_DIGITS = 6
 """Of fractions in tables."""
 
 

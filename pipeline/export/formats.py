@@ -19,7 +19,7 @@ from pipeline.export.parity import Parity, batches, parity, torch_logits
 from pipeline.export.session import INPUT_NAME, Logits, OnnxModel, Pixels
 from pipeline.models.description.spec import ModelSpec
 
-FILES: dict[Format, str] = {"fp16": "model.fp16.onnx", "bf16": "model.bf16.onnx", "pt2": "model.pt2"}
+FORMAT_FILES: dict[Format, str] = {"fp16": "model.fp16.onnx", "bf16": "model.bf16.onnx", "pt2": "model.pt2"}
 RUN_BY: dict[Format, str] = {
     "fp16": "onnxruntime on the CPU",
     "bf16": "ONNX's reference evaluator: onnxruntime has no bf16 convolution on CPUs",
@@ -27,7 +27,7 @@ RUN_BY: dict[Format, str] = {
 }
 REFERENCE_IMAGES = 8
 """For the reference evaluator, which is numpy: 4 images of a small MobileNetV2 take 3 s."""
-BATCH_SIZE = 64
+CHECKED_BATCH_SIZE = 64
 Answer = Callable[[Pixels], Logits]
 
 
@@ -41,9 +41,9 @@ def export_as(
     """
     if kind == "bf16":
         rows = rows[:REFERENCE_IMAGES]
-    answer = EXPORTERS[kind](spec, model, folder / FILES[kind])
-    found = np.concatenate([answer(images) for images in batches(test, rows, BATCH_SIZE)])
-    return parity(torch_logits(model, spec, test, rows, BATCH_SIZE), found)
+    answer = EXPORTERS[kind](spec, model, folder / FORMAT_FILES[kind])
+    found = np.concatenate([answer(images) for images in batches(test, rows, CHECKED_BATCH_SIZE)])
+    return parity(torch_logits(model, spec, test, rows, CHECKED_BATCH_SIZE), found)
 
 
 def _export_fp16(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:

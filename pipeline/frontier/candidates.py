@@ -11,7 +11,7 @@ from pipeline.errors import ArtifactError
 from pipeline.frontier.experiments import Experiment
 from pipeline.frontier.points import PRUNED, QUANTIZED, Project
 from pipeline.params import parse_section
-from pipeline.records import FileT, JsonFile, problems
+from pipeline.records import FileT, JsonFile, key_problems
 from pipeline.registry.candidates import PARENTS
 from pipeline.registry.params import RegisterParams
 from pipeline.tracking.records import flatten
@@ -233,7 +233,9 @@ def _read(experiment: Experiment, path: str, model: type[FileT]) -> FileT:
         return model.model_validate(experiment.metrics.get(path, {}))
     except ValidationError as error:
         cure = f"`dvc exp remove {experiment.name}`, then run the sweep again"
-        raise ArtifactError(f"{path} of experiment {experiment.name}: {problems(error)}; {cure}") from error
+        raise ArtifactError(
+            f"{path} of experiment {experiment.name}: {key_problems(error)}; {cure}"
+        ) from error
 
 
 def _speeds(latency: Latency, parent: str) -> dict[int, Speed]:

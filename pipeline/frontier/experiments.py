@@ -69,7 +69,7 @@ def save(root: Path, folder: Path, commit: str, name: str, message: str) -> None
         _git(root, "update-ref", f"{_place(commit)}/{name}", made)
 
 
-def read(root: Path) -> list[Experiment]:
+def read_experiments(root: Path) -> list[Experiment]:
     """The sweeps' experiments on this commit, with what they measured.
 
     Raises EspalierError where DVC cannot tell.

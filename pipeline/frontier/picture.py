@@ -11,11 +11,11 @@ from matplotlib.transforms import Bbox
 from pipeline.drawing import plain_style
 from pipeline.evaluate.pictures import png
 from pipeline.frontier.candidates import Candidate, Frontier
-from pipeline.frontier.points import VARIANTS
+from pipeline.frontier.points import COMPARED_VARIANTS
 
 MARKS = {
     "dense": ("black", "D"),
-    **dict(zip(VARIANTS, (("tab:blue", "o"), ("tab:orange", "s")), strict=True)),
+    **dict(zip(COMPARED_VARIANTS, (("tab:blue", "o"), ("tab:orange", "s")), strict=True)),
 }
 
 LABEL_AWAY = (5, 16, 28, 42)
@@ -28,7 +28,7 @@ LABEL_LINE = {"arrowstyle": "-", "color": "grey", "linewidth": 0.5, "shrinkA": 0
 
 
 @plain_style()
-def draw(found: Frontier) -> bytes:
+def draw_frontier(found: Frontier) -> bytes:
     """`plot` as a file."""
     return png(plot(found))
 

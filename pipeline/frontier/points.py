@@ -18,13 +18,13 @@ from pipeline.schema import check_values
 from pipeline.stage import Stage
 from pipeline.tracking.records import ancestors, stage_names
 
-VARIANTS = ("finetuned", "quantized")
+COMPARED_VARIANTS = ("finetuned", "quantized")
 DENSE = "reports/dense/metrics.json"
 PRUNED, QUANTIZED = "reports/prune.json", "reports/quantize.json"
 MEASURED = (
     *(
         f"reports/{variant}/{what}.json"
-        for variant in ("dense", *VARIANTS)
+        for variant in ("dense", *COMPARED_VARIANTS)
         for what in ("metrics", "latency")
     ),
     PRUNED,
@@ -35,11 +35,11 @@ because only what was chosen belongs into the registry."""
 TRAINED = "artifacts/finetuned"
 """The costly out of a point."""
 PREFIX = "frontier-"
-DIGITS = 10
+NAME_DIGITS = 10
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """One experiment.
 
     name: `frontier-` and a digest of all that decides its results, so that equal inputs have one name,
@@ -88,11 +88,11 @@ class Project:
         deps = {dep for stage in self._all for dep in stage.deps}
         return sorted(dep for dep in deps if not any(Path(dep).is_relative_to(out) for out in made))
 
-    def point(self, overrides: Mapping[str, Any], values: dict[str, Any]) -> Point:
+    def point(self, overrides: Mapping[str, Any], values: dict[str, Any]) -> SweepPoint:
         training = {section: values[section] for section in sorted(self._training)}
         deciding = {section: values[section] for section in sorted(self.fixed | self.free)}
         digest = sha256_json({"params": deciding, "files": self._sources})
-        return Point(PREFIX + digest[:DIGITS], dict(overrides), values, sha256_json(training))
+        return SweepPoint(PREFIX + digest[:NAME_DIGITS], dict(overrides), values, sha256_json(training))
 
     @cached_property
     def _stages(self) -> dict[str, Stage]:
@@ -138,10 +138,10 @@ def parse_settings(settings: Sequence[str]) -> dict[str, list[Any]]:
     return axes
 
 
-def points(project: Project, axes: Mapping[str, Sequence[Any]]) -> list[Point]:
+def points(project: Project, axes: Mapping[str, Sequence[Any]]) -> list[SweepPoint]:
     """The product of all axes. Raises ParamsError with every problem of every point."""
     _check_axes(project, axes)
-    found: dict[str, Point] = {}
+    found: dict[str, SweepPoint] = {}
     problems: dict[str, None] = {}
     for chosen in itertools.product(*axes.values()):
         overrides = dict(zip(axes, chosen, strict=True))

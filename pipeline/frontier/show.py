@@ -7,9 +7,9 @@ from pipeline.compare.records import speed_text
 from pipeline.errors import ParamsError
 from pipeline.files import write_atomic
 from pipeline.frontier.candidates import Candidate, Frontier, frontier
-from pipeline.frontier.experiments import read
-from pipeline.frontier.picture import draw
-from pipeline.frontier.points import VARIANTS, Project
+from pipeline.frontier.experiments import read_experiments
+from pipeline.frontier.picture import draw_frontier
+from pipeline.frontier.points import COMPARED_VARIANTS, Project
 from pipeline.params import nearest
 
 
@@ -21,14 +21,16 @@ def show(root: Path, *, keep: float, max_ms: float | None, variants: Sequence[st
     if not 0 < keep <= 2:
         raise ParamsError(f"--keep {keep:g}: a fraction of the dense model's accuracy, for example 0.995")
     for variant in variants:
-        if variant not in VARIANTS:
-            raise ParamsError(f"--variants: {variant!r} is not swept{nearest(variant, list(VARIANTS))}")
-    found = frontier(Project(root), read(root), variants)
-    write_atomic(picture, draw(found))
-    return "\n".join([table(found), "", choice(found, keep, max_ms), "", f"Drawn: {picture}"])
+        if variant not in COMPARED_VARIANTS:
+            raise ParamsError(
+                f"--variants: {variant!r} is not swept{nearest(variant, list(COMPARED_VARIANTS))}"
+            )
+    found = frontier(Project(root), read_experiments(root), variants)
+    write_atomic(picture, draw_frontier(found))
+    return "\n".join([candidates_table(found), "", choice(found, keep, max_ms), "", f"Drawn: {picture}"])
 
 
-def table(found: Frontier) -> str:
+def candidates_table(found: Frontier) -> str:
     """Candidates as rows, the slowest first; a star where none is both faster and more accurate."""
     best = {batch: found.pareto(batch) for batch in found.batches}
     ordered = sorted(found.candidates, key=lambda each: (found.speedup(each), each.experiment))

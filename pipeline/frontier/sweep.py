@@ -16,7 +16,7 @@ from pipeline.doctor.folders import dvc_cache
 from pipeline.errors import EspalierError, ParamsError, TrainingError
 from pipeline.files import locked
 from pipeline.frontier.experiments import head, names, save
-from pipeline.frontier.points import DENSE, MEASURED, Point, Project, parse_settings, points
+from pipeline.frontier.points import DENSE, MEASURED, Project, SweepPoint, parse_settings, points
 from pipeline.frontier.workshop import Bench, clear_killed
 from pipeline.launch.resources import Resources, cluster_address
 from pipeline.params import parse_section
@@ -54,7 +54,7 @@ class _Sweep:
         self._failed: list[str] = []
         self._interrupted = threading.Event()
 
-    def run(self, open_points: Sequence[Point]) -> None:
+    def run(self, open_points: Sequence[SweepPoint]) -> None:
         with suppress(EspalierError):  # a server that is down leaves all in the journals
             connect(self._project.root)
         if self._jobs > 1:
@@ -62,7 +62,7 @@ class _Sweep:
             self._report()
         with ThreadPoolExecutor(self._jobs) as pool:
             try:
-                list(pool.map(self._one_by_one, in_turns(open_points)))
+                list(pool.map(self._one_by_one, parallel_groups(open_points)))
             except KeyboardInterrupt:
                 self._interrupted.set()  # dvc and its stages got the same signal
                 pool.shutdown(cancel_futures=True)
@@ -76,17 +76,17 @@ class _Sweep:
                 f"failed: {names}, see above; the same command tries again what is not complete"
             )
 
-    def _one_by_one(self, group: Sequence[Point]) -> None:
+    def _one_by_one(self, group: Sequence[SweepPoint]) -> None:
         for point in group:
             if not self._interrupted.is_set():
                 self._make(point)
 
-    def _make_dense(self, point: Point) -> None:
+    def _make_dense(self, point: SweepPoint) -> None:
         """In the folder of the first point, before several would train it at the same time."""
         with self._at(point) as (bench, lock):
             self._repro(bench, lock, [DENSE])
 
-    def _make(self, point: Point) -> None:
+    def _make(self, point: SweepPoint) -> None:
         with self._at(point) as (bench, lock):
             if point.name not in names(
                 self._project.root, self._commit
@@ -108,7 +108,7 @@ class _Sweep:
         bench.repro(self._project.makers(files), lock)
 
     @contextmanager
-    def _at(self, point: Point) -> Iterator[tuple[Bench, int]]:
+    def _at(self, point: SweepPoint) -> Iterator[tuple[Bench, int]]:
         """Where no other sweep is at work on this point, with the lock that says so; its failure does not
         stop the others.
         """
@@ -124,11 +124,11 @@ class _Sweep:
                 _say(f"{point.name}  {point.label}: failed: {error}")
 
 
-def in_turns(open_points: Sequence[Point]) -> list[list[Point]]:
+def parallel_groups(open_points: Sequence[SweepPoint]) -> list[list[SweepPoint]]:
     """Groups that may run at the same time; the points of one share a fine-tuned model, which the first makes
     for all.
     """
-    groups: dict[str, list[Point]] = {}
+    groups: dict[str, list[SweepPoint]] = {}
     for point in open_points:
         groups.setdefault(point.training, []).append(point)
     return list(groups.values())

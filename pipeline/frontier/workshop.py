@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 
 from pipeline.errors import EspalierError
 from pipeline.files import locked, write_atomic
-from pipeline.frontier.points import Point, Project
+from pipeline.frontier.points import Project, SweepPoint
 from pipeline.jobs.results import JOURNALS
 from pipeline.jobs.tree import copy_tree
 from pipeline.process.leftovers import is_held, keep_newest
@@ -31,7 +31,7 @@ from pipeline.stage import STATE_FOLDER
 from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.records import journal_lock, record_path
 
-FOLDER = f"{STATE_FOLDER}/frontier"
+SWEEP_FOLDER = f"{STATE_FOLDER}/frontier"
 COURIER_S = 300.0
 """How long the last stages may take to tell MLflow what is in their journals."""
 NULL = "tag:yaml.org,2002:null"
@@ -42,12 +42,12 @@ class Bench:
     """Where one point is made. log: what `dvc repro` says."""
 
     project: Project
-    point: Point
+    point: SweepPoint
     cache: Path
 
     @property
     def folder(self) -> Path:
-        return (self.project.root / FOLDER / self.point.name).absolute()
+        return (self.project.root / SWEEP_FOLDER / self.point.name).absolute()
 
     @property
     def log(self) -> Path:
@@ -64,7 +64,7 @@ class Bench:
         """
         self.strip()
         self.folder.mkdir(parents=True, exist_ok=True)
-        _share(self.project.root / machine_lock.FOLDER, self.folder / machine_lock.FOLDER)
+        _share(self.project.root / machine_lock.LOCKS_FOLDER, self.folder / machine_lock.LOCKS_FOLDER)
         copy_tree(self.project.root, self.folder)
         for source in self.project.sources:
             _supply(self.project.root / source, self.folder / source)
@@ -124,7 +124,7 @@ def clear_killed(root: Path, wanted: Collection[str]) -> None:
     """Remove folders that killed sweeps left of other points than the wanted; from the newest such a sweep
     would go on.
     """
-    folders = [path for path in (root / FOLDER).glob("*") if path.is_dir() and path.name not in wanted]
+    folders = [path for path in (root / SWEEP_FOLDER).glob("*") if path.is_dir() and path.name not in wanted]
     keep_newest(path for path in folders if not is_held(path.with_suffix(".lock")))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.errors import EspalierError, SubmitError
 from pipeline.files import write_atomic
-from pipeline.jobs.remote import check_remote, lacking, send
+from pipeline.jobs.remote import check_remote, lacking, send_outputs
 from pipeline.jobs.results import leave_results
 from pipeline.registry.submission import Submission, read_submission
 from pipeline.repro.dag import entries, forget
@@ -31,7 +31,7 @@ WAITS_S = (5.0, 15.0, 40.0, 60.0)
 answers 503."""
 
 
-def run(root: Path, waits_s: Sequence[float] = WAITS_S) -> int:
+def run_tree(root: Path, waits_s: Sequence[float] = WAITS_S) -> int:
     """0, or 1 where a stage failed or its outputs could not be kept.
 
     Raises SubmitError where the folder holds no submitted tree or the remote takes no file, before anything
@@ -86,7 +86,7 @@ class _Keeper:
         """Whether its outputs are in the remote now."""
         for wait_s in (*self._waits_s, None):
             try:
-                send(self._root, stage)
+                send_outputs(self._root, stage)
             except EspalierError as error:
                 _say(
                     f"{error}"

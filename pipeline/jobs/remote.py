@@ -15,7 +15,7 @@ ADD = (
     "variables; "
     ".dvc/config.local is never sent)"
 )
-PROBE = "espalier-probe-"
+PROBE_PREFIX = "espalier-probe-"
 
 
 def check_remote(root: Path) -> None:
@@ -64,7 +64,7 @@ def named_remote(root: Path) -> tuple[str, str]:
     return name, url
 
 
-def send(root: Path, name: str) -> None:
+def send_outputs(root: Path, name: str) -> None:
     """Send a stage's outputs, and then the note by which `dvc repro --pull` knows that it was run.
 
     Raises SubmitError.
@@ -108,7 +108,7 @@ def _write(root: Path, name: str, url: str) -> None:
     """
     with _asked(name, url), opened(root) as repo:
         remote = repo.cloud.get_remote(name)
-        files, path = remote.fs, remote.fs.join(remote.path, PROBE + secrets.token_hex(4))
+        files, path = remote.fs, remote.fs.join(remote.path, PROBE_PREFIX + secrets.token_hex(4))
         files.makedirs(remote.path, exist_ok=True)
         try:
             files.pipe_file(path, secrets.token_bytes(PROBE_BYTES))

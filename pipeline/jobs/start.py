@@ -55,10 +55,10 @@ def check_tracking(environment: Mapping[str, str]) -> None:
 
 
 def _repro() -> None:
-    from pipeline.jobs.head import run  # which imports what was looked for
+    from pipeline.jobs.head import run_tree  # which imports what was looked for
 
     try:
-        sys.exit(run(Path()))
+        sys.exit(run_tree(Path()))
     except EspalierError as error:
         sys.exit(f"espalier job: {error}")
 

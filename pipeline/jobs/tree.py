@@ -12,7 +12,7 @@ from pipeline.errors import SubmitError, shown
 
 LARGEST_BYTES = 50_000_000
 """Of all files together: code and parameters. Data goes through the DVC remote."""
-RESULTS = ":!dvc.lock"
+WITHOUT_RESULTS = ":!dvc.lock"
 """Every run changes it; it is no change of a person's."""
 PRIVATE = (":!.dvc/config.local", ":!.dvc/cache", ":!.dvc/tmp", ":!.espalier")
 """Never sent, whatever .gitignore says: credentials, caches and runs."""
@@ -29,7 +29,9 @@ def commit(root: Path) -> str:
 
 def changes(root: Path) -> list[str]:
     """Files that differ from the commit or are new, as `git status --short` shows them."""
-    return _git(root, "status", "--short", "--untracked-files=all", "--", ".", RESULTS, *PRIVATE).splitlines()
+    return _git(
+        root, "status", "--short", "--untracked-files=all", "--", ".", WITHOUT_RESULTS, *PRIVATE
+    ).splitlines()
 
 
 def copy_tree(root: Path, target: Path, *, largest_bytes: int = LARGEST_BYTES) -> None:

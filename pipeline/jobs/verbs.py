@@ -25,7 +25,7 @@ from pipeline.summary import summary
 
 LAST = f"{STATE_FOLDER}/last-job"
 ID_DIGITS = 12
-ENTRYPOINT = "python -m pipeline.jobs.start"
+TREE_ENTRYPOINT = "python -m pipeline.jobs.start"
 
 
 def submit(
@@ -65,7 +65,7 @@ def submit(
             write_atomic(tree / SUBMISSION_NAME, to_json(submission.model_dump()))
             try:
                 server.submit(
-                    tree, job, ENTRYPOINT, {"git_commit": head, "git_dirty": str(bool(changed)).lower()}
+                    tree, job, TREE_ENTRYPOINT, {"git_commit": head, "git_dirty": str(bool(changed)).lower()}
                 )
             except UnreachableError:
                 if job not in server.jobs():  # the answer alone was lost, or another terminal was quicker

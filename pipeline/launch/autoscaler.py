@@ -21,7 +21,7 @@ from pipeline.launch.resources import Node, Placement, Resources, room_for
 HEAD = "node:__internal_head__"
 """How Ray marks the head among a node's resources."""
 NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-POLL_S = 0.5
+CAPACITY_POLL_S = 0.5
 
 
 class Reach(NamedTuple):
@@ -107,7 +107,7 @@ def await_room(
                 f"room for {room} of {fewest} workers\n"
             )
         shown = room
-        time.sleep(POLL_S)
+        time.sleep(CAPACITY_POLL_S)
 
 
 def _fewest(resources: Resources, placement: Placement) -> int:

@@ -55,7 +55,7 @@ CLEARED = {
 }
 """Names or patterns of variables that are taken away, and what each would decide."""
 
-KEPT = (
+KEPT_VARIABLES = (
     "MKL_NUM_THREADS",
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
@@ -85,10 +85,10 @@ SET = {
 """Variables that have one value, whatever they had. With those of telemetry, nothing leaves the machine."""
 
 
-def settle(environment: MutableMapping[str, str]) -> None:
+def settle_environment(environment: MutableMapping[str, str]) -> None:
     """Take away what is in CLEARED, and set what is in SET."""
     for name in list(environment):
-        if _matches(name, CLEARED) and not _matches(name, KEPT):
+        if _matches(name, CLEARED) and not _matches(name, KEPT_VARIABLES):
             del environment[name]
     environment.update(SET)
 
@@ -116,5 +116,5 @@ def _end_quietly(kind: type[BaseException], error: BaseException, trace: Traceba
 
 
 _warn_as_python_does()
-settle(os.environ)
+settle_environment(os.environ)
 sys.excepthook = _end_quietly

@@ -25,7 +25,7 @@ from pipeline.stage import KEY_DIGITS, STATE_FOLDER, Stage
 STAGE_LOCKS = f"{STATE_FOLDER}/stages"
 SCRATCH = f"{STATE_FOLDER}/tmp"  # noqa: S108 - below the project
 """Of a project: a folder of temporary files for each process that needs one."""
-OWNER = "owner.lock"
+OWNER_LOCK = "owner.lock"
 """In each such folder: held by the process that made it, and names the project."""
 RUN_LOCKS = ("driver.lock", "writer.lock")
 NUM_RUNS_KEPT = 3
@@ -123,7 +123,7 @@ def _made(root: Path, name: str, place: Path | None, stack: ExitStack) -> Path:
         for folder in dead_folders(root, *([place] if place else [])):
             shutil.rmtree(folder, ignore_errors=True)
         made = Path(tempfile.mkdtemp(dir=place or own, prefix=f"{name}-"))
-        owner: IO[str] = stack.enter_context((made / OWNER).open("w", encoding="utf-8"))
+        owner: IO[str] = stack.enter_context((made / OWNER_LOCK).open("w", encoding="utf-8"))
         fcntl.flock(owner, fcntl.LOCK_EX)
         owner.write(str(root))
         owner.flush()
@@ -133,8 +133,10 @@ def _made(root: Path, name: str, place: Path | None, stack: ExitStack) -> Path:
 def dead_folders(root: Path, *places: Path) -> list[Path]:
     """Folders of temporary files that killed processes of a project left in it, and in other places."""
     inside = [path for path in (root / SCRATCH).glob("*") if path.is_dir()]
-    outside = [owner.parent for place in places for owner in place.glob(f"*/{OWNER}") if _is_of(owner, root)]
-    return [folder for folder in (*inside, *outside) if not is_held(folder / OWNER)]
+    outside = [
+        owner.parent for place in places for owner in place.glob(f"*/{OWNER_LOCK}") if _is_of(owner, root)
+    ]
+    return [folder for folder in (*inside, *outside) if not is_held(folder / OWNER_LOCK)]
 
 
 def _is_of(owner: Path, root: Path) -> bool:

@@ -22,19 +22,19 @@ from pipeline.models.channels.groups import to_plan
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.cut import apply_plan
-from pipeline.profile.timing import Device, in_turns
+from pipeline.profile.timing import TimingDevice, in_turns
 from pipeline.prune.channels.ranking import Ranking, rank_channels
-from pipeline.prune.channels.search import Limits, lowest, most, out_of_reach, select
+from pipeline.prune.channels.search import Limits, lowest, most, out_of_reach, select_channels
 from pipeline.prune.channels.widths import Narrowing
 from pipeline.prune.params import ShapeParams
-from pipeline.prune.profile_report import Chosen, Profile, RoundingTrial, Trial
+from pipeline.prune.profile_report import Chosen, Profile, RoundingTrial, TimedNetwork
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 
 ROUNDINGS = (1, 4, 8, 16, 32)
 CLEARLY_FASTER = 0.97
 """A coarser rounding, which leaves less choice, must be faster by this."""
-ROUNDS = 10
+PROFILE_ROUNDS = 10
 """In which all networks have a turn."""
 PASSES, POINTS = 3, 4
 """A pass adds so many networks between the widest that meets the target and the next: what is left is 1/125
@@ -68,9 +68,11 @@ class Subject:
         return Limits(fraction, self.params.scope, round_to, self.params.max_ratio)
 
     def cut(self, fraction: float, round_to: int) -> Counts:
-        """To a fraction of the cost. Raises CompressionError as select()."""
+        """To a fraction of the cost. Raises CompressionError as select_channels()."""
         ranking, limits = self.ranking, self.limits(fraction, round_to)
-        chosen = select(ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits, ranking.whole)
+        chosen = select_channels(
+            ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits, ranking.whole
+        )
         return tuple(map(len, chosen))
 
     def smallest(self, round_to: int) -> Counts:
@@ -91,7 +93,7 @@ class Subject:
         return apply_plan(copy.deepcopy(self.dense), plan)
 
 
-def measure(subject: Subject, device: Device) -> Profile:
+def measure(subject: Subject, device: TimingDevice) -> Profile:
     """Raises CompressionError where the target is out of reach."""
     params = subject.params
     roundings = try_roundings(subject, device) if params.round_to == "auto" else []
@@ -100,7 +102,7 @@ def measure(subject: Subject, device: Device) -> Profile:
     return Profile(round_to=round_to, roundings=roundings, chosen=chosen)
 
 
-def try_roundings(subject: Subject, device: Device) -> list[RoundingTrial]:
+def try_roundings(subject: Subject, device: TimingDevice) -> list[RoundingTrial]:
     """A network of the target's cost for each rounding that can reach it: for a target of latency, of as many
     MACs.
     """
@@ -140,7 +142,7 @@ def fastest(trials: Sequence[RoundingTrial], target: float) -> int:
     return best.round_to
 
 
-def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
+def choose(subject: Subject, device: TimingDevice, round_to: int) -> Chosen:
     """The widest network that meets the target of latency, of those that are timed.
 
     At first they lie between the smallest and the dense one, then between the widest that meets the target
@@ -161,11 +163,11 @@ def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
             if counts not in runs:
                 runs[counts] = device.network(subject.spec, subject.network(counts))
         for counts, found in zip(
-            timed, in_turns(device, [runs[counts] for counts in timed], ROUNDS), strict=True
+            timed, in_turns(device, [runs[counts] for counts in timed], PROFILE_ROUNDS), strict=True
         ):
             fractions.setdefault(counts, []).extend(found)
         trials = {
-            counts: Trial(macs=subject.fraction(counts), latency=round(statistics.median(found), 4))
+            counts: TimedNetwork(macs=subject.fraction(counts), latency=round(statistics.median(found), 4))
             for counts, found in fractions.items()
         }
         best = _widest(trials, subject.limits(target.fraction, round_to), subject.ranking.whole)
@@ -183,7 +185,7 @@ def choose(subject: Subject, device: Device, round_to: int) -> Chosen:
     )
 
 
-def _widest(trials: Mapping[Counts, Trial], limits: Limits, whole: Mapping[str, str]) -> Counts:
+def _widest(trials: Mapping[Counts, TimedNetwork], limits: Limits, whole: Mapping[str, str]) -> Counts:
     """Of those within the target of latency. Raises CompressionError where none is."""
     fitting = [counts for counts, trial in trials.items() if trial.latency <= limits.fraction]
     if not fitting:
@@ -191,8 +193,8 @@ def _widest(trials: Mapping[Counts, Trial], limits: Limits, whole: Mapping[str, 
     return max(fitting, key=lambda counts: trials[counts].macs)
 
 
-def _latencies(subject: Subject, device: Device, cuts: Sequence[Counts]) -> list[float]:
+def _latencies(subject: Subject, device: TimingDevice, cuts: Sequence[Counts]) -> list[float]:
     """As fractions of the dense network's."""
     models = [subject.dense, *map(subject.network, cuts)]
-    _, *others = in_turns(device, [device.network(subject.spec, model) for model in models], ROUNDS)
+    _, *others = in_turns(device, [device.network(subject.spec, model) for model in models], PROFILE_ROUNDS)
     return [round(statistics.median(fractions), 4) for fractions in others]

@@ -29,21 +29,21 @@ quiet virtual Xeon cores; the dense one reads 45 MB of weights in each run)."""
 UNSAVED = WeightsFile(kind="torch", file=WEIGHTS_NAME, sha256="0" * 64, size_bytes=1)
 """Stands in the metadata of an export that is timed and forgotten."""
 
-Run = Callable[[], object]
+TimedCall = Callable[[], object]
 
 
-class Device(Protocol):
+class TimingDevice(Protocol):
     """Where networks run."""
 
     name: str
     runtime: str
 
-    def network(self, spec: ModelSpec, model: nn.Module) -> Run: ...
+    def network(self, spec: ModelSpec, model: nn.Module) -> TimedCall: ...
 
-    def seconds(self, run: Run) -> float: ...
+    def seconds(self, run: TimedCall) -> float: ...
 
 
-def open_device(target: PruneTarget) -> Device:
+def open_device(target: PruneTarget) -> TimingDevice:
     """The device of a target of latency; for other targets, a batch of one on the CPU.
 
     Raises CompressionError where this machine has no such device.
@@ -60,7 +60,7 @@ class CpuDevice:
         self.name, self.runtime = device_name(), f"{threads} threads, onnxruntime {onnxruntime.__version__}"
         self._batch, self._threads = batch, threads
 
-    def network(self, spec: ModelSpec, model: nn.Module) -> Run:
+    def network(self, spec: ModelSpec, model: nn.Module) -> TimedCall:
         with TemporaryDirectory(prefix="espalier-profile-") as name:
             path = Path(name) / ONNX_NAME
             export_onnx(spec.model_copy(update={"weights": UNSAVED}), model, path)
@@ -68,7 +68,7 @@ class CpuDevice:
         images = np.random.default_rng(0).random((self._batch, *input_shape(spec)), np.float32)
         return lambda: session.logits(images)
 
-    def seconds(self, run: Run) -> float:
+    def seconds(self, run: TimedCall) -> float:
         start = time.perf_counter()
         run()
         return time.perf_counter() - start
@@ -86,7 +86,7 @@ class CudaDevice:
         self.name, self.runtime = torch.cuda.get_device_name(), f"torch {torch.__version__}"
         self._batch = batch
 
-    def network(self, spec: ModelSpec, model: nn.Module) -> Run:
+    def network(self, spec: ModelSpec, model: nn.Module) -> TimedCall:
         ready = copy.deepcopy(FromPixels(model, spec)).eval().cuda()
         images = torch.rand((self._batch, *input_shape(spec)), device="cuda")
 
@@ -96,7 +96,7 @@ class CudaDevice:
 
         return run
 
-    def seconds(self, run: Run) -> float:
+    def seconds(self, run: TimedCall) -> float:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record()
         run()
@@ -105,7 +105,7 @@ class CudaDevice:
         return float(start.elapsed_time(end)) / 1e3
 
 
-def turn_s(device: Device, run: Run) -> float:
+def turn_s(device: TimingDevice, run: TimedCall) -> float:
     """Seconds of the middle run of a turn."""
     first = device.seconds(run)
     further: list[float] = []
@@ -114,7 +114,7 @@ def turn_s(device: Device, run: Run) -> float:
     return statistics.median(further or [first])
 
 
-def in_turns(device: Device, runs: Sequence[Run], rounds: int) -> list[list[float]]:
+def in_turns(device: TimingDevice, runs: Sequence[TimedCall], rounds: int) -> list[list[float]]:
     """How long each takes as a fraction of the first: a number for each round, in which all have a turn."""
     seconds = np.array([[turn_s(device, run) for run in runs] for _ in range(rounds)])
     fractions: list[list[float]] = (seconds / seconds[:, :1]).T.tolist()

@@ -20,7 +20,7 @@ class RoundingTrial(Record):
     lowest: float | None
 
 
-class Trial(Record):
+class TimedNetwork(Record):
     """A network that was timed in turns with the dense one, as fractions of it."""
 
     macs: float
@@ -39,7 +39,7 @@ class Chosen(Record):
     channels: dict[str, int]
     macs: float
     latency: float
-    trials: list[Trial]
+    trials: list[TimedNetwork]
 
     @property
     def measured_on(self) -> str:

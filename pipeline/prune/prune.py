@@ -21,7 +21,7 @@ from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
 from pipeline.prune.sparsify import kept_share, sparsify
 from pipeline.prune.student import new_student
-from pipeline.prune.validate import validate
+from pipeline.prune.validate import split_metrics
 from pipeline.tasks.task import Task
 
 
@@ -115,7 +115,7 @@ def prune(
     train, val = Split.open(data, "train"), Split.open(data, "val")
 
     def top1(model: nn.Module) -> float:
-        return validate(model, spec, val, params.batch_size, task)["top1"]
+        return split_metrics(model, spec, val, params.batch_size, task)["top1"]
 
     shape_CHW = input_shape(spec)
     dense_cost, dense_top1 = measure_cost(dense, shape_CHW, _weights(dense_folder, spec)), top1(dense)

@@ -8,7 +8,7 @@ from pipeline.models.description.spec import ModelSpec
 from pipeline.tasks.task import Task
 
 
-def validate(
+def split_metrics(
     model: nn.Module, spec: ModelSpec, split: Split, batch_size: int, task: Task
 ) -> dict[str, float]:
     """The task's metrics over a whole split, in eval mode; sums are divided once."""

@@ -20,7 +20,7 @@ from pipeline.models.disk.artifact import exported_onnx, read_spec, save_onnx
 from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantizers import Quantizer, open_quantizer
-from pipeline.quantize.sensitivity import Effect, Layer, fewest, scan
+from pipeline.quantize.sensitivity import Effect, ExportedLayer, fewest, scan
 
 THREADS = 2
 """Of onnxruntime while validating; fixed, because a sum's order may follow it."""
@@ -46,7 +46,7 @@ class QuantizeReport:
     int8_bytes: int
     float_macs_fraction: float
     learned_ranges: int
-    left_in_float: list[Layer]
+    left_in_float: list[ExportedLayer]
     scan: list[Effect]
 
     def metrics(self) -> dict[str, float]:
@@ -125,7 +125,7 @@ class Trial:
 
     def fewest_floats(
         self, train: Split, chosen: Tensor, val: Split, float_top1: float
-    ) -> tuple[list[Effect], list[Layer]]:
+    ) -> tuple[list[Effect], list[ExportedLayer]]:
         """The effects of all layers, and those to leave in float; both empty where no more than max_drop is
         lost anyway.
 
@@ -134,7 +134,7 @@ class Trial:
         """
         worst = float_top1 - self.params.max_drop - ROUNDING
 
-        def holds(left: Sequence[Layer]) -> bool:
+        def holds(left: Sequence[ExportedLayer]) -> bool:
             return _top1(self.ints(val, left), val.labels) >= worst
 
         if holds([]):
@@ -147,7 +147,7 @@ class Trial:
     def floats(self, split: Split, rows: Tensor | None = None) -> Logits:
         return self._answers(self.float_model, split, rows)
 
-    def ints(self, split: Split, left: Sequence[Layer], rows: Tensor | None = None) -> Logits:
+    def ints(self, split: Split, left: Sequence[ExportedLayer], rows: Tensor | None = None) -> Logits:
         """Of the file with the layers `left` in float, which is then at `file`."""
         self.quantizer.write(self.file, left)
         return self._answers(OnnxModel(self.file, THREADS), split, rows)

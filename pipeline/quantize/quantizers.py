@@ -38,7 +38,7 @@ from pipeline.export.onnx import write_onnx
 from pipeline.export.session import INPUT_NAME
 from pipeline.models.description.spec import ModelSpec
 from pipeline.quantize.params import QuantizeParams
-from pipeline.quantize.sensitivity import Layer, layers_of
+from pipeline.quantize.sensitivity import ExportedLayer, exported_layers
 
 PRODUCTS = {"static": {"Conv", "Gemm", "MatMul"}, "dynamic": {"MatMul"}, "weight_only": {"MatMul"}}
 STATIC_OPERATORS = ["Conv", "Gemm", "MatMul", "Relu", "Clip"]
@@ -67,17 +67,17 @@ class Quantizer:
     learned: dict[str, list[float]]
     spec: ModelSpec
     params: QuantizeParams
-    layers: list[Layer]
-    rest: list[Layer]
+    layers: list[ExportedLayer]
+    rest: list[ExportedLayer]
 
-    def write(self, out: Path, floats: Sequence[Layer]) -> None:
+    def write(self, out: Path, floats: Sequence[ExportedLayer]) -> None:
         """The file with some layers left in float."""
         names = sorted(name for layer in (*floats, *self.rest) for name in layer.nodes)
         WRITERS[self.params.mode](self, out, names)
         proto: Any = onnx.load(out)
         write_onnx(proto, self.spec, out)
 
-    def float_macs_fraction(self, floats: Sequence[Layer]) -> float:
+    def float_macs_fraction(self, floats: Sequence[ExportedLayer]) -> float:
         """Share of the MACs that are not done in the mode's way."""
         total = sum(layer.macs for layer in (*self.layers, *self.rest))
         return sum(layer.macs for layer in (*floats, *self.rest)) / total
@@ -95,7 +95,7 @@ def open_quantizer(
     quant_pre_process(floats, prepared, skip_symbolic_shape=True)  # the exporter has inferred the shapes
     if params.mode != "static":
         _split_gemm(prepared)
-    layers = layers_of(onnx.load(prepared).graph)
+    layers = exported_layers(onnx.load(prepared).graph)
     chosen = [layer for layer in layers if layer.operators <= PRODUCTS[params.mode]]
     chosen = [layer for layer in chosen if layer.constant or params.mode == "static"]
     if not chosen:
@@ -128,7 +128,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return None if images is None else {INPUT_NAME: np.ascontiguousarray(images, dtype=np.float32)}
 
 
-def _learned(spec: ModelSpec, layers: Sequence[Layer]) -> dict[str, list[float]]:
+def _learned(spec: ModelSpec, layers: Sequence[ExportedLayer]) -> dict[str, list[float]]:
     """Ranges that training has learned, by tensor."""
     tensors = {f"{layer.module}{side}": tensor for layer in layers for side, tensor in layer.sides.items()}
     return {tensors[key]: ends for key, ends in spec.ranges.items() if key in tensors}

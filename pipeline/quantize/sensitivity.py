@@ -20,7 +20,7 @@ ACTIVATIONS = ("Relu", "Clip")
 
 
 @dataclass(frozen=True)
-class Layer:
+class ExportedLayer:
     """module: its name in the torch model. macs: of one image. constant: whether all its weights are in the
     file.
 
@@ -40,11 +40,11 @@ class Layer:
 class Effect:
     """noise: squared error of the logits with this layer alone quantized, over the squared logits."""
 
-    layer: Layer
+    layer: ExportedLayer
     noise: float
 
 
-def layers_of(graph: Any) -> list[Layer]:
+def exported_layers(graph: Any) -> list[ExportedLayer]:
     """The layers of an exported graph, in its order."""
     shapes = _shapes(graph)
     weights = {tensor.name for tensor in graph.initializer}
@@ -53,7 +53,7 @@ def layers_of(graph: Any) -> list[Layer]:
         if node.op_type in PRODUCTS:
             by_module.setdefault(node.name.partition("/")[0], []).append(node)
     return [
-        Layer(
+        ExportedLayer(
             module=module,
             operators=frozenset(node.op_type for node in nodes),
             nodes=tuple(part.name for node in nodes for part in (node, *_activation_after(graph, node))),
@@ -66,7 +66,7 @@ def layers_of(graph: Any) -> list[Layer]:
 
 
 def scan(
-    layers: Sequence[Layer], logits: Callable[[Sequence[Layer]], Logits], floats_NK: Logits
+    layers: Sequence[ExportedLayer], logits: Callable[[Sequence[ExportedLayer]], Logits], floats_NK: Logits
 ) -> list[Effect]:
     """The effect of each layer, the worst first.
 
@@ -81,7 +81,9 @@ def scan(
     return sorted(effects, key=lambda effect: -effect.noise)
 
 
-def fewest(worst_first: Sequence[Layer], holds: Callable[[Sequence[Layer]], bool]) -> list[Layer]:
+def fewest(
+    worst_first: Sequence[ExportedLayer], holds: Callable[[Sequence[ExportedLayer]], bool]
+) -> list[ExportedLayer]:
     """The shortest start of the ranking that, left in float, passes; found by bisection.
 
     None does not pass, all does.

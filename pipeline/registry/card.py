@@ -23,7 +23,7 @@ its output `logits` (B, {classes})."""
 
 ADDRESS = 'mlflow.set_tracking_uri("{uri}")'
 LOCAL = "  # in the folder of the project"
-ELSEWHERE = "# MLFLOW_TRACKING_URI names the database that this is registered in"
+OTHER_DATABASE = "# MLFLOW_TRACKING_URI names the database that this is registered in"
 
 
 def model_card(
@@ -64,7 +64,7 @@ def model_card(
 
 def _address(uri: str | None) -> str:
     if uri is None:
-        return ELSEWHERE
+        return OTHER_DATABASE
     return ADDRESS.format(uri=uri) + ("" if uri.startswith("http") else LOCAL)
 
 

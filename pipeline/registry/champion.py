@@ -28,7 +28,7 @@ MOVES = "champion.move "
 """Begins the name of the tag that the registered model gets with each move; the time follows."""
 HEADING = "\n## Champion\n"
 """Begins what a version's description says of its latest move, after the card."""
-EXPERIMENT = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
+EXPERIMENT_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 """Variables that `dvc exp run` sets for its stages, in the workspace, with --temp and from its queue."""
 NOT_HERE = "the champion moves by a repro outside an experiment, or by `espalier promote`"
 
@@ -95,7 +95,7 @@ class RegisteredModel:
 
 
 def is_experiment() -> bool:
-    return any(os.environ.get(name) for name in EXPERIMENT)
+    return any(os.environ.get(name) for name in EXPERIMENT_VARIABLES)
 
 
 def standing(version: int, tags: Mapping[str, str]) -> Standing:
@@ -109,7 +109,7 @@ def standing(version: int, tags: Mapping[str, str]) -> Standing:
     )
 
 
-def judged(params: RegisterParams, model: RegisteredModel, candidate: Standing) -> Decision:
+def decide_champion(params: RegisterParams, model: RegisteredModel, candidate: Standing) -> Decision:
     """The champion rule, but that a repro leaves alone whom a person chose while this candidate was there."""
     champion = model.champion
     if champion is None or champion == candidate.version:
@@ -141,7 +141,7 @@ def appoint(
     """
     if model.versions[candidate.version].tags.get(GATES_TAG) != PASSED:
         client.set_model_version_tag(model.name, str(candidate.version), GATES_TAG, PASSED)
-    decision = judged(params, model, candidate) if champion else Decision(False, NOT_HERE)
+    decision = decide_champion(params, model, candidate) if champion else Decision(False, NOT_HERE)
     wanted = {CANDIDATE: candidate.version} | ({"dense": dense} if champion else {})
     for alias, version in wanted.items():
         if model.aliases.get(alias) != version:

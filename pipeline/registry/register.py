@@ -58,7 +58,7 @@ class Examined:
         )
 
 
-def examine(params: RegisterParams, inputs: Inputs) -> Examined:
+def examine_candidate(params: RegisterParams, inputs: Inputs) -> Examined:
     """Raises ArtifactError."""
     verdict = judge(params, inputs.figures, {name: export.parity for name, export in inputs.exports.items()})
     return Examined(params, verdict, {name: export.key for name, export in inputs.exports.items()})
@@ -89,7 +89,7 @@ def register(params: RegisterParams, stage: Stage, inputs: Inputs, *, champion: 
     Raises GateError, and registers nothing, where a gate fails; UnreachableError where MLflow does not
     answer (registering again resumes where this one stopped); ArtifactError.
     """
-    examined = examine(params, inputs)
+    examined = examine_candidate(params, inputs)
     examined.verdict.demand()
     store = connect(stage.root)
     with (

@@ -16,7 +16,7 @@ from pipeline.registry.candidates import read_inputs
 from pipeline.registry.champion import RegisteredModel, appoint, is_experiment, standing
 from pipeline.registry.figures import read_figures
 from pipeline.registry.params import RegisterParams
-from pipeline.registry.register import examine, figures_of, lock_path, register
+from pipeline.registry.register import examine_candidate, figures_of, lock_path, register
 from pipeline.stage import Stage
 from pipeline.tracking.answers import mlflow_errors, settled
 from pipeline.tracking.records import deciding_params
@@ -62,7 +62,7 @@ def restore(root: Path, *, judge: bool) -> list[str]:
 def _register(root: Path, params: RegisterParams, lacking: list[str], *, judge: bool) -> list[str]:
     stage = Stage("register", root)
     inputs = read_inputs(stage)
-    if examine(params, inputs).to_json() != (root / VERDICT).read_text(encoding="utf-8"):
+    if examine_candidate(params, inputs).to_json() != (root / VERDICT).read_text(encoding="utf-8"):
         raise ArtifactError(
             f"{VERDICT} is not of the models, reports and params.yaml that are here, so that "
             f"{', '.join(lacking)} cannot be "

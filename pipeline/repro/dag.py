@@ -78,7 +78,7 @@ def make(root: Path, name: str, *, pull: bool) -> None:
             stage.dump(update_pipeline=False)
 
 
-def settle(root: Path, steps: Sequence[Step]) -> None:
+def settle_lock(root: Path, steps: Sequence[Step]) -> None:
     """Bring what is new in dvc.lock into the order in which `dvc repro` adds it; else the file would tell who
     was quicker.
     """

@@ -16,7 +16,7 @@ from pipeline.launch.resources import Resources, cluster_address, is_job_server
 from pipeline.params import read_yaml
 from pipeline.stage import STATE_FOLDER, Stage
 
-FOLDER = f"{STATE_FOLDER}/machine"
+LOCKS_FOLDER = f"{STATE_FOLDER}/machine"
 """Of the locks. The points of a sweep share their project's."""
 
 
@@ -25,7 +25,7 @@ def place(stage: Stage) -> AbstractContextManager[None]:
     kind = _kind(stage)
     if kind == "workers" and is_job_server(cluster_address(stage.resources(Resources)) or ""):
         return nullcontext()
-    return taken(stage.root / FOLDER, stage.name, alone=kind == "alone")
+    return taken(stage.root / LOCKS_FOLDER, stage.name, alone=kind == "alone")
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from pipeline.files import LOCK_POLL_S, locked, write_atomic
 from pipeline.repro.dag import LOCK, committed, is_readable, places
 from pipeline.stage import STATE_FOLDER
 
-FOLDER = ".dvc/tmp"
-RWLOCK = f"{FOLDER}/rwlock"
+DVC_FOLDER = ".dvc/tmp"
+RWLOCK = f"{DVC_FOLDER}/rwlock"
 """DVC's list of who reads and writes what: {"write": {path: {"pid": 1, ...}}, "read": {path: [{"pid": 1,
 ...}]}}"""
 DAMAGED = f"{STATE_FOLDER}/{LOCK}.damaged"
@@ -71,13 +71,13 @@ def mend(root: Path) -> list[str]:
 
     Raises LockedError if something is damaged while a `dvc` works here.
     """
-    if not list(examine(root)):
+    if not list(faults_of_dvc(root)):
         return []
     with _without_dvc(root):
-        return [fault.mend() for fault in examine(root)]  # anew: it may have changed until now
+        return [fault.mend() for fault in faults_of_dvc(root)]  # anew: it may have changed until now
 
 
-def examine(root: Path) -> Iterator[Fault]:
+def faults_of_dvc(root: Path) -> Iterator[Fault]:
     """What of DVC's files makes it fail, or lies there for nobody."""
     if not (root / ".dvc").is_dir():
         return
@@ -106,7 +106,7 @@ def stale(pid: int, rwlock: Path) -> str | None:
     return None
 
 
-def named(rwlock: Path) -> set[int]:
+def pids_in(rwlock: Path) -> set[int]:
     """Whom it names. Raises ValueError where it is damaged."""
     try:
         lock: dict[str, Any] = json.loads(rwlock.read_text(encoding="utf-8"))
@@ -120,7 +120,7 @@ def named(rwlock: Path) -> set[int]:
 
 def _of_rwlock(path: Path) -> Iterator[Fault]:
     try:
-        pids = named(path)
+        pids = pids_in(path)
     except ValueError:
         yield Fault(f"{RWLOCK} is damaged, so each dvc command fails", partial(_clear, path))
         return
@@ -182,15 +182,14 @@ def _without_dvc(root: Path) -> Iterator[None]:
     """
     deadline = time.monotonic() + WAIT_S
     with locked(
-        root / FOLDER / "lock", wait_s=WAIT_S, what="DVC's lock, beside files of DVC that are damaged,"
+        root / DVC_FOLDER / "lock", wait_s=WAIT_S, what="DVC's lock, beside files of DVC that are damaged,"
     ):
         while (found := _living(root.absolute())) and time.monotonic() < deadline:
             time.sleep(LOCK_POLL_S)
         if found:
             raise LockedError(
-                f"{root / FOLDER}: files of DVC are damaged, but a dvc works here (pid {found[0].pid}); wait "
-                "for it to end, or "
-                "stop it, then run `espalier mend`"
+                f"{root / DVC_FOLDER}: files of DVC are damaged, but a dvc works here (pid {found[0].pid}); "
+                "wait for it to end, or stop it, then run `espalier mend`"
             )
         yield
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.errors import EspalierError, ParamsError
-from pipeline.repro.dag import Step, plan, settle
+from pipeline.repro.dag import Step, plan, settle_lock
 from pipeline.repro.mend import mending
 
 STARTER = "ESPALIER_REPRO"
 """Variable that tells stages the pid of the process without which they must not go on."""
-POLL_S = 0.05
+STAGES_POLL_S = 0.05
 LAST_WORDS_S = 10.0
 """How long what stages leave behind, such as the courier of the last, may go on to print."""
 
@@ -53,7 +53,7 @@ def _repro(root: Path, targets: Sequence[str], jobs: int, keep: Keep, *, pull: b
     try:
         _Run(root, steps, jobs, keep, pull=pull).run()
     finally:
-        settle(root, steps)
+        settle_lock(root, steps)
 
 
 def check_jobs(jobs: int) -> None:
@@ -77,7 +77,7 @@ class _Run:
         try:
             self._start_ready()
             while self._running:
-                time.sleep(POLL_S)
+                time.sleep(STAGES_POLL_S)
                 self._collect()
                 self._start_ready()
         except BaseException:  # Ctrl-C, or the end of a job

@@ -17,7 +17,7 @@ from pipeline.errors import EspalierError
 from pipeline.storage import node_cache
 
 VARIABLE = "DVC_SITE_CACHE_DIR"
-SETTING = "core.site_cache_dir"
+SITE_CACHE_SETTING = "core.site_cache_dir"
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -45,12 +45,12 @@ def configure(root: Path) -> None:
     folder, local = make_private(site_cache()), root / ".dvc/config.local"
     if not local.exists():
         local.touch(0o600)  # `dvc remote modify --local` writes credentials into it
-    words = [sys.executable, "-m", "dvc", "config", "--local", SETTING, str(folder)]
+    words = [sys.executable, "-m", "dvc", "config", "--local", SITE_CACHE_SETTING, str(folder)]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or "no message").splitlines()[0]
         raise EspalierError(
-            f"`dvc config --local {SETTING}` fails ({said}); run this in the project's folder"
+            f"`dvc config --local {SITE_CACHE_SETTING}` fails ({said}); run this in the project's folder"
         )
 
 

@@ -25,11 +25,11 @@ CONFLICTS = {
 }
 """What MLflow answers where two clients insert the same row, a database is locked, or something went between
 look and act."""
-ATTEMPTS = 6
+MLFLOW_ATTEMPTS = 6
 FIRST_PAUSE_S = 0.1
 """The longest before the second attempt; it doubles from one to the next."""
-OURS = __name__.partition(".")[0]
-CURE = "start it, or correct or unset MLFLOW_TRACKING_URI"
+OUR_PACKAGE = __name__.partition(".")[0]
+MLFLOW_CURE = "start it, or correct or unset MLFLOW_TRACKING_URI"
 
 
 def settled(uri: str, act: Callable[[], ResultT]) -> ResultT:
@@ -40,7 +40,7 @@ def settled(uri: str, act: Callable[[], ResultT]) -> ResultT:
     """
     from mlflow.exceptions import MlflowException
 
-    for attempt in range(ATTEMPTS - 1):
+    for attempt in range(MLFLOW_ATTEMPTS - 1):
         try:
             return act()
         except MlflowException as error:
@@ -80,11 +80,11 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         raise _told(uri, error) from error
     except RequestException as error:  # of an artifact that is sent or fetched
         raise UnreachableError(
-            f"MLflow at {shown(uri)} does not take or give artifacts ({_line(error)}); {CURE}"
+            f"MLflow at {shown(uri)} does not take or give artifacts ({_line(error)}); {MLFLOW_CURE}"
         ) from error
     except (SQLAlchemyError, ImportError) as error:
         raise UnreachableError(
-            f"the database at {shown(uri)} cannot be opened ({_line(error)}); {CURE}"
+            f"the database at {shown(uri)} cannot be opened ({_line(error)}); {MLFLOW_CURE}"
         ) from error
     except (ParseError, AttributeError, TypeError, ValueError, LookupError) as error:
         # MLflow's client looks at little of what it is answered. An error of our own code stays what it is.
@@ -95,7 +95,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
 
 def foreign(uri: str) -> UnreachableError:
     """The error of an address where something else answers, such as a proxy's page."""
-    return UnreachableError(f"what answers at {shown(uri)} does not answer as MLflow does; {CURE}")
+    return UnreachableError(f"what answers at {shown(uri)} does not answer as MLflow does; {MLFLOW_CURE}")
 
 
 def _told(uri: str, error: Exception) -> EspalierError:
@@ -110,7 +110,7 @@ def _told(uri: str, error: Exception) -> EspalierError:
     if "not in a valid JSON format" in str(error):
         return foreign(uri)
     if _is_silence(uri, error):
-        return UnreachableError(f"MLflow at {shown(uri)} does not answer; {CURE}")
+        return UnreachableError(f"MLflow at {shown(uri)} does not answer; {MLFLOW_CURE}")
     return EspalierError(f"MLflow at {shown(uri)} refuses: {_line(error)}")
 
 
@@ -126,7 +126,7 @@ def _is_mlflows(error: Exception) -> bool:
     packages = [
         frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(error.__traceback__)
     ]
-    ours = max((depth for depth, name in enumerate(packages) if name == OURS), default=-1)
+    ours = max((depth for depth, name in enumerate(packages) if name == OUR_PACKAGE), default=-1)
     return "mlflow" in packages[ours + 1 :]
 
 

@@ -24,10 +24,10 @@ from pipeline.tracking.journal import read_journal
 from pipeline.tracking.records import RunRecord, Tail, journal_lock, read_record, upstream, write_record
 from pipeline.tracking.store import open_session
 
-POLL_S = 1.0
-RETRY_S = 5.0
+DELIVERY_POLL_S = 1.0
+DELIVERY_RETRY_S = 5.0
 LAST_RETRY_S = 0.5
-PATIENCE_S = 3.0
+DELIVERY_PATIENCE_S = 3.0
 """How long after the stage's end a server that does not answer is asked again."""
 
 
@@ -66,14 +66,14 @@ class Courier:
             if self._abandoned.is_set():
                 return
             self._upstream = upstream(self._stage)
-            while not self._attempt() and not self._ending.wait(RETRY_S):
+            while not self._attempt() and not self._ending.wait(DELIVERY_RETRY_S):
                 pass
             self._try_for_a_last_time()
             if self._problem and not self._abandoned.is_set():
                 self._tell()
 
     def _try_for_a_last_time(self) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + DELIVERY_PATIENCE_S
         while self._problem and not self._abandoned.is_set() and time.monotonic() < deadline:
             time.sleep(LAST_RETRY_S)
             self._attempt()
@@ -96,7 +96,7 @@ class Courier:
                     session.close(self._write_record())
                     self._write_record(delivered=True)
                     break
-                self._ending.wait(POLL_S)
+                self._ending.wait(DELIVERY_POLL_S)
             self._problem = None
         except (EspalierError, OSError) as error:
             if self._ending.is_set() and not self._abandoned.is_set():

@@ -113,7 +113,7 @@ def make_database(database: Path) -> None:
         partial.rename(database)
 
 
-def follow(database: Path) -> None:
+def follow_project(database: Path) -> None:
     """Let a project's database say where its artifacts are now, if it was made elsewhere, in one transaction.
 
     Raises EspalierError for a file that is no database of MLflow's.

@@ -20,7 +20,7 @@ from pipeline.records import Record
 from pipeline.stage import PREPARED_DATA, STATE_FOLDER, Stage
 
 RECORD_SUFFIX = ".run.json"
-ELSEWHERE = "resources"
+UNLOGGED_SECTION = "resources"
 """The section that decides no result, so that a run's params must not hold it."""
 
 
@@ -80,7 +80,7 @@ def new_record(stage: Stage, started: float) -> RunRecord:
 def deciding_params(root: Path) -> dict[str, str]:
     """Every section of params.yaml that decides a result, flattened."""
     return flatten(
-        {name: values for name, values in read_yaml(root / "params.yaml").items() if name != ELSEWHERE}
+        {name: values for name, values in read_yaml(root / "params.yaml").items() if name != UNLOGGED_SECTION}
     )
 
 

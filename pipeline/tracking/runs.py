@@ -17,7 +17,7 @@ LAST_STAGE = "register"
 ARTIFACTS_TAG = "espalier.artifacts"
 
 
-class Point(NamedTuple):
+class MetricPoint(NamedTuple):
     """One value of one metric; time in seconds since 1970."""
 
     key: str
@@ -27,7 +27,7 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class TrackedRun:
     """What a server holds of a run; history is metric -> step -> newest value.
 
     `Additions` keeps it up to date.
@@ -40,17 +40,17 @@ class Run:
     history: dict[str, dict[int, float]]
 
 
-class Server(Protocol):
+class TrackingServer(Protocol):
     """A tracking server, as narrow as it is needed here. Raises EspalierError or OSError where it fails."""
 
     def find(self, key: str) -> str | None:
         """The id of the run with this key."""
 
-    def obtain(self, key: str, name: str, started: float) -> Run:
+    def obtain(self, key: str, name: str, started: float) -> TrackedRun:
         """The run with this key, made now if there is none."""
 
     def log(
-        self, run: str, points: Sequence[Point], params: Mapping[str, str], tags: Mapping[str, str]
+        self, run: str, points: Sequence[MetricPoint], params: Mapping[str, str], tags: Mapping[str, str]
     ) -> None:
         """Add points, params and tags to a run."""
 
@@ -64,23 +64,23 @@ class Server(Protocol):
 class Additions:
     """Adds to one run what it does not hold yet."""
 
-    def __init__(self, server: Server, run: Run) -> None:
+    def __init__(self, server: TrackingServer, run: TrackedRun) -> None:
         self._server = server
         self._status = run.status
         self.run = run
 
-    def points(self, points: Sequence[Point]) -> int:
+    def points(self, points: Sequence[MetricPoint]) -> int:
         """Send the steps that are missing, oldest first; the number sent."""
         missing = {(p.key, p.step): p for p in points if p.step not in self.run.history.get(p.key, {})}
         return self._send(list(missing.values()))
 
-    def finals(self, points: Sequence[Point]) -> int:
+    def finals(self, points: Sequence[MetricPoint]) -> int:
         """Send final values that are absent, or differ from the run's newest (a timing, measured again); the
         number sent.
         """
         return self._send([p for p in points if self.run.history.get(p.key, {}).get(p.step) != p.value])
 
-    def _send(self, points: list[Point]) -> int:
+    def _send(self, points: list[MetricPoint]) -> int:
         if points:
             self._server.log(self.run.id, points, {}, {})
         for point in points:
@@ -120,10 +120,10 @@ class Additions:
 class RunSession:
     """Brings one journal's events to its run, and at the end what belongs to the pipeline's run."""
 
-    def __init__(self, server: Server, root: Path, record: RunRecord) -> None:
+    def __init__(self, server: TrackingServer, root: Path, record: RunRecord) -> None:
         self._server, self._root = server, root
         self._curves: dict[str, float] = {}
-        self._finals: dict[str, Point] = {}
+        self._finals: dict[str, MetricPoint] = {}
         self._artifacts: dict[str, str] = {}
         self.sent_points = self.sent_artifacts = 0
         self._stage = Additions(server, server.obtain(record.run_key, record.stage, record.started))
@@ -137,17 +137,18 @@ class RunSession:
             pipeline.status("RUNNING")
 
     def send(self, events: list[dict[str, Any]]) -> None:
-        points: list[Point] = []
+        points: list[MetricPoint] = []
         for event in events:
             if event["kind"] == "artifact":
                 self._artifacts[event["path"]] = event["sha256"]
             elif event["step"] is None:
                 self._finals |= {
-                    key: Point(key, value, event["time"], 0) for key, value in event["values"].items()
+                    key: MetricPoint(key, value, event["time"], 0) for key, value in event["values"].items()
                 }
             else:
                 points += [
-                    Point(key, value, event["time"], event["step"]) for key, value in event["values"].items()
+                    MetricPoint(key, value, event["time"], event["step"])
+                    for key, value in event["values"].items()
                 ]
                 self._curves |= event["values"]
         self.sent_points += self._stage.points(points)
@@ -167,7 +168,7 @@ class RunSession:
         self.sent_points += run.finals(self._final_points())
         self.sent_artifacts += run.artifacts(self._root, self._artifacts)
 
-    def _final_points(self) -> list[Point]:
+    def _final_points(self) -> list[MetricPoint]:
         """Final values; one that also has a curve is added only where it differs from the curve's end, beside
         it.
         """
@@ -197,7 +198,7 @@ class RunSession:
         }
 
 
-def obtain_pipeline(server: Server, key: str, params: Mapping[str, str], started: float) -> Additions:
+def obtain_pipeline(server: TrackingServer, key: str, params: Mapping[str, str], started: float) -> Additions:
     """The run of a pipeline's state, with every section of params.yaml that decides a result."""
     pipeline = Additions(server, server.obtain(key, f"pipeline {key[:8]}", started))
     pipeline.describe(params, {})

@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeline.errors import LockedError
 from pipeline.files import locked
 from pipeline.stage import Stage
-from pipeline.tracking.answers import ATTEMPTS, foreign, mlflow_errors, settled
+from pipeline.tracking.answers import MLFLOW_ATTEMPTS, foreign, mlflow_errors, settled
 from pipeline.tracking.journal import read_journal
 from pipeline.tracking.local import (
     EXPERIMENT,
     artifacts_beside,
     database_file,
-    follow,
+    follow_project,
     is_a_projects,
     lock_of,
     make_database,
     tracking_uri,
 )
 from pipeline.tracking.records import RunRecord, all_journals, journal_lock, read_record, write_record
-from pipeline.tracking.runs import Point, Run, RunSession
+from pipeline.tracking.runs import MetricPoint, RunSession, TrackedRun
 
 if TYPE_CHECKING:
     import mlflow
@@ -45,9 +45,9 @@ MAX_POINTS, MAX_OTHERS = 1000, 100
 MARK = "espalier.run"
 """The param by which clients agree on one run of a key, since MLflow keeps the first value that a param is
 given."""
-KEPT = "kept"
-DOUBLE = "double"
-RANKS = {KEPT: 0, None: 1, DOUBLE: 2}
+KEPT_MARK = "kept"
+DOUBLE_MARK = "double"
+RANKS = {KEPT_MARK: 0, None: 1, DOUBLE_MARK: 2}
 ENVIRONMENT = {
     # A request to a dead server would block for 247 s by default; here the journal is what waits.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -111,15 +111,17 @@ class Store:
         found = min(runs, key=lambda run: RANKS.get(run.data.params.get(MARK), 1), default=None)
         return found.info.run_id if found else None
 
-    def obtain(self, key: str, name: str, started: float) -> Run:
+    def obtain(self, key: str, name: str, started: float) -> TrackedRun:
         # The lock saves clients of one project from making doubles; those of other machines settle.
         with mlflow_errors(self.uri), locked(self.lock, wait_s=math.inf, what="the tracking database"):
             run = settled(self.uri, lambda: self._obtain(key, name, started))
             history = {metric: self._history(run.info.run_id, metric) for metric in run.data.metrics}
-        return Run(run.info.run_id, run.info.status, dict(run.data.tags), dict(run.data.params), history)
+        return TrackedRun(
+            run.info.run_id, run.info.status, dict(run.data.tags), dict(run.data.params), history
+        )
 
     def log(
-        self, run: str, points: Sequence[Point], params: Mapping[str, str], tags: Mapping[str, str]
+        self, run: str, points: Sequence[MetricPoint], params: Mapping[str, str], tags: Mapping[str, str]
     ) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
@@ -150,7 +152,7 @@ class Store:
                 self.client.set_terminated(run, status, None if ended is None else _ms(ended))
 
     def _obtain(self, key: str, name: str, started: float) -> "mlflow.entities.Run":
-        for _ in range(ATTEMPTS):
+        for _ in range(MLFLOW_ATTEMPTS):
             if (run := self._settle(key)) is not None:
                 return run
             self.client.create_run(self.experiment_id, _ms(started), {KEY_TAG: key}, name)
@@ -167,12 +169,12 @@ class Store:
         runs = self._search(key)
         if not runs:
             return None
-        marks = [self._mark(run, DOUBLE) for run in runs[1:]]
-        marks.insert(0, self._mark(runs[0], DOUBLE if KEPT in marks else KEPT))
+        marks = [self._mark(run, DOUBLE_MARK) for run in runs[1:]]
+        marks.insert(0, self._mark(runs[0], DOUBLE_MARK if KEPT_MARK in marks else KEPT_MARK))
         for run, mark in zip(runs, marks, strict=True):
-            if mark == DOUBLE:
+            if mark == DOUBLE_MARK:
                 self.client.delete_run(run.info.run_id)
-        return runs[marks.index(KEPT)] if KEPT in marks else self._settle(key)
+        return runs[marks.index(KEPT_MARK)] if KEPT_MARK in marks else self._settle(key)
 
     def _mark(self, run: "mlflow.entities.Run", value: str) -> str:
         """The mark of a run: the one that it has, else this value, unless another client is quicker."""
@@ -186,7 +188,7 @@ class Store:
                 held = self.client.get_run(run.info.run_id).data.params.get(MARK)
                 if held is None:
                     raise
-        return DOUBLE if (held or value) == DOUBLE else KEPT
+        return DOUBLE_MARK if (held or value) == DOUBLE_MARK else KEPT_MARK
 
     def _search(self, key: str) -> "list[mlflow.entities.Run]":
         """The runs with this key, oldest first; more than one where clients without a common lock made them
@@ -221,7 +223,7 @@ def connect(root: Path) -> Store:
         if database is not None:
             make_database(database)
         if database is not None and is_a_projects(database):
-            follow(database)
+            follow_project(database)
         client = MlflowClient(uri, registry_uri=uri)
         return Store(client, settled(uri, lambda: _experiment(client, uri, database)), uri, lock)
 

@@ -23,7 +23,7 @@ PASSWORD, ACCOUNTS, SIGNS = (
     "MLFLOW_AUTH_CONFIG_PATH",
     "MLFLOW_FLASK_SERVER_SECRET_KEY",
 )
-LEAST_CHARACTERS = 12
+LEAST_PASSWORD_CHARACTERS = 12
 """Of a password that MLflow takes (mlflow/server/auth)."""
 ACCOUNTS_FILE = """\
 [mlflow]
@@ -101,13 +101,11 @@ def _accounts(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
     settings = {SIGNS: environment.get(SIGNS) or secrets.token_hex(32)}
     if environment.get(ACCOUNTS):  # their own way, where MLflow itself refuses to start without a password
         return settings
-    if len(environment.get(PASSWORD, "")) < LEAST_CHARACTERS:
+    if len(environment.get(PASSWORD, "")) < LEAST_PASSWORD_CHARACTERS:
         raise EspalierError(
             "other machines reach the UI at this address, so it asks for an account, and there is no default "
-            "password: set "
-            f"{PASSWORD} ({LEAST_CHARACTERS} characters or more; the account is `admin`) or {ACCOUNTS} (a "
-            "file with "
-            "admin_password), or leave --host out"
+            f"password: set {PASSWORD} ({LEAST_PASSWORD_CHARACTERS} characters or more; the account is "
+            f"`admin`) or {ACCOUNTS} (a file with admin_password), or leave --host out"
         )
     folder = local_folder(root)
     accounts = folder / "accounts.db"

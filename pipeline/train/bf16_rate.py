@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SHAPE = (16, 64, 16, 16)
-TURNS = 4
+TIMED_SHAPE = (16, 64, 16, 16)
+TIMED_TURNS = 4
 SLOW = 0.8
 
 
@@ -38,7 +38,7 @@ def bf16_to_float32() -> float:
     torch.set_num_threads(1)
     try:
         _seconds(torch.bfloat16), _seconds(torch.float32)
-        turns = [(_seconds(torch.bfloat16), _seconds(torch.float32)) for _ in range(TURNS)]
+        turns = [(_seconds(torch.bfloat16), _seconds(torch.float32)) for _ in range(TIMED_TURNS)]
     finally:
         torch.set_num_threads(threads)
     return min(wide for _, wide in turns) / min(narrow for narrow, _ in turns)
@@ -47,8 +47,8 @@ def bf16_to_float32() -> float:
 @torch.no_grad()
 def _seconds(dtype: torch.dtype) -> float:
     # Not random: the training's numbers come from the same generator.
-    images_BCHW: Tensor = torch.ones(SHAPE, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    weight_OIKK = torch.ones(SHAPE[1], SHAPE[1], 3, 3, dtype=dtype).contiguous(
+    images_BCHW: Tensor = torch.ones(TIMED_SHAPE, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    weight_OIKK = torch.ones(TIMED_SHAPE[1], TIMED_SHAPE[1], 3, 3, dtype=dtype).contiguous(
         memory_format=torch.channels_last
     )
     start = time.thread_time()

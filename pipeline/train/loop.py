@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from pipeline.data.augmentation.augment import augment, draw
+from pipeline.data.augmentation.augment import augment, draw_choices
 from pipeline.data.augmentation.mix import draw_mix, mixed
 from pipeline.data.augmentation.streams import stream_seed
 from pipeline.data.augmentation.trivial import draw_trivial, trivial
@@ -20,7 +20,7 @@ from pipeline.files import locked
 from pipeline.tracking.progress import ProgressWriter
 from pipeline.train import ranks
 from pipeline.train.bf16_rate import slow_bf16
-from pipeline.train.checkpoints.saver import Decision
+from pipeline.train.checkpoints.saver import StepDecision
 from pipeline.train.job import Job
 from pipeline.train.methods.exact_elastic import Shards
 from pipeline.train.methods.quantization_aware import schedule
@@ -173,7 +173,7 @@ def train_epoch(run: Run) -> float | None:
     return mean
 
 
-def meet(run: Run) -> Decision:
+def meet(run: Run) -> StepDecision:
     """Agree with all ranks on what to do at this step, and make the checkpoint where that is it."""
     decision = run.saver.agree(run.state.progress.step, leaving=run.leaving())
     if decision.save:
@@ -256,7 +256,7 @@ def _augmented(run: Run, rows: Tensor) -> tuple[Tensor, Tensor]:
     if params.augment.trivial:
         images = trivial(images, draw_trivial(rows, params.seed, epoch))
     return normalise(
-        augment(images, draw(rows, params.augment, params.seed, epoch)), run.mean, run.std
+        augment(images, draw_choices(rows, params.augment, params.seed, epoch)), run.mean, run.std
     ), labels
 
 
@@ -291,7 +291,7 @@ def checkpoint(run: Run) -> None:
     """
     run.state.check()
     check_finite(run)
-    losses = ranks.gather(run.state.loss_sum)
+    losses = ranks.gather_ranks(run.state.loss_sum)
     if ranks.rank() == 0:
         run.saver.save(
             run.state.progress.step,

@@ -46,7 +46,7 @@ def all_min(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def gather(tensor: Tensor) -> Tensor:
+def gather_ranks(tensor: Tensor) -> Tensor:
     """The tensors of all ranks, stacked by rank, on every rank."""
     if not _is_distributed():
         return tensor[None].clone()

@@ -76,7 +76,7 @@ class Run:
         self.state.model.train()
         for name in self.job.params.frozen:
             self.state.model.get_submodule(name).eval()
-        quantization_aware.follow(self.state.model)
+        quantization_aware.follow_data(self.state.model)
 
     def autocast(self) -> AbstractContextManager[object]:
         return self.recipe.autocast()

@@ -117,13 +117,15 @@ class State:
         return {"progress": asdict(self.progress), "scaler": self.scaler.state_dict()}
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        self.model.load_state_dict(select(tensors, "model."))
-        self.adapters.load_state_dict(select(tensors, "adapters."))
+        self.model.load_state_dict(without_prefix(tensors, "model."))
+        self.adapters.load_state_dict(without_prefix(tensors, "adapters."))
         if self.ema:
-            self.ema.averaged.load_state_dict(select(tensors, "ema."))
+            self.ema.averaged.load_state_dict(without_prefix(tensors, "ema."))
         device = next(self.model.parameters()).device
-        self.best_weights = {name: tensor.to(device) for name, tensor in select(tensors, "best.").items()}
-        self._restore_optimizer(select(tensors, "optimizer."))
+        self.best_weights = {
+            name: tensor.to(device) for name, tensor in without_prefix(tensors, "best.").items()
+        }
+        self._restore_optimizer(without_prefix(tensors, "optimizer."))
         self.scaler.load_state_dict(values["scaler"])
         self.progress = Progress(**values["progress"])
         self._restore_loss(tensors["losses"].to(device))
@@ -153,6 +155,6 @@ def in_layout_of(parameter: Tensor, tensor: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 
-def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose name starts with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -46,7 +46,7 @@ class Named:
 
 
 @contextmanager
-def named(root: Path) -> Iterator[Named]:
+def named_objects(root: Path) -> Iterator[Named]:
     """Raises EspalierError for DVC's errors. No other dvc command changes anything meanwhile."""
     from dvc_data.hashfile.state import StateNoop
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.verify.named import Named, differing, is_as_run, md5, named, object_digest, put_back
+from pipeline.verify.named import Named, differing, is_as_run, md5, named_objects, object_digest, put_back
 
-REMEDY = (
+VERIFY_REMEDY = (
     "`espalier verify --mend` takes all of it out and puts back what is whole elsewhere; then run `dvc repro`"
 )
 
@@ -73,19 +73,19 @@ def verify(root: Path, say: Callable[[str], None], *, mend: bool) -> bool:
     mend: take out what is damaged, and put back what is whole in the workspace or the cache. Raises
     EspalierError.
     """
-    with named(root) as project:
-        found = examine(project)
+    with named_objects(root) as project:
+        found = read_objects(project)
         for line in (*found.lines(), str(found)):
             say(line)
         if mend and found.mendable:
-            for line in mended(project, found):
+            for line in mend_objects(project, found):
                 say(line)
         elif found.mendable:
-            say(REMEDY)
+            say(VERIFY_REMEDY)
     return not (found.inputs or (found.mendable and not mend))
 
 
-def examine(project: Named) -> Found:
+def read_objects(project: Named) -> Found:
     """Read everything, the cache with as many threads as there are cores."""
     found = Found()
     objects = project.objects()
@@ -102,7 +102,7 @@ def examine(project: Named) -> Found:
     return found
 
 
-def mended(project: Named, found: Found) -> Iterator[str]:
+def mend_objects(project: Named, found: Found) -> Iterator[str]:
     """Take out what is damaged, put back what can be; says what became of it."""
     for path in (*found.objects, *found.notes):
         path.unlink()

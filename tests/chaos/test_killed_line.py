@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from pipeline.process.leftovers import SCRATCH, is_held
-from pipeline.repro.mend import examine
+from pipeline.repro.mend import faults_of_dvc
 from tests.e2e.project import MADE, POLL_S, Command, Project, copied_project, fresh_project, named, until
 
 KILLS = int(os.environ.get("ESPALIER_KILLS", "24"))
@@ -125,7 +125,7 @@ def temporary(project: Project) -> set[str]:
 def check(project: Project, undisturbed: Project) -> None:
     assert project.digests(*OUTS) == undisturbed.digests(*OUTS)
     assert set(project.lock()) == set(undisturbed.lock())
-    assert list(examine(project.root)) == []
+    assert list(faults_of_dvc(project.root)) == []
     state = project.root / ".espalier"
     assert [path for path in state.rglob("*.lock") if is_held(path)] == []
     assert [path for path in (project.root / SCRATCH).iterdir() if path.is_dir()] == []

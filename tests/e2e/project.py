@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import yaml
 
-from pipeline.check.check import FOLDER as CHECKED
+from pipeline.check.check import CHECKED_FOLDER as CHECKED
 from pipeline.files import sha256_file
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.tracking.journal import read_journal
 from pipeline.train import loop, ranks
-from pipeline.train.checkpoints.local import Store
+from pipeline.train.checkpoints.local import LocalStore
 from pipeline.train.job import Job, tuned_spec
 from pipeline.train.loop import fit
 from pipeline.train.params import Device
@@ -101,7 +101,7 @@ def killed_before(step: int) -> Iterator[None]:
 
 def final_state(the_job: Job) -> dict[str, Any]:
     """All of the last checkpoint, the result, and what was reported, as comparable values."""
-    found = Store(the_job.run_dir / "checkpoints").newest()
+    found = LocalStore(the_job.run_dir / "checkpoints").newest()
     assert found is not None
     steps = [(event["step"], event["values"].get("val/loss")) for event in read_journal(the_job.journal)]
     return {
@@ -209,7 +209,7 @@ def _every_step_among_three(folder: Path) -> None:
     with patch("pipeline.train.run._distributed", lambda model, *_: plain(model)), differs:
         every_step(folder, {"new_buckets": jobs_of(folder)["fp32"]}, num_steps=2)
     # Ranks that find different checkpoints must not train past each other: rank 1 finds none.
-    finds = patch.object(Store, "newest", lambda _: None) if ranks.rank() == 1 else nullcontext()
+    finds = patch.object(LocalStore, "newest", lambda _: None) if ranks.rank() == 1 else nullcontext()
     run_dir = folder / "bf16_ema_best-3-undisturbed"
     done = jobs_of(folder)["bf16_ema_best"].model_copy(
         update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.doctor.finding import Verdict
+from pipeline.doctor.finding import CheckResult
 
 HOLD = """
 import fcntl, sys, time
@@ -19,7 +19,7 @@ time.sleep(120)
 """
 
 
-def says(verdict: Verdict, *words: str) -> None:
+def says(verdict: CheckResult, *words: str) -> None:
     """Assert that the verdict is a problem whose text has all these words."""
     assert verdict.state == "problem"
     assert [word for word in words if word not in verdict.text] == []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.job_server import JobState
-from pipeline.jobs.verbs import ENTRYPOINT
+from pipeline.jobs.verbs import TREE_ENTRYPOINT
 from pipeline.registry.submission import SUBMISSION_NAME, Submission, read_submission
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,7 @@ class Cluster:
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
-        assert entrypoint == ENTRYPOINT
+        assert entrypoint == TREE_ENTRYPOINT
         assert (tree / SUBMISSION_NAME).exists()
         shutil.copytree(tree, self.folder / job)
         self.states[job], self.metadata[job] = JobState("RUNNING", ""), metadata

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.data.augmentation.augment import Draws, augment, draw
+from pipeline.data.augmentation.augment import Draws, augment, draw_choices
 from pipeline.data.augmentation.params import AugmentParams
 from pipeline.data.augmentation.streams import stream_seed, uniform
 
@@ -36,7 +36,7 @@ def batch(num_images: int = 6, channels: int = 3, height: int = 5, width: int = 
 
 
 def drawn(num_images: int, params: AugmentParams, seed: int = 0, epoch: int = 0) -> Draws:
-    return draw(torch.arange(num_images), params, seed, epoch)
+    return draw_choices(torch.arange(num_images), params, seed, epoch)
 
 
 def slowly(images_BCHW: Tensor, draws: Draws) -> Tensor:
@@ -142,7 +142,7 @@ def test_images_in_ordinary_strides_give_the_same() -> None:
 
 def test_an_image_is_changed_alike_in_any_batch() -> None:
     samples = torch.tensor([7, 3, 11, 2**40])
-    whole, alone = draw(samples, EVERYTHING, 5, 1), draw(samples[2:3], EVERYTHING, 5, 1)
+    whole, alone = draw_choices(samples, EVERYTHING, 5, 1), draw_choices(samples[2:3], EVERYTHING, 5, 1)
     for all_of_it, one in zip(whole[:5], alone[:5], strict=True):
         assert all_of_it is not None
         assert one is not None

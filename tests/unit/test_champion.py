@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.frontier.points import MEASURED, Project
-from pipeline.registry.champion import MOVES, Move, RegisteredModel, is_experiment, judged, standing
+from pipeline.registry.champion import MOVES, Move, RegisteredModel, decide_champion, is_experiment, standing
 from tests.figures_samples import register_params
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,8 @@ def test_a_repro_moves_it_unless_a_person_chose_knowing_the_candidate(
     model: RegisteredModel, candidate: int, moves: bool
 ) -> None:
     assert (
-        judged(register_params(), model, standing(candidate, model.versions[candidate].tags)).moves is moves
+        decide_champion(register_params(), model, standing(candidate, model.versions[candidate].tags)).moves
+        is moves
     )
 
 

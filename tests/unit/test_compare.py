@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pipeline.compare.compare import Compared, Evaluated, Outs, compare
-from pipeline.compare.latency import BLOCKS, ROUNDS, Times, speedup
+from pipeline.compare.latency import BLOCK_ROUNDS, BLOCKS, Times, speedup
 from pipeline.compare.records import STEPS, VARIANTS, Speedup
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError
@@ -226,7 +226,7 @@ def blocks(slower: float, generator: np.random.Generator, count: int) -> list[Ti
         sessions = np.exp(generator.normal(0, 0.01, 2)) * [1, slower]
         busy = np.cumsum(generator.normal(0, np.sqrt(1 / (20 * pace)), 80))
         noise = 0.3 * np.abs(np.sin(busy)) + generator.exponential(0.1, 80)
-        turns = np.concatenate([generator.permutation(2) for _ in range(ROUNDS)]).repeat(20)
+        turns = np.concatenate([generator.permutation(2) for _ in range(BLOCK_ROUNDS)]).repeat(20)
         seconds = sessions[turns] * (1 + noise)
         made.append(
             {

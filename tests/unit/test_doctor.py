@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.doctor import examine
-from pipeline.doctor.finding import Verdict, ok
+from pipeline.doctor.finding import CheckResult, ok
 from pipeline.doctor.ports import Port
 from tests.tracked_project import free_port
 
@@ -96,7 +96,7 @@ def test_a_folder_that_is_no_project_is_told_without_a_traceback(
     "error", [ImportError("No module named ray"), PermissionError(13, "Permission denied"), KeyError("x")]
 )
 def test_a_check_that_cannot_be_made_is_a_problem(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def broken() -> Verdict:
+    def broken() -> CheckResult:
         raise error
 
     monkeypatch.setattr(examine, "_checks", lambda _: iter([("a check", broken)]))

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.doctor.finding import Verdict
+from pipeline.doctor.finding import CheckResult
 from pipeline.doctor.folders import dvc_cache, folders, shared_memory, socket_paths
-from pipeline.doctor.leftovers import dvc_files, ray_folders, run_locks, scratch_folders
+from pipeline.doctor.leftovers import dead_ray_folders, dvc_files, run_locks, scratch_folders
 from pipeline.doctor.project import params, secrets, stages
 from pipeline.doctor.versions import packages, python
 from pipeline.errors import EspalierError, ParamsError
@@ -46,7 +46,7 @@ def test_an_old_python_is_a_problem() -> None:
 
 
 def test_pinned_packages_are_fine(pinned: Path) -> None:
-    assert packages(pinned, VERSIONS.get) == Verdict("ok", "4 packages as requirements.txt pins them")
+    assert packages(pinned, VERSIONS.get) == CheckResult("ok", "4 packages as requirements.txt pins them")
     assert packages(pinned, (VERSIONS | {"torch": "2.14.1+cpu"}).get).state == "ok"
 
 
@@ -169,17 +169,17 @@ def test_a_long_path_for_sockets_is_a_problem() -> None:
 
 
 def test_a_run_without_a_holder_is_resumable(tmp_path: Path) -> None:
-    assert run_locks(tmp_path) == Verdict("ok", "no run is unfinished")
+    assert run_locks(tmp_path) == CheckResult("ok", "no run is unfinished")
     run = tmp_path / ".espalier" / "runs" / "train-1"
     run.mkdir(parents=True)
     (run / "driver.lock").touch()
-    assert run_locks(tmp_path) == Verdict("ok", "resumable: train-1")
+    assert run_locks(tmp_path) == CheckResult("ok", "resumable: train-1")
 
 
 def test_the_holder_of_a_lock_is_named(tmp_path: Path) -> None:
     run = tmp_path / ".espalier" / "runs" / "train-1"
     with holding(run / "driver.lock") as driver, holding(run / "writer.lock"):
-        assert run_locks(tmp_path) == Verdict("ok", f"running: train-1 (pid {driver.pid})")
+        assert run_locks(tmp_path) == CheckResult("ok", f"running: train-1 (pid {driver.pid})")
     assert run_locks(tmp_path).text == "resumable: train-1"
 
 
@@ -216,9 +216,9 @@ def rwlock(root: Path, *, write: int | None = None, read: int | None = None) -> 
 def test_dvcs_lock_of_a_living_command_is_fine(tmp_path: Path) -> None:
     assert dvc_files(tmp_path).state == "ok"
     rwlock(tmp_path)
-    assert dvc_files(tmp_path) == Verdict("ok", "nothing is locked or cut off")
+    assert dvc_files(tmp_path) == CheckResult("ok", "nothing is locked or cut off")
     rwlock(tmp_path, write=os.getpid())
-    assert dvc_files(tmp_path) == Verdict("ok", f"a dvc command runs: pid {os.getpid()}")
+    assert dvc_files(tmp_path) == CheckResult("ok", f"a dvc command runs: pid {os.getpid()}")
 
 
 @pytest.mark.parametrize("mode", ["write", "read"])
@@ -253,22 +253,22 @@ def test_temporary_files_of_killed_processes_are_counted(tmp_path: Path) -> None
     places[1].mkdir()
     with scratch(places[0], "train") as own, scratch(places[0], "ray-01234567", places[1]) as rays:
         assert scratch_folders(*places).text == "none without an owner"
-        assert ray_folders(places[1], young_s=0) == Verdict("ok", "1 of a Ray that runs")
+        assert dead_ray_folders(places[1], young_s=0) == CheckResult("ok", "1 of a Ray that runs")
         for number, folder in enumerate((own, rays)):
             shutil.copytree(folder, folder.with_name(f"ray-01234567-0000000{number}"))
     assert scratch_folders(*places).text == "2 of killed processes, which the next stage removes"
-    says(ray_folders(places[1]), "ray-01234567-00000001 is of a Ray that was killed")
+    says(dead_ray_folders(places[1]), "ray-01234567-00000001 is of a Ray that was killed")
 
 
 def test_the_folder_of_a_dead_ray_is_a_problem(tmp_path: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="ray-01234567-", dir=tmp_path))
     (tmp_path / "ray-of-sunshine").mkdir()
-    assert ray_folders(tmp_path).state == "ok"  # too young to tell
+    assert dead_ray_folders(tmp_path).state == "ok"  # too young to tell
     with subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(60)", f"--temp-dir={folder}"]
     ) as ray:
         until(lambda: str(folder) in " ".join(psutil.Process(ray.pid).cmdline()))
-        assert ray_folders(tmp_path, young_s=0).state == "ok"
+        assert dead_ray_folders(tmp_path, young_s=0).state == "ok"
         ray.kill()
-    says(ray_folders(tmp_path, young_s=0), f"`rm -r {folder}`")
-    assert "sunshine" not in ray_folders(tmp_path, young_s=0).text
+    says(dead_ray_folders(tmp_path, young_s=0), f"`rm -r {folder}`")
+    assert "sunshine" not in dead_ray_folders(tmp_path, young_s=0).text

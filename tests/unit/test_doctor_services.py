@@ -18,7 +18,7 @@ import pytest
 import ray
 from moto.server import ThreadedMotoServer
 
-from pipeline.doctor.finding import Verdict
+from pipeline.doctor.finding import CheckResult
 from pipeline.doctor.mlflow_services import journals, mlflow
 from pipeline.doctor.places import remote, storage
 from pipeline.doctor.ports import Port, port
@@ -49,7 +49,7 @@ def test_a_port_that_another_program_uses_is_a_problem() -> None:
             f"(pid {os.getpid()})",
         )
         assert port(Port(number, "a page", r"python\w*", "")).state == "ok"
-    assert port(Port(number, "a page", "nobody", "")) == Verdict("ok", f"{number} is free for a page")
+    assert port(Port(number, "a page", "nobody", "")) == CheckResult("ok", f"{number} is free for a page")
 
 
 def test_a_cluster_is_who_speaks_grpc() -> None:
@@ -57,7 +57,7 @@ def test_a_cluster_is_who_speaks_grpc() -> None:
     number = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        assert ray_cluster(f"127.0.0.1:{number}") == Verdict("ok", f"answers at 127.0.0.1:{number}")
+        assert ray_cluster(f"127.0.0.1:{number}") == CheckResult("ok", f"answers at 127.0.0.1:{number}")
     finally:
         server.stop(None).wait()
     says(ray_cluster(f"127.0.0.1:{number}"), "no Ray cluster answers", "refused", "unset RAY_ADDRESS")
@@ -113,7 +113,7 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_token_of_ones_own_is_fine(token: Path) -> None:
-    assert ray_token(uses_cluster=True) == Verdict("ok", f"{token}, which only you may read")
+    assert ray_token(uses_cluster=True) == CheckResult("ok", f"{token}, which only you may read")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
@@ -139,14 +139,14 @@ def test_a_cluster_without_a_token_is_a_problem(monkeypatch: pytest.MonkeyPatch)
     says(ray_token(uses_cluster=False), "RAY_AUTH_MODE is 'tokn'")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "hunter2hunter2")
-    assert ray_token(uses_cluster=True) == Verdict("ok", "is in RAY_AUTH_TOKEN")
+    assert ray_token(uses_cluster=True) == CheckResult("ok", "is in RAY_AUTH_TOKEN")
 
 
 def test_mlflow_that_answers_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert mlflow(tmp_path).state == "skipped"
     with answering(200, b'{"experiment": {"experiment_id": "1", "name": "espalier"}}') as url:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
-        assert mlflow(tmp_path) == Verdict("ok", f"{url} answers, also to what runs ask of it")
+        assert mlflow(tmp_path) == CheckResult("ok", f"{url} answers, also to what runs ask of it")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def record(root: Path, name: str, *, delivered: bool) -> Path:
 
 def test_journals_that_wait_are_counted(tmp_path: Path) -> None:
     record(tmp_path, "prepare", delivered=True)
-    assert journals(tmp_path) == Verdict("ok", "MLflow has all")
+    assert journals(tmp_path) == CheckResult("ok", "MLflow has all")
     waiting = record(tmp_path, "train", delivered=False)
     says(journals(tmp_path), "1 not delivered (train-1); `espalier sync` sends them")
     with holding(journal_lock(waiting)):

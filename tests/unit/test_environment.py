@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.process.environment import CLEARED, KEPT, SET, settle
+from pipeline.process.environment import CLEARED, KEPT_VARIABLES, SET, settle_environment
 
 ROOT = Path(__file__).parents[2]
 COMPUTE = """
@@ -76,12 +76,12 @@ def test_only_what_decides_is_taken_away() -> None:
         "TORCH_NCCL_TRACE_BUFFER_SIZE": "0",
     }
     environment = where | {name.replace("*", "X"): "1" for name in CLEARED} | {"MPLBACKEND": "qtagg"}
-    settle(environment)
+    settle_environment(environment)
     assert environment == where | SET
 
 
 def test_what_is_kept_would_otherwise_be_taken_away() -> None:
-    environment = {name.replace("*", "X"): "1" for name in KEPT}
+    environment = {name.replace("*", "X"): "1" for name in KEPT_VARIABLES}
     assert not [
         name for name in environment if not any(name.startswith(family.rstrip("*")) for family in CLEARED)
     ]

@@ -122,7 +122,7 @@ def test_the_int8_file_rounds_as_the_training_did(tmp_path: Path) -> None:
     spec = spec_of("vgg11", width=8)
     model = trained(spec, data)
     rounding = aware(copy.deepcopy(model)).eval()
-    quantization_aware.follow(rounding)
+    quantization_aware.follow_data(rounding)
     images = Split.open(data, "train").images(torch.arange(96))
     with torch.no_grad():
         FromPixels(rounding, spec)(images.float())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
 from pipeline.models.disk.weights import load_model
-from pipeline.train.checkpoints.local import Store
+from pipeline.train.checkpoints.local import LocalStore
 from pipeline.train.loop import fit
 from pipeline.train.methods.distillation import Adapter, Tapped, tap, transfer
 from pipeline.train.params import FeatureParams
@@ -159,7 +159,7 @@ def test_a_student_comes_nearer_to_its_teachers_maps(tmp_path: Path) -> None:
 
 
 def checkpointed(run_dir: Path) -> dict[str, Tensor]:
-    found = Store(run_dir / "checkpoints").newest()
+    found = LocalStore(run_dir / "checkpoints").newest()
     assert found is not None
     return found[0]
 

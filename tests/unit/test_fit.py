@@ -18,7 +18,7 @@ from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.tracking.journal import read_journal
 from pipeline.train.bf16_rate import bf16_to_float32, slow_bf16
-from pipeline.train.checkpoints.local import Store
+from pipeline.train.checkpoints.local import LocalStore
 from pipeline.train.job import Job, tuned_spec
 from pipeline.train.loop import ddp_step, fit, resume, stays
 from pipeline.train.run import Run, check_origin, open_run, origin
@@ -136,7 +136,7 @@ def test_told_to_go_it_leaves_also_where_an_epoch_is_one_batch(
     monkeypatch.setattr("pipeline.train.checkpoints.saver.FIRST_STEPS", 1)
     the_job = job(data, tmp_path / "run", global_batch_size=batch)
     assert not fit(the_job, "cpu", 1, leaving=lambda: True)
-    found = Store(the_job.run_dir / "checkpoints").newest()
+    found = LocalStore(the_job.run_dir / "checkpoints").newest()
     assert found is not None
     assert found[1]["progress"]["epoch"] == 1
     assert run(the_job, tmp_path / "b") == expected
@@ -263,7 +263,7 @@ def test_patience_ends_a_run_that_stands_still(data: Path, tmp_path: Path) -> No
     }
     the_job = job(data, tmp_path / "run", epochs=50, patience=2, **still)
     fit(the_job, "cpu", 1)
-    found = Store(tmp_path / "run" / "checkpoints").newest()
+    found = LocalStore(tmp_path / "run" / "checkpoints").newest()
     assert found is not None
     assert found[1]["progress"]["epoch"] < 10
 
@@ -280,7 +280,7 @@ def test_a_diverging_loss_names_the_step_and_keeps_the_weights_before(data: Path
         TrainingError, match=r"the loss is not finite at step \d+ \(epoch \d+\).*Lower optimizer.lr"
     ):
         fit(spec, "cpu", 1)
-    found = Store(tmp_path / "run" / "checkpoints").newest()
+    found = LocalStore(tmp_path / "run" / "checkpoints").newest()
     assert found is not None
     assert all(np.isfinite(tensor.numpy()).all() for tensor in found[0].values())
     with pytest.raises(TrainingError, match="no finished run"):
@@ -308,7 +308,7 @@ def test_no_checkpoint_holds_weights_that_are_not_finite(
         TrainingError, match=rf"the state .* is not finite at step {step + 1} \(epoch 1\); the weights before"
     ):
         fit(job(data, tmp_path / "run", checkpoint_s=0.0), "cpu", 1)
-    found = Store(tmp_path / "run" / "checkpoints").newest()
+    found = LocalStore(tmp_path / "run" / "checkpoints").newest()
     assert (found[1]["progress"]["step"] if found else 0) == step
 
 

@@ -12,10 +12,10 @@ from matplotlib.text import Annotation, Text
 from pipeline.errors import ArtifactError, EspalierError, ParamsError, TrainingError
 from pipeline.frontier.candidates import Candidate, Frontier, Speed, frontier
 from pipeline.frontier.experiments import Experiment, head, names, save
-from pipeline.frontier.picture import draw, plot
-from pipeline.frontier.points import VARIANTS, Project, parse_settings, points
-from pipeline.frontier.show import choice, table
-from pipeline.frontier.sweep import in_turns, sweep
+from pipeline.frontier.picture import draw_frontier, plot
+from pipeline.frontier.points import COMPARED_VARIANTS, Project, parse_settings, points
+from pipeline.frontier.show import candidates_table, choice
+from pipeline.frontier.sweep import parallel_groups, sweep
 from pipeline.frontier.workshop import Bench, override, reason
 from pipeline.params import read_yaml
 from pipeline.repro import machine_lock
@@ -121,7 +121,7 @@ def test_points_are_the_product_and_equal_inputs_have_one_name(project: Project)
 
 
 def test_points_that_share_a_training_take_turns(project: Project) -> None:
-    groups = in_turns(points(project, parse_settings(AXES)))
+    groups = parallel_groups(points(project, parse_settings(AXES)))
     assert [[point.overrides["prune.max_ratio"] for point in group] for group in groups] == [
         [0.5, 0.5],
         [0.7, 0.7],
@@ -166,7 +166,7 @@ def test_a_folder_gets_the_tree_as_it_is_and_keeps_its_checkpoints(copy: Path) -
     assert (bench.folder / "pipeline/new.py").exists()
     assert read_yaml(bench.folder / "params.yaml")["prune"]["max_ratio"] == 0.5
     assert str(copy / ".dvc/cache") in (bench.folder / ".dvc/config.local").read_text()
-    assert (bench.folder / machine_lock.FOLDER).resolve() == copy / machine_lock.FOLDER, (
+    assert (bench.folder / machine_lock.LOCKS_FOLDER).resolve() == copy / machine_lock.LOCKS_FOLDER, (
         "points are timed one by one"
     )
     (copy / "pipeline/quantize/quantize.py").write_text("# edited\n")
@@ -180,11 +180,11 @@ def test_what_is_left_of_a_point_goes_and_its_journals_come(copy: Path) -> None:
     for name in ("finetune-1.jsonl", "finetune-1.run.json"):
         (bench.folder / ".espalier/journals" / name).parent.mkdir(parents=True, exist_ok=True)
         (bench.folder / ".espalier/journals" / name).write_text("{}\n")
-    (copy / machine_lock.FOLDER).mkdir()
-    (bench.folder / machine_lock.FOLDER).symlink_to(copy / machine_lock.FOLDER)
+    (copy / machine_lock.LOCKS_FOLDER).mkdir()
+    (bench.folder / machine_lock.LOCKS_FOLDER).symlink_to(copy / machine_lock.LOCKS_FOLDER)
     for _ in range(2):  # also where a kill came after half of it
         bench.clear()
-        assert (copy / machine_lock.FOLDER).exists()
+        assert (copy / machine_lock.LOCKS_FOLDER).exists()
         assert {path.name for path in (copy / ".espalier/journals").iterdir()} == {
             "finetune-1.jsonl",
             "finetune-1.run.json",
@@ -294,7 +294,7 @@ def test_what_is_slower_than_what_it_was_made_from_is_not_chosen() -> None:
 
 
 def test_the_table_marks_the_pareto_set_and_what_is_slower() -> None:
-    lines = table(sample()).splitlines()
+    lines = candidates_table(sample()).splitlines()
     assert [line.split()[:2] for line in lines[3:7]] == [
         ["0.7", "finetuned"],
         ["0.5", "finetuned"],
@@ -309,8 +309,8 @@ def test_the_table_marks_the_pareto_set_and_what_is_slower() -> None:
 
 
 def test_the_picture_is_the_same_for_the_same_numbers() -> None:
-    assert draw(sample()) == draw(sample())
-    assert draw(sample()).startswith(b"\x89PNG")
+    assert draw_frontier(sample()) == draw_frontier(sample())
+    assert draw_frontier(sample()).startswith(b"\x89PNG")
 
 
 def test_labels_of_close_points_can_be_read_one_by_one() -> None:
@@ -334,7 +334,9 @@ def experiment(project: Project, changes: dict[str, Any], device: str = "CPU x")
         "latency": {**figures().latency.model_dump(), "device": device},
     }
     measured = {
-        f"reports/{each}/{name}.json": part for each in ("dense", *VARIANTS) for name, part in parts.items()
+        f"reports/{each}/{name}.json": part
+        for each in ("dense", *COMPARED_VARIANTS)
+        for name, part in parts.items()
     }
     measured |= {"reports/prune.json": {"dense_val_top1": 0.98}}
     measured |= {"reports/quantize.json": {"val_top1": 0.96, "float_val_top1": 0.97}}
@@ -374,7 +376,7 @@ def test_experiments_of_another_state_are_left_out(project: Project) -> None:
     old = Experiment("frontier-0", other.params, other.metrics)
     found = frontier(project, [mine, old], ["finetuned"])
     assert found.left_out == {"of other code, data or a dense model of other params": 1}
-    assert "\nexperiments left out: 1 of other code" in table(found)
+    assert "\nexperiments left out: 1 of other code" in candidates_table(found)
     with pytest.raises(ArtifactError, match=r"no experiments on this commit to show \(1 of other code"):
         frontier(project, [old], ["finetuned"])
     lacking = Experiment(mine.name, mine.params, {**mine.metrics, "reports/quantize.json": {"val_top1": 0.9}})
@@ -395,6 +397,6 @@ def test_of_two_devices_the_one_with_more_experiments_is_shown_and_the_other_is_
     )
     assert {each.label for each in found.candidates} == {"0.3", "0.4", "0.7"}
     assert found.dense.measured_on.startswith("CPU y")
-    assert "experiments left out: 2 timed on CPU x, 2 threads, onnxruntime 1" in table(found)
+    assert "experiments left out: 2 timed on CPU x, 2 threads, onnxruntime 1" in candidates_table(found)
     tied = [frontier(project, some, ["finetuned"]).dense.measured_on for some in (made[1:3], made[2:0:-1])]
     assert tied == ["CPU x, 2 threads, onnxruntime 1"] * 2

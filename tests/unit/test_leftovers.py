@@ -17,7 +17,7 @@ from pipeline.errors import DiskError, LockedError
 from pipeline.frontier.workshop import clear_killed
 from pipeline.process.leftovers import (
     NUM_RUNS_KEPT,
-    OWNER,
+    OWNER_LOCK,
     SCRATCH,
     at_work,
     dead_folders,
@@ -128,7 +128,7 @@ def test_a_folder_whose_maker_was_killed_before_it_had_an_owner_is_removed_too(t
 def test_a_stranger_cannot_have_a_folder_removed_by_naming_our_project(tmp_path: Path) -> None:
     target = tmp_path / "precious"
     target.mkdir()
-    (target / OWNER).write_text(str(tmp_path / "other project"))
+    (target / OWNER_LOCK).write_text(str(tmp_path / "other project"))
     with scratch(tmp_path / "project", "ray-x", tmp_path):
         assert target.exists()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.process.leftovers import is_held
-from pipeline.repro.machine_lock import FOLDER, place, taken
+from pipeline.repro.machine_lock import LOCKS_FOLDER, place, taken
 from pipeline.stage import Stage
 from tests.e2e.project import until
 
@@ -73,7 +73,7 @@ def test_what_times_waits_for_who_computes_and_who_comes_later_for_it(
 
 
 def test_dvc_yaml_says_who_computes_where(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = root / FOLDER / "work.lock"
+    work = root / LOCKS_FOLDER / "work.lock"
     with place(stage(root, "evaluate@dense")), place(stage(root, "train")):
         assert not is_held(work), "others may take it too"
     with place(stage(root, "compare")):

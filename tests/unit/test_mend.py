@@ -19,7 +19,7 @@ import yaml
 from pipeline.errors import EspalierError, LockedError
 from pipeline.files import locked
 from pipeline.repro import mend as module
-from pipeline.repro.mend import DAMAGED, DEAD_S, RWLOCK, examine, mend, mending
+from pipeline.repro.mend import DAMAGED, DEAD_S, RWLOCK, faults_of_dvc, mend, mending
 from tests.e2e.project import until
 from tests.unit.submit_samples import commit, environment, repository
 
@@ -109,7 +109,7 @@ def test_dvc_fails_with_the_words_that_are_told_and_the_remedy_works(root: Path,
     assert mend(root)
     done = run(root, "dvc", "repro")
     assert done.returncode == 0, done.stderr
-    assert list(examine(root)) == []
+    assert list(faults_of_dvc(root)) == []
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -133,7 +133,7 @@ def test_espalier_repro_mends_by_itself(root: Path) -> None:
     cut_notes(root)
     done = run(root, "pipeline.cli", "repro")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert list(examine(root)) == []
+    assert list(faults_of_dvc(root)) == []
     assert (root / "one").exists()
 
 

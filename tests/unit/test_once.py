@@ -25,7 +25,7 @@ from pipeline.registry import versions as versions_once
 from pipeline.registry.versions import Versions
 from pipeline.tracking import answers
 from pipeline.tracking.local import tracking_uri
-from pipeline.tracking.runs import Point
+from pipeline.tracking.runs import MetricPoint
 from pipeline.tracking.store import KEY_TAG, MARK, Store, _experiment, connect
 from tests.tracked_project import make_project
 
@@ -132,7 +132,7 @@ def test_tags_and_metrics_do_not_stop_each_other_either(root: Path, table: str) 
     store = connect(root)
     run = store.obtain("k", "name", 1.0)
     with meeting_before(f"INSERT INTO {table}", 2):
-        at_once(lambda _: store.log(run.id, [Point("loss", 0.5, 7.0, 1)], {}, {"a": "b"}), range(2))
+        at_once(lambda _: store.log(run.id, [MetricPoint("loss", 0.5, 7.0, 1)], {}, {"a": "b"}), range(2))
     assert [point.value for point in store.client.get_metric_history(run.id, "loss")] == [0.5]
 
 

@@ -22,9 +22,9 @@ from pipeline.models.disk.weights import load_model
 from pipeline.params import parse_section
 from pipeline.profile.measure import GAP, Subject, fastest, measure
 from pipeline.profile.profile import make_profile
-from pipeline.profile.timing import UNSAVED, CpuDevice, Run, in_turns, turn_s
+from pipeline.profile.timing import UNSAVED, CpuDevice, TimedCall, in_turns, turn_s
 from pipeline.prune.channels.ranking import Aim, make_plan
-from pipeline.prune.channels.widths import Widths, layers_of
+from pipeline.prune.channels.widths import Widths, layer_costs
 from pipeline.prune.params import ShapeParams
 from pipeline.prune.profile_report import Profile, RoundingTrial, read_profile
 from pipeline.prune.prune import Part, prune
@@ -53,9 +53,9 @@ class Simulated:
         self.timed: list[Widths] = []
         self._positions: dict[str, float] = {}
 
-    def network(self, spec: ModelSpec, model: nn.Module) -> Run:
+    def network(self, spec: ModelSpec, model: nn.Module) -> TimedCall:
         if not self._positions:  # to which a kernel is applied: as many at any width
-            layers = layers_of(model, input_shape(spec))
+            layers = layer_costs(model, input_shape(spec))
             self._positions = {
                 name: layer.macs / layer.weights for name, layer in layers.items() if layer.weights
             }
@@ -68,7 +68,7 @@ class Simulated:
         time = 2000.0 + sum(_work(*widths) * self._positions[name] for name, widths in self.timed[-1].items())
         return lambda: time
 
-    def seconds(self, run: Run) -> float:
+    def seconds(self, run: TimedCall) -> float:
         return float(run())  # type: ignore[arg-type]
 
 
@@ -148,7 +148,7 @@ class Shifting(Simulated):
         super().__init__()
         self._runs = 0
 
-    def network(self, spec: ModelSpec, model: nn.Module) -> Run:
+    def network(self, spec: ModelSpec, model: nn.Module) -> TimedCall:
         run, is_dense = super().network(spec, model), len(self.timed) == 1
 
         def shifted() -> float:

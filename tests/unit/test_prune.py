@@ -25,9 +25,16 @@ from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.cut import apply_plan
 from pipeline.prune.channels.importance import score_groups, weigh
-from pipeline.prune.channels.ranking import Aim, make_plan, verify
-from pipeline.prune.channels.search import Limits, select
-from pipeline.prune.channels.widths import Layer, Measure, Narrowing, channel_price, layers_of, macs_measure
+from pipeline.prune.channels.ranking import Aim, make_plan, require_equal
+from pipeline.prune.channels.search import Limits, select_channels
+from pipeline.prune.channels.widths import (
+    LayerCost,
+    Measure,
+    Narrowing,
+    channel_price,
+    layer_costs,
+    macs_measure,
+)
 from pipeline.prune.params import Importance
 from pipeline.prune.prune import prune
 from tests.unit.compress_samples import (
@@ -103,7 +110,7 @@ def test_the_target_is_met_and_not_missed_by_more_than_a_rounding_step(
 def largest_rounding_step(dense: nn.Module, spec: ModelSpec, round_to: int) -> int:
     """MACs that the dearest group frees when it alone loses `round_to` channels of the dense model."""
     groups = trace_groups(copy.deepcopy(dense), example(spec), [])
-    layers = layers_of(dense, (3, 8, 8))
+    layers = layer_costs(dense, (3, 8, 8))
     macs = macs_measure(dense, (3, 8, 8), layers)
     losses = [
         Narrowing(layers, [group], [torch.arange(group.channels)]).widths([round_to]) for group in groups
@@ -249,7 +256,9 @@ def test_a_target_that_nothing_can_bring_nearer_says_why(train: Split) -> None:
         CompressionError,
         match=r"no plan can cut layer0: they can only go together; .*; and 2 more; raise the",
     ):
-        select(groups, [torch.ones(10)], layers, macs_of(layers), Limits(0.1, "global", 1, 0.5), whole)
+        select_channels(
+            groups, [torch.ones(10)], layers, macs_of(layers), Limits(0.1, "global", 1, 0.5), whole
+        )
 
 
 def test_an_unknown_ignored_module_names_the_nearest(train: Split) -> None:
@@ -448,12 +457,12 @@ def hand_made_group(root: str, then: str, channels: int) -> ChannelGroup:
     )
 
 
-def hand_made_layers(**macs: int) -> dict[str, Layer]:
+def hand_made_layers(**macs: int) -> dict[str, LayerCost]:
     sides = {"a": (10, 3), "b": (20, 10), "c": (3, 20)}
-    return {name: Layer(number, 0, 0, *sides[name], one_sided=False) for name, number in macs.items()}
+    return {name: LayerCost(number, 0, 0, *sides[name], one_sided=False) for name, number in macs.items()}
 
 
-def macs_of(layers: dict[str, Layer]) -> Measure:
+def macs_of(layers: dict[str, LayerCost]) -> Measure:
     total = sum(layer.macs for layer in layers.values())
     return Measure(
         "MACs",
@@ -466,7 +475,7 @@ def test_search_removes_the_lowest_scores_until_the_target_is_met() -> None:
     layers = hand_made_layers(a=30, b=200, c=60)
     groups = [hand_made_group("a", "b", 10), hand_made_group("b", "c", 20)]
     scores = [torch.arange(10.0), torch.full((20,), 100.0)]
-    removed = select(
+    removed = select_channels(
         groups,
         scores,
         layers,
@@ -481,7 +490,9 @@ def test_search_removes_the_lowest_scores_until_the_target_is_met() -> None:
 def test_search_gives_equal_scores_in_the_order_of_channels() -> None:
     layers = hand_made_layers(a=30, b=200)
     limits = Limits(161 / 230, "global", 1, 0.9)
-    removed = select([hand_made_group("a", "b", 10)], [torch.ones(10)], layers, macs_of(layers), limits, {})
+    removed = select_channels(
+        [hand_made_group("a", "b", 10)], [torch.ones(10)], layers, macs_of(layers), limits, {}
+    )
     assert removed[0].tolist() == [0, 1, 2]
 
 
@@ -492,7 +503,7 @@ def test_search_takes_the_first_that_fits_where_fewer_channels_can_cost_more() -
 
     def removed(fraction: float) -> list[int]:
         groups, limits = [hand_made_group("a", "b", 10)], Limits(fraction, "global", 1, 0.5)
-        return select(groups, [torch.arange(10.0)], layers, slow_when_odd, limits, {})[0].tolist()
+        return select_channels(groups, [torch.arange(10.0)], layers, slow_when_odd, limits, {})[0].tolist()
 
     assert removed(0.8) == [0, 1]
     assert removed(0.7) == [0, 1, 2, 3]
@@ -506,7 +517,7 @@ def test_search_takes_the_first_that_fits_where_fewer_channels_can_cost_more() -
 def test_a_channel_costs_what_the_network_without_it_saves(name: str) -> None:
     spec, shape = spec_of(name), (3, 8, 8)
     dense = network(spec)
-    groups, layers = trace_groups(copy.deepcopy(dense), example(spec), []), layers_of(dense, shape)
+    groups, layers = trace_groups(copy.deepcopy(dense), example(spec), []), layer_costs(dense, shape)
     cost, first, none = (
         macs_measure(dense, shape, layers),
         torch.tensor([0]),
@@ -521,7 +532,7 @@ def test_a_channel_costs_what_the_network_without_it_saves(name: str) -> None:
 def test_depthwise_macs_follow_their_channels_once() -> None:
     every = torch.arange(8)
     group = ChannelGroup("d", 8, 1, (Member("d", "out", every, every), Member("d", "in", every, every)), None)
-    layer = Layer(80, 72, 8, 8, 8, one_sided=True)
+    layer = LayerCost(80, 72, 8, 8, 8, one_sided=True)
     assert Narrowing({"d": layer}, [group], [every]).widths([2]) == {"d": (6, 6)}
     assert layer.scaled(layer.macs, 6, 6) == 60
 
@@ -539,7 +550,7 @@ def test_a_wrong_plan_does_not_pass_the_check(train: Split) -> None:
     with torch.no_grad():
         next(ours.parameters())[0, 0] += 1
     with pytest.raises(CompressionError, match=r"is not cut as the dependency graph asks"):
-        verify(ours, theirs, example(spec))
+        require_equal(ours, theirs, example(spec))
 
 
 def test_a_group_whose_weights_are_all_zero_goes_first(train: Split) -> None:

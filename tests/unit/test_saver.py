@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.errors import DiskError
 from pipeline.storage import Storage
 from pipeline.train.checkpoints.fence import Fence
-from pipeline.train.checkpoints.local import State, Store
+from pipeline.train.checkpoints.local import CheckpointState, LocalStore
 from pipeline.train.checkpoints.remote import RemoteStore
 from pipeline.train.checkpoints.saver import Saver
 from tests.limited import run_limited
@@ -35,7 +35,7 @@ class SlowStore:
         assert values == {"step": step}
         self.steps.append(step)
 
-    def newest(self) -> State | None:
+    def newest(self) -> CheckpointState | None:
         raise NotImplementedError
 
 
@@ -117,7 +117,9 @@ def test_a_disk_that_takes_no_more_is_named_and_the_checkpoint_before_is_kept(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     here = Storage(str(tmp_path))
     store = (
-        Store(tmp_path) if kind == "disk" else RemoteStore(here, tmp_path / "journal", Fence(here, "here-1"))
+        LocalStore(tmp_path)
+        if kind == "disk"
+        else RemoteStore(here, tmp_path / "journal", Fence(here, "here-1"))
     )
     found = store.newest()
     assert found is not None
@@ -127,7 +129,7 @@ def test_a_disk_that_takes_no_more_is_named_and_the_checkpoint_before_is_kept(
 def test_old_checkpoints_that_cannot_be_removed_are_a_disk_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path)
+    store = LocalStore(tmp_path)
     for step in (1, 2):
         store.save(step, {}, {})
 

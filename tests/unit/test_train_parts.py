@@ -18,7 +18,7 @@ from pipeline.files import locked
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
-from pipeline.train.checkpoints.local import Store
+from pipeline.train.checkpoints.local import LocalStore
 from pipeline.train.job import run_directory
 from pipeline.train.methods.distillation import Tapped
 from pipeline.train.methods.exact_elastic import Shards
@@ -277,7 +277,7 @@ def tensors(value: float) -> dict[str, Tensor]:
 
 
 def test_newest_verified_checkpoint_wins(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = LocalStore(tmp_path)
     assert store.newest() is None
     for step in (1, 2, 3):
         store.save(step, tensors(step), {"step": step})
@@ -299,7 +299,7 @@ def _flip(path: Path) -> None:
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     tmp_path: Path, file: str, damage: str
 ) -> None:
-    store = Store(tmp_path)
+    store = LocalStore(tmp_path)
     for step in (1, 2):
         store.save(step, tensors(step), {"step": step})
     path = tmp_path / "step-000000002" / file

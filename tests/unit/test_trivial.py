@@ -18,7 +18,7 @@ Reference = Callable[[Tensor, float], Tensor]
 def sheared(axis: int) -> Reference:
     def apply(image: Tensor, level: float) -> Tensor:
         degrees = [0.0, 0.0]
-        degrees[axis] = math.degrees(math.atan(ours.MOST * level))
+        degrees[axis] = math.degrees(math.atan(ours.MOST_CHANGE * level))
         moved: Tensor = vision.affine(
             image, angle=0.0, translate=[0, 0], scale=1.0, shear=degrees, center=[0.0, 0.0]
         )
@@ -38,7 +38,7 @@ def translated(axis: int) -> Reference:
 
 
 def factor(adjust: Callable[[Tensor, float], Tensor]) -> Reference:
-    return lambda image, level: adjust(image, 1 + ours.MOST * level)
+    return lambda image, level: adjust(image, 1 + ours.MOST_CHANGE * level)
 
 
 REFERENCES: dict[str, Reference] = {

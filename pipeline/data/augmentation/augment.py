@@ -43,7 +43,7 @@ class Draws(NamedTuple):
         return all(tensor is None for tensor in self[:5])
 
 
-def draw(samples_B: Tensor, params: AugmentParams, seed: int, epoch: int) -> Draws:
+def draw_choices(samples_B: Tensor, params: AugmentParams, seed: int, epoch: int) -> Draws:
     """Choices for some samples, (B,) int64 row numbers: each is a function of its sample, the seed and the
     epoch alone.
 

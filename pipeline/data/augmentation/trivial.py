@@ -22,7 +22,7 @@ from pipeline.data.prepared.send import sent
 LEVELS = 31
 OPERATION, LEVEL, SIGN = 12, 13, 14
 """Streams of random numbers; augment.py and mix.py have those before."""
-MOST = 0.99
+MOST_CHANGE = 0.99
 """Of a shear, and of the change of a factor from 1."""
 MOST_PIXELS = 32
 MOST_DEGREES = 135.0
@@ -61,11 +61,11 @@ def trivial(images_BCHW: Tensor, choice: Choice) -> Tensor:
 
 
 def shear_x(images: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
-    return _moved(images, lambda y, x: (y, x + MOST * (level_B * sign_B)[:, None, None] * y))
+    return _moved(images, lambda y, x: (y, x + MOST_CHANGE * (level_B * sign_B)[:, None, None] * y))
 
 
 def shear_y(images: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
-    return _moved(images, lambda y, x: (y + MOST * (level_B * sign_B)[:, None, None] * x, x))
+    return _moved(images, lambda y, x: (y + MOST_CHANGE * (level_B * sign_B)[:, None, None] * x, x))
 
 
 def translate_x(images: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ def _blended(images: Tensor, other: Tensor, level_B: Tensor, sign_B: Tensor) -> 
     """Between and beyond two images: factor 1 is the first, 0 the second; the factor goes from
     0.01 to 1.99.
     """
-    factor = (1.0 + MOST * level_B * sign_B)[:, None, None, None]
+    factor = (1.0 + MOST_CHANGE * level_B * sign_B)[:, None, None, None]
     return (factor * images + (1.0 - factor) * other).clamp(0.0, 255.0).to(torch.uint8)
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from pipeline.data.intake.ingest import BadRow
 from pipeline.data.prepared.manifest import Manifest
-from pipeline.data.prepared.shards import Indices, Pixels, gather, map_shards
+from pipeline.data.prepared.shards import Indices, Pixels, gather_rows, map_shards
 from pipeline.drawing import drawable, plain_style
 from pipeline.files import csv_text
 
@@ -153,7 +153,7 @@ def _samples(manifest: Manifest, shards: list[Pixels], labels: Indices) -> Figur
 
 def _thumbnails(manifest: Manifest, shards: list[Pixels], rows: Indices) -> Pixels:
     """Images (rows, H, W, C), of large ones every few pixels."""
-    images_BHWC = gather(shards, rows).reshape(-1, manifest.height, manifest.width, manifest.channels)
+    images_BHWC = gather_rows(shards, rows).reshape(-1, manifest.height, manifest.width, manifest.channels)
     down, across = -(-manifest.height // LARGEST_THUMBNAIL), -(-manifest.width // LARGEST_THUMBNAIL)
     return images_BHWC[:, ::down, ::across]
 

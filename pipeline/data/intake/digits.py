@@ -14,7 +14,7 @@ from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.source import BATCH_ROWS, Batch, Source
 
 FILE = "sklearn/datasets/data/digits.csv.gz"
-SHAPE = (8, 8, 1)
+DIGITS_SHAPE = (8, 8, 1)
 LARGEST_VALUE = 16
 
 
@@ -26,13 +26,15 @@ def open_digits(_params: DataParams, _path: Path) -> Source:
     )
     values, labels = table[:, :-1], table[:, -1].copy()
     # Integers all the way: x * 255 / 16, rounded half up.
-    images = ((values.reshape(-1, *SHAPE[:2]) * 255 + LARGEST_VALUE // 2) // LARGEST_VALUE).astype(np.uint8)
+    images = ((values.reshape(-1, *DIGITS_SHAPE[:2]) * 255 + LARGEST_VALUE // 2) // LARGEST_VALUE).astype(
+        np.uint8
+    )
     return Source(
         name="digits",
         sha256=hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest(),
         splits=["train"],
         classes=[str(digit) for digit in range(10)],
-        raw_shape=SHAPE,
+        raw_shape=DIGITS_SHAPE,
         batches=_batches(images, labels),
     )
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from pipeline.params import Name, Section
 
-Side = Annotated[int, Field(ge=1, le=65_535)]
+RawSide = Annotated[int, Field(ge=1, le=65_535)]
 """Pixels, or channels, of a raw image."""
 
 
@@ -35,7 +35,7 @@ class DataParams(Section):
         "what a step of "
         "compression loses is also stated for each of their values",
     )
-    raw_shape: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = Field(
+    raw_shape: Annotated[list[RawSide], Field(min_length=3, max_length=3)] | None = Field(
         description="[height, width, channels] of raw uint8 pixels in pixels; null: the images are encoded"
     )
     height: int = Field(ge=1, le=2048, description="height that every image is brought to, in pixels")

@@ -23,10 +23,10 @@ REDUCED_ABOVE = 40_000_000
 """Pixels, 120 MB as RGB: a larger JPEG is decoded at a half, a quarter or an eighth of its size."""
 SCALES = (2, 4, 8)
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-MODES = {1: "L", 3: "RGB"}
+PILLOW_MODES = {1: "L", 3: "RGB"}
 ON_THE_WAY = {"LAB": "RGB", "La": "LA"}
 """Modes that Pillow converts to few others, and one of these."""
-TURNS = {
+UPRIGHT_TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -125,7 +125,7 @@ class RowCheck:
             raise Defect("wrong raw length", f"{len(data)} bytes, but data.raw_shape needs {expected}")
         if self.raw_shape == (self.height, self.width, self.channels):
             return data
-        return self._fit(Image.frombytes(MODES[channels], (width, height), data))
+        return self._fit(Image.frombytes(PILLOW_MODES[channels], (width, height), data))
 
     def _decoded(self, data: bytes) -> bytes:
         try:
@@ -146,8 +146,8 @@ class RowCheck:
         if image.mode in ON_THE_WAY:
             image = image.convert(ON_THE_WAY[image.mode])
         image = _opaque(image)
-        if image.mode != MODES[self.channels]:
-            image = image.convert(MODES[self.channels])
+        if image.mode != PILLOW_MODES[self.channels]:
+            image = image.convert(PILLOW_MODES[self.channels])
         if image.size != (self.width, self.height):
             # Pillow's filter widens with the scale, so shrinking is antialiased.
             image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
@@ -215,7 +215,7 @@ def _without_unused_alpha(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF data says, if they can be read."""
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        turn = UPRIGHT_TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # of damaged EXIF data, of almost any kind
         return image
     return image if turn is None else image.transpose(turn)

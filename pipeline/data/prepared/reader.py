@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.data.prepared.send import sent
-from pipeline.data.prepared.shards import Pixels, gather, map_shards
+from pipeline.data.prepared.shards import Pixels, gather_rows, map_shards
 
 LARGEST_PIXEL = 255
 
@@ -62,7 +62,9 @@ class Split:
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()}..{rows.max()} asked of a split with rows 0..{len(self) - 1}")
         height, width, channels = self._shape
-        pixels_BHWC = torch.from_numpy(gather(self._shards, rows)).view(len(rows), height, width, channels)
+        pixels_BHWC = torch.from_numpy(gather_rows(self._shards, rows)).view(
+            len(rows), height, width, channels
+        )
         return pixels_BHWC.permute(0, 3, 1, 2)
 
     def batch(self, indices: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:

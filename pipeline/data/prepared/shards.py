@@ -104,7 +104,7 @@ def read_slices(folder: Path, name: str) -> dict[str, list[str]]:
     }
 
 
-def gather(shards: Sequence[Pixels], rows: Indices) -> Pixels:
+def gather_rows(shards: Sequence[Pixels], rows: Indices) -> Pixels:
     """A copy of the pixels of some rows, numbered over all shards: (len(rows), H * W * C)."""
     if len(shards) == 1:
         return shards[0][rows]  # twice as fast as numpy's take

@@ -22,7 +22,7 @@ from pipeline.models.nets.cut import apply_plan, channel_dim
 from pipeline.models.nets.probe import LastModule
 from pipeline.params import nearest
 
-Side = Literal["out", "in"]
+ChannelSide = Literal["out", "in"]
 
 SUPPORTED = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 """Modules that a pruning plan can slice (models/nets/cut.py)."""
@@ -39,7 +39,7 @@ class Member:
     """
 
     module: str
-    side: Side
+    side: ChannelSide
     positions: Tensor
     channels: Tensor
 
@@ -118,7 +118,7 @@ def to_plan(
     model: nn.Module, groups: Sequence[ChannelGroup], removed: Sequence[Tensor]
 ) -> dict[str, KeptChannels]:
     """Kept channels by module, in the order of the model's modules, from the channels each group loses."""
-    gone: dict[str, dict[Side, set[int]]] = {}
+    gone: dict[str, dict[ChannelSide, set[int]]] = {}
     for group, channels in zip(groups, removed, strict=True):
         for member in group.members:
             positions = member.positions[torch.isin(member.channels, channels)].tolist()
@@ -131,7 +131,7 @@ def to_plan(
     return {name: _kept(name, owner, gone[name]) for name, owner in owners.items() if name in gone}
 
 
-def _kept(name: str, owner: nn.Module | nn.Parameter, gone: dict[Side, set[int]]) -> KeptChannels:
+def _kept(name: str, owner: nn.Module | nn.Parameter, gone: dict[ChannelSide, set[int]]) -> KeptChannels:
     kept = {
         side: [index for index in range(_size(owner, side)) if index not in indices]
         for side, indices in gone.items()
@@ -144,7 +144,7 @@ def _kept(name: str, owner: nn.Module | nn.Parameter, gone: dict[Side, set[int]]
     return KeptChannels(out=kept.get("out"), in_=kept.get("in"))
 
 
-def _size(owner: nn.Module | nn.Parameter, side: Side) -> int:
+def _size(owner: nn.Module | nn.Parameter, side: ChannelSide) -> int:
     if isinstance(owner, nn.Parameter):
         return owner.numel()  # all but one of its dimensions have size 1
     if isinstance(owner, nn.Conv2d):
@@ -303,13 +303,13 @@ def _members(traced: Any, names: Names, graph: Any, channels: int) -> Iterator[M
             raise _Whole(f"{names[layer]!r} is a {type(layer).__name__}, which a plan cannot cut")
         if None in item.root_idxs:
             raise _Whole(f"{name!r} follows them in a way that the dependency graph does not know")
-        side: Side = (
+        side: ChannelSide = (
             "in" if item.dep.handler in (tp.prune_conv_in_channels, tp.prune_linear_in_channels) else "out"
         )
         yield Member(name, side, torch.tensor(item.idxs), torch.tensor(item.root_idxs) % channels)
 
 
-def position_sums(module: nn.Module, side: Side, values: Tensor) -> Tensor:
+def position_sums(module: nn.Module, side: ChannelSide, values: Tensor) -> Tensor:
     """One sum for each output, or each input, of a module, over values that are shaped like its weight.
 
     Weights are (out, in / groups, ...) in layers, and (channels) in norms, whose outputs are their inputs.

@@ -17,7 +17,7 @@ from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.layers import dropout, num_pools
 from pipeline.models.nets.whitening import KERNEL, Whitening
 
-WIDTH_FACTORS = (1, 4, 4)
+AIRBENCH_WIDTH_FACTORS = (1, 4, 4)
 NORM_MOMENTUM = 0.4
 """The paper's: statistics of few steps, because the weights move fast until the end."""
 
@@ -35,14 +35,14 @@ class Airbench(nn.Module):
             raise ParamsError(
                 f"model.name is 'airbench', whose first layer needs images of {KERNEL} pixels a side or more"
             )
-        pools = num_pools(height, width, len(WIDTH_FACTORS))
+        pools = num_pools(height, width, len(AIRBENCH_WIDTH_FACTORS))
         self.whitening = Whitening(architecture.channels)
         self.gelu = nn.GELU()
         channels = self.whitening.out_channels
         blocks = []
-        for index, factor in enumerate(WIDTH_FACTORS):
+        for index, factor in enumerate(AIRBENCH_WIDTH_FACTORS):
             out_channels = architecture.first_width * factor
-            blocks.append(_block(channels, out_channels, pooled=index >= len(WIDTH_FACTORS) - pools))
+            blocks.append(_block(channels, out_channels, pooled=index >= len(AIRBENCH_WIDTH_FACTORS) - pools))
             channels = out_channels
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveMaxPool2d(1)

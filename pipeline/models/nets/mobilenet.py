@@ -27,7 +27,7 @@ class StageShape(NamedTuple):
     stride: int
 
 
-STAGES = (
+BLOCK_STAGES = (
     StageShape(1, 16, 1, 1),
     StageShape(6, 24, 2, 1),  # stride 2 in the paper
     StageShape(6, 32, 3, 2),
@@ -64,8 +64,8 @@ class MobileNetV2(nn.Module):
         super().__init__()
         channels = _scaled(STEM_CHANNELS, architecture.first_width)
         self.stem = _conv_norm_relu(architecture.channels, channels, 3, stride=1)
-        stages, block, total = [], 0, sum(shape.blocks for shape in STAGES)
-        for shape in STAGES:
+        stages, block, total = [], 0, sum(shape.blocks for shape in BLOCK_STAGES)
+        for shape in BLOCK_STAGES:
             out_channels = _scaled(shape.channels, architecture.first_width)
             depths = [(block + number + 1) / total for number in range(shape.blocks)]
             skips = [stochastic_depth(architecture.stochastic_depth, depth) for depth in depths]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.layers import conv_norm, dropout, initialise, num_pools
 
-WIDTH_FACTORS = (1, 2, 4, 8, 8)
+VGG_WIDTH_FACTORS = (1, 2, 4, 8, 8)
 
 
 class VGG(nn.Module):
@@ -28,12 +28,12 @@ class VGG(nn.Module):
 
     def __init__(self, architecture: Architecture, layers: tuple[int, ...]) -> None:
         super().__init__()
-        assert len(layers) == len(WIDTH_FACTORS), "one number of convolutions per stage"
+        assert len(layers) == len(VGG_WIDTH_FACTORS), "one number of convolutions per stage"
         pools = num_pools(architecture.image_height, architecture.image_width, len(layers))
         channels = architecture.channels
         stages = []
         for index, number in enumerate(layers):
-            out_channels = architecture.first_width * WIDTH_FACTORS[index]
+            out_channels = architecture.first_width * VGG_WIDTH_FACTORS[index]
             stages.append(_stage(channels, out_channels, number, pooled=index >= len(layers) - pools))
             channels = out_channels
         self.stages = nn.Sequential(*stages)

@@ -20,9 +20,9 @@ from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.cut import apply_plan
 from pipeline.models.nets.probe import LastModule
 from pipeline.prune.channels.importance import score_groups, weigh
-from pipeline.prune.channels.search import GONE, Limits, lowest, part, reasons, select
+from pipeline.prune.channels.search import GONE, Limits, lowest, part, reasons, select_channels
 from pipeline.prune.channels.widen import widen_tensors
-from pipeline.prune.channels.widths import Layer, Measure, channel_price, counted_measure, layers_of
+from pipeline.prune.channels.widths import LayerCost, Measure, channel_price, counted_measure, layer_costs
 from pipeline.prune.params import ShapeParams
 from pipeline.prune.profile_report import Profile
 from pipeline.tasks.task import Task
@@ -58,7 +58,7 @@ class Ranking:
 
     groups: list[ChannelGroup]
     scores: list[Tensor]
-    layers: dict[str, Layer]
+    layers: dict[str, LayerCost]
     cost: Measure
     whole: dict[str, str]
     traced: nn.Module
@@ -83,7 +83,7 @@ def rank_channels(
     if not structure.groups:
         raise CompressionError(_nothing_to_prune(structure.whole))
     worths = _worths(scratch, spec, train, params, task, earlier)
-    layers = layers_of(dense, input_shape(spec))
+    layers = layer_costs(dense, input_shape(spec))
     cost = counted_measure(params.target.kind, dense, input_shape(spec), layers)
 
     def price(group: ChannelGroup) -> float:
@@ -122,7 +122,7 @@ def make_plan(
     removed = _removed(ranking, params, aim)
     plan = to_plan(dense, ranking.groups, removed)
     _prune_by_library(ranking.traced, ranking.groups, removed)
-    verify(apply_plan(copy.deepcopy(dense), plan), ranking.traced, example(spec))
+    require_equal(apply_plan(copy.deepcopy(dense), plan), ranking.traced, example(spec))
     return plan, ranking.whole
 
 
@@ -136,7 +136,7 @@ def _removed(ranking: Ranking, params: ShapeParams, aim: Aim) -> list[Tensor]:
         return Limits(fraction, params.scope, aim.profile.round_to, params.max_ratio)
 
     def cut(share: float) -> list[Tensor]:
-        return select(
+        return select_channels(
             ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits(share), ranking.whole
         )
 
@@ -193,7 +193,7 @@ def _prune_by_library(scratch: nn.Module, groups: Sequence[ChannelGroup], remove
             group.traced.prune(idxs=group.root_indices(channels))
 
 
-def verify(ours: nn.Module, theirs: nn.Module, example_BCHW: Tensor) -> None:
+def require_equal(ours: nn.Module, theirs: nn.Module, example_BCHW: Tensor) -> None:
     """Raises CompressionError where the two networks differ in a tensor or in an output bit, or
     do not run.
     """

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.errors import CompressionError
 from pipeline.models.channels.groups import ChannelGroup
-from pipeline.prune.channels.widths import Layer, Measure, Narrowing
+from pipeline.prune.channels.widths import LayerCost, Measure, Narrowing
 
 GONE = -1.0
 """The score of a channel that an earlier cut removed: below all others, which are not negative, and never
@@ -36,10 +36,10 @@ class Limits:
     max_ratio: float
 
 
-def select(
+def select_channels(
     groups: Sequence[ChannelGroup],
     scores: Sequence[Tensor],
-    layers: Mapping[str, Layer],
+    layers: Mapping[str, LayerCost],
     cost: Measure,
     limits: Limits,
     whole: Mapping[str, str],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.channels.groups import ChannelGroup, Side
+from pipeline.models.channels.groups import ChannelGroup, ChannelSide
 from pipeline.models.cost import count_macs, count_params, module_macs
 from pipeline.models.nets.attention import has_heads
 from pipeline.prune.params import Kind
@@ -16,7 +16,7 @@ Widths = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerCost:
     """A dense layer. `macs` and `weights` follow outputs and inputs, `vectors` (biases, norms) the outputs
     alone.
 
@@ -48,7 +48,7 @@ class Measure:
     of: Callable[[Widths], float]
 
 
-def layers_of(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, Layer]:
+def layer_costs(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, LayerCost]:
     """The layers that pruning can make cheaper, by module name."""
     macs = module_macs(model, shape_CHW)
     found = {}
@@ -61,19 +61,19 @@ def layers_of(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, La
         elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm) and module.weight is not None:
             sizes = (module.weight.shape[-1], module.weight.shape[-1], True)
         elif has_heads(module):  # the products between q, k and v, whose channels are heads
-            found[name] = Layer(
+            found[name] = LayerCost(
                 macs.get(name, 0), 0, 0, int(module.num_heads), int(module.num_heads), one_sided=True
             )
             continue
         else:
             continue
         numbers = [parameter.numel() for parameter in module.parameters(recurse=False) if parameter.dim() > 1]
-        found[name] = Layer(macs.get(name, 0), sum(numbers), count_params(module) - sum(numbers), *sizes)
+        found[name] = LayerCost(macs.get(name, 0), sum(numbers), count_params(module) - sum(numbers), *sizes)
     return found
 
 
 def counted_measure(
-    kind: Kind, model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapping[str, Layer]
+    kind: Kind, model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapping[str, LayerCost]
 ) -> Measure:
     """What can be counted of a target: parameters, or else MACs, which order networks that are
     to be timed.
@@ -81,7 +81,9 @@ def counted_measure(
     return params_measure(model, layers) if kind == "params" else macs_measure(model, shape_CHW, layers)
 
 
-def macs_measure(model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapping[str, Layer]) -> Measure:
+def macs_measure(
+    model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapping[str, LayerCost]
+) -> Measure:
     """MACs of one image; work outside layers stays as it is."""
     total = count_macs(model, shape_CHW)
     rest = total - sum(layer.macs for layer in layers.values())
@@ -92,7 +94,7 @@ def macs_measure(model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapp
     )
 
 
-def params_measure(model: nn.Module, layers: Mapping[str, Layer]) -> Measure:
+def params_measure(model: nn.Module, layers: Mapping[str, LayerCost]) -> Measure:
     """Numbers that are trained; those outside layers stay as they are."""
     total = count_params(model)
     rest = total - sum(layer.weights + layer.vectors for layer in layers.values())
@@ -111,14 +113,14 @@ class Narrowing:
     """Widths of the layers after each group has lost its first channels in an order of its own."""
 
     def __init__(
-        self, layers: Mapping[str, Layer], groups: Sequence[ChannelGroup], orders: Sequence[Tensor]
+        self, layers: Mapping[str, LayerCost], groups: Sequence[ChannelGroup], orders: Sequence[Tensor]
     ) -> None:
         self._layers = layers
         self._lost = [_lost(group, order, layers) for group, order in zip(groups, orders, strict=True)]
 
     def widths(self, counts: Sequence[int]) -> Widths:
         """After group i has lost counts[i] channels."""
-        lost: dict[tuple[str, Side], int] = {}
+        lost: dict[tuple[str, ChannelSide], int] = {}
         for sides, count in zip(self._lost, counts, strict=True):
             for key, after in sides:
                 lost[key] = lost.get(key, 0) + after[count]
@@ -128,7 +130,7 @@ class Narrowing:
         }
 
 
-def channel_price(group: ChannelGroup, layers: Mapping[str, Layer], cost: Measure) -> float:
+def channel_price(group: ChannelGroup, layers: Mapping[str, LayerCost], cost: Measure) -> float:
     """What a channel of a group takes of a measure of the dense network: the first, which stands for all of
     them.
     """
@@ -137,8 +139,8 @@ def channel_price(group: ChannelGroup, layers: Mapping[str, Layer], cost: Measur
 
 
 def _lost(
-    group: ChannelGroup, order: Tensor, layers: Mapping[str, Layer]
-) -> list[tuple[tuple[str, Side], list[int]]]:
+    group: ChannelGroup, order: Tensor, layers: Mapping[str, LayerCost]
+) -> list[tuple[tuple[str, ChannelSide], list[int]]]:
     """For each side of a layer in the group, the positions it has lost after 0, 1, 2 ... channels."""
     return [
         (

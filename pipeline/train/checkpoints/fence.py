@@ -26,7 +26,7 @@ OWNER, ALIVE = "owner.txt", "alive.txt"
 WATCH_S = 20.0
 """Without four signs of life one after the other a driver counts as dead. Where it was only cut off, it is
 fenced."""
-POLL_S = 1.0
+FENCE_POLL_S = 1.0
 
 
 class Fence:
@@ -40,7 +40,7 @@ class Fence:
         self._storage = storage
         self._name = name
 
-    def claim(self, watch_s: float = WATCH_S, every_s: float = POLL_S) -> None:
+    def claim(self, watch_s: float = WATCH_S, every_s: float = FENCE_POLL_S) -> None:
         """On a driver. Raises LockedError where another one lives."""
         found = self._owner()
         if found and _place(found) != _place(self._name):

@@ -23,10 +23,10 @@ from pipeline.files import atomic_dir, disk_fault, sha256_file, to_json
 NUM_KEPT = 2
 TENSORS_NAME, VALUES_NAME, MANIFEST_NAME = FILES = ("state.safetensors", "state.json", "manifest.json")
 """In the order in which they are written."""
-State = tuple[dict[str, Tensor], dict[str, Any]]
+CheckpointState = tuple[dict[str, Tensor], dict[str, Any]]
 
 
-class Store:
+class LocalStore:
     """Checkpoints in `folder`; `save` keeps the newest two."""
 
     def __init__(self, folder: Path) -> None:
@@ -38,14 +38,14 @@ class Store:
         """
         with explained(self.folder):
             with atomic_dir(self.folder / f"step-{step:09d}") as folder:
-                write(folder, tensors, values)
+                write_checkpoint(folder, tensors, values)
             for old in self._folders()[NUM_KEPT:]:
                 shutil.rmtree(old)
 
-    def newest(self) -> State | None:
+    def newest(self) -> CheckpointState | None:
         """Tensors and values of the newest checkpoint that verifies, or None to start from the beginning."""
         for folder in self._folders():
-            if found := read(folder):
+            if found := read_checkpoint(folder):
                 return found
         return None
 
@@ -73,7 +73,7 @@ def explained(place: Path | str) -> Iterator[None]:
         ) from error
 
 
-def write(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+def write_checkpoint(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Put a checkpoint's three files into `folder`."""
     safetensors.torch.save_file(tensors, folder / TENSORS_NAME)
     (folder / VALUES_NAME).write_text(to_json(values), encoding="utf-8")
@@ -81,7 +81,7 @@ def write(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> N
     (folder / MANIFEST_NAME).write_text(to_json(digests), encoding="utf-8")
 
 
-def read(folder: Path) -> State | None:
+def read_checkpoint(folder: Path) -> CheckpointState | None:
     """Tensors and values of the checkpoint in `folder`, or None where its digests do not hold."""
     if not _verifies(folder):
         return None

@@ -19,7 +19,15 @@ from pipeline.process.leftovers import scratch
 from pipeline.storage import Storage, node_cache
 from pipeline.train import ranks
 from pipeline.train.checkpoints.fence import Fence
-from pipeline.train.checkpoints.local import FILES, MANIFEST_NAME, NUM_KEPT, State, explained, read, write
+from pipeline.train.checkpoints.local import (
+    FILES,
+    MANIFEST_NAME,
+    NUM_KEPT,
+    CheckpointState,
+    explained,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 JOURNAL_KEY = "journal"
 
@@ -40,7 +48,7 @@ class RemoteStore:
         """
         journal = self._journal.read_text(encoding="utf-8") if self._journal.exists() else ""
         with explained(str(node_cache())), scratch(node_cache(), "checkpoint") as folder:
-            write(folder, tensors, values | {JOURNAL_KEY: journal})
+            write_checkpoint(folder, tensors, values | {JOURNAL_KEY: journal})
             place = f"step-{step:09d}-{secrets.token_hex(4)}"
             for file in FILES:
                 if file == MANIFEST_NAME:
@@ -48,7 +56,7 @@ class RemoteStore:
                 self._storage.put(folder / file, f"{place}/{file}")
         self._keep(NUM_KEPT)
 
-    def newest(self) -> State | None:
+    def newest(self) -> CheckpointState | None:
         """As Store.newest; on rank 0 the journal is then as it was at that checkpoint.
 
         Raises StorageError.
@@ -57,7 +65,7 @@ class RemoteStore:
             with scratch(node_cache(), "checkpoint") as folder:
                 for file in FILES:
                     self._storage.get(f"{place}/{file}", folder / file)
-                if found := read(folder):
+                if found := read_checkpoint(folder):
                     journal = found[1].pop(JOURNAL_KEY)
                     if ranks.rank() == 0:
                         write_atomic(self._journal, journal)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.train import ranks
-from pipeline.train.checkpoints.local import State
+from pipeline.train.checkpoints.local import CheckpointState
 
 FIRST_STEPS = 10
 """Steps before the first meeting, by when the time of a step is known; it makes the first checkpoint."""
@@ -35,10 +35,10 @@ class CheckpointStore(Protocol):
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None: ...
 
-    def newest(self) -> State | None: ...
+    def newest(self) -> CheckpointState | None: ...
 
 
-class Decision(NamedTuple):
+class StepDecision(NamedTuple):
     """What all ranks do at a step. leave: after that checkpoint, because one of them was told to go."""
 
     save: bool
@@ -72,7 +72,7 @@ class Saver:
     def due(self, step: int) -> bool:
         return step >= self._next
 
-    def agree(self, step: int, *, leaving: bool) -> Decision:
+    def agree(self, step: int, *, leaving: bool) -> StepDecision:
         """At a step that is due: what all ranks do. leaving: whether this one was told to go.
 
         Raises on rank 0 what a write before raised.
@@ -81,12 +81,12 @@ class Saver:
         now = time.monotonic()
         step_s = (now - self._time) / max(1, step - self._step)
         pace = max(1, round(min(self._seconds, MEET_S) / max(step_s, 1e-6)))
-        words_RW = ranks.gather(
+        words_RW = ranks.gather_ranks(
             torch.tensor([pace, now - self._saved >= self._seconds, leaving], device=self._device)
         ).cpu()
         self._step, self._time, self._next = step, now, step + int(words_RW[0, 0])
         leave = bool(words_RW[:, 2].any())
-        return Decision(save=leave or bool(words_RW[0, 1]), leave=leave)
+        return StepDecision(save=leave or bool(words_RW[0, 1]), leave=leave)
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """On rank 0: copy the state, and write the copy beside the training.

@@ -124,7 +124,7 @@ def schedule(model: nn.Module, step: int, num_steps: int, params: QuantizationAw
             module.eval()
 
 
-def follow(model: nn.Module) -> None:
+def follow_data(model: nn.Module) -> None:
     """Let all ranges follow the data, also those of modules that are frozen."""
     for _, rounding in roundings(model):
         rounding.train()

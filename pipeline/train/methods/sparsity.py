@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
-from pipeline.models.channels.groups import ChannelGroup, Side, position_sums, trace_groups
+from pipeline.models.channels.groups import ChannelGroup, ChannelSide, position_sums, trace_groups
 from pipeline.models.description.spec import ModelSpec
 from pipeline.train.params import SparsityParams
 
@@ -109,7 +109,7 @@ class _Side(NamedTuple):
     """The outputs or inputs of one module."""
 
     name: str
-    side: Side
+    side: ChannelSide
     module: nn.Module
     weight: nn.Parameter
 

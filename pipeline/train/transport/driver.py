@@ -25,7 +25,7 @@ from pathlib import Path
 from pipeline.errors import DiskError, StorageError, TrainingError, shown
 from pipeline.files import atomic_dir, sha256_json, write_atomic
 from pipeline.storage import Storage
-from pipeline.train.checkpoints.fence import ALIVE, POLL_S, Fence
+from pipeline.train.checkpoints.fence import ALIVE, FENCE_POLL_S, Fence
 from pipeline.train.job import Job
 from pipeline.train.transport.collect import result_folder
 
@@ -200,7 +200,7 @@ def _fetch(job: Job) -> None:
 
 
 @contextmanager
-def repeated(work: Callable[[], None], every_s: float = POLL_S) -> Iterator[None]:
+def repeated(work: Callable[[], None], every_s: float = FENCE_POLL_S) -> Iterator[None]:
     """Do it regularly while the block runs, and once more: what a storage that failed left out comes with the
     next round.
     """

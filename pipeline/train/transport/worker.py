@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.files import locked
 from pipeline.storage import OTHERS_WAIT_S, Storage, node_cache
 from pipeline.train import ranks
-from pipeline.train.checkpoints.local import Store
+from pipeline.train.checkpoints.local import LocalStore
 from pipeline.train.checkpoints.remote import RemoteStore
 from pipeline.train.job import Job
 from pipeline.train.transport.collect import result_folder
@@ -108,8 +108,8 @@ def outbox(job: Job) -> Iterator[Outbox | NoOutbox]:
         yield box
 
 
-def open_store(job: Job) -> Store | RemoteStore:
+def open_store(job: Job) -> LocalStore | RemoteStore:
     """The run's checkpoints."""
     if job.storage is None:
-        return Store(job.run_dir / "checkpoints")
+        return LocalStore(job.run_dir / "checkpoints")
     return RemoteStore(run_storage(job).below("checkpoints"), job.journal, fence(job))
