@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from pipeline.tasks.classification import Classification, balanced_weights
+from pipeline.tasks.classification.task import Classification, balanced_weights
 from pipeline.tasks.params import TaskParams
 
 

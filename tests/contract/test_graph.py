@@ -153,10 +153,12 @@ def test_an_edit_reruns_the_stages_whose_results_it_can_change(edited: str, reru
 
 def test_a_folder_stands_for_a_stage_that_needs_it_whole(copy: Path) -> None:
     text = (copy / "dvc.yaml").read_text()
-    (copy / "dvc.yaml").write_text(text.replace("- pipeline/tasks\n", "- pipeline/tasks/task.py\n", 1))
+    (copy / "dvc.yaml").write_text(
+        text.replace("- pipeline/models/nets\n", "- pipeline/models/nets/build.py\n", 1)
+    )
     assert code_faults(copy, "train") == {
-        "missing": ["pipeline/tasks"],
-        "needless": ["pipeline/tasks/task.py"],
+        "missing": ["pipeline/models/nets"],
+        "needless": ["pipeline/models/nets/build.py"],
     }
     files = ["pipeline/data/prepared/manifest.py", "pipeline/data/prepared/shards.py"]
     (copy / "dvc.yaml").write_text(text.replace("\n      - ".join(files), "pipeline/data/prepared", 1))
@@ -165,9 +167,9 @@ def test_a_folder_stands_for_a_stage_that_needs_it_whole(copy: Path) -> None:
 
 @pytest.mark.parametrize("name", ["segmentation.py", "labels.json"])
 def test_a_folder_with_a_file_that_no_stage_imports_is_none_of_their_deps(copy: Path, name: str) -> None:
-    (copy / "pipeline/tasks" / name).touch()
-    files = [f"pipeline/tasks/{module}.py" for module in ("classification", "params", "task")]
-    assert code_faults(copy, "train") == {"missing": files, "needless": ["pipeline/tasks"]}
+    (copy / "pipeline/models/description" / name).touch()
+    files = [f"pipeline/models/description/{module}.py" for module in ("params", "plan", "spec")]
+    assert code_faults(copy, "train") == {"missing": files, "needless": ["pipeline/models/description"]}
 
 
 def test_a_network_is_a_file_that_needs_no_line_in_dvc_yaml(copy: Path) -> None:

@@ -15,7 +15,7 @@ from torch.amp import GradScaler
 from pipeline.data.augmentation.streams import stream_seed
 from pipeline.errors import LockedError, TrainingError
 from pipeline.files import locked
-from pipeline.tasks.classification import Classification
+from pipeline.tasks.classification.task import Classification
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 from pipeline.train.checkpoints.local import LocalStore

@@ -1,0 +1,1 @@
+"""One class of K for each example."""
