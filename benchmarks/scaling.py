@@ -2,8 +2,8 @@
 machine, as root.
 
 A host is a network namespace with one thread, joined to the others by virtual cables
-(tests/cluster/network.py), whose rate may be limited. The pipeline and the plain loop take turns step by step
-in the same processes; hosts take turns within a round.
+(tests/support/hosts/network.py), whose rate may be limited. The pipeline and the plain loop take turns
+step by step in the same processes; hosts take turns within a round.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch
 from benchmarks.training import WARM_ROWS, WIDTHS, make_data
 from pipeline.export.session import device_name
 from pipeline.train.worker_settings import WORKER_SETTINGS
-from tests.cluster.network import Network
+from tests.support.hosts.network import Network
 
 ROOT = Path(__file__).parents[1]
 ROWS = {"resnet20": 9_600, "resnet18": 1_600}

@@ -3,7 +3,7 @@ user would.
 
 In the end the outs are those of a line that nobody disturbed, and no process, temporary folder or held lock
 is left. What the moments that a random kill rarely meets do is in tests/stages/test_orphans.py and
-tests/unit/test_mend.py.
+tests/unit/repro/test_mend.py.
 """
 
 import os
@@ -22,7 +22,7 @@ import pytest
 
 from pipeline.process.leftovers import SCRATCH, is_held
 from pipeline.repro.mend import faults_of_dvc
-from tests.e2e.project import MADE, POLL_S, Command, Project, copied_project, fresh_project, named, until
+from tests.support.project import MADE, POLL_S, Command, Project, copied_project, fresh_project, named, until
 
 KILLS = int(os.environ.get("ESPALIER_KILLS", "24"))
 A_LINE = 8

@@ -15,8 +15,8 @@ from pipeline.tracking import delivery
 from pipeline.tracking.delivery import start_courier, tracked
 from pipeline.tracking.journal import Reporter
 from pipeline.tracking.records import read_record
-from tests.e2e.project import until
-from tests.tracked_project import free_port, make_project, mlflow_server
+from tests.support.project import until
+from tests.support.tracked_project import free_port, make_project, mlflow_server
 
 METRICS = [f"metric-{number}" for number in range(10)]
 STEPS = 1_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.project import Project, copied_project, fresh_project, until
+from tests.support.project import Project, copied_project, fresh_project, until
 
 PARAMS = {
     "train": {"epochs": 4},

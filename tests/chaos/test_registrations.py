@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.registering import clones, command
-from tests.tracked_project import empty_database
+from tests.support.registering import clones, command
+from tests.support.tracked_project import empty_database
 
 NUM_REGISTRATIONS = 40
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import namespaces, topology
-from tests.cluster.network import Network, remains
-from tests.cluster.topology import Topology, running_topology
+from tests.support.hosts import namespaces, topology
+from tests.support.hosts.network import Network, remains
+from tests.support.hosts.topology import Topology, running_topology
 
 
 @pytest.fixture

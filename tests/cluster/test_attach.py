@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.hosts import Process
-from tests.cluster.topology import TOOLS, Topology
-from tests.cluster.work import AUTHOR, PROJECT, STORAGE, Work
-from tests.e2e.project import running_stages, training_workers, until
+from tests.support.hosts.hosts import Process
+from tests.support.hosts.topology import TOOLS, Topology
+from tests.support.hosts.work import AUTHOR, PROJECT, STORAGE, Work
+from tests.support.project import running_stages, training_workers, until
 
 WORKERS = 3
 UNDER_WAY_S = 240.0

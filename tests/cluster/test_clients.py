@@ -5,11 +5,11 @@ once.
 import shutil
 from pathlib import Path
 
-from tests.cluster.disk import ROOT
-from tests.cluster.network import Network
-from tests.cluster.services import S3, Mlflow, Postgres
-from tests.cluster.topology import TOOLS
-from tests.registering import CLIENTS, ROUNDS, clones, command
+from tests.support.hosts.network import Network
+from tests.support.hosts.services import S3, Mlflow, Postgres
+from tests.support.hosts.topology import TOOLS
+from tests.support.places import ROOT
+from tests.support.registering import CLIENTS, ROUNDS, clones, command
 
 ENDS_S = 600.0
 PATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.cluster.hosts import Process
-from tests.cluster.network import remains
-from tests.cluster.observer import Observer
-from tests.cluster.services import RUNS_DATABASE
-from tests.cluster.topology import CPUS_PER_NODE, Topology, running_topology, unsupported
-from tests.cluster.work import STORAGE, Work
-from tests.e2e.project import training_workers, until
+from tests.support.hosts.hosts import Process
+from tests.support.hosts.network import remains
+from tests.support.hosts.observer import Observer
+from tests.support.hosts.services import RUNS_DATABASE
+from tests.support.hosts.topology import CPUS_PER_NODE, Topology, running_topology, unsupported
+from tests.support.hosts.work import STORAGE, Work
+from tests.support.project import training_workers, until
 
 WORKERS = 3
 UNDER_WAY_S = 240.0

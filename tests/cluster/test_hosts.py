@@ -13,11 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cluster.disk import HOME, ROOT
-from tests.cluster.hosts import CommandError, Host
-from tests.cluster.network import Network, remains
-from tests.cluster.service import Service
-from tests.e2e.project import until
+from tests.support.hosts.disk import HOME
+from tests.support.hosts.hosts import CommandError, Host
+from tests.support.hosts.network import Network, remains
+from tests.support.hosts.service import Service
+from tests.support.places import ROOT
+from tests.support.project import until
 
 SILENCE_S = 1.0
 """How long nothing must arrive for a link to count as cut; on a whole one a byte takes less than a
@@ -34,7 +35,7 @@ end.recv(1)
 KILLED_RUN = """
 import sys, time
 from pathlib import Path
-from tests.cluster.network import Network
+from tests.support.hosts.network import Network
 network = Network(Path(sys.argv[1]))
 host = network.add_host("first")
 host.start(["sleep", "600"]).pause()

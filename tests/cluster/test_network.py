@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import namespaces
-from tests.e2e.project import Project, fresh_project
-from tests.unit.test_telemetry import CI
+from tests.support.hosts import namespaces
+from tests.support.project import Project, fresh_project
+from tests.unit.process.test_environment_telemetry import CI
 
 SWITCH = '    "ORT_DISABLE_TELEMETRY": "1",'
 RESOLVER = "192.0.2.53"

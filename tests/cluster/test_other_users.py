@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import namespaces
-from tests.e2e.project import until
+from tests.support.hosts import namespaces
+from tests.support.project import until
 
 ROOT = Path(__file__).parents[2]
 OTHER_USER = 65534

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.hosts import Host
-from tests.cluster.services import BUCKET
-from tests.cluster.topology import TOOLS, Topology
-from tests.cluster.work import STORAGE, Work
-from tests.e2e.project import Done, training_workers, until
+from tests.support.hosts.hosts import Host
+from tests.support.hosts.services import BUCKET
+from tests.support.hosts.topology import TOOLS, Topology
+from tests.support.hosts.work import STORAGE, Work
+from tests.support.project import Done, training_workers, until
 
 WORKERS = 3
 SILENCE_S = 60.0

@@ -4,9 +4,9 @@ starts it again.
 
 import json
 
-from tests.cluster.network import Network
-from tests.cluster.ray_nodes import STARTED, RayCluster, RayNode
-from tests.e2e.project import until
+from tests.support.hosts.network import Network
+from tests.support.hosts.ray_nodes import STARTED, RayCluster, RayNode
+from tests.support.project import until
 
 ALIVE = """
 import json, logging, ray, sys

@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cluster.hosts import Host
-from tests.cluster.services import ACCOUNTS_DATABASE, RUNS_DATABASE
-from tests.cluster.topology import TOOLS, Topology
-from tests.cluster.work import STORAGE, Work
-from tests.e2e.project import until
+from tests.support.hosts.hosts import Host
+from tests.support.hosts.services import ACCOUNTS_DATABASE, RUNS_DATABASE
+from tests.support.hosts.topology import TOOLS, Topology
+from tests.support.hosts.work import STORAGE, Work
+from tests.support.project import until
 
 WORKERS = 3
 UNDER_WAY_S = 240.0

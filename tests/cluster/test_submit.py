@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking.records import stage_names
-from tests.cluster.services import RUNS_DATABASE
-from tests.cluster.topology import Topology
-from tests.cluster.work import REPRO_TIMEOUT_S, STORAGE, Work
-from tests.e2e.project import running_stages
+from tests.support.hosts.services import RUNS_DATABASE
+from tests.support.hosts.topology import Topology
+from tests.support.hosts.work import REPRO_TIMEOUT_S, STORAGE, Work
+from tests.support.project import running_stages
 
 WORKERS = 3
 CHANGES = {"data": {"seed": 1}}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.hosts import CommandError
-from tests.cluster.services import BUCKET, RUNS_DATABASE
-from tests.cluster.topology import Topology
+from tests.support.hosts.hosts import CommandError
+from tests.support.hosts.services import BUCKET, RUNS_DATABASE
+from tests.support.hosts.topology import Topology
 
 MIB = 1 << 20
 STALL_S = 1.0

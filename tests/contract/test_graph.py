@@ -11,7 +11,7 @@ import yaml
 from pipeline.errors import UndeclaredError
 from pipeline.params import Section
 from pipeline.stage import Stage
-from tests.contract.imports import closure, folded, imported_names
+from tests.support.imports import closure, folded, imported_names
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["prepare", "train", "profile", "prune", "finetune", "quantize", "evaluate", "compare", "register"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.imports import LAYERS, door_faults, imported_names, layer_faults
+from tests.support.imports import LAYERS, door_faults, imported_names, layer_faults
 
 ROOT = Path(__file__).parents[2]
 

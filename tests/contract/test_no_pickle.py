@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from tests.contract.names import used
-from tests.pickles import pickles
+from tests.support.pickles import pickles
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("pipeline", "stages", "examples", "benchmarks", "infra")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline.cli import parser
-from tests.documents import LEFT_OUT_OF_DOCS, LEFT_OUT_OF_TEST, README, commands
+from tests.support.documents import LEFT_OUT_OF_DOCS, LEFT_OUT_OF_TEST, README, commands
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md"]

@@ -16,7 +16,7 @@ from dvc.cli import DvcParserError
 from dvc.cli.parser import get_main_parser
 
 from pipeline.cli import parser
-from tests.contract.remedies import VALUE, remedies
+from tests.support.remedies import VALUE, remedies
 
 ROOT = Path(__file__).parents[2]
 OTHERS = {"git": {"init", "checkout", VALUE}, "ray": {"start", "status", "job"}}

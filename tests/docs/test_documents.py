@@ -5,9 +5,10 @@ from pathlib import Path
 
 import yaml
 
-from tests.documents import LEFT_OUT_OF_DOCS, README, blocks, commands
-from tests.e2e.printed import as_installed, run_printed
-from tests.e2e.project import ROOT, fresh_project
+from tests.support.documents import LEFT_OUT_OF_DOCS, README, blocks, commands
+from tests.support.places import ROOT
+from tests.support.printed import as_installed, run_printed
+from tests.support.project import fresh_project
 
 
 def test_readme_works_from_its_first_line_to_its_last(tmp_path: Path) -> None:

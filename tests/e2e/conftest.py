@@ -12,7 +12,7 @@ import pytest
 
 from infra.local_cluster import local_cluster
 from pipeline.files import locked
-from tests.e2e.project import (
+from tests.support.project import (
     COMMAND_TIMEOUT_S,
     Project,
     fresh_project,

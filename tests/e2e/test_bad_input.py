@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.e2e.project import MADE, Done, Project, copied_project, until
+from tests.support.project import MADE, Done, Project, copied_project, until
 
 pytestmark = pytest.mark.timeout(1500)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.project import ROOT, Project, opened_project, running_stages
-from tests.figures_samples import GOOD, evaluated_project
+from tests.support.figures_samples import GOOD, evaluated_project
+from tests.support.places import ROOT
+from tests.support.project import Project, opened_project, running_stages
 
 SUMMARY = (sys.executable, "-m", "pipeline.cli", "summary", "--judge")
 """What `make repro` ends with."""

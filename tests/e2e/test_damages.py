@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests import damage
-from tests.e2e.project import Project, copied_project, read_json
 from tests.e2e.test_bad_input import OUTS
+from tests.support import damage
+from tests.support.project import Project, copied_project, read_json
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from pipeline.tracking.journal import read_journal
-from tests.e2e.project import TINY, Project, copied_project, running_stages, until
+from tests.support.project import TINY, Project, copied_project, running_stages, until
 
 ESPALIER = (sys.executable, "-m", "pipeline.cli", "frontier")
 EPOCHS = TINY["finetune"]["epochs"]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from pipeline.tracking.journal import read_journal
-from tests.e2e.project import TINY, Project, copied_project, named, training_workers, until
+from tests.support.project import TINY, Project, copied_project, named, training_workers, until
 
 EPOCHS = TINY["train"]["epochs"]
 WITHOUT_TRAINING = ("artifacts", "exported", "reports/train", ".dvc/cache", ".dvc/tmp")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.documents import LEFT_OUT_OF_TEST, README, blocks, commands
-from tests.e2e.printed import as_installed, run_printed
-from tests.e2e.project import Project, opened_project
+from tests.support.documents import LEFT_OUT_OF_TEST, README, blocks, commands
+from tests.support.printed import as_installed, run_printed
+from tests.support.project import Project, opened_project
 
 RUN = [command for command in dict.fromkeys(commands(README)) if command not in LEFT_OUT_OF_TEST]
 FINDS = "espalier doctor"

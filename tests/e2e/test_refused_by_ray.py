@@ -13,8 +13,8 @@ import pytest
 from infra.local_cluster import local_cluster
 from pipeline.launch.ray_cluster import Order
 from pipeline.train.transport.driver import read_fault
-from tests.unit.fit_samples import job, prepared_digits
-from tests.unit.test_cluster import resources
+from tests.support.fit_samples import job, prepared_digits
+from tests.unit.launch.test_ray_cluster import resources
 
 DRIVER = """
 import sys

@@ -11,8 +11,8 @@ import yaml
 from pipeline.stage import Stage
 from pipeline.tracking.records import stage_names
 from tests.e2e.conftest import Reproduced
-from tests.e2e.project import MADE, Project, copied_project, open_to_others, running_stages
-from tests.pickles import pickles
+from tests.support.pickles import pickles
+from tests.support.project import MADE, Project, copied_project, open_to_others, running_stages
 
 VARIANTS = ("dense", "pruned", "finetuned", "quantized")
 TIMED = {"reports/seal.json", *(f"reports/{variant}/latency.json" for variant in VARIANTS)}

@@ -11,9 +11,9 @@ from pipeline.tasks.params import TaskParams
 from pipeline.train.loop import ddp_step, stays
 from pipeline.train.run import open_run, prepare_torch
 from pipeline.train.sampling import epoch_batches
-from tests.e2e.project import fresh_project
 from tests.stages.test_exactness import SHORT, crossed, every_step, jobs_of, prepared_for_jobs
-from tests.unit.fit_samples import BASE, CONVOLUTIONS, job
+from tests.support.fit_samples import BASE, CONVOLUTIONS, job
+from tests.support.project import fresh_project
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 STEPS: dict[str, Any] = {

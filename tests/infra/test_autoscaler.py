@@ -21,9 +21,10 @@ import pytest
 from pipeline.errors import TrainingError
 from pipeline.launch.autoscaler import HEAD, reach
 from pipeline.launch.resources import Resources, place
-from tests.e2e.project import ROOT, Command, Project, fresh_project, read_json, until
 from tests.infra.autoscaling import autoscaling_cluster
 from tests.infra.manifests import INFRA, documents
+from tests.support.places import ROOT
+from tests.support.project import Command, Project, fresh_project, read_json, until
 
 CHANGES: dict[str, Any] = {"train": {"epochs": 60}, "resources": {"threads_per_worker": 1, "device": "cpu"}}
 STARTS_S = 300.0

@@ -1,10 +1,10 @@
 """The commands and environments of infra/compose.yaml, each on a host of its own by its service's name, and a
 job sent there.
 
-Hosts are namespaces (tests/cluster/network.py) with addresses and disks of their own, so no port, flag or
-address of a command is changed. What differs from containers: MOVED and NAMES, PostgreSQL without the first
-script of its image, moto's server for MinIO, and one network for both of compose's (who is in which is read
-by test_compose.py).
+Hosts are namespaces (tests/support/hosts/network.py) with addresses and disks of their own, so no port,
+flag or address of a command is changed. What differs from containers: MOVED and NAMES, PostgreSQL without
+the first script of its image, moto's server for MinIO, and one network for both of compose's (who is in
+which is read by test_compose.py).
 """
 
 import base64
@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.hosts import Host
-from tests.cluster.network import Network, remains
-from tests.cluster.ray_nodes import MEMORY_OF_OTHERS
-from tests.cluster.service import Service, write_secret
-from tests.cluster.services import Moto, Postgres, postgres_tools
-from tests.cluster.topology import TOOLS, unsupported
-from tests.cluster.work import STORAGE, Work
 from tests.infra.compose import VALUES, command, environment, services
 from tests.infra.manifests import INFRA
+from tests.support.hosts.hosts import Host
+from tests.support.hosts.network import Network, remains
+from tests.support.hosts.ray_nodes import MEMORY_OF_OTHERS
+from tests.support.hosts.service import Service, write_secret
+from tests.support.hosts.services import Moto, Postgres, postgres_tools
+from tests.support.hosts.topology import TOOLS, unsupported
+from tests.support.hosts.work import STORAGE, Work
 
 MOVED = {"/etc/mlflow/auth.ini": "/run/mlflow/auth.ini"}
 """A host's /etc is this machine's, which nobody may write to."""

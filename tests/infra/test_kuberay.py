@@ -16,10 +16,10 @@ import ray
 import yaml
 
 from infra.local_cluster import local_cluster
-from tests.e2e.project import fresh_project
 from tests.infra.manifests import INFRA, documents, problems
 from tests.infra.processes import free_port, status, until
 from tests.infra.ray_start import parsed
+from tests.support.project import fresh_project
 
 FILES = [INFRA / "kuberay/raycluster.yaml", INFRA / "kuberay/rayjob.yaml"]
 HEALTH = {"/api/gcs_healthz", "/api/local_raylet_healthz"}

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from infra.local_cluster import local_cluster
-from tests.listening import listens, open_beyond_loopback
+from tests.support.listening import listens, open_beyond_loopback
 
 NODES = 2
 JOIN = """

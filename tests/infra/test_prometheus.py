@@ -23,10 +23,10 @@ import psutil
 import pytest
 
 from infra.local_cluster import NODE, local_cluster
-from tests.e2e.project import fresh_project
 from tests.infra.events import DONE
 from tests.infra.manifests import INFRA, documents
 from tests.infra.processes import free_port, running, status, until
+from tests.support.project import fresh_project
 
 PROMETHEUS = INFRA / "prometheus/prometheus.yml"
 ALERTS = INFRA / "prometheus/alerts.yml"

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.tracking.ui import UI, ui
 from tests.infra.processes import free_port, running, status, until
-from tests.listening import listens, open_beyond_loopback
+from tests.support.listening import listens, open_beyond_loopback
 
 SEARCH = "api/2.0/mlflow/experiments/search?max_results=1"
 PASSWORD = "correct horse battery"

@@ -16,8 +16,8 @@ from pipeline.registry.restore import restore
 from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tracking.store import connect
-from tests.figures_samples import evaluate, evaluated_project, register_params
-from tests.tracked_project import empty_database, write
+from tests.support.figures_samples import evaluate, evaluated_project, register_params
+from tests.support.tracked_project import empty_database, write
 
 VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 

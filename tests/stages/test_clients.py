@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.registering import CLIENTS, ROUNDS, clones, command
-from tests.tracked_project import empty_database
+from tests.support.registering import CLIENTS, ROUNDS, clones, command
+from tests.support.tracked_project import empty_database
 
 ROOT = Path(__file__).parents[2]
 ENDS_S = 300.0

@@ -29,7 +29,7 @@ from pipeline.train.job import Job, tuned_spec
 from pipeline.train.loop import fit
 from pipeline.train.params import Device
 from pipeline.train.run import Run
-from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
+from tests.support.fit_samples import CONVOLUTIONS, job, prepared_digits
 
 BATCH = 720
 """Two steps an epoch."""

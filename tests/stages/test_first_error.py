@@ -17,7 +17,7 @@ from pipeline.train import loop, ranks
 from pipeline.train.job import Job
 from pipeline.train.run import Run
 from pipeline.train.transport.driver import read_fault
-from tests.unit.fit_samples import job, prepared_digits
+from tests.support.fit_samples import job, prepared_digits
 
 FAILING_STEP = 2
 

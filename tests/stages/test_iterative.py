@@ -19,8 +19,8 @@ from pipeline.tasks.params import TaskParams
 from pipeline.train import loop
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
-from tests.unit.compress_samples import fixed_profile, prune_params
-from tests.unit.fit_samples import CONVOLUTIONS, job, prepared_digits
+from tests.support.compress_samples import fixed_profile, prune_params
+from tests.support.fit_samples import CONVOLUTIONS, job, prepared_digits
 
 PARTS = 2
 POINTS = 4

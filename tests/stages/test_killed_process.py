@@ -26,10 +26,10 @@ from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from pipeline.train.run import Run
 from pipeline.train.step import Batch
-from tests.damage import begun, spoil_newest
-from tests.e2e.project import until
 from tests.stages.test_exactness import final_state
-from tests.unit.fit_samples import job, prepared_digits
+from tests.support.damage import begun, spoil_newest
+from tests.support.fit_samples import job, prepared_digits
+from tests.support.project import until
 
 SHORT: dict[str, Any] = {"epochs": 6, "global_batch_size": 720}
 """Two steps an epoch, each with a checkpoint."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.project import sessions, until
-from tests.unit.submit_samples import environment, repository
+from tests.support.project import sessions, until
+from tests.support.submit_samples import environment, repository
 
 WORK = """
 import os, sys, time

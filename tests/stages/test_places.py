@@ -22,7 +22,7 @@ from pipeline.storage import Storage
 from pipeline.tracking.local import database_file, local_uri, sqlite_uri
 from pipeline.tracking.records import all_journals, read_record
 from pipeline.tracking.ui import ui
-from tests.figures_samples import evaluated_project, register_params
+from tests.support.figures_samples import evaluated_project, register_params
 
 ROOT = Path(__file__).parents[2]
 NAME = "a b?c#d%20ü"

@@ -30,11 +30,11 @@ from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.records import run_key
 from pipeline.tracking.store import connect, sync
 from stages.register import main
-from tests import damage
-from tests.couriers import ThreadCourier
-from tests.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, register_params, seal
-from tests.pickles import pickles
-from tests.tracked_project import free_port, mlflow_server
+from tests.support import damage
+from tests.support.couriers import ThreadCourier
+from tests.support.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, register_params, seal
+from tests.support.pickles import pickles
+from tests.support.tracked_project import free_port, mlflow_server
 
 CANARIES = (
     "canary-of-the-tracking-address",

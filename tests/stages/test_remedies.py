@@ -18,8 +18,8 @@ from pipeline.models.nets.build import build
 from pipeline.params import parse_section, read_yaml
 from pipeline.train.initial import fill, read_tensors
 from pipeline.train.job import dense_spec
-from tests.contract.remedies import named
-from tests.e2e.project import Done, Project, fresh_project
+from tests.support.project import Done, Project, fresh_project
+from tests.support.remedies import named
 
 PREPARED = Path("data/prepared")
 WEIGHTS = Path("data/init/weights.safetensors")

@@ -21,7 +21,7 @@ from pipeline.schema import check_values
 from pipeline.stage import Stage
 from pipeline.tracking.journal import NullReporter
 from pipeline.train.loop import fit
-from tests.e2e.project import merged
+from tests.support.project import merged
 
 ROOT = Path(__file__).parents[2]
 TINY: dict[str, Any] = {

@@ -25,10 +25,8 @@ from pipeline.quantize.quantize import quantize
 from pipeline.registry.candidates import read_inputs
 from pipeline.stage import Stage
 from pipeline.train.job import dense_spec, taught, tuned_spec
-from tests import damage
-from tests.figures_samples import evaluated_project, linear_onnx, seal
-from tests.unit import test_compare, test_evaluate_variant
-from tests.unit.compress_samples import (
+from tests.support import damage
+from tests.support.compress_samples import (
     CLASSES,
     SIZE,
     TASK,
@@ -39,8 +37,11 @@ from tests.unit.compress_samples import (
     saved,
     spec_of,
 )
-from tests.unit.fit_samples import MLP
-from tests.unit.test_teacher import distil
+from tests.support.figures_samples import evaluated_project, linear_onnx, seal
+from tests.support.fit_samples import MLP
+from tests.unit.compare import test_compare
+from tests.unit.evaluate import test_evaluate
+from tests.unit.pretrained.test_bring import distil
 
 Damage = Callable[[Path], object]
 DATA, TRAIN, TEST = (
@@ -113,7 +114,7 @@ def run_quantize(root: Path) -> None:
 
 
 def run_evaluate(root: Path, variant: str) -> None:
-    outs, params = test_evaluate_variant.outs_in(root / "out"), test_evaluate_variant.evaluate_params()
+    outs, params = test_evaluate.outs_in(root / "out"), test_evaluate.evaluate_params()
     evaluate(root / "artifacts" / variant, root / "data/prepared", outs, params, TASK)
 
 

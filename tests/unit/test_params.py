@@ -9,8 +9,7 @@ from pydantic import Field
 from pipeline.errors import ParamsError
 from pipeline.params import Section, parse_section, read_yaml
 from pipeline.schema import SECTIONS, check_params, check_values, json_schema
-
-ROOT = Path(__file__).parents[2]
+from tests.support.places import ROOT
 
 
 class Inner(Section):

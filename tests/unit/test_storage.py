@@ -9,7 +9,8 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.files import sha256_json, to_json
 from pipeline.storage import DIGEST_DIGITS, TREE_NAME, Storage
-from tests.limited import run_limited
+from tests.support.limited import run_limited
+from tests.support.places import ROOT
 
 
 @pytest.fixture
@@ -177,7 +178,7 @@ def test_a_process_that_may_write_no_larger_file_leaves_no_bytecode_behind(tmp_p
 
 
 def test_only_such_a_process_has_a_limit() -> None:
-    tests = Path(__file__).parents[1]
+    tests = ROOT / "tests"
     assert [
         path.name for path in tests.rglob("*.py") if "setr" + "limit" in path.read_text(encoding="utf-8")
     ] == ["limited.py"]

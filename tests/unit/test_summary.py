@@ -10,8 +10,8 @@ from pipeline.export.session import device_name
 from pipeline.prune.profile_report import Chosen, Profile
 from pipeline.registry.register import RegisteredVersion
 from pipeline.summary import lost_table, summary, table, versions_text
-from tests.figures_samples import evaluate, evaluated_project, figures
-from tests.tracked_project import write
+from tests.support.figures_samples import evaluate, evaluated_project, figures
+from tests.support.tracked_project import write
 
 
 def test_the_table_has_a_row_per_variant_and_names_the_device() -> None:

@@ -1,0 +1,81 @@
+"""Small images, tables and parameters for the tests of pipeline.data."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from pipeline.data.intake.params import DataParams
+from tests.support.places import ROOT
+
+SIZE = 4
+REAL_DATA = Path(os.environ.get("ESPALIER_DATA", ROOT.parent / "shared" / "data"))
+
+
+def data_params(**changes: Any) -> DataParams:
+    values: dict[str, Any] = {
+        "source": "parquet",
+        "path": "data/raw",
+        "image_column": "image",
+        "label_column": "label",
+        "slice_columns": [],
+        "raw_shape": None,
+        "height": SIZE,
+        "width": SIZE,
+        "channels": 3,
+        "val_fraction": 0.2,
+        "test_fraction": 0.2,
+        "max_pixels": 50_000_000,
+        "strict": False,
+        "max_quarantined": 0.0,
+        "shard_rows": 7,
+        "seed": 0,
+    }
+    return DataParams.model_validate(values | changes)
+
+
+def pixels(number: int, height: int = SIZE, width: int = SIZE, channels: int = 3) -> npt.NDArray[np.uint8]:
+    """An image of its own for each number."""
+    return np.random.default_rng(number).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def png(number: int, height: int = SIZE, width: int = SIZE) -> bytes:
+    return encoded(Image.fromarray(pixels(number, height, width)))
+
+
+def write_table(
+    path: Path,
+    images: Sequence[bytes | None],
+    labels: Sequence[Any],
+    more: dict[str, Any] | None = None,
+    **names: str,
+) -> Path:
+    """A Parquet file; more: further columns; names: other names for the columns image and label."""
+    columns = {
+        names.get("image", "image"): pa.array(images, pa.binary()),
+        names.get("label", "label"): pa.array(labels),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns | (more or {})), path)
+    return path
+
+
+def good_table(path: Path, per_class: int = 5, classes: int = 2, first: int = 0) -> Path:
+    """A table without defects, classes alternating."""
+    count = per_class * classes
+    return write_table(
+        path, [png(first + number) for number in range(count)], [number % classes for number in range(count)]
+    )

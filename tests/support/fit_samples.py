@@ -1,0 +1,70 @@
+"""A tiny problem to fit."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.intake.params import DataParams
+from pipeline.data.intake.prepare import prepare
+from pipeline.models.description.params import ModelParams
+from pipeline.params import parse_section, read_yaml
+from pipeline.tasks.params import TaskParams
+from pipeline.train.job import Job, dense_spec
+from pipeline.train.params import FitParams
+from tests.support.places import ROOT
+
+BASE: dict[str, Any] = {
+    "epochs": 3,
+    "global_batch_size": 64,
+    "sampling": "shuffle",
+    "accumulate": 1,
+    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005, "lr_factors": {}},
+    "schedule": {"name": "cosine", "warmup": 0.1, "final": 0.0},
+    "amp": "off",
+    "exact_elastic": False,
+    "channels_last": True,
+    "grad_clip": None,
+    "ema_decay": None,
+    "augment": {
+        "trivial": False,
+        "flip": "none",
+        "crop_padding": 0,
+        "crop_fill": "black",
+        "cutout": 2,
+        "erase": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+    },
+    "keep": "last",
+    "patience": None,
+    "frozen": [],
+    "distil": None,
+    "sparsity": None,
+    "quantization_aware": None,
+    "seed": 0,
+}
+MLP = ModelParams(name="mlp", width=32, dropout=0.1, stochastic_depth=0.0, init="random")
+CONVOLUTIONS = ModelParams(name="vgg11", width=4, dropout=0.1, stochastic_depth=0.0, init="random")
+"""Small, but with batch norm, whose statistics the ranks share."""
+
+
+def prepared_digits(folder: Path) -> Path:
+    params = parse_section("data", read_yaml(ROOT / "presets" / "digits.yaml")["data"], DataParams)
+    prepare(params, folder, folder / "prepared", folder / "card")
+    return folder / "prepared"
+
+
+def job(
+    data: Path, run_dir: Path, *, model: ModelParams = MLP, checkpoint_s: float = 30.0, **changes: object
+) -> Job:
+    return Job(
+        spec=dense_spec(model, data),
+        initial=None,
+        init=None,
+        teacher=None,
+        params=FitParams.model_validate(BASE | changes),
+        task=TaskParams(name="classification", label_smoothing=0.1, class_weights="none"),
+        data=data,
+        run_dir=run_dir,
+        journal=run_dir / "journal.jsonl",
+        checkpoint_s=checkpoint_s,
+    )
