@@ -4,6 +4,7 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+BENCHMARKS := training start drift outage latency_target compression equal_files
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the commands
@@ -55,11 +56,8 @@ check: $(READY) ## lint, format, types and the generated schema
 ui: $(READY) ## MLflow UI on loopback: runs, charts, registry
 	@espalier ui
 
-bench: $(READY) ## side-by-side benchmarks, as ratios
-	@python -m benchmarks training
-	@python -m benchmarks start
-	@python -m benchmarks latency_target
-	@python -m benchmarks compression
+bench: $(READY) ## side-by-side benchmarks that need no root, as ratios (an hour and more)
+	@for name in $(BENCHMARKS); do echo "== $$name"; python -m benchmarks $$name || exit 1; done
 
 clean: ## remove outs, runs, tracking and caches; keeps .venv, data/raw and DVC's cache
 	@rm -rf artifacts exported reports data/prepared .espalier .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,24 +5,24 @@ The networks are untrained: which channels go changes with training, how many an
 """
 
 import argparse
-import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-import onnxruntime
 import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from benchmarks.rebuilt import digests_elsewhere, logits_digest
-from benchmarks.training import make_data, spread
+from benchmarks.records import Benchmark, Case, Figure
+from benchmarks.training import make_data
 from pipeline.compare.latency import measure_latency
 from pipeline.data.prepared.reader import Split
 from pipeline.evaluate.params import LatencyParams
 from pipeline.export.onnx import export_onnx
 from pipeline.export.parity import onnx_logits, parity, torch_logits
-from pipeline.export.session import OnnxModel, device_name
+from pipeline.export.session import OnnxModel
 from pipeline.models.cost import example
 from pipeline.models.description.params import ModelParams
 from pipeline.models.disk.weights import load_model, save_model
@@ -67,40 +67,30 @@ TARGET, ROUND_TO = 0.5, 8
 LATENCY = LatencyParams(batches=[1, 64], warmup=5, repeats=100, threads=1)
 
 
-def main(arguments: argparse.Namespace) -> None:
-    print(
-        f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, onnxruntime "
-        f"{onnxruntime.__version__}, "
-        f"{LATENCY.threads} thread, n = {arguments.rounds} x {LATENCY.repeats} runs in turns, medians "
-        "(spread)"
-    )
-    print(
-        "macs, params: of the dense network's; same bits: logits in a fresh process that has model.json and "
-        "weights alone;"
-    )
-    print(
-        "diff: largest between torch and ONNX, over the largest logit; faster: time of the dense ONNX file "
-        "over the pruned"
-    )
-    print(
-        f"{'model':<28} {'macs':>5} {'params':>6} {'same bits':>9} {'diff':>8}   faster at batch 1{'':<4} at "
-        "batch 64"
-    )
+def measure(arguments: argparse.Namespace) -> Iterator[Case]:
+    """A case for each network; ends with an error if one answers with other bits in a process of its own."""
     torch.set_num_threads(LATENCY.threads)
     with tempfile.TemporaryDirectory() as name:
         folders = {size: make_data(Path(name) / str(size), ROWS, size) for size in SIZES.values()}
-        place, models = Path(name) / "models", arguments.models or (*BUILT_IN, *ADAPTED)
-        rows = {
-            model: measure_row(model, folders[SIZES["/" in model]], place / model, arguments.rounds)
-            for model in models
-        }
-    other = [model for model, same in rows.items() if not same]
+        other = []
+        for model in arguments.models or (*BUILT_IN, *ADAPTED):
+            place = Path(name) / "models" / model
+            case = compressed(model, folders[SIZES["/" in model]], place, arguments.rounds)
+            other += [model] if case["same bits"] == "false" else []
+            yield case
     if other:
         sys.exit(f"other bits in a fresh process: {', '.join(other)}")
 
 
-def measure_row(name: str, data: Path, folder: Path, rounds: int) -> bool:
-    """Print the row of a model; returns whether it answers with the same bits in a fresh process."""
+BENCHMARK = Benchmark(
+    measure,
+    ("network", "MACs", "params", "same bits", "diff", *(f"faster at {size}" for size in LATENCY.batches)),
+    ("torch", "onnxruntime"),
+)
+
+
+def compressed(name: str, data: Path, folder: Path, rounds: int) -> Case:
+    """What half of the MACs are worth for a network."""
     network = ModelParams(
         name=name, width=BUILT_IN.get(name), dropout=0.0, stochastic_depth=0.0, init="random"
     )
@@ -125,11 +115,18 @@ def measure_row(name: str, data: Path, folder: Path, rounds: int) -> bool:
     diff = largest_difference(folder / "pruned", files["pruned"], data)
     shape = (spec.architecture.channels, spec.architecture.image_height, spec.architecture.image_width)
     times = [measure_latency(files, shape, LATENCY)["pruned"].batches for _ in range(rounds)]
-    one, many = (spread([time[size].speedup["dense"].ratio for time in times], 2) for size in LATENCY.batches)
     same = digests_elsewhere([folder / "pruned"], LATENCY.threads) == [here]
-    fractions = f"{values['macs_fraction']:>5.3f} {values['params_fraction']:>6.3f}"
-    print(f"{name:<28} {fractions} {str(same).lower():>9} {diff:>8.1e}   {one:<21} {many}", flush=True)
-    return same
+    return {
+        "network": name,
+        "MACs": Figure([values["macs_fraction"]]),
+        "params": Figure([values["params_fraction"]]),
+        "same bits": str(same).lower(),
+        "diff": f"{diff:.1e}",
+        **{
+            f"faster at {size}": Figure([time[size].speedup["dense"].ratio for time in times], 2)
+            for size in LATENCY.batches
+        },
+    }
 
 
 def awake(model: nn.Module, images_BCHW: torch.Tensor) -> nn.Module:

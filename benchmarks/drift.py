@@ -5,11 +5,11 @@ seed by seed.
 import argparse
 import csv
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from benchmarks.ranks import on_ranks
+from benchmarks.records import Benchmark, Case, Figure
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
 from pipeline.models.description.params import ModelParams
@@ -24,25 +24,31 @@ COMPARED = ("train/loss", "val/loss", "val/top1")
 PRESET = Path("presets/digits.yaml")
 
 
-def main(arguments: argparse.Namespace) -> None:
-    print(
-        f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread a worker; last "
-        f"epoch of {PRESET}"
-    )
+def measure(arguments: argparse.Namespace) -> Iterator[Case]:
+    """A case for each seed and number of workers; the first number is what the others are held against."""
     values = read_yaml(PRESET)
     with tempfile.TemporaryDirectory(prefix="e-") as name:
         data = Path(name) / "prepared"
         prepare(parse_section("data", values["data"], DataParams), Path(name), data, Path(name) / "card")
         for seed in range(arguments.rounds):
-            alone: list[float] | None = None
+            first: dict[str, float] = {}
             for workers in arguments.workers:
                 job = _job(values, data, Path(name) / f"{seed}-{workers}", seed)
                 on_ranks(workers, _train, job, forked=True)
                 found = _last_epoch(job)
-                alone = alone or found
-                triples = zip(COMPARED, found, alone, strict=True)
-                told = ", ".join(f"{key} {value:.5f} ({value - one:+.5f})" for key, value, one in triples)
-                print(f"seed {seed}, {workers} workers: {told}", flush=True)
+                first = first or found
+                moved = {f"{key} moved": Figure([found[key] - first[key]], 5) for key in COMPARED}
+                yield {
+                    "seed": seed,
+                    "workers": workers,
+                    **{key: Figure([value], 5) for key, value in found.items()},
+                    **moved,
+                }
+
+
+BENCHMARK = Benchmark(
+    measure, ("seed", "workers", *COMPARED, *(f"{key} moved" for key in COMPARED)), ("torch",)
+)
 
 
 def _job(values: dict[str, dict[str, object]], data: Path, run_dir: Path, seed: int) -> Job:
@@ -64,7 +70,7 @@ def _train(job: Job) -> None:
     fit(job, "cpu", 1)
 
 
-def _last_epoch(job: Job) -> list[float]:
+def _last_epoch(job: Job) -> dict[str, float]:
     with (result_folder(job) / HISTORY_NAME).open() as file:
         last = list(csv.DictReader(file))[-1]
-    return [float(last[key]) for key in COMPARED]
+    return {key: float(last[key]) for key in COMPARED}

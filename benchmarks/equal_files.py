@@ -7,16 +7,16 @@ Best run beside other work, which is what makes equal files differ.
 import argparse
 import os
 import shutil
-import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.records import Benchmark, Case, Figure
 from benchmarks.training import make_data
 from pipeline.compare.latency import measure_latency
 from pipeline.compare.records import VARIANTS, Speedup
 from pipeline.evaluate.params import LatencyParams
 from pipeline.export.onnx import export_onnx
-from pipeline.export.session import device_name
 from pipeline.models.cost import input_shape
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import ONNX_NAME
@@ -32,17 +32,23 @@ ROWS = 64
 LATENCY = LatencyParams(batches=[1, 8], warmup=100, repeats=500, threads=1)
 
 
-def main(arguments: argparse.Namespace) -> None:
-    print(f"{device_name()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, 32x32x3, {LATENCY}")
+def measure(arguments: argparse.Namespace) -> Iterator[Case]:
+    """A case for each network and batch size."""
     with tempfile.TemporaryDirectory(prefix="e-") as name:
         data = make_data(Path(name) / "noise", ROWS)
         for model in arguments.models or MODELS:
+            load = f"{os.getloadavg()[0]:.1f}"
             found = repeated(model, data, Path(name), arguments.rounds)
             for size in LATENCY.batches:
-                print(
-                    f"{model} batch {size}: {row([each for batch, each in found if batch == size])}",
-                    flush=True,
-                )
+                ratios = [each for batch, each in found if batch == size]
+                yield {"network": model, "batch": size, "load": load, **_figures(ratios)}
+
+
+BENCHMARK = Benchmark(
+    measure,
+    ("network", "batch", "load", "ratio", "width of intervals", "intervals without 1", "slower"),
+    ("onnxruntime",),
+)
 
 
 def repeated(model: str, data: Path, folder: Path, rounds: int) -> list[tuple[int, Speedup]]:
@@ -69,13 +75,10 @@ def repeated(model: str, data: Path, folder: Path, rounds: int) -> list[tuple[in
     return found
 
 
-def row(found: list[Speedup]) -> str:
-    ratios = sorted(each.ratio for each in found)
-    widths = statistics.median(each.high - each.low for each in found)
-    without = sum(not each.low <= 1 <= each.high for each in found)
-    slower = sum(each.at_most < LIMIT for each in found)
-    return (
-        f"{len(found)} ratios from {ratios[0]:.3f} to {ratios[-1]:.3f}, intervals {widths:.3f} wide "
-        "(median), "
-        f"{without} without 1, {slower} slower"
-    )
+def _figures(found: list[Speedup]) -> dict[str, Figure | int]:
+    return {
+        "ratio": Figure([each.ratio for each in found]),
+        "width of intervals": Figure([each.high - each.low for each in found]),
+        "intervals without 1": sum(not each.low <= 1 <= each.high for each in found),
+        "slower": sum(each.at_most < LIMIT for each in found),
+    }

@@ -6,18 +6,16 @@ does not.
 """
 
 import argparse
-import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import onnxruntime
-
+from benchmarks.records import Benchmark, Case, Figure
 from benchmarks.training import WIDTHS, make_data
 from pipeline.compare.latency import measure_latency
 from pipeline.evaluate.params import LatencyParams
 from pipeline.export.onnx import export_onnx
-from pipeline.export.session import device_name
 from pipeline.models.cost import input_shape
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import ONNX_NAME
@@ -37,12 +35,8 @@ ROWS = 256
 WARMUP, REPEATS = 10, 500
 
 
-def main(arguments: argparse.Namespace) -> None:
-    print(
-        f"{device_name()}, {os.cpu_count()} CPUs, onnxruntime {onnxruntime.__version__}, 32x32x3, "
-        f"latency target {TARGET} of dense, {arguments.threads} threads; repeats in turns with dense, as in "
-        "`compare`"
-    )
+def measure(arguments: argparse.Namespace) -> Iterator[Case]:
+    """A case for each network and batch size."""
     preset = read_yaml(Path("presets/cifar10.yaml"))
     with tempfile.TemporaryDirectory(prefix="e-") as name:
         data = make_data(Path(name) / "noise", ROWS)
@@ -56,12 +50,21 @@ def main(arguments: argparse.Namespace) -> None:
             )
             save_model(dense, spec, rebuild(spec))
             for batch in BATCHES:
-                print(f"{model} batch {batch}: {row(dense, data, batch, preset, arguments)}", flush=True)
+                labels = {"network": model, "batch": batch, "threads": arguments.threads}
+                yield {**labels, **figures(dense, data, batch, preset, arguments)}
 
 
-def row(
+BENCHMARK = Benchmark(
+    measure,
+    ("network", "batch", "threads", "round_to", "MACs", "chosen at", "then", "profile s"),
+    ("torch", "onnxruntime"),
+)
+
+
+def figures(
     dense: Path, data: Path, batch: int, preset: dict[str, dict[str, object]], arguments: argparse.Namespace
-) -> str:
+) -> dict[str, Figure | int]:
+    """Figures of the network that the stages make for TARGET, as fractions of the dense one."""
     target = {"latency": TARGET, "device": "cpu", "batch": batch, "threads": arguments.threads}
     params = PruneParams.model_validate(
         preset["prune"] | {"target": target, "round_to": "auto", "max_ratio": 0.9}
@@ -72,14 +75,15 @@ def row(
     seconds = time.monotonic() - start
     pruned = dense.with_name(f"{dense.name}-{batch}")
     values = prune(dense, data, pruned, params, profile, make_task(task)).metrics()
-    measured = [
-        timed({"dense": dense, "pruned": pruned}, batch, arguments.threads) for _ in range(arguments.rounds)
-    ]
-    return (
-        f"round_to {profile.round_to}, MACs {values['macs_fraction']:.3f}, chosen at "
-        f"{values['latency_fraction']:.3f}, "
-        f"measured {', '.join(f'{fraction:.3f}' for fraction in measured)}; profile took {seconds:.0f} s"
-    )
+    folders = {"dense": dense, "pruned": pruned}
+    measured = [timed(folders, batch, arguments.threads) for _ in range(arguments.rounds)]
+    return {
+        "round_to": profile.round_to,
+        "MACs": Figure([values["macs_fraction"]]),
+        "chosen at": Figure([values["latency_fraction"]]),
+        "then": Figure(measured),
+        "profile s": Figure([seconds], 0),
+    }
 
 
 def timed(folders: dict[str, Path], batch: int, threads: int) -> float:

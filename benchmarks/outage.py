@@ -10,7 +10,6 @@ import argparse
 import http.client
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,11 +19,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import torch
 import yaml
 
-from benchmarks.training import make_data, spread
-from pipeline.export.session import device_name
+from benchmarks.records import Benchmark, Case, Figure
+from benchmarks.training import make_data
 from pipeline.params import read_yaml
 from pipeline.tracking.journal import read_journal
 from pipeline.tracking.ui import ui
@@ -37,21 +35,17 @@ POLL_S = 0.05
 START_S = 120.0
 
 
-def main(arguments: argparse.Namespace) -> None:
-    machine = f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
-    print(
-        f"{machine}, n = {arguments.rounds}, medians (spread); images/s of ResNet-20 with a live and with a "
-        "dead MLflow"
-    )
+def measure(arguments: argparse.Namespace) -> Iterator[Case]:
+    """A case for each number of workers."""
     with tempfile.TemporaryDirectory(prefix="e-") as name, mlflow_server(Path(name)) as port:
         data = make_data(Path(name) / "noise", ROWS)
         for workers in arguments.workers:
             live, dead = by_turns(data, workers, Door(port), arguments.rounds)
             ratios = [down / up for up, down in zip(live, dead, strict=True)]
-            print(
-                f"{workers} workers: live {statistics.median(live):,.0f}, dead / live {spread(ratios, 3)}",
-                flush=True,
-            )
+            yield {"workers": workers, "images/s": Figure(live, 0), "dead / live": Figure(ratios)}
+
+
+BENCHMARK = Benchmark(measure, ("workers", "images/s", "dead / live"), ("torch", "mlflow"))
 
 
 def by_turns(data: Path, workers: int, door: "Door", rounds: int) -> tuple[list[float], list[float]]:

@@ -8,17 +8,14 @@ step by step in the same processes; hosts take turns within a round.
 
 import argparse
 import json
-import os
-import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from benchmarks.records import Benchmark, Case, Figure
 from benchmarks.training import WARM_ROWS, WIDTHS, make_data
-from pipeline.export.session import device_name
 from pipeline.train.worker_settings import WORKER_SETTINGS
 from tests.support.hosts.network import Network
 
@@ -30,15 +27,8 @@ IMAGES_OF_A_WORKER = 64
 TIMEOUT_S = 900.0
 
 
-def main(arguments: argparse.Namespace) -> None:
-    link = f"{arguments.mbit:,} Mbit/s" if arguments.mbit else "not limited"
-    machine = f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
-    print(f"{machine}, cables {link}, n = {arguments.rounds}, medians (spread)")
-    print(
-        "a: pipeline, bf16; b: plain DDP; efficiency: a of a worker against a of one alone; reduce: of all "
-        "gradients"
-    )
-    print(f"{'model':<9} {'workers':>7}   a images/s   a/b{'':<18} efficiency{'':<9} reduce ms")
+def measure(arguments: argparse.Namespace) -> Iterator[Case]:
+    """A case for each network and number of workers."""
     with tempfile.TemporaryDirectory() as name:
         few = make_data(Path(name) / "few", WARM_ROWS)
         for model in arguments.models or WIDTHS:
@@ -46,15 +36,29 @@ def main(arguments: argparse.Namespace) -> None:
                 workers: make_data(Path(name) / f"{model}-{workers}", ROWS[model] * workers)
                 for workers in arguments.workers
             }
-            rows: dict[int, list[dict[str, float]]] = {workers: [] for workers in arguments.workers}
+            rounds: dict[int, list[dict[str, float]]] = {workers: [] for workers in arguments.workers}
             for _ in range(arguments.rounds):
                 for workers in arguments.workers:
-                    rows[workers].append(measure(data[workers], few, model, workers, arguments.mbit))
-            for workers, found in rows.items():
-                _print_row(model, workers, found, rows.get(1, []))
+                    rounds[workers].append(on_hosts(data[workers], few, model, workers, arguments.mbit))
+            link = f"{arguments.mbit:,} Mbit/s" if arguments.mbit else "not limited"
+            for workers, found in rounds.items():
+                yield {
+                    "network": model,
+                    "cables": link,
+                    "workers": workers,
+                    **_figures(workers, found, rounds.get(1, [])),
+                }
 
 
-def measure(data: Path, few: Path, model: str, workers: int, mbit: int | None) -> dict[str, float]:
+BENCHMARK = Benchmark(
+    measure,
+    ("network", "cables", "workers", "images/s", "a/b", "efficiency", "all-reduce ms"),
+    ("torch",),
+    needs_root=True,
+)
+
+
+def on_hosts(data: Path, few: Path, model: str, workers: int, mbit: int | None) -> dict[str, float]:
     """On as many hosts, what rank 0 tells (scaling_rank.py)."""
     with tempfile.TemporaryDirectory() as logs, Network(Path(logs)) as network:
         hosts = [network.add_host(f"host-{rank}", visible=[ROOT, data, few]) for rank in range(workers)]
@@ -82,20 +86,17 @@ def measure(data: Path, few: Path, model: str, workers: int, mbit: int | None) -
         return row
 
 
-def _print_row(model: str, workers: int, rows: list[dict[str, float]], alone: list[dict[str, float]]) -> None:
-    speeds, ratios = [row["images_per_s"] for row in rows], [row["to_plain"] for row in rows]
+def _figures(
+    workers: int, rounds: list[dict[str, float]], alone: list[dict[str, float]]
+) -> dict[str, Figure | str]:
+    """Figures of a network on some hosts; alone: the rounds on one host, empty if that was not asked for."""
     efficiencies = [
-        row["images_per_s"] / workers / one["images_per_s"]
-        for row, one in zip(rows, alone, strict=bool(alone))
+        found["images_per_s"] / workers / one["images_per_s"]
+        for found, one in zip(rounds, alone, strict=bool(alone))
     ]
-    shown = [_spread(ratios), _spread(efficiencies) if efficiencies else "-"]
-    reduce_ms = 1000 * statistics.median(row["reduce_s"] for row in rows)
-    print(
-        f"{model:<9} {workers:>7}   {statistics.median(speeds):>10,.0f}   {'  '.join(shown)}  "
-        f"{reduce_ms:.1f}",
-        flush=True,
-    )
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.3f} ({min(values):.3f}-{max(values):.3f})"
+    return {
+        "images/s": Figure([found["images_per_s"] for found in rounds], 0),
+        "a/b": Figure([found["to_plain"] for found in rounds]),
+        "efficiency": Figure(efficiencies) if efficiencies else "-",
+        "all-reduce ms": Figure([1000 * found["reduce_s"] for found in rounds], 1),
+    }

@@ -3,21 +3,20 @@ bare `ray.init`.
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import psutil
-import torch
 import yaml
 
+from benchmarks.records import Benchmark, Case, Figure
 from benchmarks.training import make_data
-from pipeline.export.session import device_name
 from pipeline.params import read_yaml
 
 RAY = """
@@ -39,25 +38,30 @@ STARTED = {
 PARTS = [*STARTED, "workers"]
 
 
-def main(arguments: argparse.Namespace) -> None:
-    print(
-        f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, n = {arguments.rounds}, "
-        "seconds, medians (spread)"
-    )
-    print("a: the train stage to its first step; b: plain processes to theirs; r: a bare ray.init")
+def measure(arguments: argparse.Namespace) -> Iterator[Case]:
+    """A case for each number of workers."""
     for workers in arguments.workers:
-        parts, b, r, ratios = [], [], [], []
+        parts, plains, rays = [], [], []
         for _ in range(arguments.rounds):
             parts.append(stage_start(workers))
-            b.append(plain_start(workers))
-            r.append(ray_start(workers))
-            ratios.append(sum(parts[-1].values()) / (b[-1] + r[-1]))
-        a = [sum(seconds.values()) for seconds in parts]
-        shown = [f"{statistics.median(v):.1f} ({min(v):.1f}-{max(v):.1f})" for v in (a, b, r)]
-        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-        print(f"{workers} workers: a {shown[0]}, b {shown[1]}, r {shown[2]}, a / (b + r) {ratio}")
-        medians = {name: statistics.median(seconds[name] for seconds in parts) for name in parts[0]}
-        print("  a: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in medians.items()), flush=True)
+            plains.append(plain_start(workers))
+            rays.append(ray_start(workers))
+        stages = [sum(seconds.values()) for seconds in parts]
+        ratios = [a / (b + r) for a, b, r in zip(stages, plains, rays, strict=True)]
+        medians = {name: statistics.median(seconds[name] for seconds in parts) for name in PARTS}
+        yield {
+            "workers": workers,
+            "a s": Figure(stages, 1),
+            "b s": Figure(plains, 1),
+            "r s": Figure(rays, 1),
+            "a / (b + r)": Figure(ratios, 2),
+            "parts of a, s": ", ".join(f"{name} {seconds:.1f}" for name, seconds in medians.items()),
+        }
+
+
+BENCHMARK = Benchmark(
+    measure, ("workers", "a s", "b s", "r s", "a / (b + r)", "parts of a, s"), ("torch", "ray")
+)
 
 
 def stage_start(workers: int) -> dict[str, float]:

@@ -5,13 +5,13 @@ The pipeline and the plain loop take turns step by step: what slows the machine 
 """
 
 import argparse
+import json
 import math
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,9 +24,9 @@ import torch.distributed as dist
 
 from benchmarks.loops import PlainLoop, peak_flops, typical_speed
 from benchmarks.ranks import on_ranks
+from benchmarks.records import Benchmark, Case, Figure
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
-from pipeline.export.session import device_name
 from pipeline.models.cost import count_macs, input_shape
 from pipeline.models.description.params import ModelParams
 from pipeline.models.nets.build import rebuild
@@ -55,28 +55,28 @@ MACS_OF_A_STEP = 3
 """Of a training step in those of a forward pass: forward, and backward to weights and to inputs."""
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Print one row per model, batch and number of workers; each worker has its share of the
-    CPUs as threads.
-    """
-    print(
-        f"{device_name()}, {os.cpu_count()} CPUs, torch {torch.__version__}, 32x32x3, n = "
-        f"{arguments.rounds}, medians (spread)"
-    )
-    print(
-        "a: pipeline, bf16; b: plain loop, bf16; c: typical loop, fp32; e: pipeline with exact_elastic, bf16"
-    )
-    print("peak: of bf16 3x3 convolutions on these threads")
-    print(
-        f"{'model':<9} {'batch':>5} {'workers':>7}   a images/s   a/b{'':<18} a/c{'':<14} e/a{'':<14} a of "
-        "peak"
-    )
+FIGURES = {"images/s": 0, "a/b": 3, "a/c": 1, "e/a": 2, "of peak": 2}
+"""What a round measures, with the digits that are shown."""
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[Case]:
+    """A case for each number of workers, network and batch; a worker has its share of the CPUs as threads."""
     with tempfile.TemporaryDirectory() as name:
         few = make_data(Path(name) / "few", WARM_ROWS)
-        for workers in arguments.workers:
-            on_ranks(
-                workers, measure, few, arguments.models or list(WIDTHS), arguments.batches, arguments.rounds
-            )
+        for workers, model, batch in product(
+            arguments.workers, arguments.models or WIDTHS, arguments.batches
+        ):
+            told = Path(name) / f"{workers}-{model}-{batch}.json"
+            on_ranks(workers, measure_rounds, few, model, batch, arguments.rounds, told)
+            rounds = json.loads(told.read_bytes())
+            values = zip(*rounds, strict=True)
+            yield {"network": model, "batch": batch, "workers": workers} | {
+                figure: Figure(found, digits)
+                for (figure, digits), found in zip(FIGURES.items(), values, strict=True)
+            }
+
+
+BENCHMARK = Benchmark(measure, ("network", "batch", "workers", *FIGURES), ("torch",))
 
 
 def make_data(folder: Path, rows: int, size: int = 32) -> Path:
@@ -93,32 +93,25 @@ def make_data(folder: Path, rows: int, size: int = 32) -> Path:
     return folder / "prepared"
 
 
-def measure(few: Path, models: list[str], batches: list[int], rounds: int) -> None:
-    """On every rank; rank 0 prints. few: the noise of the round before."""
-    threads = max(1, (os.cpu_count() or 1) // dist.get_world_size())
+def measure_rounds(few: Path, model: str, batch: int, rounds: int, told: Path) -> None:
+    """Run on every rank; rank 0 writes the FIGURES of each round to `told`.
+
+    few: the images of the round that is not counted.
+    """
+    world = dist.get_world_size()
+    threads = max(1, (os.cpu_count() or 1) // world)
     torch.set_num_threads(threads)
-    for model in models:
-        for batch in batches:
-            measure_row(make_job(few, model, batch), rounds, threads)
-
-
-def measure_row(warm: Job, rounds: int, threads: int) -> None:
-    name, world, batch = warm.spec.architecture.name, dist.get_world_size(), warm.params.global_batch_size
+    warm = make_job(few, model, batch)
     images_per_s, *_ = one_round(warm, PlainLoop(warm, batch), threads, "warm")
-    data = warm.run_dir / f"{name}-{world}-{batch}"
+    data = warm.run_dir / f"{model}-{world}-{batch}"
     if dist.get_rank() == 0:
         make_data(data, math.ceil(max(RUN_S * images_per_s, RUN_STEPS * batch) / TRAIN_SHARE))
     dist.barrier()
     job = warm.model_copy(update={"data": data / "prepared"})
     plain = PlainLoop(job, batch)
     counted = [one_round(job, plain, threads, str(number)) for number in range(rounds)]
-    speeds, b, c, e, fractions = zip(*counted, strict=True)
     if dist.get_rank() == 0:
-        shown = [spread(b, 3), spread(c, 1), spread(e, 2), spread(fractions, 2)]
-        print(
-            f"{name:<9} {batch:>5} {world:>7}   {statistics.median(speeds):>10,.0f}   {'  '.join(shown)}",
-            flush=True,
-        )
+        told.write_text(json.dumps(counted))
 
 
 def one_round(
@@ -187,7 +180,3 @@ def make_job(data: Path, model: str, batch: int) -> Job:
         # half of that are the plain loop's turns: one checkpoint in 30 s, as in params.yaml
         checkpoint_s=60.0,
     )
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
