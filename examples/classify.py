@@ -10,9 +10,8 @@ import sys
 
 import numpy as np
 
-os.environ.setdefault(
-    "ORT_DISABLE_TELEMETRY", "1"
-)  # else the import writes an id of this machine and calls Microsoft (1.31)
+# Else the import writes an id of this machine and calls Microsoft (1.31).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 if len(sys.argv) != 3:

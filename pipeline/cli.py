@@ -323,10 +323,8 @@ def _preset(arguments: argparse.Namespace) -> None:
 
 
 def _init(arguments: argparse.Namespace) -> None:
-    from pipeline.pretrained.bring import (
-        bring,
-        bring_teacher,
-    )  # which import torch, for seconds that no other command needs
+    # Which import torch, for seconds that no other command needs.
+    from pipeline.pretrained.bring import bring, bring_teacher
 
     print((bring_teacher if arguments.teacher else bring)(arguments.source, Path()))
 

@@ -125,9 +125,8 @@ class JobServer:
             def _do_request(self, *words: Any, **options: Any) -> Any:
                 return super()._do_request(*words, timeout=timeout_s, **options)  # Ray's own waits for ever
 
-        os.environ["RAY_API_SERVER_ADDRESS"] = (
-            self._url
-        )  # or the SDK would take RAY_ADDRESS, which trainings go to
+        # Or the SDK would take RAY_ADDRESS, which trainings go to.
+        os.environ["RAY_API_SERVER_ADDRESS"] = self._url
         os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = (
             "1"  # tree.py has chosen what is sent, to the last file
         )

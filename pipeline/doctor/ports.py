@@ -45,9 +45,8 @@ def port(wanted: Port) -> CheckResult:
 
 def _is_free(number: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # else a connection that just closed counts as a listener
+        # Else a connection that just closed counts as a listener.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", number))
         except OSError:

@@ -71,9 +71,8 @@ def ray_token(*, uses_cluster: bool) -> CheckResult:
 def _connection_fault(host: str, port: int, timeout_s: float) -> str | None:
     try:
         with socket.create_connection((host, port), timeout_s) as connection:
-            has_tls = (
-                os.environ.get("RAY_USE_TLS", "0") != "0"
-            )  # which would need our certificate to be talked to
+            # Which would need our certificate to be talked to.
+            has_tls = os.environ.get("RAY_USE_TLS", "0") != "0"
             return None if has_tls or _speaks_grpc(connection) else "something else listens there"
     except TimeoutError:
         return f"nothing is heard within {timeout_s:g} s"

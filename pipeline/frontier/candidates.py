@@ -155,9 +155,8 @@ def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequ
         sections = project.deciding(f"reports/{variant}/metrics.json")
         own = [key for key in keys if key.split(".")[0] in sections]
         for experiment, label in zip(mine, _labels(mine, own), strict=True):
-            found.setdefault(
-                (variant, label), _candidate(experiment, variant, label)
-            )  # the same in each point that shares it
+            # The same in each point that shares it.
+            found.setdefault((variant, label), _candidate(experiment, variant, label))
     min_step = parse_section("register", project.values["register"], RegisterParams).min_parent_speedup
     return Frontier(_candidate(mine[0], "dense", ""), list(found.values()), keys, left_out, min_step)
 

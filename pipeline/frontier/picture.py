@@ -44,9 +44,8 @@ def plot(found: Frontier) -> Figure:
     figure.axes[0].set_ylabel("top-1 on the test split (fraction of images)")
     figure.suptitle(f"Labels: {', '.join(found.keys)}" if found.keys else "One point")
     handles, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=3 * len(found.batches), frameon=False
-    )  # within it would hide points
+    # Within it would hide points.
+    figure.legend(handles, names, loc="outside lower center", ncols=3 * len(found.batches), frameon=False)
     figure.draw_without_rendering()  # where the panels are, labels can be laid out
     for axes, batch in zip(figure.axes, found.batches, strict=True):
         _annotate(axes, _labels([found.dense, *found.candidates], found, batch))

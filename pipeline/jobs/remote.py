@@ -76,9 +76,8 @@ def send_outputs(root: Path, name: str) -> None:
         (stage,) = repo.stage.collect(name)
         if _can_hash(stage):
             runs, key = Path(repo.stage_cache.cache_dir), _get_stage_hash(stage)
-            remote = repo.cloud.get_remote_odb(
-                hash_name="md5-dos2unix"
-            )  # below whose path DVC looks for notes
+            # Below whose path DVC looks for notes.
+            remote = repo.cloud.get_remote_odb(hash_name="md5-dos2unix")
             for note in (runs / key[:2] / key).glob("*"):
                 remote.fs.put_file(str(note), remote.fs.join(remote.path, "runs", key[:2], key, note.name))
 

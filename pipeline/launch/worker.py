@@ -33,9 +33,8 @@ def _is_leaving() -> bool:
     """Whether this worker got SIGTERM, or Ray was told that a node of the training is going (drained, or
     SIGTERM to it).
     """
-    from ray.train.v2._internal.execution.context import (
-        get_train_context,
-    )  # what is public is a barrier of all workers
+    # What is public is a barrier of all workers.
+    from ray.train.v2._internal.execution.context import get_train_context
 
     return _told_to_go.is_set() or get_train_context().preemption_context.preemption_info is not None
 
@@ -54,9 +53,9 @@ def attempt(
     to no effect. The other ranks, whose connections to this one then end, find it there.
     """
     from pipeline.train.loop import fit
-    from pipeline.train.transport.worker import (
-        arrive,
-    )  # here, so that the driver need not wait for torch before it starts Ray
+
+    # Here, so that the driver need not wait for torch before it starts Ray.
+    from pipeline.train.transport.worker import arrive
 
     if read_fault(job):
         return True

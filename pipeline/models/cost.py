@@ -58,9 +58,8 @@ def module_macs(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, 
 
 
 def _count(model: nn.Module, shape_CHW: tuple[int, int, int]) -> tuple[int, dict[str, int]]:
-    copied = (
-        copy.deepcopy(model).eval().requires_grad_(False)
-    )  # batch norms would refuse, or learn from, a single image
+    # Batch norms would refuse, or learn from, a single image.
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
     first = next(copied.parameters())
     # Attention by matrix products: no kernel of its own for a CPU is known to the counter (torch 2.14).
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

@@ -72,9 +72,8 @@ def tuning_job(
 ) -> Job:
     """The training after a cut that left the artifact `cut`. Raises ArtifactError as taught()."""
     assert params.schedule is not None, "one cut alone needs no training in between"
-    run_dir = (
-        tuning.run_dir / f"{tuning.run_dir.name}-tuning-{number}"
-    )  # a storage knows a run by the last name alone
+    # A storage knows a run by the last name alone.
+    run_dir = tuning.run_dir / f"{tuning.run_dir.name}-tuning-{number}"
     changes = {
         "epochs": params.schedule.epochs,
         "seed": tuning.params.seed + number,

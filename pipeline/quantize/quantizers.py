@@ -183,9 +183,8 @@ def _dynamic(quantizer: Quantizer, out: Path, floats: list[str]) -> None:
 
 def _weight_only(quantizer: Quantizer, out: Path, floats: list[str]) -> None:
     logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)  # two lines for every node
-    from onnxruntime.quantization.matmul_nbits_quantizer import (
-        MatMulNBitsQuantizer,
-    )  # sets up logging for all when imported
+    # Sets up logging for all when imported.
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     model: Any = onnx.load(quantizer.prepared)
     found = MatMulNBitsQuantizer(model, WEIGHT_ONLY_BITS, WEIGHT_ONLY_BLOCK, nodes_to_exclude=floats)

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-os.environ.setdefault(
-    "ORT_DISABLE_TELEMETRY", "1"
-)  # else the import writes an id of this machine and calls Microsoft (1.31)
+# Else the import writes an id of this machine and calls Microsoft (1.31).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel

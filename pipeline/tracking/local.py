@@ -80,9 +80,8 @@ def database_file(uri: str) -> Path | None:
     """The file of a SQLite address, None for any other."""
     if not uri.startswith(SQLITE):
         return None
-    return Path(
-        os.path.normpath(Path(unquote(uri.removeprefix(SQLITE).partition("?")[0])).absolute())
-    )  # links stay as they are
+    # Links stay as they are.
+    return Path(os.path.normpath(Path(unquote(uri.removeprefix(SQLITE).partition("?")[0])).absolute()))
 
 
 def is_a_projects(database: Path | None) -> bool:

@@ -214,9 +214,8 @@ def connect(root: Path) -> Store:
     _prepare_process()
     from mlflow import MlflowClient  # takes a second, so it is imported beside the stage's work
 
-    logging.getLogger("mlflow").setLevel(
-        logging.CRITICAL
-    )  # it logs a traceback of what is raised here anyway
+    # It logs a traceback of what is raised here anyway.
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     # The first creation of a SQLite database races between processes.
     with mlflow_errors(uri), locked(lock, wait_s=math.inf, what="the tracking database"):
         database = database_file(uri)

@@ -29,9 +29,8 @@ def process_group(
 
     here: by which address others reach this node.
     """
-    os.environ["GLOO_SOCKET_IFNAME"] = _interface(
-        here
-    )  # else gloo may connect to 127.0.0.1 on another machine
+    # Else gloo may connect to 127.0.0.1 on another machine.
+    os.environ["GLOO_SOCKET_IFNAME"] = _interface(here)
     timeout = timedelta(seconds=COLLECTIVE_TIMEOUT_S)
     # A socket of ours, because the store's own would listen on every interface of the machine, and let anyone
     # in.

@@ -126,7 +126,7 @@ def damage(how: str) -> Callable[[Project, random.Random], bool]:
 
 
 OPTIMIZER_RESTORED = Edit(
-    "pipeline/train/state.py", 'self._restore_optimizer(select(tensors, "optimizer."))', "pass"
+    "pipeline/train/state.py", 'self._restore_optimizer(without_prefix(tensors, "optimizer."))', "pass"
 )
 DRIVER_STARTED_AGAIN = Edit(
     "pipeline/launch/driver.py", "range(order.resources.max_failures + 1)", "range(1)"
@@ -141,7 +141,7 @@ RENAMED_WHEN_COMPLETE = Edit(
 HEALTH_CHECKED = Edit(
     "pipeline/launch/ray_cluster.py", '_HEALTH_CHECK_TIMEOUT_S": "20"', '_HEALTH_CHECK_TIMEOUT_S": "600"'
 )
-WATCHED = Edit("pipeline/launch/worker.py", ", watched():", ":")
+WATCHED = Edit("pipeline/launch/worker.py", "with join(device), watched():", "with join(device):")
 COLLECTIVES_TIMED = Edit(
     "pipeline/train/process_group.py", "COLLECTIVE_TIMEOUT_S = 60", "COLLECTIVE_TIMEOUT_S = 1800"
 )
@@ -154,7 +154,9 @@ HANGS_WHEN_TOLD = Edit(
     return _told_to_go.is_set() or""",
 )
 SUPPRESS_IMPORTED = Edit(
-    "pipeline/launch/worker.py", "import contextmanager", "import contextmanager, suppress"
+    "pipeline/launch/worker.py",
+    "AbstractContextManager, contextmanager",
+    "AbstractContextManager, contextmanager, suppress",
 )
 NOBODY_NOTICES = "waited 120 s in vain until new workers start"
 DRIVER_DIED = "the process that drives Ray died"

@@ -78,9 +78,8 @@ def first_imports(root: Path) -> dict[str, str]:
 
 def test_every_process_settles_its_environment_before_it_imports_what_reads_it() -> None:
     found = first_imports(ROOT)
-    assert (
-        found.pop("pipeline/jobs/start.py") == "pipeline.errors"
-    )  # what it imports next, head.py or launch/driver.py, settles it
+    # What it imports next, head.py or launch/driver.py, settles it.
+    assert found.pop("pipeline/jobs/start.py") == "pipeline.errors"
     assert set(found.values()) == {"pipeline.process.environment"}
     assert len(found) >= 14
 

@@ -108,9 +108,8 @@ def test_every_package_is_pinned() -> None:
 def test_the_context_holds_what_is_copied_and_no_more() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
-    assert (
-        rules[0] == "*"
-    )  # everything is left out, then some let in: a new folder of data or secrets stays out
+    # Everything is left out, then some let in: a new folder of data or secrets stays out.
+    assert rules[0] == "*"
     assert {rule[1:] for rule in rules if rule.startswith("!")} == {"requirements.txt"}
     assert all((ROOT / rule[1:]).exists() for rule in rules if rule.startswith("!"))
     sources = {rest.split()[0] for name, rest in instructions() if name == "COPY" and "--from" not in rest}

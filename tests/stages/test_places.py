@@ -98,9 +98,8 @@ def test_prepare_leaves_the_same_bytes_whatever_the_folder_and_the_shell(root: P
 def test_a_model_is_registered_and_found_in_such_a_folder(root: Path, tmp_path: Path) -> None:
     stage = Stage("register", evaluated_project(root))
     tensors = {"head.weight": torch.arange(6.0).view(2, 3)}
-    safetensors.torch.save_file(
-        tensors, root / "artifacts/dense/weights.safetensors"
-    )  # beside an ONNX file, for the test
+    # Beside an ONNX file, for the test.
+    safetensors.torch.save_file(tensors, root / "artifacts/dense/weights.safetensors")
     registration = register(register_params(), stage, read_inputs(stage))
     assert registration.versions == {"dense": 1, "finetuned": 2, "quantized": 3}
     assert len(registered_versions(root, "tiny")) == 3

@@ -112,9 +112,8 @@ def test_a_passing_candidate_is_registered_with_its_ancestors(root: Path) -> Non
 
 def test_registered_weights_can_be_trained_from(root: Path) -> None:
     tensors = {"head.weight": torch.arange(6.0).view(2, 3)}
-    safetensors.torch.save_file(
-        tensors, root / "artifacts/dense/weights.safetensors"
-    )  # beside an ONNX file, for the test
+    # Beside an ONNX file, for the test.
+    safetensors.torch.save_file(tensors, root / "artifacts/dense/weights.safetensors")
     register_now(root)
     with registered_model("models:/tiny@dense", root) as folder:
         # MLflow's note of the address would send what the process does for another project to this one's

@@ -83,5 +83,5 @@ def test_a_process_that_hangs_ends_itself_and_says_where() -> None:
     assert hung.returncode == HUNG
     assert "espalier: the training hung for" in hung.stderr
     assert "(wait); it starts again" in hung.stderr
-    rests = python(HANGS.format(then="watch.rest()", wait_s=1))
+    rests = python(HANGS.format(then="watchdog.rest()", wait_s=1))
     assert (rests.returncode, rests.stderr) == (0, "")

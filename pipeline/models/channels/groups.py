@@ -99,9 +99,8 @@ def trace_structure(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) 
             "the network has no convolution (Conv2d) and no linear layer (Linear), so no channels to prune"
         )
     kept = _ignored_names(ignored, model)
-    untraced = copy.deepcopy(
-        model
-    )  # a forward pass may cache tensors of the traced graph, which cannot be copied
+    # A forward pass may cache tensors of the traced graph, which cannot be copied.
+    untraced = copy.deepcopy(model)
     graph, found = _trace(model, example_BCHW)
     groups, whole = [], {}
     for traced in found:

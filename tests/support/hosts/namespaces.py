@@ -208,9 +208,8 @@ class Namespaces:
 
     def kill(self) -> None:
         """SIGKILL to every process at once, and wait until the kernel has removed them. May be repeated."""
-        self._keeper.communicate(
-            timeout=END_TIMEOUT_S
-        )  # closes its standard input: the init ends, and takes all along
+        # Closes its standard input: the init ends, and takes all along.
+        self._keeper.communicate(timeout=END_TIMEOUT_S)
         for entered in self._entered:
             entered.wait(END_TIMEOUT_S)
 

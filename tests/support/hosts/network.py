@@ -69,9 +69,8 @@ class Network:
                 ends.callback(host.kill)
 
     def _set_up_switch(self) -> None:
-        self._switch.call(
-            "mount", "-t", "tmpfs", self.marker, "/run"
-        )  # by which `remains` finds the switch too
+        # By which `remains` finds the switch too.
+        self._switch.call("mount", "-t", "tmpfs", self.marker, "/run")
         self._switch.call("ip", "link", "add", "name", BRIDGE, "type", "bridge")
         self._switch.call("ip", "address", "add", f"{SWITCH_IP}/24", "dev", BRIDGE)
         self._switch.call("ip", "link", "set", BRIDGE, "up")

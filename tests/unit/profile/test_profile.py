@@ -271,9 +271,8 @@ def test_a_network_is_timed_as_it_is_deployed(tmp_path: Path) -> None:
     export_onnx(spec.model_copy(update={"weights": UNSAVED}), network(spec), tmp_path / "dense.onnx")
     few = LatencyParams(batches=[3], warmup=0, repeats=20, threads=1)
     compared = measure_latency({"dense": tmp_path / "dense.onnx"}, (3, 8, 8), few)["dense"]
-    assert (
-        f"{device.name}, {device.runtime}" == compared.measured_on
-    )  # so the summary may hold them side by side
+    # So the summary may hold them side by side.
+    assert f"{device.name}, {device.runtime}" == compared.measured_on
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")

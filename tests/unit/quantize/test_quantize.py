@@ -262,10 +262,8 @@ def test_all_linear_layers_of_a_transformer_are_quantized_and_its_attention_stay
         folder / "finetuned", folder / "model.onnx", data, tmp_path / "out", quantize_params(mode=mode)
     )
     nodes = Counter(node.op_type for node in onnx.load(onnx_path(tmp_path / "out")).graph.node)
-    assert (nodes[operator], nodes["Gemm"]) == (
-        6 * 4 + 1,
-        0,
-    )  # q, k and v; projection; two of the MLP; the head
+    # Q, k and v; projection; two of the MLP; the head.
+    assert (nodes[operator], nodes["Gemm"]) == (6 * 4 + 1, 0)
     assert nodes["MatMul"] == 6 * 2  # of q and k, and of what they see and v
     assert report.left_in_float == []
     assert report.metrics()["size_fraction"] < smaller

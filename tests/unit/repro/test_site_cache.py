@@ -141,7 +141,7 @@ def test_whatever_starts_dvc_sends_it_there_before() -> None:
     assert found == {
         ("folders.py", "dvc_cache"),
         ("folders.py", "dvc_site_cache"),
-        ("repro/site_cache.py", "configure"),
+        ("site_cache.py", "configure"),
     }
 
 

@@ -44,9 +44,8 @@ def pruned_digest(name: str, data: Path, folder: Path) -> str:
     """
     spec = spec_of(name)
     dense = network(spec)
-    update_bn(
-        [torch.randn(32, *input_shape(spec))], dense
-    )  # else the signal of an untrained MobileNet vanishes in its norms
+    # Else the signal of an untrained MobileNet vanishes in its norms.
+    update_bn([torch.randn(32, *input_shape(spec))], dense)
     saved(folder / "dense", spec, dense)
     params = prune_params()
     prune(folder / "dense", data, folder / "pruned", params, fixed_profile(), TASK)
