@@ -31,8 +31,10 @@ REQUEST_ATTEMPTS = 10
 FIRST_ATTEMPTS = 3
 """Of the first request of a run, after which an endpoint counts as dead where nothing is lost yet: 5 s
 instead of 75 s."""
-CONNECT_S, READ_S = 5, 30
-"""Until an attempt is given up. botocore's 60 s each would make of ten attempts ten minutes."""
+CONNECT_S = 5
+"""Time to connect, after which an attempt is given up; ten of botocore's 60 s would be ten minutes."""
+READ_S = 30
+"""Time to answer, after which an attempt is given up; botocore's is 60 s too."""
 UNANSWERED = {"EndpointConnectionError", "ConnectTimeoutError"}
 """botocore's errors where no connection was made; a store that answers with an error is asked again for
 longer."""

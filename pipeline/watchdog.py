@@ -63,8 +63,10 @@ class Watch:
 
 
 _watch = Watch()
-beat, rest = _watch.beat, _watch.rest
-"""Of the one training of this process."""
+beat = _watch.beat
+"""Watch.beat of the one training of this process."""
+rest = _watch.rest
+"""Watch.rest of the one training of this process."""
 
 
 @contextmanager

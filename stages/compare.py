@@ -1,7 +1,7 @@
 """Time every variant, and say what each step of compression lost."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
-from pipeline.compare.compare import Evaluated, Outs, compare
+from pipeline.compare.compare import ComparisonOuts, Evaluated, compare
 from pipeline.compare.records import STEPS, VARIANTS
 from pipeline.entry import run_stage
 from pipeline.evaluate.params import EvaluateParams
@@ -20,7 +20,7 @@ def main(stage: Stage, report: Reporter) -> None:
         )
         for name in VARIANTS
     }
-    outs = Outs(
+    outs = ComparisonOuts(
         latency={name: stage.out(f"reports/{name}/latency.json") for name in VARIANTS},
         lost={name: stage.out(f"reports/{name}/lost") for name in STEPS},
         seal=stage.out("reports/seal.json"),

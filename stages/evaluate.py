@@ -2,7 +2,7 @@
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run_stage
-from pipeline.evaluate.evaluate import Outs, evaluate
+from pipeline.evaluate.evaluate import EvaluationOuts, evaluate
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
@@ -13,7 +13,7 @@ from pipeline.tracking.journal import Reporter
 def main(stage: Stage, report: Reporter) -> None:
     variant = stage.name.partition("@")[2]
     folder = f"reports/{variant}"
-    outs = Outs(
+    outs = EvaluationOuts(
         exported=stage.out(f"exported/{variant}"),
         metrics=stage.out(f"{folder}/metrics.json"),
         reliability=stage.out(f"{folder}/reliability.csv"),

@@ -35,7 +35,7 @@ def main(stage: Stage, report: Reporter) -> None:
                 checkpoint_s=resources.checkpoint_s,
             ),
         )
-    for modules, reason in reports[-1].whole.items():
+    for modules, reason in reports[-1].not_pruned.items():
         print(f"not pruned: {modules}: {reason}")
     for number, result in enumerate(reports, start=1):
         report.metrics({f"prune/{name}": value for name, value in result.metrics().items()}, step=number)

@@ -24,7 +24,7 @@ from pipeline.models.nets.build import rebuild
 from pipeline.params import parse_section
 from pipeline.profile.timing import open_device
 from pipeline.prune.channels.importance import IN_LOSS
-from pipeline.prune.channels.ranking import Aim
+from pipeline.prune.channels.ranking import PruneGoal
 from pipeline.prune.params import PruneParams, PruneTarget
 from pipeline.prune.profile_report import Profile
 from pipeline.prune.prune import smaller_network
@@ -36,7 +36,7 @@ from pipeline.stage import PREPARED_DATA
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
 from pipeline.train.job import INIT_FOLDER, TEACHER_FOLDER, Job, dense_spec, taught, tuned_spec
-from pipeline.train.loop import make_batch, stays
+from pipeline.train.loop import make_batch, never_leaving
 from pipeline.train.params import LOGICAL_SHARDS, FitParams
 from pipeline.train.run import check_sizes, open_run, prepare_torch
 from pipeline.train.sampling import smallest_part
@@ -121,7 +121,9 @@ class Trials:
             round_to=1 if params.round_to == "auto" else params.round_to, roundings=[], chosen=None
         )
         train, task = Split.open(self._data, "train"), make_task(self._task)
-        smaller = smaller_network(dense, spec, train, params.model_copy(update=changes), task, Aim(profile))
+        smaller = smaller_network(
+            dense, spec, train, params.model_copy(update=changes), task, PruneGoal(profile)
+        )
         save_model(self._pruned, smaller.spec, smaller.model)
 
     def _train_pruned(self) -> None:
@@ -177,7 +179,7 @@ class Trials:
             prepare_torch(job, "cpu", torch.get_num_threads())
         elif params.amp == "fp16":  # which the CPU, that stands here for another device, does not have
             params = params.model_copy(update={"amp": "bf16"})
-        run = open_run(job.model_copy(update={"params": params}), "cpu", stays)
+        run = open_run(job.model_copy(update={"params": params}), "cpu", never_leaving)
         batch = make_batch(run, torch.arange(max(1, min(part, ENOUGH, len(run.train)))))
         train_step(run.net, run.state.optimizer, run.state.scaler, [batch], run.recipe, 1.0)
 

@@ -47,7 +47,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Outs:
+class ComparisonOuts:
     """Where a comparison goes, by variant: latency.json of all, the folder `lost` of those that a step made.
 
     seal: over all of them.
@@ -76,7 +76,9 @@ class Compared:
         return values
 
 
-def compare(variants: dict[str, Evaluated], data: Path, outs: Outs, params: EvaluateParams) -> Compared:
+def compare(
+    variants: dict[str, Evaluated], data: Path, outs: ComparisonOuts, params: EvaluateParams
+) -> Compared:
     """Time every file, hold every variant against its parent and against dense, write every out.
 
     Everything but latency.json and the seal is the same in every run. Everything is computed before the first
@@ -121,7 +123,7 @@ def _verified(name: str, variant: Evaluated, data: Path) -> str:
     return digest
 
 
-def _seal(outs: Outs, files: dict[str, str]) -> None:
+def _seal(outs: ComparisonOuts, files: dict[str, str]) -> None:
     root = outs.seal.parent
     written = [
         *outs.latency.values(),

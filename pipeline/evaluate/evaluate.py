@@ -32,7 +32,7 @@ from pipeline.tasks.task import Task
 
 
 @dataclass(frozen=True)
-class Outs:
+class EvaluationOuts:
     """Where an evaluation goes; exported and pictures are folders.
 
     seal: over all but exported, which has its own.
@@ -47,7 +47,9 @@ class Outs:
     seal: Path
 
 
-def evaluate(artifact: Path, data: Path, outs: Outs, params: EvaluateParams, task: Task) -> dict[str, float]:
+def evaluate(
+    artifact: Path, data: Path, outs: EvaluationOuts, params: EvaluateParams, task: Task
+) -> dict[str, float]:
     """Export an artifact (an int8 one is a file already), measure the file on the test split, write every
     out.
 
@@ -150,7 +152,12 @@ def _cost(spec: ModelSpec, file: Path) -> dict[str, float]:
 
 
 def _write(
-    outs: Outs, artifact: Path, file: Path, agreement: Agreement, answers: Answers, metrics: dict[str, float]
+    outs: EvaluationOuts,
+    artifact: Path,
+    file: Path,
+    agreement: Agreement,
+    answers: Answers,
+    metrics: dict[str, float],
 ) -> None:
     texts = {
         outs.metrics: to_json(metrics),
@@ -170,7 +177,7 @@ def _write(
             (partial / name).write_bytes(content)
 
 
-def _seal(outs: Outs, data: Path) -> None:
+def _seal(outs: EvaluationOuts, data: Path) -> None:
     """Say of which file and data the report is, and what its files are."""
     root = outs.seal.parent
     files = [

@@ -14,10 +14,16 @@ from pipeline.evaluate.metrics import Ints, Reliability
 DPI = 100
 LABELLED_CLASSES = 20
 """Above this many classes a matrix shows no names and no numbers: they would overlap."""
-COLUMNS, MIN_COLUMNS = 8, 3
-TITLE, CAPTION, SIDE, CELL = 0.5, 0.35, 1.35, (1.5, 1.8)
-"""Inches of a grid of images: heights of title and caption, longer side of an image, width and height of its
-cell."""
+COLUMNS = 8
+MIN_COLUMNS = 3
+TITLE_INCHES = 0.5
+"""Height of the title over a grid of images."""
+CAPTION_INCHES = 0.35
+"""Height of the caption under an image."""
+SIDE_INCHES = 1.35
+"""Longer side of an image."""
+CELL_INCHES = (1.5, 1.8)
+"""Width and height of an image's cell."""
 MIDDLE = 0.5
 """Of the colour scale: darker cells get white numbers."""
 
@@ -65,17 +71,20 @@ def draw_images(title: str, images_NCHW: npt.NDArray[np.uint8], captions: list[s
     long.
     """
     columns = min(COLUMNS, max(MIN_COLUMNS, len(captions)))
-    width, height = columns * CELL[0], max(1, math.ceil(len(captions) / columns)) * CELL[1] + TITLE
+    width, height = (
+        columns * CELL_INCHES[0],
+        max(1, math.ceil(len(captions) / columns)) * CELL_INCHES[1] + TITLE_INCHES,
+    )
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    axes.text(width / 2, TITLE / 2, title, ha="center", va="center", fontsize=10)
+    axes.text(width / 2, TITLE_INCHES / 2, title, ha="center", va="center", fontsize=10)
     for number, (image_CHW, caption) in enumerate(zip(images_NCHW, captions, strict=True)):
         row, column = divmod(number, columns)
-        middle, top = (column + 0.5) * CELL[0], TITLE + row * CELL[1] + CAPTION
+        middle, top = (column + 0.5) * CELL_INCHES[0], TITLE_INCHES + row * CELL_INCHES[1] + CAPTION_INCHES
         grey = image_CHW.shape[0] == 1
         shown = image_CHW[0] if grey else image_CHW.transpose(1, 2, 0)
-        x, y = (SIDE * side / max(shown.shape[:2]) for side in (shown.shape[1], shown.shape[0]))
+        x, y = (SIDE_INCHES * side / max(shown.shape[:2]) for side in (shown.shape[1], shown.shape[0]))
         extent = (middle - x / 2, middle + x / 2, top + y, top)
         axes.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255, extent=extent)
         axes.text(middle, top - 0.03, caption, ha="center", va="bottom", fontsize=7)

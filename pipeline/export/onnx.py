@@ -24,10 +24,10 @@ from pipeline.errors import CompressionError
 from pipeline.export.session import INPUT_NAME, OUTPUT_NAME
 from pipeline.files import write_atomic
 from pipeline.models.description.spec import ModelSpec
-from pipeline.models.nets.probe import LastModule
+from pipeline.models.nets.probe import ModuleTracker
 
 PRODUCER = "espalier"
-FORMAT = "1"
+ONNX_FORMAT = "1"
 BF16_OPSET = 22
 """The first in which a convolution may be bf16; otherwise files keep to the exporter's own."""
 EXAMPLE_IMAGES = 2
@@ -102,7 +102,7 @@ def _trace(wrapped: FromPixels, spec: ModelSpec) -> torch.export.ExportedProgram
         EXAMPLE_IMAGES, architecture.channels, architecture.image_height, architecture.image_width
     )
     batch = {0: torch.export.Dim("batch")}
-    with LastModule(wrapped.model) as current:
+    with ModuleTracker(wrapped.model) as current:
         try:
             return torch.export.export(wrapped, (example_BCHW,), dynamic_shapes=(batch,), strict=False)
         except (RuntimeError, ValueError, TypeError) as error:
@@ -198,7 +198,7 @@ def _strip(graph: Any) -> None:
 
 def _metadata(spec: ModelSpec) -> dict[str, str]:
     return {
-        "espalier.format": FORMAT,
+        "espalier.format": ONNX_FORMAT,
         "espalier.architecture": spec.architecture.name,
         "espalier.weights": spec.digest,
         "espalier.ancestors": json.dumps(spec.ancestors, sort_keys=True),

@@ -152,7 +152,7 @@ def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequ
     keys = _varying(project, mine)
     found: dict[tuple[str, str], Candidate] = {}
     for variant in variants:
-        sections = project.deciding(f"reports/{variant}/metrics.json")
+        sections = project.sections_behind(f"reports/{variant}/metrics.json")
         own = [key for key in keys if key.split(".")[0] in sections]
         for experiment, label in zip(mine, _labels(mine, own), strict=True):
             # The same in each point that shares it.

@@ -20,7 +20,8 @@ from pipeline.tracking.records import ancestors, stage_names
 
 COMPARED_VARIANTS = ("finetuned", "quantized")
 DENSE = "reports/dense/metrics.json"
-PRUNED, QUANTIZED = "reports/prune.json", "reports/quantize.json"
+PRUNED = "reports/prune.json"
+QUANTIZED = "reports/quantize.json"
 MEASURED = (
     *(
         f"reports/{variant}/{what}.json"
@@ -64,18 +65,18 @@ class Project:
         self.root = root
         self.values = read_yaml(root / "params.yaml")
 
-    def makers(self, paths: Sequence[str]) -> list[str]:
+    def producers(self, paths: Sequence[str]) -> list[str]:
         """Names of the stages that make these files."""
         return [name for name, stage in self._stages.items() if set(paths) & set(stage.outs)]
 
-    def deciding(self, path: str) -> set[str]:
+    def sections_behind(self, path: str) -> set[str]:
         """Sections of params.yaml on which what is in a file depends."""
-        return _sections(self._line([path]))
+        return _sections(self._upstream_of([path]))
 
     @cached_property
     def fixed(self) -> set[str]:
         """Sections that decide the dense model or how it is measured, against which every point is stated."""
-        return self.deciding(DENSE)
+        return self.sections_behind(DENSE)
 
     @cached_property
     def free(self) -> set[str]:
@@ -100,15 +101,15 @@ class Project:
 
     @cached_property
     def _all(self) -> list[Stage]:
-        return self._line(MEASURED)
+        return self._upstream_of(MEASURED)
 
     @cached_property
     def _training(self) -> set[str]:
-        return self.deciding(TRAINED)
+        return self.sections_behind(TRAINED)
 
-    def _line(self, paths: Sequence[str]) -> list[Stage]:
+    def _upstream_of(self, paths: Sequence[str]) -> list[Stage]:
         """The makers of some files, and every stage before them."""
-        ends = [self._stages[name] for name in self.makers(paths)]
+        ends = [self._stages[name] for name in self.producers(paths)]
         return list(
             {
                 stage.name: stage for end in ends for stage in [end, *ancestors(end, self._stages.values())]

@@ -17,7 +17,7 @@ from pipeline.errors import EspalierError, ParamsError, TrainingError
 from pipeline.files import locked
 from pipeline.frontier.experiments import head, names, save
 from pipeline.frontier.points import DENSE, MEASURED, Project, SweepPoint, parse_settings, points
-from pipeline.frontier.workshop import Bench, clear_killed
+from pipeline.frontier.workshop import PointWorkspace, clear_killed
 from pipeline.launch.resources import Resources, cluster_address
 from pipeline.params import parse_section
 from pipeline.process.leftovers import is_held
@@ -40,7 +40,9 @@ def sweep(root: Path, settings: Sequence[str], jobs: int) -> None:
     _say(f"{len(wanted)} points, {sum(point.name in there for point in wanted)} of them experiments already")
     # Where a folder is left, the sweep was killed at its point, perhaps after the experiment was made.
     open_points = [
-        point for point in wanted if point.name not in there or Bench(project, point, cache).folder.exists()
+        point
+        for point in wanted
+        if point.name not in there or PointWorkspace(project, point, cache).folder.exists()
     ]
     if open_points:
         check_elsewhere(root, [point.values for point in open_points])
@@ -83,41 +85,41 @@ class _Sweep:
 
     def _make_dense(self, point: SweepPoint) -> None:
         """In the folder of the first point, before several would train it at the same time."""
-        with self._at(point) as (bench, lock):
-            self._repro(bench, lock, [DENSE])
+        with self._at(point) as (workspace, lock):
+            self._repro(workspace, lock, [DENSE])
 
     def _make(self, point: SweepPoint) -> None:
-        with self._at(point) as (bench, lock):
+        with self._at(point) as (workspace, lock):
             if point.name not in names(
                 self._project.root, self._commit
             ):  # else another sweep made it meanwhile
-                self._repro(bench, lock, MEASURED)
+                self._repro(workspace, lock, MEASURED)
                 save(
                     self._project.root,
-                    bench.folder,
+                    workspace.folder,
                     self._commit,
                     point.name,
                     f"espalier frontier: {point.label}",
                 )
                 _say(f"{point.name}  {point.label}: done")
-            bench.clear()
+            workspace.clear()
 
-    def _repro(self, bench: Bench, lock: int, files: Sequence[str]) -> None:
-        _say(f"{bench.point.name}  {bench.point.label}: starts, see {os.path.relpath(bench.log)}")
-        bench.lay_out()
-        bench.repro(self._project.makers(files), lock)
+    def _repro(self, workspace: PointWorkspace, lock: int, files: Sequence[str]) -> None:
+        _say(f"{workspace.point.name}  {workspace.point.label}: starts, see {os.path.relpath(workspace.log)}")
+        workspace.prepare()
+        workspace.repro(self._project.producers(files), lock)
 
     @contextmanager
-    def _at(self, point: SweepPoint) -> Iterator[tuple[Bench, int]]:
+    def _at(self, point: SweepPoint) -> Iterator[tuple[PointWorkspace, int]]:
         """Where no other sweep is at work on this point, with the lock that says so; its failure does not
         stop the others.
         """
-        bench = Bench(self._project, point, self._cache)
-        if is_held(bench.lock):
+        workspace = PointWorkspace(self._project, point, self._cache)
+        if is_held(workspace.lock):
             _say(f"{point.name}  {point.label}: waits for an earlier sweep that is still at it")
         try:
-            with locked(bench.lock, wait_s=math.inf, what="a point") as lock:
-                yield bench, lock
+            with locked(workspace.lock, wait_s=math.inf, what="a point") as lock:
+                yield workspace, lock
         except (EspalierError, OSError) as error:
             if not self._interrupted.is_set():
                 self._failed.append(point.name)

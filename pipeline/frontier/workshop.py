@@ -38,7 +38,7 @@ NULL = "tag:yaml.org,2002:null"
 
 
 @dataclass(frozen=True)
-class Bench:
+class PointWorkspace:
     """Where one point is made. log: what `dvc repro` says."""
 
     project: Project
@@ -57,12 +57,12 @@ class Bench:
     def lock(self) -> Path:
         return self.folder.with_suffix(".lock")
 
-    def lay_out(self) -> None:
+    def prepare(self) -> None:
         """Bring the folder up to date; checkpoints of a run that was killed stay.
 
         Raises EspalierError where the tree is no longer the one that the sweep started with.
         """
-        self.strip()
+        self.clear_outputs()
         self.folder.mkdir(parents=True, exist_ok=True)
         _share(self.project.root / machine_lock.LOCKS_FOLDER, self.folder / machine_lock.LOCKS_FOLDER)
         copy_tree(self.project.root, self.folder)
@@ -74,7 +74,7 @@ class Bench:
         if copied.point(self.point.overrides, copied.values).name != self.point.name:
             raise EspalierError("code, data or params.yaml changed while the sweep ran; run it again")
 
-    def strip(self) -> None:
+    def clear_outputs(self) -> None:
         """Leave nothing in the folder but checkpoints, from which the next attempt goes on; the rest is in
         DVC's cache.
         """
@@ -101,7 +101,7 @@ class Bench:
                 pass_fds=[lock],
             )
         if done.returncode:
-            self.strip()
+            self.clear_outputs()
             raise EspalierError(
                 reason(self.log.read_bytes()[start:].decode(errors="replace")) + f"; {self.log} has all of it"
             )

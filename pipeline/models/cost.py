@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pipeline.models.description.spec import ModelSpec
 
 FLOPS_PER_MAC = 2
-EXAMPLE_IMAGES = 2
+TRACED_IMAGES = 2
 """Images in the batch that traces and verifies."""
 
 
@@ -33,7 +33,7 @@ def input_shape(spec: ModelSpec) -> tuple[int, int, int]:
 def example(spec: ModelSpec) -> Tensor:
     """A small batch of noise, the same at every call."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(EXAMPLE_IMAGES, *input_shape(spec), generator=generator)
+    return torch.randn(TRACED_IMAGES, *input_shape(spec), generator=generator)
 
 
 def measure_cost(model: nn.Module, shape_CHW: tuple[int, int, int], file: Path) -> Cost:

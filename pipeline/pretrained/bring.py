@@ -22,7 +22,7 @@ from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import build
 from pipeline.params import parse_section, read_yaml
 from pipeline.pretrained.registered import registered_model
-from pipeline.train.initial import fill, read_tensors, without_prefix
+from pipeline.train.initial import fill, read_tensors, without_common_prefix
 from pipeline.train.job import INIT_FOLDER, ORIGIN_NAME, TEACHER_FOLDER, Origin
 
 PRETRAINED = "pretrained"
@@ -86,7 +86,7 @@ def _fitting(
         len(tensor) for name, tensor in tensors.items() if f".{name}".endswith(f".{last}") and tensor.ndim
     ]
     own = network(heads[0] if heads else MORE_THAN_ONE)
-    tensors, prefix = without_prefix(own, tensors)
+    tensors, prefix = without_common_prefix(own, tensors)
     fill(own, tensors, origin)
     return tensors, prefix
 

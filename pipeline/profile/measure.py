@@ -24,7 +24,13 @@ from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.cut import apply_plan
 from pipeline.profile.timing import TimingDevice, in_turns
 from pipeline.prune.channels.ranking import Ranking, rank_channels
-from pipeline.prune.channels.search import Limits, lowest, most, out_of_reach, select_channels
+from pipeline.prune.channels.search import (
+    Limits,
+    lowest_scoring,
+    max_removable,
+    out_of_reach,
+    select_channels,
+)
 from pipeline.prune.channels.widths import Narrowing
 from pipeline.prune.params import ShapeParams
 from pipeline.prune.profile_report import Chosen, Profile, RoundingTrial, TimedNetwork
@@ -35,14 +41,16 @@ ROUNDINGS = (1, 4, 8, 16, 32)
 CLEARLY_FASTER = 0.97
 """A coarser rounding, which leaves less choice, must be faster by this."""
 PROFILE_ROUNDS = 10
-"""In which all networks have a turn."""
-PASSES, POINTS = 3, 4
-"""A pass adds so many networks between the widest that meets the target and the next: what is left is 1/125
-of the MACs."""
-GAP, MOST = 0.01, 6
-"""Of the MACs, and passes. Other work on the machine shifts ratios (ResNet-18 at batch 1 with 0.52 of the
-MACs: under 0.5, then 0.55), and so a later pass may find a network on the other side of the target, and
-the two a larger gap apart: it goes on."""
+"""Rounds in which all networks have a turn."""
+FEWEST_PASSES = 3
+PASS_POINTS = 4
+"""Networks that a pass adds between the widest that meets the target and the next: after three passes what is
+left between these two is 1/125 of the MACs."""
+LARGEST_GAP = 0.01
+"""Fraction of the MACs between these two above which the search goes on, up to MOST_PASSES. Other work on the
+machine shifts ratios (ResNet-18 at batch 1 with 0.52 of the MACs: under 0.5, then 0.55), so a later pass may
+find a network on the other side of the target, and then the gap is larger."""
+MOST_PASSES = 6
 
 Counts = tuple[int, ...]
 """Channels that each group loses, those of the lowest scores."""
@@ -71,13 +79,13 @@ class Subject:
         """To a fraction of the cost. Raises CompressionError as select_channels()."""
         ranking, limits = self.ranking, self.limits(fraction, round_to)
         chosen = select_channels(
-            ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits, ranking.whole
+            ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits, ranking.not_pruned
         )
         return tuple(map(len, chosen))
 
     def smallest(self, round_to: int) -> Counts:
         """Without any channel that may go."""
-        return tuple(most(self.ranking.groups, self.limits(0.0, round_to)))
+        return tuple(max_removable(self.ranking.groups, self.limits(0.0, round_to)))
 
     def fraction(self, counts: Counts) -> float:
         """Of the cost."""
@@ -89,7 +97,7 @@ class Subject:
         )
 
     def network(self, counts: Counts) -> nn.Module:
-        plan = to_plan(self.dense, self.ranking.groups, lowest(self.ranking.scores, counts))
+        plan = to_plan(self.dense, self.ranking.groups, lowest_scoring(self.ranking.scores, counts))
         return apply_plan(copy.deepcopy(self.dense), plan)
 
 
@@ -150,13 +158,13 @@ def choose(subject: Subject, device: TimingDevice, round_to: int) -> Chosen:
     moment of the machine. Raises CompressionError where none meets the target.
     """
     target, groups = subject.params.target, subject.ranking.groups
-    whole = (0,) * len(groups)
-    runs = {whole: device.network(subject.spec, subject.dense)}
+    uncut = (0,) * len(groups)
+    runs = {uncut: device.network(subject.spec, subject.dense)}
     fractions: dict[Counts, list[float]] = {}
-    near, ends = [whole], (subject.fraction(subject.smallest(round_to)), 1.0)
-    for number in range(MOST):
-        cuts = [subject.cut(fraction, round_to) for fraction in np.linspace(*ends, POINTS + 2).tolist()]
-        if number >= PASSES and (ends[1] - ends[0] < GAP or runs.keys() >= set(cuts)):
+    near, ends = [uncut], (subject.fraction(subject.smallest(round_to)), 1.0)
+    for number in range(MOST_PASSES):
+        cuts = [subject.cut(fraction, round_to) for fraction in np.linspace(*ends, PASS_POINTS + 2).tolist()]
+        if number >= FEWEST_PASSES and (ends[1] - ends[0] < LARGEST_GAP or runs.keys() >= set(cuts)):
             break
         timed = list(dict.fromkeys([*near, *cuts]))
         for counts in timed:
@@ -170,10 +178,10 @@ def choose(subject: Subject, device: TimingDevice, round_to: int) -> Chosen:
             counts: TimedNetwork(macs=subject.fraction(counts), latency=round(statistics.median(found), 4))
             for counts, found in fractions.items()
         }
-        best = _widest(trials, subject.limits(target.fraction, round_to), subject.ranking.whole)
+        best = _widest(trials, subject.limits(target.fraction, round_to), subject.ranking.not_pruned)
         wider = [counts for counts in trials if trials[counts].macs > trials[best].macs]
-        following = min(wider, key=lambda counts: trials[counts].macs, default=whole)
-        near, ends = [whole, best, following], (trials[best].macs, trials[following].macs)
+        following = min(wider, key=lambda counts: trials[counts].macs, default=uncut)
+        near, ends = [uncut, best, following], (trials[best].macs, trials[following].macs)
     return Chosen(
         device=device.name,
         runtime=device.runtime,
@@ -185,11 +193,11 @@ def choose(subject: Subject, device: TimingDevice, round_to: int) -> Chosen:
     )
 
 
-def _widest(trials: Mapping[Counts, TimedNetwork], limits: Limits, whole: Mapping[str, str]) -> Counts:
+def _widest(trials: Mapping[Counts, TimedNetwork], limits: Limits, not_pruned: Mapping[str, str]) -> Counts:
     """Of those within the target of latency. Raises CompressionError where none is."""
     fitting = [counts for counts, trial in trials.items() if trial.latency <= limits.fraction]
     if not fitting:
-        raise out_of_reach(min(trial.latency for trial in trials.values()), "latency", limits, whole)
+        raise out_of_reach(min(trial.latency for trial in trials.values()), "latency", limits, not_pruned)
     return max(fitting, key=lambda counts: trials[counts].macs)
 
 

@@ -15,7 +15,7 @@ from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.cut import apply_plan
 from pipeline.prune.batch_norm import renew_statistics
-from pipeline.prune.channels.ranking import Aim, Cut, make_plan
+from pipeline.prune.channels.ranking import PreviousCut, PruneGoal, make_plan
 from pipeline.prune.channels.widen import widen
 from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
@@ -30,7 +30,7 @@ class PruneReport:
     """Costs and validation top-1 of the pruned model, before fine-tuning, and of its dense parent.
 
     before_top1: of what was cut, the dense model or, between the parts of a schedule, one that was pruned and
-    trained. notes: further numbers that only some ways of pruning have. whole: layers that lost nothing
+    trained. notes: further numbers that only some ways of pruning have. not_pruned: layers that lost nothing
     because no plan can cut them, and why. warning: what a reader must not miss.
     """
 
@@ -40,7 +40,7 @@ class PruneReport:
     before_top1: float
     pruned_top1: float
     notes: dict[str, float]
-    whole: dict[str, str]
+    not_pruned: dict[str, str]
     warning: str | None
 
     def metrics(self) -> dict[str, float]:
@@ -57,7 +57,11 @@ class PruneReport:
 
     def record(self) -> dict[str, Any]:
         """What reports/prune.json holds."""
-        return {**self.metrics(), "whole": self.whole, **({"note": self.warning} if self.warning else {})}
+        return {
+            **self.metrics(),
+            "not_pruned": self.not_pruned,
+            **({"note": self.warning} if self.warning else {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,13 @@ ZEROS = {
 
 
 @dataclass(frozen=True)
-class Smaller:
+class PrunedNetwork:
     """A network in the dense one's place. spec: still without its weights. The others as in PruneReport."""
 
     spec: ModelSpec
     model: nn.Module
     notes: dict[str, float]
-    whole: dict[str, str] = field(default_factory=dict)
+    not_pruned: dict[str, str] = field(default_factory=dict)
     warning: str | None = None
 
 
@@ -122,9 +126,9 @@ def prune(
     before_top1, earlier = dense_top1, None
     if part.tuned:
         tuned_spec, tuned = load_model(part.tuned)
-        before_top1, earlier = top1(tuned), Cut(tuned_spec.plan, tuned)
+        before_top1, earlier = top1(tuned), PreviousCut(tuned_spec.plan, tuned)
         dense = widen(dense, tuned_spec.plan, tuned)
-    smaller = smaller_network(dense, spec, train, params, task, Aim(profile, part.share, earlier))
+    smaller = smaller_network(dense, spec, train, params, task, PruneGoal(profile, part.share, earlier))
     if smaller.spec.plan or smaller.spec.sparse:
         renew_statistics(smaller.model, spec, train, params)
     saved = save_model(out, smaller.spec, smaller.model)
@@ -135,14 +139,14 @@ def prune(
         before_top1=before_top1,
         pruned_top1=top1(smaller.model),
         notes=smaller.notes,
-        whole=smaller.whole,
+        not_pruned=smaller.not_pruned,
         warning=smaller.warning,
     )
 
 
 def smaller_network(
-    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim
-) -> Smaller:
+    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, goal: PruneGoal
+) -> PrunedNetwork:
     """A smaller network of the dense one (or what became of it), which may be changed in place.
 
     Raises CompressionError.
@@ -150,29 +154,29 @@ def smaller_network(
     if params.student:
         return _student(dense, spec, train, params)
     way = _without_weights if params.target.kind == "weights" else _without_channels
-    return way(dense, spec, train, params, task, aim)
+    return way(dense, spec, train, params, task, goal)
 
 
 def _without_weights(
-    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim
-) -> Smaller:
-    sparse = sparsify(dense, spec, train, params, task, aim.share)
+    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, goal: PruneGoal
+) -> PrunedNetwork:
+    sparse = sparsify(dense, spec, train, params, task, goal.share)
     notes = {"weights_fraction": round(kept_share(dense, params.ignored), 6)}
-    return Smaller(_child(spec, sparse=sparse), dense, notes, warning=ZEROS[params.target.pattern])
+    return PrunedNetwork(_child(spec, sparse=sparse), dense, notes, warning=ZEROS[params.target.pattern])
 
 
 def _without_channels(
-    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, aim: Aim
-) -> Smaller:
-    plan, whole = make_plan(dense, spec, train, params, task, aim)
+    dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, goal: PruneGoal
+) -> PrunedNetwork:
+    plan, not_pruned = make_plan(dense, spec, train, params, task, goal)
     pruned = apply_plan(dense, plan)
-    notes: dict[str, float] = {"round_to": aim.profile.round_to}
-    if aim.profile.chosen and aim.share == WHOLE.share:
-        notes |= {"latency_fraction": aim.profile.chosen.latency, "latency_batch": aim.profile.chosen.batch}
-    return Smaller(_child(spec, plan=plan), pruned, notes, whole)
+    notes: dict[str, float] = {"round_to": goal.profile.round_to}
+    if goal.profile.chosen and goal.share == WHOLE.share:
+        notes |= {"latency_fraction": goal.profile.chosen.latency, "latency_batch": goal.profile.chosen.batch}
+    return PrunedNetwork(_child(spec, plan=plan), pruned, notes, not_pruned)
 
 
-def _student(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams) -> Smaller:
+def _student(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams) -> PrunedNetwork:
     assert params.student is not None, "called where there is one"
     child, student = new_student(spec, params.student, train, params.seed)
     macs, most = count_macs(student, input_shape(spec)), count_macs(dense, input_shape(spec))
@@ -181,7 +185,7 @@ def _student(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParam
             f"prune.student: {child.architecture.name} has {macs:,} MACs and the dense model {most:,}; take "
             "a smaller width"
         )
-    return Smaller(child, student, notes={})
+    return PrunedNetwork(child, student, notes={})
 
 
 def _child(spec: ModelSpec, **changes: Any) -> ModelSpec:

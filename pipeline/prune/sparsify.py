@@ -15,13 +15,14 @@ from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.channels.groups import prunable_weights
 from pipeline.models.description.spec import ModelSpec
-from pipeline.prune.channels.importance import score_weights, weigh
+from pipeline.prune.channels.importance import element_importance, score_weights
 from pipeline.prune.params import PruneParams
 from pipeline.tasks.task import Task
 
-GROUP, KEPT = 4, 2
-"""Of the pattern 2_of_4: of four neighbours along a layer's inputs two stay (Mishra et al. 2021, arXiv
-2104.08378)."""
+GROUP_SIZE = 4
+"""Neighbours along a layer's inputs in the pattern 2_of_4 (Mishra et al. 2021, arXiv 2104.08378)."""
+KEPT_IN_GROUP = 2
+"""Neighbours of a group that stay."""
 
 
 def sparsify(
@@ -35,8 +36,12 @@ def sparsify(
     drop_two_of_four().
     """
     weights = prunable_weights(model, params.ignored)
-    worths = weigh(copy.deepcopy(model).eval().requires_grad_(True), spec, train, params, task)
-    scores = score_weights({name: worths[name].detach() for name in weights}, params.importance, params.seed)
+    importances = element_importance(
+        copy.deepcopy(model).eval().requires_grad_(True), spec, train, params, task
+    )
+    scores = score_weights(
+        {name: importances[name].detach() for name in weights}, params.importance, params.seed
+    )
     sparsity = (1.0 - params.target.fraction) * share
     pruned = list(weights)
     if params.target.pattern:
@@ -83,14 +88,14 @@ def drop_two_of_four(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]
     Rows are outputs by kernel positions. Returns the names of the modules that were pruned: those whose
     inputs come in fours. Raises CompressionError where there are none.
     """
-    fitting = [name for name, weight in weights.items() if weight.shape[1] % GROUP == 0]
+    fitting = [name for name, weight in weights.items() if weight.shape[1] % GROUP_SIZE == 0]
     if not fitting:
         raise CompressionError(
             "prune.target: no layer has inputs in fours, as 2_of_4 needs; leave the pattern out"
         )
     for name in fitting:
-        rows = scores[name].movedim(1, -1).reshape(-1, GROUP)
-        lowest = torch.argsort(rows, dim=1, stable=True)[:, : GROUP - KEPT]
+        rows = scores[name].movedim(1, -1).reshape(-1, GROUP_SIZE)
+        lowest = torch.argsort(rows, dim=1, stable=True)[:, : GROUP_SIZE - KEPT_IN_GROUP]
         going = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, lowest, value=True)
         _zero(weights[name].movedim(1, -1), going)
     return fitting

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.registry.gates import Decision, Standing, decide
+from pipeline.registry.gates import Decision, VersionFigures, decide
 from pipeline.registry.params import RegisterParams
 from pipeline.tracking.store import KEY_TAG
 
@@ -98,9 +98,9 @@ def is_experiment() -> bool:
     return any(os.environ.get(name) for name in EXPERIMENT_VARIABLES)
 
 
-def standing(version: int, tags: Mapping[str, str]) -> Standing:
+def standing(version: int, tags: Mapping[str, str]) -> VersionFigures:
     """A version's figures as its tags keep them; one that another tool made has none to compare."""
-    return Standing(
+    return VersionFigures(
         version,
         number(tags, "top1"),
         number(tags, "latency_ms"),
@@ -109,7 +109,7 @@ def standing(version: int, tags: Mapping[str, str]) -> Standing:
     )
 
 
-def decide_champion(params: RegisterParams, model: RegisteredModel, candidate: Standing) -> Decision:
+def decide_champion(params: RegisterParams, model: RegisteredModel, candidate: VersionFigures) -> Decision:
     """The champion rule, but that a repro leaves alone whom a person chose while this candidate was there."""
     champion = model.champion
     if champion is None or champion == candidate.version:
@@ -131,7 +131,7 @@ def appoint(
     params: RegisterParams,
     model: RegisteredModel,
     dense: int,
-    candidate: Standing,
+    candidate: VersionFigures,
     *,
     champion: bool,
 ) -> Decision:

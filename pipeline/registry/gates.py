@@ -135,7 +135,7 @@ def judge(params: RegisterParams, figures: Mapping[str, Figures], parities: Mapp
 
 
 @dataclass(frozen=True)
-class Standing:
+class VersionFigures:
     """A registered version as the champion rule sees it; data: digest of the data that top1 was
     measured on.
     """
@@ -156,7 +156,7 @@ class Decision:
         return f"{'is the new champion' if self.moves else 'does not replace the champion'}: {self.reason}"
 
 
-def decide(params: RegisterParams, candidate: Standing, champion: Standing | None) -> Decision:
+def decide(params: RegisterParams, candidate: VersionFigures, champion: VersionFigures | None) -> Decision:
     """Champion rule: a top-1 gain of `champion_min_gain` wins; within it, a latency ratio of
     `champion_min_speedup` does.
 
@@ -186,7 +186,7 @@ def decide(params: RegisterParams, candidate: Standing, champion: Standing | Non
     )
 
 
-def _incomparable(candidate: Standing, champion: Standing) -> str | None:
+def _incomparable(candidate: VersionFigures, champion: VersionFigures) -> str | None:
     if not (math.isfinite(champion.top1) and champion.latency_ms > 0):
         return (
             "the champion has no figures to compare (tags top1 and latency_ms), as one that another tool made"

@@ -95,7 +95,7 @@ def register(params: RegisterParams, stage: Stage, inputs: Inputs, *, champion: 
     with (
         locked(lock_path(stage.root), wait_s=math.inf, what="the tracking database"),
         mlflow_errors(store.uri),
-        _patience(),
+        _long_upload_timeout(),
     ):
         registrar = _Registrar(store, params, stage, inputs)
         versions: dict[str, int] = {}
@@ -250,7 +250,7 @@ def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
+def _long_upload_timeout() -> Iterator[None]:
     """Uploads may take longer than the short answers that tracking waits for, unless the user set a time."""
     name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
     before = os.environ[name]

@@ -40,8 +40,10 @@ ItemT = TypeVar("ItemT")
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the UI opens the experiment on its pages for language models."""
 KEY_TAG = "espalier.key"
-MAX_POINTS, MAX_OTHERS = 1000, 100
-"""Limits of one log_batch call: metrics; params or tags (mlflow/utils/validation.py)."""
+MAX_POINTS = 1000
+"""Metrics in one log_batch call (mlflow/utils/validation.py)."""
+MAX_OTHERS = 100
+"""Params or tags in one log_batch call."""
 MARK = "espalier.run"
 """The param by which clients agree on one run of a key, since MLflow keeps the first value that a param is
 given."""

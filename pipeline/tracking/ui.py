@@ -18,11 +18,9 @@ from pipeline.files import write_atomic
 from pipeline.tracking.local import artifact_root, local_folder, sqlite_uri, tracking_uri
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-PASSWORD, ACCOUNTS, SIGNS = (
-    "MLFLOW_AUTH_ADMIN_PASSWORD",
-    "MLFLOW_AUTH_CONFIG_PATH",
-    "MLFLOW_FLASK_SERVER_SECRET_KEY",
-)
+PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
+ACCOUNTS = "MLFLOW_AUTH_CONFIG_PATH"
+SIGNS = "MLFLOW_FLASK_SERVER_SECRET_KEY"
 LEAST_PASSWORD_CHARACTERS = 12
 """Of a password that MLflow takes (mlflow/server/auth)."""
 ACCOUNTS_FILE = """\

@@ -45,7 +45,7 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     unpacked = unpacked_names(tensors, own.keys())
     left, differences = _compare(model, unpacked)
     if differences:
-        _, prefix = without_prefix(model, tensors)
+        _, prefix = without_common_prefix(model, tensors)
         cure = (
             f"its names begin with {prefix!r}, which `espalier init` takes off" if prefix else OTHER_NETWORK
         )
@@ -53,7 +53,7 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     model.load_state_dict({name: own[name] if name in left else unpacked[name] for name in own})
 
 
-def without_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+def without_common_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """The tensors without a prefix that all their names have, where the network then takes them over, and
     that prefix.
 

@@ -40,12 +40,12 @@ OLD_WRITER_WAIT_S = 30.0
 """How long a restarted rank 0 waits for the one before it to die."""
 
 
-def stays() -> bool:
+def never_leaving() -> bool:
     """Of a worker that nobody tells to go."""
     return False
 
 
-def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = stays) -> bool:
+def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = never_leaving) -> bool:
     """Train from the newest checkpoint of `job.run_dir` to the end, and leave the result there.
 
     job: its inputs are on this node (arrival.arrive). leaving: asked about once a second. Where it is True on
@@ -162,7 +162,7 @@ def train_epoch(run: Run) -> float | None:
         progress.seen += len(rows)
         if (writer.due(len(rows)) or progress.batch == len(batches)) and ranks.rank() == 0:
             writer.write(epoch=progress.epoch + 1, step=progress.step, loss=_shown_loss(run))
-        if run.saver.due(progress.step) and progress.batch < len(batches) and meet(run).leave:
+        if run.saver.due(progress.step) and progress.batch < len(batches) and agree_with_ranks(run).leave:
             return None
     check_finite(run)
     if writer.images_per_s:
@@ -173,7 +173,7 @@ def train_epoch(run: Run) -> float | None:
     return mean
 
 
-def meet(run: Run) -> StepDecision:
+def agree_with_ranks(run: Run) -> StepDecision:
     """Agree with all ranks on what to do at this step, and make the checkpoint where that is it."""
     decision = run.saver.agree(run.state.progress.step, leaving=run.leaving())
     if decision.save:

@@ -116,7 +116,7 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         job=job,
         device=device,
         task=task,
-        train=_near(train, device),
+        train=_resident_if_it_fits(train, device),
         val=val,
         mean=torch.tensor(job.spec.mean, device=device),
         std=torch.tensor(job.spec.std, device=device),
@@ -161,7 +161,7 @@ def _image(job: Job, device: Device) -> Tensor:
     return torch.zeros(1, image.channels, image.image_height, image.image_width, device=device)
 
 
-def _near(split: Split, device: Device) -> Split | ResidentSplit:
+def _resident_if_it_fits(split: Split, device: Device) -> Split | ResidentSplit:
     """On a GPU the split itself goes there, unless it would take more than its share of the memory that is
     free.
     """

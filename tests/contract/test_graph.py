@@ -121,7 +121,7 @@ def test_a_missing_dep_is_found(copy: Path) -> None:
 
 def test_a_needless_dep_is_found(copy: Path) -> None:
     with (copy / "pipeline/train/optim.py").open("a") as file:
-        file.write("\nfrom pipeline.prune.channels.widths import Layer\n")
+        file.write("\nfrom pipeline.prune.channels.widths import LayerCost\n")
     assert "pipeline/prune/channels/widths.py" in code_faults(copy, "train")["missing"]
     (copy / "stages/quantize.py").write_text('"""Imports nothing."""\n')
     assert "pipeline/quantize" in code_faults(copy, "quantize")["needless"]

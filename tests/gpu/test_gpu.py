@@ -8,7 +8,7 @@ import torch
 
 from pipeline.data.prepared.reader import ResidentSplit, Split
 from pipeline.tasks.params import TaskParams
-from pipeline.train.loop import ddp_step, stays
+from pipeline.train.loop import ddp_step, never_leaving
 from pipeline.train.run import open_run, prepare_torch
 from pipeline.train.sampling import epoch_batches
 from tests.stages.test_exactness import SHORT, crossed, every_step, jobs_of, prepared_for_jobs
@@ -49,7 +49,7 @@ def test_batches_of_a_split_kept_on_the_device_or_sent_are_the_hosts_and_no_step
         update={"task": WEIGHED}
     )
     prepare_torch(the_job, "cuda", 1)
-    run = open_run(the_job, "cuda", stays)
+    run = open_run(the_job, "cuda", never_leaving)
     assert type(run.train) is kept
     batches = epoch_batches(run.train.labels, the_job.params.global_batch_size, 0, epoch=0)
     on_host = Split.open(folder / "prepared", "train")

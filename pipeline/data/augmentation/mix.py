@@ -17,8 +17,11 @@ from pipeline.data.augmentation.params import AugmentParams
 from pipeline.data.augmentation.streams import stream_seed, uniform
 from pipeline.data.prepared.send import sent
 
-PARTNER, SHARE, TOP, LEFT = 5, 6, 7, 8
-"""Streams of random numbers; augment.draw has those before."""
+PARTNER_STREAM = 5
+"""Number of a stream of random numbers, as the three below; augment.py has those before."""
+SHARE_STREAM = 6
+TOP_STREAM = 7
+LEFT_STREAM = 8
 QUANTILES = 513
 
 
@@ -42,9 +45,11 @@ def draw_mix(samples_B: Tensor, num_images: int, params: AugmentParams, seed: in
     if not alpha:
         return None
     of_epoch = stream_seed("augment", seed, epoch)
-    partners = (uniform(samples_B, of_epoch, PARTNER) * num_images).long().clamp_(max=num_images - 1)
-    share = torch.from_numpy(np.interp(uniform(samples_B, of_epoch, SHARE).numpy(), *_beta(alpha))).float()
-    boxes = (uniform(samples_B, of_epoch, stream) if params.cutmix else None for stream in (TOP, LEFT))
+    partners = (uniform(samples_B, of_epoch, PARTNER_STREAM) * num_images).long().clamp_(max=num_images - 1)
+    even = uniform(samples_B, of_epoch, SHARE_STREAM).numpy()
+    share = torch.from_numpy(np.interp(even, *_beta(alpha))).float()
+    corners = (TOP_STREAM, LEFT_STREAM)
+    boxes = (uniform(samples_B, of_epoch, stream) if params.cutmix else None for stream in corners)
     return Mix(partners, share, *boxes)
 
 

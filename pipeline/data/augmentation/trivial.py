@@ -20,10 +20,12 @@ from pipeline.data.augmentation.streams import stream_seed, uniform
 from pipeline.data.prepared.send import sent
 
 LEVELS = 31
-OPERATION, LEVEL, SIGN = 12, 13, 14
-"""Streams of random numbers; augment.py and mix.py have those before."""
+OPERATION_STREAM = 12
+"""Number of a stream of random numbers, as the two below; augment.py and mix.py have those before."""
+LEVEL_STREAM = 13
+SIGN_STREAM = 14
 MOST_CHANGE = 0.99
-"""Of a shear, and of the change of a factor from 1."""
+"""Largest shear, and largest change of a factor from 1."""
 MOST_PIXELS = 32
 MOST_DEGREES = 135.0
 FEWEST_BITS = 2
@@ -42,9 +44,9 @@ class Choice(NamedTuple):
 def draw_trivial(samples_B: Tensor, seed: int, epoch: int) -> Choice:
     """Choices for some samples, (B,) row numbers."""
     of_epoch = stream_seed("augment", seed, epoch)
-    operation_B = (uniform(samples_B, of_epoch, OPERATION) * len(OPERATIONS)).long()
-    level_B = (uniform(samples_B, of_epoch, LEVEL) * LEVELS).floor() / (LEVELS - 1)
-    sign_B = torch.where(uniform(samples_B, of_epoch, SIGN) < 0.5, -1.0, 1.0)
+    operation_B = (uniform(samples_B, of_epoch, OPERATION_STREAM) * len(OPERATIONS)).long()
+    level_B = (uniform(samples_B, of_epoch, LEVEL_STREAM) * LEVELS).floor() / (LEVELS - 1)
+    sign_B = torch.where(uniform(samples_B, of_epoch, SIGN_STREAM) < 0.5, -1.0, 1.0)
     return Choice(operation_B, level_B, sign_B)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from pipeline.data.prepared.shards import Indices, Pixels
 
-CHUNK_ROWS = 1024
+STATISTICS_CHUNK_ROWS = 1024
 PIXEL_VALUES = 256
-LARGEST_PIXEL = PIXEL_VALUES - 1
+LARGEST_VALUE = PIXEL_VALUES - 1
 
 
 def channel_statistics(pixels: Pixels, indices: Indices, channels: int) -> tuple[list[float], list[float]]:
@@ -18,8 +18,8 @@ def channel_statistics(pixels: Pixels, indices: Indices, channels: int) -> tuple
     normalising it gives 0 instead of NaN.
     """
     histograms = np.zeros((channels, PIXEL_VALUES), np.int64)
-    for first in range(0, len(indices), CHUNK_ROWS):
-        chunk = pixels[indices[first : first + CHUNK_ROWS]].reshape(-1, channels)
+    for first in range(0, len(indices), STATISTICS_CHUNK_ROWS):
+        chunk = pixels[indices[first : first + STATISTICS_CHUNK_ROWS]].reshape(-1, channels)
         for channel in range(channels):
             histograms[channel] += np.bincount(chunk[:, channel], minlength=PIXEL_VALUES)
     moments = [_moments(histogram.tolist()) for histogram in histograms]
@@ -32,4 +32,4 @@ def _moments(histogram: list[int]) -> tuple[float, float]:
     total = sum(value * times for value, times in enumerate(histogram))
     squares = sum(value * value * times for value, times in enumerate(histogram))
     variance = (squares * count - total * total) / (count * count)
-    return total / (count * LARGEST_PIXEL), math.sqrt(variance) / LARGEST_PIXEL if variance else 1.0
+    return total / (count * LARGEST_VALUE), math.sqrt(variance) / LARGEST_VALUE if variance else 1.0

@@ -19,7 +19,7 @@ from pipeline.models.channels.pruning_library import torch_pruning as tp
 from pipeline.models.description.plan import KeptChannels
 from pipeline.models.nets.attention import has_heads
 from pipeline.models.nets.cut import apply_plan, channel_dim
-from pipeline.models.nets.probe import LastModule
+from pipeline.models.nets.probe import ModuleTracker
 from pipeline.params import nearest
 
 ChannelSide = Literal["out", "in"]
@@ -68,15 +68,15 @@ class ChannelGroup:
 
 @dataclass(frozen=True)
 class Structure:
-    """groups: what can be pruned, in the order of the model's modules; whole: what cannot, and why, by module
-    name.
+    """groups: what can be pruned, in the order of the model's modules; not_pruned: what cannot, and why, by
+    module name.
     """
 
     groups: list[ChannelGroup]
-    whole: dict[str, str]
+    not_pruned: dict[str, str]
 
 
-class _Whole(Exception):  # noqa: N818 - an answer, not an error
+class _NotPrunable(Exception):  # noqa: N818 - an answer, not an error
     """A group of channels that no plan can cut; the text says why."""
 
 
@@ -102,15 +102,17 @@ def trace_structure(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) 
     # A forward pass may cache tensors of the traced graph, which cannot be copied.
     untraced = copy.deepcopy(model)
     graph, found = _trace(model, example_BCHW)
-    groups, whole = [], {}
+    groups, not_pruned = [], {}
     for traced in found:
         if not _is_kept(graph, traced, names, kept):
             try:
-                groups.append(_several(_to_group(traced, names, graph)))
-            except _Whole as reason:
-                whole[_shown(traced, names, graph, order)] = str(reason)
-    fitting, unfit = _tried(untraced, example_BCHW, sorted(groups, key=lambda group: order[group.root]))
-    return Structure(fitting, whole | unfit)
+                groups.append(_require_two_channels(_to_group(traced, names, graph)))
+            except _NotPrunable as reason:
+                not_pruned[_outputs_text(traced, names, graph, order)] = str(reason)
+    fitting, unfit = _keep_runnable(
+        untraced, example_BCHW, sorted(groups, key=lambda group: order[group.root])
+    )
+    return Structure(fitting, not_pruned | unfit)
 
 
 def to_plan(
@@ -201,7 +203,7 @@ def _ignored_names(ignored: list[str], model: nn.Module) -> set[str]:
 
 def _trace(model: nn.Module, example_BCHW: Tensor) -> tuple[Any, list[Any]]:
     """torch-pruning's dependency graph and its groups of all channels."""
-    with LastModule(model) as current:
+    with ModuleTracker(model) as current:
         # With a forward_fn of ours: its own way is to unpack the example, swallow the error and try again.
         def forward(network: nn.Module, images: Tensor) -> Any:
             outputs = network(images)
@@ -234,18 +236,18 @@ def _is_kept(graph: Any, traced: Any, names: Names, ignored: set[str]) -> bool:
     return False
 
 
-def _several(group: ChannelGroup) -> ChannelGroup:
+def _require_two_channels(group: ChannelGroup) -> ChannelGroup:
     """The group.
 
-    Raises _Whole where it is one channel: of an attention with one head, of a group per channel.
+    Raises _NotPrunable where it is one channel: of an attention with one head, of a group per channel.
     """
     if group.channels == 1:
-        raise _Whole("they can only go together")
+        raise _NotPrunable("they can only go together")
     return group
 
 
 def _to_group(traced: Any, names: Names, graph: Any) -> ChannelGroup:
-    """Raises _Whole where a plan cannot cut one of the group's members."""
+    """Raises _NotPrunable where a plan cannot cut one of the group's members."""
     root = names[traced[0].dep.layer]
     attention, _, layer = root.rpartition(".")
     module = graph.model.get_submodule(attention)
@@ -281,7 +283,7 @@ def _conv_groups(traced: Any, names: Names, outputs: int) -> Iterator[int]:
         if not isinstance(conv, nn.Conv2d) or conv.groups in (1, conv.out_channels):
             continue
         if len(positions) != outputs or outputs % conv.groups:
-            raise _Whole(f"{names[conv]!r} is a grouped convolution over a concatenation")
+            raise _NotPrunable(f"{names[conv]!r} is a grouped convolution over a concatenation")
         yield conv.groups
 
 
@@ -291,7 +293,9 @@ def _members(traced: Any, names: Names, graph: Any, channels: int) -> Iterator[M
         if isinstance(layer, nn.Parameter):
             name = graph._param_to_name[layer]
             if channel_dim(layer) is None:
-                raise _Whole(f"{name!r} is a parameter outside any layer, of the shape {tuple(layer.shape)}")
+                raise _NotPrunable(
+                    f"{name!r} is a parameter outside any layer, of the shape {tuple(layer.shape)}"
+                )
         elif layer not in names:
             continue  # a traced operation (add, concat, view), which holds nothing
         elif isinstance(layer, SUPPORTED):
@@ -299,9 +303,9 @@ def _members(traced: Any, names: Names, graph: Any, channels: int) -> Iterator[M
         elif next(layer.parameters(), None) is None:
             continue
         else:
-            raise _Whole(f"{names[layer]!r} is a {type(layer).__name__}, which a plan cannot cut")
+            raise _NotPrunable(f"{names[layer]!r} is a {type(layer).__name__}, which a plan cannot cut")
         if None in item.root_idxs:
-            raise _Whole(f"{name!r} follows them in a way that the dependency graph does not know")
+            raise _NotPrunable(f"{name!r} follows them in a way that the dependency graph does not know")
         side: ChannelSide = (
             "in" if item.dep.handler in (tp.prune_conv_in_channels, tp.prune_linear_in_channels) else "out"
         )
@@ -322,7 +326,7 @@ def position_sums(module: nn.Module, side: ChannelSide, values: Tensor) -> Tenso
     return by_group.sum((1, 3)).flatten()
 
 
-def _shown(traced: Any, names: Names, graph: Any, order: Mapping[str, int]) -> str:
+def _outputs_text(traced: Any, names: Names, graph: Any, order: Mapping[str, int]) -> str:
     """The first module whose outputs a group holds, and how many others there are."""
     layers = {dep.layer for dep, _ in traced if graph.is_out_channel_pruning_fn(dep.handler)}
     outputs = sorted(
@@ -331,7 +335,7 @@ def _shown(traced: Any, names: Names, graph: Any, order: Mapping[str, int]) -> s
     return outputs[0] if len(outputs) == 1 else f"{outputs[0]} and {len(outputs) - 1} others"
 
 
-def _tried(
+def _keep_runnable(
     model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
     """The groups without one channel of which the network still runs, and why the others stay whole.
@@ -339,19 +343,19 @@ def _tried(
     A forward pass may know numbers of channels that no graph shows. One channel is what no such number
     divides.
     """
-    if _why_not(model, example_BCHW, groups) is None:
+    if _failure_when_cut(model, example_BCHW, groups) is None:
         return groups, {}
-    reasons = {group.root: _why_not(model, example_BCHW, [group]) for group in groups}
-    whole = {root: reason for root, reason in reasons.items() if reason is not None}
-    return [group for group in groups if group.root not in whole], whole
+    reasons = {group.root: _failure_when_cut(model, example_BCHW, [group]) for group in groups}
+    not_pruned = {root: reason for root, reason in reasons.items() if reason is not None}
+    return [group for group in groups if group.root not in not_pruned], not_pruned
 
 
-def _why_not(model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]) -> str | None:
+def _failure_when_cut(model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]) -> str | None:
     """Why the model cannot be cut by the first channel of each group, or does not run then; None where it
     does.
     """
     cut = copy.deepcopy(model)
-    with torch.no_grad(), LastModule(cut) as current:
+    with torch.no_grad(), ModuleTracker(cut) as current:
         try:
             apply_plan(cut, to_plan(model, groups, [torch.tensor([0])] * len(groups)))(example_BCHW)
         except Exception as error:  # a forward pass of another library can fail in any way

@@ -13,7 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-VALUES, BITS = ".values", ".bits"
+VALUES_SUFFIX = ".values"
+"""End of the name under which a weight's values other than zero are kept."""
+BITS_SUFFIX = ".bits"
+"""End of the name under which a weight's mask is kept: one bit for each value."""
 
 
 def compact(tensors: dict[str, Tensor], sparse: Iterable[str]) -> dict[str, Tensor]:
@@ -24,8 +27,8 @@ def compact(tensors: dict[str, Tensor], sparse: Iterable[str]) -> dict[str, Tens
     for name in sparse:
         tensor = packed.pop(name).flatten()
         alive = tensor != 0
-        packed[name + VALUES] = tensor[alive]
-        packed[name + BITS] = torch.from_numpy(np.packbits(alive.numpy()))
+        packed[name + VALUES_SUFFIX] = tensor[alive]
+        packed[name + BITS_SUFFIX] = torch.from_numpy(np.packbits(alive.numpy()))
     return dict(sorted(packed.items()))
 
 
@@ -36,7 +39,11 @@ def expand(
     tensors = dict(packed)
     for name in sparse:
         try:
-            values, bits, shape = tensors.pop(name + VALUES), tensors.pop(name + BITS), shapes[name]
+            values, bits, shape = (
+                tensors.pop(name + VALUES_SUFFIX),
+                tensors.pop(name + BITS_SUFFIX),
+                shapes[name],
+            )
         except KeyError as error:
             raise ValueError(f"has no {error} for the sparse tensor {name!r}") from error
         size = math.prod(shape)

@@ -1,4 +1,4 @@
-"""Where a forward pass is: errors of a network name the module in which it stopped."""
+"""The module that runs in a forward pass: errors of a network name the one in which it stopped."""
 
 import torch
 from torch import Tensor, nn
@@ -6,15 +6,15 @@ from torch import Tensor, nn
 from pipeline.errors import TrainingError
 
 
-class LastModule:
-    """While the block runs, `name` is the module that was entered last."""
+class ModuleTracker:
+    """Remembers which module runs, so that a tracing error can name it: `name` is the one entered last."""
 
     def __init__(self, model: nn.Module) -> None:
         self.name = ""
         self._model = model
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
-    def __enter__(self) -> "LastModule":
+    def __enter__(self) -> "ModuleTracker":
         for name, module in self._model.named_modules():
             self._hooks.append(module.register_forward_pre_hook(lambda *_, name=name: self._enter(name)))
         return self
@@ -29,7 +29,7 @@ class LastModule:
 
 def not_taken(model: nn.Module, images_BCHW: Tensor, error: Exception) -> TrainingError:
     """What to say of an error that a forward pass of these images met, and that it meets again."""
-    with torch.no_grad(), LastModule(model) as current:
+    with torch.no_grad(), ModuleTracker(model) as current:
         _runs(model, images_BCHW)
         where = f"module {current.name!r}: " if current.name else ""
         is_too_few = len(images_BCHW) == 1 and _runs(model, images_BCHW.repeat(2, 1, 1, 1))

@@ -35,7 +35,7 @@ IN_LOSS: tuple[Importance, ...] = ("taylor", "hessian")
 """Importances in the unit of the loss."""
 
 
-def weigh(
+def element_importance(
     model: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task
 ) -> dict[str, Tensor]:
     """What each element of each weight is worth, by the name of its module. The model is left in eval mode.
@@ -65,19 +65,19 @@ def weigh(
 def score_groups(
     model: nn.Module,
     groups: Sequence[ChannelGroup],
-    worths: Mapping[str, Tensor],
+    importances: Mapping[str, Tensor],
     importance: Importance,
     seed: int,
-    price: Callable[[ChannelGroup], float],
+    cost_per_channel: Callable[[ChannelGroup], float],
 ) -> tuple[list[ChannelGroup], list[Tensor]]:
     """The groups that have a score, and one score per channel, comparable between groups.
 
-    worths: as weigh() gives them. seed: of importance random. price: what a channel of a group takes of the
-    cost that is to fall, which counts for importances in the unit of the loss. A group without batch norm has
-    no bn_scale and keeps its channels. Raises CompressionError where no group has a score, or one has a score
-    that is not finite.
+    importances: as element_importance() gives them. seed: of importance random. cost_per_channel: what a
+    channel of a group takes of the cost that is to fall, which counts for importances in the unit of the
+    loss. A group without batch norm has no bn_scale and keeps its channels. Raises CompressionError where no
+    group has a score, or one has a score that is not finite.
     """
-    scored = [group for group in groups if any(member.module in worths for member in group.members)]
+    scored = [group for group in groups if any(member.module in importances for member in group.members)]
     if not scored:
         raise CompressionError(
             f"no layer of this network can be pruned by importance {importance!r}; "
@@ -86,29 +86,29 @@ def score_groups(
     if importance == "random":
         generator = torch.Generator().manual_seed(seed)
         return scored, [torch.rand(group.channels, generator=generator) for group in scored]
-    sums = [_channel_sums(model, group, worths, importance) for group in scored]
+    sums = [_channel_sums(model, group, importances, importance) for group in scored]
     if importance in IN_LOSS:
-        return scored, [worth / price(group) for group, worth in zip(scored, sums, strict=True)]
+        return scored, [worth / cost_per_channel(group) for group, worth in zip(scored, sums, strict=True)]
     return scored, [_lamp(worth) if importance == "lamp" else _by_mean(worth) for worth in sums]
 
 
-def score_weights(worths: Mapping[str, Tensor], importance: Importance, seed: int) -> dict[str, Tensor]:
+def score_weights(importances: Mapping[str, Tensor], importance: Importance, seed: int) -> dict[str, Tensor]:
     """One score per weight, comparable between layers; arguments as of score_groups(), without bn_scale."""
     if importance == "random":
         generator = torch.Generator().manual_seed(seed)
-        return {name: torch.rand(worth.shape, generator=generator) for name, worth in worths.items()}
+        return {name: torch.rand(worth.shape, generator=generator) for name, worth in importances.items()}
     if importance == "lamp":
-        return {name: _lamp(worth.flatten()).view(worth.shape) for name, worth in worths.items()}
-    return dict(worths)
+        return {name: _lamp(worth.flatten()).view(worth.shape) for name, worth in importances.items()}
+    return dict(importances)
 
 
 def _channel_sums(
-    model: nn.Module, group: ChannelGroup, worths: Mapping[str, Tensor], importance: Importance
+    model: nn.Module, group: ChannelGroup, importances: Mapping[str, Tensor], importance: Importance
 ) -> Tensor:
     total = torch.zeros(group.channels)
     for member in group.members:
-        if member.module in worths:
-            sums = position_sums(model.get_submodule(member.module), member.side, worths[member.module])
+        if member.module in importances:
+            sums = position_sums(model.get_submodule(member.module), member.side, importances[member.module])
             total.index_add_(0, member.channels, sums[member.positions])
     if not total.isfinite().all():
         raise CompressionError(

@@ -18,18 +18,25 @@ from pipeline.models.cost import example, input_shape
 from pipeline.models.description.plan import KeptChannels, Plan
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.cut import apply_plan
-from pipeline.models.nets.probe import LastModule
-from pipeline.prune.channels.importance import score_groups, weigh
-from pipeline.prune.channels.search import GONE, Limits, lowest, part, reasons, select_channels
+from pipeline.models.nets.probe import ModuleTracker
+from pipeline.prune.channels.importance import element_importance, score_groups
+from pipeline.prune.channels.search import (
+    REMOVED_SCORE,
+    Limits,
+    fraction_of_counts,
+    lowest_scoring,
+    reasons,
+    select_channels,
+)
 from pipeline.prune.channels.widen import widen_tensors
-from pipeline.prune.channels.widths import LayerCost, Measure, channel_price, counted_measure, layer_costs
+from pipeline.prune.channels.widths import LayerCost, Measure, cost_per_channel, counted_measure, layer_costs
 from pipeline.prune.params import ShapeParams
 from pipeline.prune.profile_report import Profile
 from pipeline.tasks.task import Task
 
 
 @dataclass(frozen=True)
-class Cut:
+class PreviousCut:
     """What an earlier cut by `plan` left, as training has changed it.
 
     What `plan` does not keep stays away.
@@ -40,27 +47,27 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Aim:
+class PruneGoal:
     """share: of the way to the target. earlier: the cut that the network was widened from."""
 
     profile: Profile
     share: float = 1.0
-    earlier: Cut | None = None
+    earlier: PreviousCut | None = None
 
 
 @dataclass(frozen=True)
 class Ranking:
     """What of a network can go, and in which order.
 
-    scores: one per channel of each group, low goes first. cost: what can be counted of the target. whole: why
-    which others cannot go. traced: the copy of the network that the groups were found in.
+    scores: one per channel of each group, low goes first. cost: what can be counted of the target.
+    not_pruned: why which others cannot go. traced: the copy of the network that the groups were found in.
     """
 
     groups: list[ChannelGroup]
     scores: list[Tensor]
     layers: dict[str, LayerCost]
     cost: Measure
-    whole: dict[str, str]
+    not_pruned: dict[str, str]
     traced: nn.Module
 
 
@@ -70,47 +77,56 @@ def rank_channels(
     train: Split,
     params: ShapeParams,
     task: Task,
-    earlier: Cut | None = None,
+    earlier: PreviousCut | None = None,
 ) -> Ranking:
     """What each channel of a network is worth; the models stay as they are.
 
-    train: where taylor and hessian take their gradients. earlier: as in Aim; weights have their worth in its
-    network, since a layer norm of the widened one counts zeros too. Raises CompressionError where the network
-    cannot be traced, or nothing of it can go.
+    train: where taylor and hessian take their gradients. earlier: as in PruneGoal; weights have their worth
+    in its network, since a layer norm of the widened one counts zeros too. Raises CompressionError where the
+    network cannot be traced, or nothing of it can go.
     """
     scratch = copy.deepcopy(dense).eval().requires_grad_(True)
     structure = trace_structure(scratch, example(spec), params.ignored)
     if not structure.groups:
-        raise CompressionError(_nothing_to_prune(structure.whole))
-    worths = _worths(scratch, spec, train, params, task, earlier)
+        raise CompressionError(_nothing_to_prune(structure.not_pruned))
+    importances = _element_importances(scratch, spec, train, params, task, earlier)
     layers = layer_costs(dense, input_shape(spec))
     cost = counted_measure(params.target.kind, dense, input_shape(spec), layers)
 
-    def price(group: ChannelGroup) -> float:
-        return channel_price(group, layers, cost)
+    def cost_of(group: ChannelGroup) -> float:
+        return cost_per_channel(group, layers, cost)
 
-    groups, scores = score_groups(scratch, structure.groups, worths, params.importance, params.seed, price)
+    groups, scores = score_groups(
+        scratch, structure.groups, importances, params.importance, params.seed, cost_of
+    )
     gone = earlier.plan if earlier else {}
     scores = [
-        score.index_fill(0, channels_gone(group, gone), GONE)
+        score.index_fill(0, channels_gone(group, gone), REMOVED_SCORE)
         for group, score in zip(groups, scores, strict=True)
     ]
-    return Ranking(groups, scores, layers, cost, structure.whole, scratch)
+    return Ranking(groups, scores, layers, cost, structure.not_pruned, scratch)
 
 
-def _worths(
-    scratch: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, earlier: Cut | None
+def _element_importances(
+    scratch: nn.Module,
+    spec: ModelSpec,
+    train: Split,
+    params: ShapeParams,
+    task: Task,
+    earlier: PreviousCut | None,
 ) -> dict[str, Tensor]:
     if earlier is None:
-        return weigh(scratch, spec, train, params, task)
-    narrow = weigh(copy.deepcopy(earlier.model).eval().requires_grad_(True), spec, train, params, task)
+        return element_importance(scratch, spec, train, params, task)
+    narrow = element_importance(
+        copy.deepcopy(earlier.model).eval().requires_grad_(True), spec, train, params, task
+    )
     places = {f"{name}.weight": worth for name, worth in narrow.items()}
     wide = widen_tensors(scratch, earlier.plan, places)
     return {name: wide[f"{name}.weight"] for name in narrow}
 
 
 def make_plan(
-    dense: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, aim: Aim
+    dense: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, goal: PruneGoal
 ) -> tuple[dict[str, KeptChannels], dict[str, str]]:
     """The channels to keep of each module that loses some, and why which others cannot; the model stays as it
     is.
@@ -118,34 +134,36 @@ def make_plan(
     Raises CompressionError as rank_channels(), and where the network cannot be cut or the target is out of
     reach; ArtifactError where the profile is of another network.
     """
-    ranking = rank_channels(dense, spec, train, params, task, aim.earlier)
-    removed = _removed(ranking, params, aim)
+    ranking = rank_channels(dense, spec, train, params, task, goal.earlier)
+    removed = _removed(ranking, params, goal)
     plan = to_plan(dense, ranking.groups, removed)
     _prune_by_library(ranking.traced, ranking.groups, removed)
     require_equal(apply_plan(copy.deepcopy(dense), plan), ranking.traced, example(spec))
-    return plan, ranking.whole
+    return plan, ranking.not_pruned
 
 
-def _removed(ranking: Ranking, params: ShapeParams, aim: Aim) -> list[Tensor]:
+def _removed(ranking: Ranking, params: ShapeParams, goal: PruneGoal) -> list[Tensor]:
     """The channels that go: for a target of latency as many of each group as made the network
     that was timed.
     """
 
     def limits(share: float) -> Limits:
         fraction = 1.0 - (1.0 - params.target.fraction) * share
-        return Limits(fraction, params.scope, aim.profile.round_to, params.max_ratio)
+        return Limits(fraction, params.scope, goal.profile.round_to, params.max_ratio)
 
     def cut(share: float) -> list[Tensor]:
         return select_channels(
-            ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits(share), ranking.whole
+            ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits(share), ranking.not_pruned
         )
 
     if params.target.kind == "latency":
-        counts = part(ranking.groups, _counts(ranking.groups, aim.profile), aim.share, limits(aim.share))
-        return lowest(ranking.scores, counts)
-    if aim.share < 1.0:
+        counts = fraction_of_counts(
+            ranking.groups, _counts(ranking.groups, goal.profile), goal.share, limits(goal.share)
+        )
+        return lowest_scoring(ranking.scores, counts)
+    if goal.share < 1.0:
         cut(1.0)  # a target that the last cut would not reach is named before the first training
-    return cut(aim.share)
+    return cut(goal.share)
 
 
 def _counts(groups: Sequence[ChannelGroup], profile: Profile) -> list[int]:
@@ -160,8 +178,8 @@ def _counts(groups: Sequence[ChannelGroup], profile: Profile) -> list[int]:
     return [group.channels - kept[group.root] for group in groups]
 
 
-def _nothing_to_prune(whole: dict[str, str]) -> str:
-    why = reasons(whole) or "prune.ignored names them all"
+def _nothing_to_prune(not_pruned: dict[str, str]) -> str:
+    why = reasons(not_pruned) or "prune.ignored names them all"
     return (
         f"no layer of this network can be pruned ({why}); ignore fewer layers, take another model.name, or "
         "name a smaller "
@@ -197,7 +215,7 @@ def require_equal(ours: nn.Module, theirs: nn.Module, example_BCHW: Tensor) -> N
     """Raises CompressionError where the two networks differ in a tensor or in an output bit, or
     do not run.
     """
-    with torch.no_grad(), LastModule(ours) as current:
+    with torch.no_grad(), ModuleTracker(ours) as current:
         try:
             same = torch.equal(ours.eval()(example_BCHW), theirs.eval()(example_BCHW))
         except RuntimeError as error:

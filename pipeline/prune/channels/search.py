@@ -16,7 +16,7 @@ from pipeline.errors import CompressionError
 from pipeline.models.channels.groups import ChannelGroup
 from pipeline.prune.channels.widths import LayerCost, Measure, Narrowing
 
-GONE = -1.0
+REMOVED_SCORE = -1.0
 """The score of a channel that an earlier cut removed: below all others, which are not negative, and never
 given back."""
 
@@ -42,18 +42,18 @@ def select_channels(
     layers: Mapping[str, LayerCost],
     cost: Measure,
     limits: Limits,
-    whole: Mapping[str, str],
+    not_pruned: Mapping[str, str],
 ) -> list[Tensor]:
     """The channels to remove from each group, rising.
 
-    scores: one per channel of each group, low goes first. whole: why other layers cannot go, for the message.
-    scope "layer" takes the same fraction of each group, up to one rounding step. Deterministic: equal scores
-    go in the order of groups and channels. Raises CompressionError where nothing that may be removed meets
-    the target.
+    scores: one per channel of each group, low goes first. not_pruned: why other layers cannot go, for the
+    message. scope "layer" takes the same fraction of each group, up to one rounding step. Deterministic:
+    equal scores go in the order of groups and channels. Raises CompressionError where nothing that may be
+    removed meets the target.
     """
     by_score = [torch.argsort(score, stable=True) for score in scores]
     order = _order(scores, by_score, limits.scope)
-    gone = [int((score == GONE).sum()) for score in scores]
+    gone = [int((score == REMOVED_SCORE).sum()) for score in scores]
     narrowing = Narrowing(layers, groups, by_score)
 
     def fraction_of(counts: Sequence[int]) -> float:
@@ -67,11 +67,11 @@ def select_channels(
             back = _give_back(
                 counts, gone, order[:steps], rounding, lambda counts: fraction_of(counts) <= limits.fraction
             )
-            return lowest(scores, back)
-    raise out_of_reach(least, cost.name, limits, whole)
+            return lowest_scoring(scores, back)
+    raise out_of_reach(least, cost.name, limits, not_pruned)
 
 
-def lowest(scores: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
+def lowest_scoring(scores: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
     """So many channels of each group, those of the lowest scores, rising."""
     return [
         torch.argsort(score, stable=True)[:count].sort().values
@@ -79,12 +79,14 @@ def lowest(scores: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
     ]
 
 
-def most(groups: Sequence[ChannelGroup], limits: Limits) -> list[int]:
+def max_removable(groups: Sequence[ChannelGroup], limits: Limits) -> list[int]:
     """How many channels of each group may go, whatever the target."""
     return [_allowed(group.channels, group, limits) for group in groups]
 
 
-def part(groups: Sequence[ChannelGroup], counts: Sequence[int], share: float, limits: Limits) -> list[int]:
+def fraction_of_counts(
+    groups: Sequence[ChannelGroup], counts: Sequence[int], share: float, limits: Limits
+) -> list[int]:
     """A share of `counts` channels of each group, in whole rounding steps; all of them where the
     share is 1.
     """
@@ -94,23 +96,23 @@ def part(groups: Sequence[ChannelGroup], counts: Sequence[int], share: float, li
     ]
 
 
-def out_of_reach(least: float, name: str, limits: Limits, whole: Mapping[str, str]) -> CompressionError:
+def out_of_reach(least: float, name: str, limits: Limits, not_pruned: Mapping[str, str]) -> CompressionError:
     """What to say where the least that can be reached of the cost called `name` is above the target.
 
-    whole: why which layers cannot be cut at all.
+    not_pruned: why which layers cannot be cut at all.
     """
     within = f"with round_to {limits.round_to}, max_ratio {limits.max_ratio} and the ignored layers"
     reach = f"{least:.3f} to 1.0 can be reached" if least < 1.0 else "no channel may go at all"
-    uncut = f"; no plan can cut {reasons(whole)}" if whole else ""
+    uncut = f"; no plan can cut {reasons(not_pruned)}" if not_pruned else ""
     return CompressionError(
         f"prune.target: {limits.fraction:.3f} of the dense {name} is out of reach; {within}, {reach}{uncut}; "
         f"raise the target or prune.max_ratio, lower prune.round_to, or ignore fewer layers"
     )
 
 
-def reasons(whole: Mapping[str, str]) -> str:
+def reasons(not_pruned: Mapping[str, str]) -> str:
     """Why which layers cannot be cut, the first of them."""
-    found = [f"{modules}: {reason}" for modules, reason in whole.items()]
+    found = [f"{modules}: {reason}" for modules, reason in not_pruned.items()]
     return "; ".join([*found[:SHOWN], *([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])])
 
 

@@ -130,7 +130,7 @@ class Narrowing:
         }
 
 
-def channel_price(group: ChannelGroup, layers: Mapping[str, LayerCost], cost: Measure) -> float:
+def cost_per_channel(group: ChannelGroup, layers: Mapping[str, LayerCost], cost: Measure) -> float:
     """What a channel of a group takes of a measure of the dense network: the first, which stands for all of
     them.
     """

@@ -22,7 +22,8 @@ import time
 from pipeline.errors import LockedError, shown
 from pipeline.storage import Storage
 
-OWNER, ALIVE = "owner.txt", "alive.txt"
+OWNER_NAME = "owner.txt"
+ALIVE_NAME = "alive.txt"
 WATCH_S = 20.0
 """Without four signs of life one after the other a driver counts as dead. Where it was only cut off, it is
 fenced."""
@@ -45,12 +46,12 @@ class Fence:
         found = self._owner()
         if found and _place(found) != _place(self._name):
             self._watch(watch_s, every_s)
-        self._storage.write(OWNER, self._name.encode())
+        self._storage.write(OWNER_NAME, self._name.encode())
 
     def sign(self) -> None:
         """On a driver: show that it lives, while the run is its own."""
         if self.is_driven:
-            self._storage.write(ALIVE, secrets.token_hex(8).encode())
+            self._storage.write(ALIVE_NAME, secrets.token_hex(8).encode())
 
     def take(self) -> None:
         """On a new rank 0: no other writes from now on.
@@ -59,7 +60,7 @@ class Fence:
         """
         if not self.is_driven:
             raise self._lost()
-        self._storage.write(OWNER, self._name.encode())
+        self._storage.write(OWNER_NAME, self._name.encode())
 
     def check(self) -> None:
         """On rank 0, right before something becomes visible.
@@ -96,10 +97,10 @@ class Fence:
                 )
 
     def _signs(self) -> tuple[bytes | None, bytes | None]:
-        return self._storage.read(OWNER), self._storage.read(ALIVE)
+        return self._storage.read(OWNER_NAME), self._storage.read(ALIVE_NAME)
 
     def _owner(self) -> str:
-        return (self._storage.read(OWNER) or b"").decode()
+        return (self._storage.read(OWNER_NAME) or b"").decode()
 
     def _lost(self) -> LockedError:
         return LockedError(

@@ -21,8 +21,11 @@ from pipeline.errors import DiskError, EspalierError, LockedError, StorageError
 from pipeline.files import atomic_dir, disk_fault, sha256_file, to_json
 
 NUM_KEPT = 2
-TENSORS_NAME, VALUES_NAME, MANIFEST_NAME = FILES = ("state.safetensors", "state.json", "manifest.json")
-"""In the order in which they are written."""
+TENSORS_NAME = "state.safetensors"
+VALUES_NAME = "state.json"
+MANIFEST_NAME = "manifest.json"
+CHECKPOINT_FILES = (TENSORS_NAME, VALUES_NAME, MANIFEST_NAME)
+"""Files of a checkpoint in the order in which they are written."""
 CheckpointState = tuple[dict[str, Tensor], dict[str, Any]]
 
 

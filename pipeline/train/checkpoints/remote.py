@@ -20,7 +20,7 @@ from pipeline.storage import Storage, node_cache
 from pipeline.train import ranks
 from pipeline.train.checkpoints.fence import Fence
 from pipeline.train.checkpoints.local import (
-    FILES,
+    CHECKPOINT_FILES,
     MANIFEST_NAME,
     NUM_KEPT,
     CheckpointState,
@@ -50,7 +50,7 @@ class RemoteStore:
         with explained(str(node_cache())), scratch(node_cache(), "checkpoint") as folder:
             write_checkpoint(folder, tensors, values | {JOURNAL_KEY: journal})
             place = f"step-{step:09d}-{secrets.token_hex(4)}"
-            for file in FILES:
+            for file in CHECKPOINT_FILES:
                 if file == MANIFEST_NAME:
                     self._fence.check()
                 self._storage.put(folder / file, f"{place}/{file}")
@@ -63,7 +63,7 @@ class RemoteStore:
         """
         for place in self._complete():
             with scratch(node_cache(), "checkpoint") as folder:
-                for file in FILES:
+                for file in CHECKPOINT_FILES:
                     self._storage.get(f"{place}/{file}", folder / file)
                 if found := read_checkpoint(folder):
                     journal = found[1].pop(JOURNAL_KEY)
@@ -77,7 +77,8 @@ class RemoteStore:
         names = set(self._storage.names())
         places = {name.partition("/")[0] for name in names}
         return sorted(
-            (place for place in places if all(f"{place}/{file}" in names for file in FILES)), reverse=True
+            (place for place in places if all(f"{place}/{file}" in names for file in CHECKPOINT_FILES)),
+            reverse=True,
         )
 
     def _keep(self, count: int) -> None:

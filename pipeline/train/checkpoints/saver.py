@@ -21,7 +21,7 @@ from pipeline.train.checkpoints.local import CheckpointState
 
 FIRST_STEPS = 10
 """Steps before the first meeting, by when the time of a step is known; it makes the first checkpoint."""
-MEET_S = 1.0
+AGREE_EVERY_S = 1.0
 """Between two meetings: what is lost at most where a worker is told to go. A meeting is one gather of three
 numbers."""
 
@@ -80,13 +80,13 @@ class Saver:
         self._raise()
         now = time.monotonic()
         step_s = (now - self._time) / max(1, step - self._step)
-        pace = max(1, round(min(self._seconds, MEET_S) / max(step_s, 1e-6)))
-        words_RW = ranks.gather_ranks(
+        pace = max(1, round(min(self._seconds, AGREE_EVERY_S) / max(step_s, 1e-6)))
+        votes_RW = ranks.gather_ranks(
             torch.tensor([pace, now - self._saved >= self._seconds, leaving], device=self._device)
         ).cpu()
-        self._step, self._time, self._next = step, now, step + int(words_RW[0, 0])
-        leave = bool(words_RW[:, 2].any())
-        return StepDecision(save=leave or bool(words_RW[0, 1]), leave=leave)
+        self._step, self._time, self._next = step, now, step + int(votes_RW[0, 0])
+        leave = bool(votes_RW[:, 2].any())
+        return StepDecision(save=leave or bool(votes_RW[0, 1]), leave=leave)
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """On rank 0: copy the state, and write the copy beside the training.

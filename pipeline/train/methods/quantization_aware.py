@@ -28,7 +28,7 @@ RANGE_MOMENTUM = 0.1
 NORMS_FREEZE = 0.5
 """Share of the rounded steps after which batch norms keep their statistics, with which the file will be
 deployed."""
-MOST = 255
+LARGEST_LEVEL = 255
 SMALLEST_SCALE = 1e-12
 FOLDED = (nn.BatchNorm2d,)
 CLAMPING = (nn.ReLU, nn.ReLU6)
@@ -55,9 +55,9 @@ class Rounding(nn.Module):
         if not self.rounding:
             return x
         lowest, highest = self.range.unbind()
-        scale = ((highest - lowest) / MOST).clamp(min=SMALLEST_SCALE)
-        zero = torch.round(-lowest / scale).clamp(0, MOST).to(torch.int32)
-        return torch.fake_quantize_per_tensor_affine(x.float(), scale, zero, 0, MOST).to(x.dtype)
+        scale = ((highest - lowest) / LARGEST_LEVEL).clamp(min=SMALLEST_SCALE)
+        zero = torch.round(-lowest / scale).clamp(0, LARGEST_LEVEL).to(torch.int32)
+        return torch.fake_quantize_per_tensor_affine(x.float(), scale, zero, 0, LARGEST_LEVEL).to(x.dtype)
 
     def _follow(self, x: Tensor) -> None:
         seen = torch.stack([x.amin().clamp(max=0.0), x.amax().clamp(min=0.0)]).to(self.range.dtype)

@@ -25,7 +25,7 @@ from pathlib import Path
 from pipeline.errors import DiskError, StorageError, TrainingError, shown
 from pipeline.files import atomic_dir, sha256_json, write_atomic
 from pipeline.storage import Storage
-from pipeline.train.checkpoints.fence import ALIVE, FENCE_POLL_S, Fence
+from pipeline.train.checkpoints.fence import ALIVE_NAME, FENCE_POLL_S, Fence
 from pipeline.train.job import Job
 from pipeline.train.transport.collect import result_folder
 
@@ -183,7 +183,7 @@ def await_silence(job: Job, silence_s: float = SILENCE_S, every_s: float = SIGN_
     while time.monotonic() - since < silence_s:
         time.sleep(every_s)
         try:
-            sign = storage.read(ALIVE)
+            sign = storage.read(ALIVE_NAME)
         except StorageError:
             since = time.monotonic()
             continue

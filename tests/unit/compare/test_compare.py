@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.compare.compare import Compared, Evaluated, Outs, compare
+from pipeline.compare.compare import Compared, ComparisonOuts, Evaluated, compare
 from pipeline.compare.latency import BLOCK_ROUNDS, BLOCKS, Times, speedup
 from pipeline.compare.records import STEPS, VARIANTS, Speedup
 from pipeline.data.prepared.reader import Split
@@ -59,12 +59,12 @@ FIGURES: dict[str, dict[str, Any]] = {
 class Found:
     data: Path
     variants: dict[str, Evaluated]
-    outs: Outs
+    outs: ComparisonOuts
     compared: Compared
 
 
-def outs_in(folder: Path) -> Outs:
-    return Outs(
+def outs_in(folder: Path) -> ComparisonOuts:
+    return ComparisonOuts(
         latency={name: folder / name / "latency.json" for name in VARIANTS},
         lost={name: folder / name / "lost" for name in STEPS},
         seal=folder / "seal.json",

@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss
 from pipeline.data.prepared.manifest import read_manifest, write_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, EspalierError
-from pipeline.evaluate.evaluate import Outs, evaluate
+from pipeline.evaluate.evaluate import EvaluationOuts, evaluate
 from pipeline.evaluate.metrics import softmax
 from pipeline.evaluate.params import EvaluateParams, LatencyParams
 from pipeline.export.params import Format
@@ -52,9 +52,9 @@ def evaluate_params(exports: list[Format] | None = None) -> EvaluateParams:
     )
 
 
-def outs_in(folder: Path) -> Outs:
+def outs_in(folder: Path) -> EvaluationOuts:
     reports = folder / "reports"
-    return Outs(
+    return EvaluationOuts(
         exported=folder / "exported",
         metrics=reports / "metrics.json",
         reliability=reports / "reliability.csv",
@@ -70,7 +70,7 @@ class Variants:
     data: Path
     floats: Path
     ints: Path
-    outs: Outs
+    outs: EvaluationOuts
     metrics: dict[str, float]
 
 

@@ -10,12 +10,12 @@ from PIL import Image
 
 from pipeline.evaluate.metrics import Reliability, reliability
 from pipeline.evaluate.pictures import (
-    CAPTION,
-    CELL,
+    CAPTION_INCHES,
+    CELL_INCHES,
     COLUMNS,
     DPI,
-    SIDE,
-    TITLE,
+    SIDE_INCHES,
+    TITLE_INCHES,
     draw_confusion,
     draw_images,
     draw_reliability,
@@ -79,8 +79,11 @@ def shown(content: bytes, number: int, size: int) -> npt.NDArray[np.uint8]:
     large.
     """
     row, column = divmod(number, COLUMNS)
-    left, top = (column + 0.5) * CELL[0] - SIDE / 2, TITLE + row * CELL[1] + CAPTION
-    steps = (np.arange(size) + 0.5) * SIDE / size
+    left, top = (
+        (column + 0.5) * CELL_INCHES[0] - SIDE_INCHES / 2,
+        TITLE_INCHES + row * CELL_INCHES[1] + CAPTION_INCHES,
+    )
+    steps = (np.arange(size) + 0.5) * SIDE_INCHES / size
     pixels_HWC = np.asarray(opened(content).convert("RGB"))
     place = np.ix_(((top + steps) * DPI).astype(int), ((left + steps) * DPI).astype(int))
     pixels_CHW: npt.NDArray[np.uint8] = pixels_HWC[place].transpose(2, 0, 1)
@@ -94,8 +97,8 @@ def test_each_image_stands_in_its_place_below_its_caption() -> None:
     assert all(np.array_equal(shown(content, number, 4), image) for number, image in enumerate(images))
     other = draw_images("t", images, [*captions[:9], "another"])
     rows, columns = np.nonzero((np.asarray(opened(content)) != np.asarray(opened(other))).any(axis=2))
-    top, left = (TITLE + CELL[1]) * DPI, CELL[0] * DPI
-    assert top <= rows.min() < rows.max() < top + CAPTION * DPI
+    top, left = (TITLE_INCHES + CELL_INCHES[1]) * DPI, CELL_INCHES[0] * DPI
+    assert top <= rows.min() < rows.max() < top + CAPTION_INCHES * DPI
     assert left <= columns.min() < columns.max() < 2 * left
 
 

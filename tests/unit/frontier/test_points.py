@@ -16,7 +16,7 @@ from pipeline.frontier.picture import draw_frontier, plot
 from pipeline.frontier.points import COMPARED_VARIANTS, Project, parse_settings, points
 from pipeline.frontier.show import candidates_table, choice
 from pipeline.frontier.sweep import parallel_groups, sweep
-from pipeline.frontier.workshop import Bench, override, reason
+from pipeline.frontier.workshop import PointWorkspace, override, reason
 from pipeline.params import read_yaml
 from pipeline.repro import machine_lock
 from tests.support.figures_samples import figures
@@ -155,41 +155,41 @@ def test_a_folder_gets_the_tree_as_it_is_and_keeps_its_checkpoints(copy: Path) -
     (copy / "data/raw/table.parquet").write_text("ignored by git")
     (copy / "pipeline/new.py").write_text("x = 1\n")
     project = Project(copy)
-    bench = Bench(project, points(project, {"prune.max_ratio": [0.5]})[0], copy / ".dvc/cache")
+    workspace = PointWorkspace(project, points(project, {"prune.max_ratio": [0.5]})[0], copy / ".dvc/cache")
     for name in (".espalier/runs/finetune-1/newest", "artifacts/pruned/left.txt"):
-        (bench.folder / name).parent.mkdir(parents=True)
-        (bench.folder / name).write_text("by a killed stage")
-    bench.lay_out()
-    assert (bench.folder / ".espalier/runs/finetune-1/newest").exists()
-    assert not (bench.folder / "artifacts").exists()
-    assert (bench.folder / "data/raw/table.parquet").read_text() == "ignored by git"
-    assert (bench.folder / "pipeline/new.py").exists()
-    assert read_yaml(bench.folder / "params.yaml")["prune"]["max_ratio"] == 0.5
-    assert str(copy / ".dvc/cache") in (bench.folder / ".dvc/config.local").read_text()
-    assert (bench.folder / machine_lock.LOCKS_FOLDER).resolve() == copy / machine_lock.LOCKS_FOLDER, (
+        (workspace.folder / name).parent.mkdir(parents=True)
+        (workspace.folder / name).write_text("by a killed stage")
+    workspace.prepare()
+    assert (workspace.folder / ".espalier/runs/finetune-1/newest").exists()
+    assert not (workspace.folder / "artifacts").exists()
+    assert (workspace.folder / "data/raw/table.parquet").read_text() == "ignored by git"
+    assert (workspace.folder / "pipeline/new.py").exists()
+    assert read_yaml(workspace.folder / "params.yaml")["prune"]["max_ratio"] == 0.5
+    assert str(copy / ".dvc/cache") in (workspace.folder / ".dvc/config.local").read_text()
+    assert (workspace.folder / machine_lock.LOCKS_FOLDER).resolve() == copy / machine_lock.LOCKS_FOLDER, (
         "points are timed one by one"
     )
     (copy / "pipeline/quantize/quantize.py").write_text("# edited\n")
     with pytest.raises(EspalierError, match="changed while the sweep ran"):
-        bench.lay_out()
+        workspace.prepare()
 
 
 def test_what_is_left_of_a_point_goes_and_its_journals_come(copy: Path) -> None:
     project = Project(copy)
-    bench = Bench(project, points(project, {"prune.max_ratio": [0.5]})[0], copy / ".dvc/cache")
+    workspace = PointWorkspace(project, points(project, {"prune.max_ratio": [0.5]})[0], copy / ".dvc/cache")
     for name in ("finetune-1.jsonl", "finetune-1.run.json"):
-        (bench.folder / ".espalier/journals" / name).parent.mkdir(parents=True, exist_ok=True)
-        (bench.folder / ".espalier/journals" / name).write_text("{}\n")
+        (workspace.folder / ".espalier/journals" / name).parent.mkdir(parents=True, exist_ok=True)
+        (workspace.folder / ".espalier/journals" / name).write_text("{}\n")
     (copy / machine_lock.LOCKS_FOLDER).mkdir()
-    (bench.folder / machine_lock.LOCKS_FOLDER).symlink_to(copy / machine_lock.LOCKS_FOLDER)
+    (workspace.folder / machine_lock.LOCKS_FOLDER).symlink_to(copy / machine_lock.LOCKS_FOLDER)
     for _ in range(2):  # also where a kill came after half of it
-        bench.clear()
+        workspace.clear()
         assert (copy / machine_lock.LOCKS_FOLDER).exists()
         assert {path.name for path in (copy / ".espalier/journals").iterdir()} == {
             "finetune-1.jsonl",
             "finetune-1.run.json",
         }
-        assert not bench.folder.exists()
+        assert not workspace.folder.exists()
 
 
 @pytest.mark.parametrize(

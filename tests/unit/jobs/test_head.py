@@ -67,7 +67,7 @@ FIRST_IS_DONE = yaml.safe_dump(
 HEAD = (
     sys.executable,
     "-c",
-    "import pathlib, sys; from pipeline.jobs.head import run; sys.exit(run(pathlib.Path(), ()))",
+    "import pathlib, sys; from pipeline.jobs.head import run_tree; sys.exit(run_tree(pathlib.Path(), ()))",
 )
 """Without a second attempt to send."""
 

@@ -20,10 +20,10 @@ from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model
 from pipeline.params import parse_section
-from pipeline.profile.measure import GAP, Subject, fastest, measure
+from pipeline.profile.measure import LARGEST_GAP, Subject, fastest, measure
 from pipeline.profile.profile import make_profile
 from pipeline.profile.timing import UNSAVED, CpuDevice, TimedCall, in_turns, turn_s
-from pipeline.prune.channels.ranking import Aim, make_plan
+from pipeline.prune.channels.ranking import PruneGoal, make_plan
 from pipeline.prune.channels.widths import Widths, layer_costs
 from pipeline.prune.params import ShapeParams
 from pipeline.prune.profile_report import Profile, RoundingTrial, read_profile
@@ -164,7 +164,7 @@ def test_a_network_that_fits_in_one_pass_alone_leaves_no_gap(dense: Path, data: 
     assert chosen is not None
     following = min(trial.macs for trial in chosen.trials if trial.macs > chosen.macs)
     assert chosen.latency <= 0.5
-    assert following - chosen.macs < GAP
+    assert following - chosen.macs < LARGEST_GAP
 
 
 def test_no_network_is_timed_twice(dense: Path, data: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_profile_of_another_network_is_refused(simulated: Profile, data: Path)
     with pytest.raises(
         ArtifactError, match=r"profile.json: is of another network or target; run `dvc repro -f -s profile`"
     ):
-        make_plan(network(spec), spec, train, prune_params(target=LATENCY), TASK, Aim(simulated))
+        make_plan(network(spec), spec, train, prune_params(target=LATENCY), TASK, PruneGoal(simulated))
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,14 @@ from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.cut import apply_plan
-from pipeline.prune.channels.importance import score_groups, weigh
-from pipeline.prune.channels.ranking import Aim, make_plan, require_equal
+from pipeline.prune.channels.importance import element_importance, score_groups
+from pipeline.prune.channels.ranking import PruneGoal, make_plan, require_equal
 from pipeline.prune.channels.search import Limits, select_channels
 from pipeline.prune.channels.widths import (
     LayerCost,
     Measure,
     Narrowing,
-    channel_price,
+    cost_per_channel,
     layer_costs,
     macs_measure,
 )
@@ -88,7 +88,11 @@ def plan_of(
     dense = network(spec)
     params = prune_params(**changes)
     assert isinstance(params.round_to, int)
-    return spec, dense, make_plan(dense, spec, train, params, TASK, Aim(fixed_profile(params.round_to)))[0]
+    return (
+        spec,
+        dense,
+        make_plan(dense, spec, train, params, TASK, PruneGoal(fixed_profile(params.round_to)))[0],
+    )
 
 
 def fraction(dense: nn.Module, plan: dict[str, KeptChannels]) -> float:
@@ -168,7 +172,9 @@ def test_the_least_important_channels_go(train: Split) -> None:
     with torch.no_grad():
         first.weight[weak] *= 0.01
         second.weight[:, weak] *= 0.01
-    plan = make_plan(dense, spec, train, prune_params(target={"macs": 0.65}), TASK, Aim(fixed_profile()))[0]
+    plan = make_plan(
+        dense, spec, train, prune_params(target={"macs": 0.65}), TASK, PruneGoal(fixed_profile())
+    )[0]
     name = next(name for name, module in dense.named_modules() if module is first)
     assert plan[name].out == [0, 2, 3, 5, 7]
 
@@ -233,7 +239,7 @@ def test_pruning_leaves_the_model_alone(train: Split) -> None:
     spec = spec_of("resnet20")
     dense = network(spec)
     before = {name: tensor.clone() for name, tensor in dense.state_dict().items()}
-    make_plan(dense, spec, train, prune_params(importance="taylor"), TASK, Aim(fixed_profile()))
+    make_plan(dense, spec, train, prune_params(importance="taylor"), TASK, PruneGoal(fixed_profile()))
     assert all(torch.equal(before[name], tensor) for name, tensor in dense.state_dict().items())
     assert all(parameter.grad is None for parameter in dense.parameters())
 
@@ -251,13 +257,13 @@ def test_a_target_that_nothing_can_bring_nearer_says_why(train: Split) -> None:
     ):
         plan_of("resnet20", train, round_to=256)
     groups, layers = [hand_made_group("a", "b", 10)], hand_made_layers(a=30, b=200)
-    whole = {f"layer{number}": "they can only go together" for number in range(5)}
+    not_pruned = {f"layer{number}": "they can only go together" for number in range(5)}
     with pytest.raises(
         CompressionError,
         match=r"no plan can cut layer0: they can only go together; .*; and 2 more; raise the",
     ):
         select_channels(
-            groups, [torch.ones(10)], layers, macs_of(layers), Limits(0.1, "global", 1, 0.5), whole
+            groups, [torch.ones(10)], layers, macs_of(layers), Limits(0.1, "global", 1, 0.5), not_pruned
         )
 
 
@@ -319,8 +325,8 @@ class Placed(nn.Module):
 def test_what_no_plan_can_cut_stays_whole_and_is_named() -> None:
     structure = trace_structure(Placed(), torch.randn(2, 3, 8, 8), [])
     assert [group.root for group in structure.groups] == ["hidden"]
-    assert structure.whole["embed"] == "'places' is a parameter outside any layer, of the shape (24, 6)"
-    assert structure.whole["last"].startswith(
+    assert structure.not_pruned["embed"] == "'places' is a parameter outside any layer, of the shape (24, 6)"
+    assert structure.not_pruned["last"].startswith(
         "without one of them the network does not run: module 'last': shape"
     )
 
@@ -377,8 +383,8 @@ def test_heads_go_by_their_worth_and_round_as_wide_as_they_are(train: Split) -> 
         dense.attention.qkv.weight.view(3, 4, 5, 6)[:, 2] *= 0.01
         dense.attention.proj.weight.view(6, 4, 5)[:, 2] *= 0.01
     params = prune_params(target={"macs": 0.9}, ignored=["embed"])
-    plan, whole = make_plan(dense, spec_of("mlp"), train, params, TASK, Aim(fixed_profile(5)))
-    assert (plan["attention"].out, whole) == ([0, 1, 3], {})
+    plan, not_pruned = make_plan(dense, spec_of("mlp"), train, params, TASK, PruneGoal(fixed_profile(5)))
+    assert (plan["attention"].out, not_pruned) == ([0, 1, 3], {})
 
 
 def test_a_network_of_which_nothing_can_go_says_why(train: Split) -> None:
@@ -387,7 +393,12 @@ def test_a_network_of_which_nothing_can_go_says_why(train: Split) -> None:
         match=r"no layer of this network can be pruned \(embed: 'places' is .*; last: without",
     ):
         make_plan(
-            Placed(), spec_of("mlp"), train, prune_params(ignored=["hidden"]), TASK, Aim(fixed_profile())
+            Placed(),
+            spec_of("mlp"),
+            train,
+            prune_params(ignored=["hidden"]),
+            TASK,
+            PruneGoal(fixed_profile()),
         )
 
 
@@ -441,7 +452,7 @@ def test_concatenated_and_grouped_convolutions(train: Split) -> None:
     torch.manual_seed(0)
     dense = Branches().eval()
     params = prune_params(target={"macs": 0.5}, scope="layer")
-    plan, _ = make_plan(dense, spec_of("mlp"), train, params, TASK, Aim(fixed_profile()))
+    plan, _ = make_plan(dense, spec_of("mlp"), train, params, TASK, PruneGoal(fixed_profile()))
     pruned = apply_plan(copy.deepcopy(dense), plan)
     assert fraction(dense, plan) <= 0.5
     assert pruned.get_submodule("grouped").groups == 2
@@ -526,7 +537,7 @@ def test_a_channel_costs_what_the_network_without_it_saves(name: str) -> None:
     for group in groups:
         plan = to_plan(dense, groups, [first if other is group else none for other in groups])
         saved_macs = count_macs(dense, shape) - count_macs(apply_plan(copy.deepcopy(dense), plan), shape)
-        assert channel_price(group, layers, cost) == saved_macs > 0
+        assert cost_per_channel(group, layers, cost) == saved_macs > 0
 
 
 def test_depthwise_macs_follow_their_channels_once() -> None:
@@ -562,8 +573,8 @@ def test_a_group_whose_weights_are_all_zero_goes_first(train: Split) -> None:
     with torch.no_grad():
         for module in (root, *members):
             module.weight.zero_()  # type: ignore[operator]
-    worths = weigh(dense, spec, train, params, TASK)
-    _, scores = score_groups(dense, groups, worths, params.importance, params.seed, lambda group: 1.0)
+    importances = element_importance(dense, spec, train, params, TASK)
+    _, scores = score_groups(dense, groups, importances, params.importance, params.seed, lambda group: 1.0)
     assert not scores[0].any()
     assert all(score.isfinite().all() for score in scores)
 
@@ -595,7 +606,7 @@ def test_prune_saves_an_artifact_and_reports_both_models(data: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("name", "whole"),
+    ("name", "not_pruned"),
     [
         (
             "timm/vit_tiny_patch16_224",
@@ -607,13 +618,13 @@ def test_prune_saves_an_artifact_and_reports_both_models(data: Path, tmp_path: P
     ],
 )
 def test_networks_of_other_libraries_prune_and_rebuild(
-    name: str, whole: dict[str, str], train: Split, tmp_path: Path
+    name: str, not_pruned: dict[str, str], train: Split, tmp_path: Path
 ) -> None:
     spec = spec_of(name, width=None, size=32)
     dense = network(spec)
-    plan, kept_whole = make_plan(dense, spec, train, prune_params(), TASK, Aim(fixed_profile(8)))
-    assert kept_whole.keys() == whole.keys()
-    assert all(re.match(whole[modules], reason) for modules, reason in kept_whole.items())
+    plan, not_pruned_here = make_plan(dense, spec, train, prune_params(), TASK, PruneGoal(fixed_profile(8)))
+    assert not_pruned_here.keys() == not_pruned.keys()
+    assert all(re.match(not_pruned[modules], reason) for modules, reason in not_pruned_here.items())
     pruned = apply_plan(copy.deepcopy(dense), plan)
     assert count_macs(pruned, (3, 32, 32)) <= 0.5 * count_macs(dense, (3, 32, 32))
     saved(tmp_path / "pruned", spec.model_copy(update={"plan": plan}), pruned)

@@ -74,4 +74,4 @@ def test_an_experiment_is_told_by_what_dvc_sets(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_sweep_registers_nothing() -> None:
-    assert "register" not in Project(ROOT).makers(MEASURED)
+    assert "register" not in Project(ROOT).producers(MEASURED)

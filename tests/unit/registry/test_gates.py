@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from pipeline.errors import ArtifactError, GateError
 from pipeline.registry.card import model_card
 from pipeline.registry.figures import Parity
-from pipeline.registry.gates import Standing, Verdict, decide, judge
+from pipeline.registry.gates import Verdict, VersionFigures, decide, judge
 from tests.support.figures_samples import CLASSES, SHAPE, figures, register_params
 
 EXACT = Parity(against="the torch model", max_diff=1e-5, agreement=1.0, images=100)
-CHAMPION = Standing(version=3, top1=0.98, latency_ms=1.0, measured_on="CPU x", data="d")
+CHAMPION = VersionFigures(version=3, top1=0.98, latency_ms=1.0, measured_on="CPU x", data="d")
 
 
 def verdict(parity: Parity = EXACT, **candidate: Any) -> Verdict:

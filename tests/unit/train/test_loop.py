@@ -20,7 +20,7 @@ from pipeline.tracking.journal import read_journal
 from pipeline.train.bf16_rate import bf16_to_float32, slow_bf16
 from pipeline.train.checkpoints.local import LocalStore
 from pipeline.train.job import Job, tuned_spec
-from pipeline.train.loop import ddp_step, fit, resume, stays
+from pipeline.train.loop import ddp_step, fit, never_leaving, resume
 from pipeline.train.run import Run, check_origin, open_run, origin
 from pipeline.train.sampling import num_batches
 from pipeline.train.transport.collect import collect_result
@@ -111,7 +111,7 @@ def test_told_to_go_it_leaves_at_once_and_loses_no_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with checkpoints that are far apart, in the middle of an epoch, and again and again."""
-    monkeypatch.setattr("pipeline.train.checkpoints.saver.MEET_S", 0.0)
+    monkeypatch.setattr("pipeline.train.checkpoints.saver.AGREE_EVERY_S", 0.0)
     expected = run(job(data, tmp_path / "undisturbed"), tmp_path / "a")
     steps: list[int] = []
 
@@ -130,7 +130,7 @@ def test_told_to_go_it_leaves_at_once_and_loses_no_step(
 def test_told_to_go_it_leaves_also_where_an_epoch_is_one_batch(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.train.checkpoints.saver.MEET_S", 0.0)
+    monkeypatch.setattr("pipeline.train.checkpoints.saver.AGREE_EVERY_S", 0.0)
     batch = len(Split.open(data, "train"))
     expected = run(job(data, tmp_path / "undisturbed", global_batch_size=batch), tmp_path / "a")
     monkeypatch.setattr("pipeline.train.checkpoints.saver.FIRST_STEPS", 1)
@@ -228,7 +228,7 @@ def test_a_run_that_goes_on_elsewhere_says_so(
         (before, ""),
         (placement, f"goes on from step 1 with {placement}, after {before}; the weights' last bits {says}"),
     ):
-        run = open_run(the_job, "cpu", stays)
+        run = open_run(the_job, "cpu", never_leaving)
         resume(run, here)
         assert run.note == note
         assert run.state.progress.placements == [before] + [here] * (here != before)

@@ -12,8 +12,8 @@ from pipeline.data.prepared.reader import Split
 from pipeline.files import sha256_json
 from pipeline.models.channels.groups import Member, position_sums, trace_groups
 from pipeline.models.description.spec import ModelSpec
-from pipeline.prune.channels.importance import score_groups, weigh
-from pipeline.prune.channels.ranking import Aim, make_plan
+from pipeline.prune.channels.importance import element_importance, score_groups
+from pipeline.prune.channels.ranking import PruneGoal, make_plan
 from pipeline.prune.params import Importance
 from pipeline.tasks.task import Task
 from pipeline.train import ranks
@@ -67,9 +67,9 @@ def scores_of(importance: Importance, **changes: Any) -> list[float]:
     model = Two().eval()
     params = prune_params(importance=importance, sample_batches=1, batch_size=3, **changes)
     spec = ModelSpec.model_construct(mean=[0.0], std=[1 / 255])
-    worths = weigh(model, spec, cast(Split, Images()), params, cast(Task, FirstLogit()))
+    importances = element_importance(model, spec, cast(Split, Images()), params, cast(Task, FirstLogit()))
     groups = trace_groups(model, torch.zeros(2, 1, 1, 1), [])
-    _, (scores,) = score_groups(model, groups, worths, importance, params.seed, lambda group: PRICE)
+    _, (scores,) = score_groups(model, groups, importances, importance, params.seed, lambda group: PRICE)
     return cast(list[float], scores.tolist())
 
 
@@ -121,8 +121,8 @@ def test_a_channel_that_stands_for_several_positions_is_worth_their_sum() -> Non
     group = trace_groups(model, torch.zeros(2, 4), [])[0]
     heads = Member("0", "out", torch.arange(4), torch.tensor([0, 0, 1, 1]))
     halves = type(group)(root="0", channels=2, repeats=2, members=(heads,), traced=None)
-    worths = {"0": torch.tensor([[1.0], [2.0], [3.0], [6.0]])}
-    assert score_groups(model, [halves], worths, "l2", 0, lambda group: 1.0)[1][0].tolist() == [0.5, 1.5]
+    importances = {"0": torch.tensor([[1.0], [2.0], [3.0], [6.0]])}
+    assert score_groups(model, [halves], importances, "l2", 0, lambda group: 1.0)[1][0].tolist() == [0.5, 1.5]
 
 
 def test_every_rank_makes_the_same_plan(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def _same_plans(data: Path) -> None:
             train,
             prune_params(importance=importance, sample_batches=1),
             TASK,
-            Aim(fixed_profile()),
+            PruneGoal(fixed_profile()),
         )
         digest = sha256_json({name: kept.model_dump() for name, kept in plan.items()})
         numbers = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.int64)

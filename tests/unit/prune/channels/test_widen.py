@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pipeline.data.prepared.reader import Split
 from pipeline.models.nets.cut import apply_plan
-from pipeline.prune.channels.ranking import Aim, Cut, make_plan, rank_channels
-from pipeline.prune.channels.search import GONE
+from pipeline.prune.channels.ranking import PreviousCut, PruneGoal, make_plan, rank_channels
+from pipeline.prune.channels.search import REMOVED_SCORE
 from pipeline.prune.channels.widen import widen
 from tests.support.compress_samples import (
     SIZE,
@@ -33,7 +33,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 def test_it_computes_the_same_and_cuts_to_the_same(name: str, split: Split) -> None:
     spec = spec_of(name, 16)
     dense = network(spec)
-    plan, _ = make_plan(dense, spec, split, prune_params(), TASK, Aim(fixed_profile()))
+    plan, _ = make_plan(dense, spec, split, prune_params(), TASK, PruneGoal(fixed_profile()))
     assert plan
     narrow = apply_plan(copy.deepcopy(dense), plan)
     for parameter in narrow.parameters():
@@ -68,19 +68,20 @@ class Normed(nn.Module):
 def test_gradients_are_those_of_the_network_that_was_trained(importance: str, split: Split) -> None:
     torch.manual_seed(0)
     dense, spec, params = Normed().eval(), spec_of("mlp"), prune_params(importance=importance)
-    plan, _ = make_plan(dense, spec, split, params, TASK, Aim(fixed_profile()))
+    plan, _ = make_plan(dense, spec, split, params, TASK, PruneGoal(fixed_profile()))
     assert "norm" in plan
     narrow = apply_plan(copy.deepcopy(dense), plan)
     wide = widen(dense, plan, narrow)
 
-    def scores(model: nn.Module, earlier: Cut | None = None) -> Tensor:
+    def scores(model: nn.Module, earlier: PreviousCut | None = None) -> Tensor:
         """Of the channels that are left, as shares of their group."""
         found = [
-            score[score != GONE] for score in rank_channels(model, spec, split, params, TASK, earlier).scores
+            score[score != REMOVED_SCORE]
+            for score in rank_channels(model, spec, split, params, TASK, earlier).scores
         ]
         return torch.cat([score / score.sum() for score in found])
 
-    assert torch.allclose(scores(wide, Cut(plan, narrow)), scores(narrow), rtol=1e-5)
+    assert torch.allclose(scores(wide, PreviousCut(plan, narrow)), scores(narrow), rtol=1e-5)
     found = rank_channels(wide, spec, split, params, TASK)
     kept = torch.cat([score[score != 0.0] / score.sum() for score in found.scores])
     assert not torch.allclose(kept, scores(narrow), rtol=0.01)  # the norm of the widened network counts zeros

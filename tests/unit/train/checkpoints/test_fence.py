@@ -11,7 +11,7 @@ import torch
 from pipeline.errors import LockedError
 from pipeline.files import write_atomic
 from pipeline.storage import Storage
-from pipeline.train.checkpoints.fence import ALIVE, OWNER, Fence
+from pipeline.train.checkpoints.fence import ALIVE_NAME, OWNER_NAME, Fence
 from pipeline.train.checkpoints.local import MANIFEST_NAME
 from pipeline.train.job import Job
 from pipeline.train.loop import ddp_step, fit
@@ -108,7 +108,7 @@ def test_a_driver_that_shows_no_life_is_replaced_and_disturbs_no_more(
     fence(sent).sign()
     finish(sent)
     assert run.read(ERROR) is None
-    assert run.read(ALIVE) is None
+    assert run.read(ALIVE_NAME) is None
     assert second.is_writer
 
 
@@ -120,4 +120,4 @@ def test_the_same_folder_goes_on_at_once_with_what_it_left(sent: Job, data: Path
         fence(arrive(sent)).take()
     fence(arrive(again)).take()
     finish(again)
-    assert run_storage(sent).read(OWNER) is None
+    assert run_storage(sent).read(OWNER_NAME) is None

@@ -84,14 +84,15 @@ from pathlib import Path
 import torch
 from pipeline.errors import DiskError, StorageError
 from pipeline.storage import Storage
-from pipeline.train.checkpoints.local import Store
+from pipeline.train.checkpoints.local import LocalStore
 from pipeline.train.checkpoints.fence import Fence
 from pipeline.train.checkpoints.remote import RemoteStore
 
 place = Path(sys.argv[2])
 fence = Fence(Storage(f"{place}-run"), "here-1")
 fence.claim()
-store = Store(place) if sys.argv[1] == "disk" else RemoteStore(Storage(str(place)), place / "journal", fence)
+remote = RemoteStore(Storage(str(place)), place / "journal", fence)
+store = LocalStore(place) if sys.argv[1] == "disk" else remote
 store.save(1, {"w": torch.zeros(10)}, {})
 try:
     store.save(2, {"w": torch.zeros(10_000)}, {})
