@@ -24,7 +24,7 @@ SMALLEST_SHARE = 32
 SHARE_BESIDE_THREADS = 128
 """The same where the CPUs of a node could as well be one worker's threads. ResNet-20 on one node of 4,
 images/s with 1, 2 and 4 workers: 2,276, 2,090 and 1,881 in batches of 128, 2,618, 2,605 and 2,888 in those
-of 512 (docs/log.md)."""
+of 512 (docs/results/training.md)."""
 
 
 class Resources(Section):

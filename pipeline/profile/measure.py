@@ -2,7 +2,7 @@
 the dense one.
 
 Nothing predicts how long a network takes: a table of single layers, added up and fitted to whole networks,
-was up to a fifth off (docs/log.md). But pruning takes channels in one order, so the networks that it can
+was up to a fifth off (docs/failed.md). But pruning takes channels in one order, so the networks that it can
 leave are points on a line, and the widest that meets a target is found by timing a dozen of them.
 """
 

@@ -70,6 +70,22 @@ def test_every_path_exists(document: str) -> None:
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.name)
+def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
+    assert [link for link in links(document) if not (document.parent / link).exists()] == []
+
+
+def test_every_document_is_in_the_contents() -> None:
+    contents = ROOT / "docs/README.md"
+    listed = {(contents.parent / link).resolve() for link in links(contents)}
+    assert sorted({*(ROOT / "docs").rglob("*.md")} - listed - {contents}) == []
+
+
+def links(document: Path) -> set[str]:
+    """Relative paths that a document links to."""
+    return set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")))
+
+
 @pytest.mark.parametrize(
     "command",
     [
