@@ -15,7 +15,7 @@ from pipeline.data.intake.prepare import prepare
 from pipeline.models.description.params import ModelParams
 from pipeline.params import parse_section, read_yaml
 from pipeline.tasks.params import TaskParams
-from pipeline.train.job import Job, dense_spec
+from pipeline.train.job import Job, Site, dense_job
 from pipeline.train.loop import fit
 from pipeline.train.params import FitParams
 from pipeline.train.transport.collect import HISTORY_NAME, result_folder
@@ -52,17 +52,13 @@ BENCHMARK = Benchmark(
 
 
 def _job(values: dict[str, dict[str, object]], data: Path, run_dir: Path, seed: int) -> Job:
-    return Job(
-        spec=dense_spec(parse_section("model", values["model"], ModelParams), data),
-        initial=None,
-        init=None,
-        teacher=None,
-        params=parse_section("train", values["train"] | {"seed": seed}, FitParams),
-        task=parse_section("task", values["task"], TaskParams),
-        data=data,
-        run_dir=run_dir,
-        journal=run_dir / "journal.jsonl",
-        checkpoint_s=30.0,
+    return dense_job(
+        parse_section("model", values["model"], ModelParams),
+        parse_section("train", values["train"] | {"seed": seed}, FitParams),
+        parse_section("task", values["task"], TaskParams),
+        data,
+        None,
+        Site(run_dir=run_dir, journal=run_dir / "journal.jsonl", checkpoint_s=30.0),
     )
 
 

@@ -34,9 +34,9 @@ class PlainLoop:
     """Training of a job's network on its data without end, a step at a time, on every rank."""
 
     def __init__(self, job: Job, batch: int) -> None:
-        train = Split.open(job.data, "train")
+        train = Split.open(job.inputs.data, "train")
         self._images_NCHW, self._labels_N = train.images(torch.arange(len(train))), train.labels
-        self._net = _distributed(rebuild(job.spec).to(memory_format=torch.channels_last))
+        self._net = _distributed(rebuild(job.problem.spec).to(memory_format=torch.channels_last))
         self.num_parameters = sum(parameter.numel() for parameter in self._net.parameters())
         parameters = self._net.parameters()
         self._optimizer = torch.optim.SGD(
@@ -66,10 +66,10 @@ class PlainLoop:
 def typical_speed(job: Job, batch: int, steps: int) -> float:
     """Images/s of some steps over all ranks, the start of the loader processes left out."""
     ranks = dist.get_world_size()
-    images = Images(Split.open(job.data, "train"))
+    images = Images(Split.open(job.inputs.data, "train"))
     sampler: DistributedSampler[tuple[Tensor, int]] = DistributedSampler(images, seed=0)
     loader = DataLoader(images, batch // ranks, sampler=sampler, num_workers=LOADERS, drop_last=True)
-    net = _distributed(rebuild(job.spec))
+    net = _distributed(rebuild(job.problem.spec))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     num_images, start = 0, 0.0
     for number, (images_BCHW, labels_B) in enumerate(islice(loader, steps + 1)):

@@ -13,6 +13,7 @@ import torch.distributed as dist
 
 from benchmarks.loops import PlainLoop
 from benchmarks.training import in_turns, make_job
+from pipeline.train.job import Inputs
 
 PORT = 29500
 RUN_DIR = Path("/tmp/run")  # noqa: S108 - of the host alone
@@ -24,9 +25,10 @@ def main(rank: int, world: int, address: str, data: str, few: str, model: str, b
     dist.init_process_group("gloo", init_method=f"tcp://{address}:{PORT}", rank=rank, world_size=world)
     torch.set_num_threads(1)
     RUN_DIR.mkdir()
-    job = make_job(Path(data), model, batch).model_copy(update={"run_dir": RUN_DIR})
+    job = make_job(Path(data), model, batch)
+    job = job.model_copy(update={"site": job.site.at(RUN_DIR)})
     plain = PlainLoop(job, batch)
-    in_turns(job.model_copy(update={"data": Path(few)}), plain, 1, "warm")
+    in_turns(job.model_copy(update={"inputs": Inputs(data=Path(few))}), plain, 1, "warm")
     images_per_s, to_plain = in_turns(job, plain, 1, "measured")
     reduce_s = reduction_s(plain.num_parameters)
     if rank == 0:

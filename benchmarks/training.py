@@ -33,7 +33,7 @@ from pipeline.models.nets.build import rebuild
 from pipeline.params import read_yaml
 from pipeline.tasks.params import TaskParams
 from pipeline.train import loop
-from pipeline.train.job import Job, dense_spec
+from pipeline.train.job import Inputs, Job, Site, dense_job
 from pipeline.train.optim import set_lr
 from pipeline.train.params import FitParams
 
@@ -103,11 +103,11 @@ def measure_rounds(few: Path, model: str, batch: int, rounds: int, told: Path) -
     torch.set_num_threads(threads)
     warm = make_job(few, model, batch)
     images_per_s, *_ = one_round(warm, PlainLoop(warm, batch), threads, "warm")
-    data = warm.run_dir / f"{model}-{world}-{batch}"
+    data = warm.site.run_dir / f"{model}-{world}-{batch}"
     if dist.get_rank() == 0:
         make_data(data, math.ceil(max(RUN_S * images_per_s, RUN_STEPS * batch) / TRAIN_SHARE))
     dist.barrier()
-    job = warm.model_copy(update={"data": data / "prepared"})
+    job = warm.model_copy(update={"inputs": Inputs(data=data / "prepared")})
     plain = PlainLoop(job, batch)
     counted = [one_round(job, plain, threads, str(number)) for number in range(rounds)]
     if dist.get_rank() == 0:
@@ -120,8 +120,8 @@ def one_round(
     """Images/s of the pipeline, its ratios to both loops, exact_elastic's to the pipeline, and the fraction
     of the peak.
     """
-    batch = job.params.global_batch_size
-    flops = 2 * MACS_OF_A_STEP * count_macs(rebuild(job.spec), input_shape(job.spec))
+    batch = job.problem.params.global_batch_size
+    flops = 2 * MACS_OF_A_STEP * count_macs(rebuild(job.problem.spec), input_shape(job.problem.spec))
     ours, to_plain = in_turns(job, plain, threads, f"{batch}-{name}")
     _, elastic_to_plain = in_turns(_exact(job), plain, threads, f"{batch}-{name}-exact")
     typical = typical_speed(job, batch, TYPICAL_STEPS)
@@ -131,7 +131,8 @@ def one_round(
 
 
 def _exact(job: Job) -> Job:
-    return job.model_copy(update={"params": job.params.model_copy(update={"exact_elastic": True})})
+    params = job.problem.params.model_copy(update={"exact_elastic": True})
+    return job.model_copy(update={"problem": job.problem.model_copy(update={"params": params})})
 
 
 def in_turns(job: Job, plain: PlainLoop, threads: int, name: str) -> tuple[float, float]:
@@ -139,7 +140,7 @@ def in_turns(job: Job, plain: PlainLoop, threads: int, name: str) -> tuple[float
 
     All that `fit` does between two steps counts, a checkpoint too; opening and validation do not.
     """
-    run_dir = job.run_dir / f"run-{job.spec.architecture.name}-{dist.get_world_size()}-{name}"
+    run_dir = job.site.run_dir / f"run-{job.problem.spec.architecture.name}-{dist.get_world_size()}-{name}"
     marks: list[tuple[float, float]] = []
 
     def plain_first(*arguments: Any) -> None:
@@ -150,9 +151,7 @@ def in_turns(job: Job, plain: PlainLoop, threads: int, name: str) -> tuple[float
         set_lr(*arguments)
 
     with patch.object(loop, "set_lr", plain_first):
-        loop.fit(
-            job.model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"}), "cpu", threads
-        )
+        loop.fit(job.model_copy(update={"site": job.site.at(run_dir)}), "cpu", threads)
     turns = marks[FIRST_STEPS:]
     ours = sum(after[0] - before[1] for before, after in pairwise(turns))
     plains = sum(end - start for start, end in turns[:-1])
@@ -162,21 +161,9 @@ def in_turns(job: Job, plain: PlainLoop, threads: int, name: str) -> tuple[float
 def make_job(data: Path, model: str, batch: int) -> Job:
     """One epoch of the preset `cifar10`."""
     preset = read_yaml(Path("presets/cifar10.yaml"))
-    return Job(
-        spec=dense_spec(
-            ModelParams(name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0, init="random"),
-            data,
-        ),
-        initial=None,
-        init=None,
-        teacher=None,
-        params=FitParams.model_validate(
-            {**preset["train"], "epochs": 1, "global_batch_size": batch, "ema_decay": None}
-        ),
-        task=TaskParams.model_validate(preset["task"]),
-        data=data,
-        run_dir=data.parent,
-        journal=data.parent / "journal.jsonl",
-        # half of that are the plain loop's turns: one checkpoint in 30 s, as in params.yaml
-        checkpoint_s=60.0,
-    )
+    network = ModelParams(name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0, init="random")
+    changes = {"epochs": 1, "global_batch_size": batch, "ema_decay": None}
+    params = FitParams.model_validate({**preset["train"], **changes})
+    # half of checkpoint_s are the plain loop's turns: one checkpoint in 30 s, as in params.yaml
+    site = Site(run_dir=data.parent, journal=data.parent / "journal.jsonl", checkpoint_s=60.0)
+    return dense_job(network, params, TaskParams.model_validate(preset["task"]), data, None, site)

@@ -4,34 +4,25 @@ import pipeline.process.environment  # noqa: F401 - first: it settles what the o
 from pipeline.entry import run_stage
 from pipeline.launch.driver import launch
 from pipeline.launch.resources import Resources
-from pipeline.models.disk.artifact import read_spec
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
 from pipeline.tracking.journal import Reporter
-from pipeline.train.job import TEACHER_FOLDER, Job, run_directory, taught, tuned_spec
+from pipeline.train.job import TEACHER_FOLDER, Site, child_job, run_directory
 from pipeline.train.params import FitParams
 from pipeline.train.transport.collect import collect_result
 
 
 def main(stage: Stage, report: Reporter) -> None:
-    pruned, dense, brought = (
-        stage.dep(path) for path in ("artifacts/pruned", "artifacts/dense", TEACHER_FOLDER)
-    )
-    params = stage.params("finetune", FitParams)
-    spec, teacher = taught(tuned_spec(read_spec(pruned), "pruned"), params.distil, dense, brought)
     resources = stage.resources(Resources)
     with run_directory(stage.run_dir) as run_dir:
-        job = Job(
-            spec=spec,
-            initial=pruned.absolute(),
-            init=None,
-            teacher=teacher.absolute() if teacher else None,
-            params=params,
-            task=stage.params("task", TaskParams),
-            data=stage.dep("data/prepared").absolute(),
-            run_dir=run_dir,
-            journal=stage.journal,
-            checkpoint_s=resources.checkpoint_s,
+        job = child_job(
+            stage.dep("artifacts/pruned"),
+            stage.params("finetune", FitParams),
+            stage.params("task", TaskParams),
+            Site(run_dir=run_dir, journal=stage.journal, checkpoint_s=resources.checkpoint_s),
+            data=stage.dep("data/prepared"),
+            dense=stage.dep("artifacts/dense"),
+            teacher_folder=stage.dep(TEACHER_FOLDER),
         )
         launch(job, resources, stage.name)
         report.metrics(

@@ -13,7 +13,7 @@ from pipeline.prune.schedule import Tuning, prune_in_parts
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
 from pipeline.tracking.journal import Reporter
-from pipeline.train.job import TEACHER_FOLDER, run_directory
+from pipeline.train.job import TEACHER_FOLDER, Site, run_directory
 from pipeline.train.params import FitParams
 
 
@@ -30,9 +30,8 @@ def main(stage: Stage, report: Reporter) -> None:
             Tuning(
                 fit=lambda job: launch(job, resources, stage.name),
                 params=stage.params("finetune", FitParams),
-                brought=stage.dep(TEACHER_FOLDER),
-                run_dir=run_dir,
-                checkpoint_s=resources.checkpoint_s,
+                teacher_folder=stage.dep(TEACHER_FOLDER),
+                site=Site(run_dir=run_dir, journal=stage.journal, checkpoint_s=resources.checkpoint_s),
             ),
         )
     for modules, reason in reports[-1].not_pruned.items():

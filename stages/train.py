@@ -9,7 +9,7 @@ from pipeline.models.description.spec import WEIGHTS_NAME
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
 from pipeline.tracking.journal import Reporter
-from pipeline.train.job import Job, dense_spec, run_directory
+from pipeline.train.job import Site, dense_job, run_directory
 from pipeline.train.params import FitParams
 from pipeline.train.transport.collect import collect_result
 
@@ -19,18 +19,9 @@ def main(stage: Stage, report: Reporter) -> None:
     init = stage.dep("data/init") / WEIGHTS_NAME if model.init == "file" else None
     resources = stage.resources(Resources)
     with run_directory(stage.run_dir) as run_dir:
-        job = Job(
-            spec=dense_spec(model, data, init),
-            initial=None,
-            init=init.absolute() if init else None,
-            teacher=None,
-            params=stage.params("train", FitParams),
-            task=stage.params("task", TaskParams),
-            data=data.absolute(),
-            run_dir=run_dir,
-            journal=stage.journal,
-            checkpoint_s=resources.checkpoint_s,
-        )
+        site = Site(run_dir=run_dir, journal=stage.journal, checkpoint_s=resources.checkpoint_s)
+        params, task = stage.params("train", FitParams), stage.params("task", TaskParams)
+        job = dense_job(model, params, task, data, init, site)
         launch(job, resources, stage.name)
         report.metrics(
             collect_result(job, stage.out("artifacts/dense"), stage.out("reports/train/history.csv"))

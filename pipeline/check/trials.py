@@ -35,7 +35,7 @@ from pipeline.quantize.quantize import calibration_indices
 from pipeline.stage import PREPARED_DATA
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
-from pipeline.train.job import INIT_FOLDER, TEACHER_FOLDER, Job, dense_spec, taught, tuned_spec
+from pipeline.train.job import INIT_FOLDER, TEACHER_FOLDER, Job, Site, child_job, dense_job
 from pipeline.train.loop import make_batch, never_leaving
 from pipeline.train.params import LOGICAL_SHARDS, FitParams
 from pipeline.train.run import check_sizes, open_run, prepare_torch
@@ -85,20 +85,8 @@ class Trials:
 
     def _train_dense(self) -> None:
         init = self._root / INIT_FOLDER / WEIGHTS_NAME if self._model.init == "file" else None
-        spec = dense_spec(self._model, self._data, init)
-        save_model(self._dense, spec, rebuild(spec))
-        job = Job(
-            spec=spec,
-            initial=None,
-            init=init,
-            teacher=None,
-            params=self._train,
-            task=self._task,
-            data=self._data,
-            run_dir=self._scratch / "train",
-            journal=self._scratch / "train" / "journal.jsonl",
-            checkpoint_s=self._resources.checkpoint_s,
-        )
+        job = dense_job(self._model, self._train, self._task, self._data, init, self._site("train"))
+        save_model(self._dense, job.problem.spec, rebuild(job.problem.spec))
         self._try(job)
 
     def _make_smaller(self) -> None:
@@ -127,32 +115,24 @@ class Trials:
         save_model(self._pruned, smaller.spec, smaller.model)
 
     def _train_pruned(self) -> None:
-        brought = self._root / TEACHER_FOLDER
-        spec, teacher = taught(
-            tuned_spec(read_spec(self._pruned), "pruned"), self._finetune.distil, self._dense, brought
+        self._try(
+            child_job(
+                self._pruned,
+                self._finetune,
+                self._task,
+                self._site("finetune"),
+                data=self._data,
+                dense=self._dense,
+                teacher_folder=self._root / TEACHER_FOLDER,
+            )
         )
-        job = Job(
-            spec=spec,
-            initial=self._pruned,
-            init=None,
-            teacher=teacher,
-            params=self._finetune,
-            task=self._task,
-            data=self._data,
-            run_dir=self._scratch / "finetune",
-            journal=self._scratch / "finetune" / "journal.jsonl",
-            checkpoint_s=self._resources.checkpoint_s,
-        )
-        self._try(job)
 
     def _train_parts(self) -> None:
         """Trainings between cuts, which are those of `finetune` but for the rounding of weights."""
         if self._prune.schedule is None or self._finetune.quantization_aware is None:
             return
-        brought = self._root / TEACHER_FOLDER
-        tuning = Tuning(
-            lambda job: None, self._finetune, brought, self._scratch / "parts", self._resources.checkpoint_s
-        )
+        teacher_folder = self._root / TEACHER_FOLDER
+        tuning = Tuning(lambda job: None, self._finetune, teacher_folder, self._site("parts"))
         self._try(tuning_job(1, self._pruned, self._dense, self._data, self._prune, self._task, tuning))
 
     def _calibrate(self) -> None:
@@ -163,11 +143,17 @@ class Trials:
                 Split.open(self._data, "train").labels, read_spec(self._dense).classes, self._quantize
             )
 
+    def _site(self, name: str) -> Site:
+        run_dir = self._scratch / name
+        return Site(
+            run_dir=run_dir, journal=run_dir / "journal.jsonl", checkpoint_s=self._resources.checkpoint_s
+        )
+
     def _try(self, job: Job) -> None:
         """A step of a job on the smallest part of a batch that any worker gets."""
-        params, workers = job.params, self._workers
+        params, workers = job.problem.params, self._workers
         if self._is_prepared:
-            num_images = len(Split.open(job.data, "train"))
+            num_images = len(Split.open(job.inputs.data, "train"))
             check_sizes(params, num_images, workers)
             part = smallest_part(num_images, params.global_batch_size, self._parts(params))
         else:
@@ -179,7 +165,8 @@ class Trials:
             prepare_torch(job, "cpu", torch.get_num_threads())
         elif params.amp == "fp16":  # which the CPU, that stands here for another device, does not have
             params = params.model_copy(update={"amp": "bf16"})
-        run = open_run(job.model_copy(update={"params": params}), "cpu", never_leaving)
+        problem = job.problem.model_copy(update={"params": params})
+        run = open_run(job.model_copy(update={"problem": problem}), "cpu", never_leaving)
         batch = make_batch(run, torch.arange(max(1, min(part, ENOUGH, len(run.train)))))
         train_step(run.net, run.state.optimizer, run.state.scaler, [batch], run.recipe, 1.0)
 

@@ -66,14 +66,14 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     server = _job_server(resources)
     if server is None:
         for folder in (
-            job.run_dir,
+            job.site.run_dir,
             users_temporary_folder(),
         ):  # of checkpoints, and of what a Ray of our own leaves
             check_room(folder)
     if resources.storage:
         job = send(job, resources.storage)
     order = Order(job=job, resources=resources)
-    with shown(job.run_dir, name, sys.stderr):
+    with shown(job.site.run_dir, name, sys.stderr):
         with signs_of_life(job):
             with received(job):
                 _attempts(order, server, name)
@@ -128,7 +128,7 @@ def _attempt(order: Order) -> int:
 
     A session of its own keeps a terminal's Ctrl-C from it: this process answers that, in one line.
     """
-    path = order.job.run_dir / "order.json"
+    path = order.job.site.run_dir / "order.json"
     write_atomic(path, order.model_dump_json())
     command = [sys.executable, "-m", "pipeline.launch.driver", str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
@@ -157,7 +157,7 @@ def main(path: Path, *, is_attached: bool) -> None:
     told = Order.model_validate_json(path.read_bytes())
     wait = partial(await_silence, told.job) if is_attached else sys.stdin.buffer.read
     threading.Thread(
-        target=_end_after, args=(wait, told.job.run_dir), daemon=True, name="end-with-parent"
+        target=_end_after, args=(wait, told.job.site.run_dir), daemon=True, name="end-with-parent"
     ).start()
     status = 0
     try:

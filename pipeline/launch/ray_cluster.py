@@ -124,8 +124,8 @@ def _run_trainer(job: Job, resources: Resources, placement: Placement) -> bool:
             name="train",
             # Ray silently goes on with an old run of the same name and storage, so each launch gets its own.
             storage_path=f"{run_storage(job).url}/ray-{secrets.token_hex(4)}"
-            if job.storage
-            else tempfile.mkdtemp(dir=job.run_dir, prefix="ray-"),
+            if job.site.storage
+            else tempfile.mkdtemp(dir=job.site.run_dir, prefix="ray-"),
             failure_config=FailureConfig(max_failures=resources.max_failures),
         ),
     )
@@ -163,7 +163,7 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
     Yields the room that the training gets there.
     """
     address = cluster_address(resources)
-    with _ray_folder(job.run_dir) as temporary:
+    with _ray_folder(job.site.run_dir) as temporary:
         settings = RAY_SETTINGS | (ATTACHED_SETTINGS if address else LOCAL_SETTINGS | _token(temporary))
         os.environ.update({name: value for name, value in settings.items() if name not in os.environ})
         import ray  # which reads some of these settings now
@@ -180,7 +180,7 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
                 )
             if not resources.show_ray_logs:
                 logging.getLogger("ray").setLevel(logging.ERROR)
-            yield _placement(resources, job.params, address)
+            yield _placement(resources, job.problem.params, address)
         except ConnectionError as error:
             raise _unreachable(str(address)) from error
         finally:
@@ -223,7 +223,7 @@ def _environment(job: Job) -> dict[str, Any]:
     """
     variables = WORKER_SETTINGS | {"PYTHONPATH": str(Path.cwd())}
     # A job that was submitted brings the whole project to every node by itself.
-    brings_code = job.storage is None or JOB_VARIABLE in os.environ
+    brings_code = job.site.storage is None or JOB_VARIABLE in os.environ
     return {"env_vars": variables} | ({} if brings_code else {"py_modules": [str(Path(__file__).parents[1])]})
 
 

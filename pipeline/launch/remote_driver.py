@@ -16,7 +16,7 @@ from pipeline.files import write_atomic
 from pipeline.job_server import Server
 from pipeline.launch.ray_cluster import Order
 from pipeline.train.job import Job
-from pipeline.train.transport.driver import place
+from pipeline.train.transport.driver import driver_id
 
 ORDER_NAME = "order.json"
 ENTRYPOINT = f"python -m pipeline.jobs.start {ORDER_NAME}"
@@ -42,7 +42,7 @@ def attempt(order: Order, server: Server) -> int:
         shutil.copy(CODE.parent / "pyproject.toml", tree)  # by which the head looks for what it lacks
         write_atomic(tree / ORDER_NAME, order.model_dump_json())
         try:
-            server.submit(tree, name, ENTRYPOINT, {"run": order.job.run_dir.name})
+            server.submit(tree, name, ENTRYPOINT, {"run": order.job.site.run_dir.name})
             return _followed(name, server)
         except KeyboardInterrupt:
             server.stop(name)
@@ -71,7 +71,7 @@ def _followed(name: str, server: Server) -> int:
 
 def _prefix(job: Job) -> str:
     """Of the names of a run's jobs: which run, and for which folder of which machine."""
-    return f"{job.run_dir.name}-{place(job)}-"
+    return f"{job.site.run_dir.name}-{driver_id(job)}-"
 
 
 def _end_earlier(job: Job, server: Server) -> None:

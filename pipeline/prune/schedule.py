@@ -9,30 +9,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.models.disk.artifact import read_spec
 from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
 from pipeline.prune.prune import WHOLE, Part, PruneReport, prune
 from pipeline.tasks.params import TaskParams
 from pipeline.tasks.task import make_task
-from pipeline.train.job import Job, taught, tuned_spec
+from pipeline.train.job import Job, Site, child_job
 from pipeline.train.params import FitParams
 from pipeline.train.transport.collect import trained_model
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """The training between two cuts. fit: runs a job to its end. run_dir: of the stage, where trainings keep
-    their state.
+    """The training between two cuts. fit: runs a job to its end. site: of the stage; each training has a run
+    directory below that of the stage.
 
-    brought: folder of a teacher other than dense, where params say so.
+    teacher_folder: of a teacher other than dense, if params say so.
     """
 
     fit: Callable[[Job], object]
     params: FitParams
-    brought: Path
-    run_dir: Path
-    checkpoint_s: float
+    teacher_folder: Path
+    site: Site
 
 
 def prune_in_parts(
@@ -51,7 +49,7 @@ def prune_in_parts(
     """
     reports, part = [], WHOLE
     for number, share in enumerate(shares(params), start=1):
-        folder = out if share == 1.0 else tuning.run_dir / f"cut-{number}"
+        folder = out if share == 1.0 else tuning.site.run_dir / f"cut-{number}"
         part = Part(share, part.tuned)
         reports.append(prune(dense, data, folder, params, profile, make_task(task), part))
         if share < 1.0:
@@ -70,25 +68,21 @@ def shares(params: PruneParams) -> Iterator[float]:
 def tuning_job(
     number: int, cut: Path, dense: Path, data: Path, params: PruneParams, task: TaskParams, tuning: Tuning
 ) -> Job:
-    """The training after a cut that left the artifact `cut`. Raises ArtifactError as taught()."""
+    """The training after a cut that left the artifact `cut`. Raises ArtifactError as child_job()."""
     assert params.schedule is not None, "one cut alone needs no training in between"
     # A storage knows a run by the last name alone.
-    run_dir = tuning.run_dir / f"{tuning.run_dir.name}-tuning-{number}"
+    run_dir = tuning.site.run_dir / f"{tuning.site.run_dir.name}-tuning-{number}"
     changes = {
         "epochs": params.schedule.epochs,
         "seed": tuning.params.seed + number,
         "quantization_aware": None,
     }
-    spec, teacher = taught(tuned_spec(read_spec(cut), "pruned"), tuning.params.distil, dense, tuning.brought)
-    return Job(
-        spec=spec,
-        initial=cut.absolute(),
-        init=None,
-        teacher=teacher.absolute() if teacher else None,
-        params=tuning.params.model_copy(update=changes),
-        task=task,
-        data=data.absolute(),
-        run_dir=run_dir,
-        journal=run_dir / "journal.jsonl",
-        checkpoint_s=tuning.checkpoint_s,
+    return child_job(
+        cut,
+        tuning.params.model_copy(update=changes),
+        task,
+        tuning.site.at(run_dir),
+        data=data,
+        dense=dense,
+        teacher_folder=tuning.teacher_folder,
     )

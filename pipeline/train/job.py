@@ -1,11 +1,16 @@
-"""What one training run is: everything a worker needs to know, as JSON."""
+"""What one training run is: everything a worker needs to know, as JSON.
+
+A Job says in three records what to compute, from which files, and at which site; only the first of them
+decides the weights, because it names the others' content by digests.
+"""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.errors import ArtifactError
@@ -20,6 +25,7 @@ from pipeline.train.params import DistilParams, FitParams
 INIT_FOLDER = "data/init"
 ORIGIN_NAME = "origin.json"
 TEACHER_FOLDER = "data/teacher"
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 SHOWN = 5
 """Classes that an error message lists at most."""
 
@@ -31,33 +37,80 @@ class Origin(Record):
     sha256: str
 
 
-class Job(Record):
-    """One run of `fit`.
-
-    Paths are absolute and readable by every worker, unless there is a storage (travel.py).
-    """
+class Problem(Record):
+    """What to compute: with the libraries all that decides the weights. A checkpoint is of one problem."""
 
     spec: ModelSpec
-    """The network to train and what it was made from."""
-    initial: Path | None
-    """Model folder to start from; None starts from `init`, and without it from random weights."""
-    init: Path | None
-    """safetensors file, as data/init holds it."""
-    teacher: Path | None
-    """Model folder to distil from; needed where params.distil is set."""
+    """The network to train and, by digest, what it is made from: all of `Inputs` are its ancestors."""
     params: FitParams
     task: TaskParams
-    data: Path
-    run_dir: Path
-    journal: Path
+
+
+class Inputs(Record):
+    """Files to compute from, readable by every worker unless there is a storage (transport/driver.py)."""
+
+    data: AbsolutePath
+    initial: AbsolutePath | None = None
+    """Model folder to start from; None starts from `init`, and without it from random weights."""
+    init: AbsolutePath | None = None
+    """safetensors file, as data/init holds it."""
+    teacher: AbsolutePath | None = None
+    """Model folder to distil from; needed if params.distil is set."""
+
+
+class Site(Record):
+    """Where a run keeps its state, and how its processes reach each other. Decides no result."""
+
+    run_dir: AbsolutePath
+    journal: AbsolutePath
     checkpoint_s: float
-    """Seconds between two checkpoints; it decides no result."""
+    """Seconds between two checkpoints."""
     storage: str | None = None
-    """Folder or bucket prefix through which driver and workers reach each other where they share no disk."""
-    inputs: dict[str, str] = Field(default={})
-    """For each path of an input, the digest by which the storage knows it."""
+    """Folder or bucket prefix through which driver and workers reach each other if they share no disk."""
+    digests: dict[str, str] = Field(default={})
+    """For each of the inputs, the digest by which the storage knows it."""
     owner: str = ""
     """Name by which this run's driver, or a worker of it, claims the run in the storage (fence.py)."""
+
+    def at(self, run_dir: Path) -> Self:
+        """The site of another run beside this one, with its journal in its run directory."""
+        return self.model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"})
+
+
+class Job(Record):
+    """One run of `fit`."""
+
+    problem: Problem
+    inputs: Inputs
+    site: Site
+
+
+def dense_job(
+    model: ModelParams, params: FitParams, task: TaskParams, data: Path, init: Path | None, site: Site
+) -> Job:
+    """The training of the dense network. Raises as dense_spec()."""
+    problem = Problem(spec=dense_spec(model, data, init), params=params, task=task)
+    return Job(problem=problem, inputs=Inputs(data=data, init=init), site=site)
+
+
+def child_job(
+    pruned: Path,
+    params: FitParams,
+    task: TaskParams,
+    site: Site,
+    *,
+    data: Path,
+    dense: Path,
+    teacher_folder: Path,
+) -> Job:
+    """The further training of a pruned artifact, with `dense` or a teacher that was brought.
+
+    Raises ArtifactError as resolve_teacher().
+    """
+    child = child_spec(read_spec(pruned), "pruned")
+    spec, teacher = resolve_teacher(child, params.distil, dense, teacher_folder)
+    problem = Problem(spec=spec, params=params, task=task)
+    return Job(problem=problem, inputs=Inputs(data=data, initial=pruned, teacher=teacher), site=site)
 
 
 def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> ModelSpec:
@@ -90,13 +143,13 @@ def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> Mod
     )
 
 
-def tuned_spec(parent: ModelSpec, name: str) -> ModelSpec:
+def child_spec(parent: ModelSpec, name: str) -> ModelSpec:
     """The spec of a model that starts from `parent`, which takes its place among the ancestors as `name`."""
     return parent.model_copy(update={"ancestors": {**parent.ancestors, name: parent.digest}, "weights": None})
 
 
-def taught(
-    spec: ModelSpec, distil: DistilParams | None, dense: Path, brought: Path
+def resolve_teacher(
+    spec: ModelSpec, distil: DistilParams | None, dense: Path, teacher_folder: Path
 ) -> tuple[ModelSpec, Path | None]:
     """A model's spec, with a teacher that was brought among its ancestors, and the folder of the teacher;
     None without one.
@@ -106,22 +159,23 @@ def taught(
     """
     if distil is None or distil.teacher == "dense":
         return spec, dense if distil else None
-    if not (brought / SPEC_NAME).exists():
+    if not (teacher_folder / SPEC_NAME).exists():
         raise ArtifactError(
-            f"distil.teacher is file, but {brought} holds no model; bring one with `espalier init "
+            f"distil.teacher is file, but {teacher_folder} holds no model; bring one with `espalier init "
             "--teacher`, or take dense"
         )
-    found = read_spec(brought)
-    _check_origin(brought / SPEC_NAME, found.digest, "espalier init --teacher")
+    found = read_spec(teacher_folder)
+    _check_origin(teacher_folder / SPEC_NAME, found.digest, "espalier init --teacher")
     for what, own, other in (
         ("classes", spec.classes, found.classes),
         ("images", _image(spec), _image(found)),
     ):
         if own != other:
             raise ArtifactError(
-                f"{brought}: its {what} are {_shown(other)}, the data's {_shown(own)}; bring another teacher"
+                f"{teacher_folder}: its {what} are {_shown(other)}, the data's {_shown(own)}; "
+                "bring another teacher"
             )
-    return spec.model_copy(update={"ancestors": {**spec.ancestors, "teacher": found.digest}}), brought
+    return spec.model_copy(update={"ancestors": {**spec.ancestors, "teacher": found.digest}}), teacher_folder
 
 
 def _check_origin(path: Path, digest: str, bring: str) -> None:

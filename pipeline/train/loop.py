@@ -46,7 +46,7 @@ def never_leaving() -> bool:
 
 
 def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = never_leaving) -> bool:
-    """Train from the newest checkpoint of `job.run_dir` to the end, and leave the result there.
+    """Train from the newest checkpoint of `job.site.run_dir` to the end, and leave the result there.
 
     job: its inputs are on this node (arrival.arrive). leaving: asked about once a second. Where it is True on
     any rank, all leave after a checkpoint of the step they are at. Returns whether the end was reached.
@@ -60,7 +60,7 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = ne
         run = open_run(job, device, leaving)
         resume(run, f"{ranks.world_size()} workers x {threads} threads on {device}")
         if ranks.rank() == 0:
-            run.note = "; ".join(filter(None, [run.note, slow_bf16(job.params.amp, device)]))
+            run.note = "; ".join(filter(None, [run.note, slow_bf16(job.problem.params.amp, device)]))
         try:
             while not run.state.progress.done:
                 loss = train_epoch(run)
@@ -91,7 +91,7 @@ def resume(run: Run, placement: str) -> None:
     found = run.store.newest()
     if found:
         tensors, values = found
-        check_origin(values.pop("origin", {}), origin(run.job), run.store.folder)
+        check_origin(values.pop("origin", {}), origin(run.job.problem), run.store.folder)
         run.state.restore(tensors, values)
     _check_agreed(run)
     progress = run.state.progress
@@ -109,7 +109,9 @@ def _moved(run: Run, placement: str) -> str:
         return ""
     before = progress.placements[-1]
     # With exact_elastic only the number of workers, which comes first, may change.
-    same = run.job.params.exact_elastic and before.partition(" x ")[2] == placement.partition(" x ")[2]
+    same = (
+        run.job.problem.params.exact_elastic and before.partition(" x ")[2] == placement.partition(" x ")[2]
+    )
     bits = "by exact_elastic stay the same" if same else "are from here on those of the new placement"
     return (
         f"goes on from step {progress.step} with {placement}, after {before}; the weights' last bits {bits}"
@@ -135,12 +137,12 @@ def train_epoch(run: Run) -> float | None:
 
     Returns its mean training loss per image, None where the ranks leave before.
     """
-    params, progress = run.job.params, run.state.progress
+    params, progress = run.job.problem.params, run.state.progress
     batches = epoch_batches(
         run.train.labels, params.global_batch_size, params.seed, progress.epoch, params.sampling
     )
     writer = ProgressWriter(
-        run.job.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step
+        run.job.site.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step
     )
     writer.note = run.note
     writer.validation = _val_words(progress.history[-1] if progress.history else {})
@@ -198,7 +200,7 @@ def ddp_step(run: Run, rows: Tensor) -> Tensor:
 
     Returns this rank's sum of losses.
     """
-    params = run.job.params
+    params = run.job.problem.params
     _seed_networks(run, ranks.rank())
     mine = make_batch(run, rows[ranks.shard(len(rows))])
     cuts = torch.arange(len(mine.labels_B), device=run.device).tensor_split(params.accumulate)
@@ -230,7 +232,7 @@ def _seed_networks(run: Run, part: int) -> None:
     """Random numbers that networks draw, for dropout and the like, as a function of (seed, step, part of the
     batch).
     """
-    seed = stream_seed("step", run.job.params.seed, run.state.progress.step, part)
+    seed = stream_seed("step", run.job.problem.params.seed, run.state.progress.step, part)
     # Not torch.manual_seed, which goes through every kind of device: 0.1 ms of every step.
     torch.default_generator.manual_seed(seed)
     if run.device == "cuda":
@@ -239,7 +241,7 @@ def _seed_networks(run: Run, part: int) -> None:
 
 def make_batch(run: Run, rows: Tensor) -> Batch:
     """Augmented, normalised and mixed images on the run's device, changed as (seed, image, epoch) say."""
-    params = run.job.params
+    params = run.job.problem.params
     images, labels = _augmented(run, rows)
     mixing = draw_mix(rows, len(run.train), params.augment, params.seed, run.state.progress.epoch)
     if mixing is None:
@@ -251,7 +253,7 @@ def make_batch(run: Run, rows: Tensor) -> Batch:
 
 def _augmented(run: Run, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Images and labels of some rows."""
-    params, epoch = run.job.params, run.state.progress.epoch
+    params, epoch = run.job.problem.params, run.state.progress.epoch
     images, labels = run.train.batch(rows, run.device)
     if params.augment.trivial:
         images = trivial(images, draw_trivial(rows, params.seed, epoch))
@@ -265,7 +267,7 @@ def record(run: Run, loss: float, metrics: dict[str, float]) -> None:
 
     Raises TrainingError, on every rank, for a result that is not finite.
     """
-    progress, params = run.state.progress, run.job.params
+    progress, params = run.state.progress, run.job.problem.params
     lr = params.optimizer.lr * lr_factor(progress.step - 1, run.num_steps, params.schedule)
     values = {"lr": lr, "train/loss": loss} | {f"val/{name}": value for name, value in metrics.items()}
     if wrong := [name for name, value in values.items() if not math.isfinite(value)]:
@@ -296,7 +298,7 @@ def checkpoint(run: Run) -> None:
         run.saver.save(
             run.state.progress.step,
             run.state.tensors(losses),
-            run.state.values() | {"origin": origin(run.job)},
+            run.state.values() | {"origin": origin(run.job.problem)},
         )
 
 
@@ -334,9 +336,9 @@ def _only_writer(job: Job) -> Iterator[None]:
         yield
         return
     with locked(
-        job.run_dir / "writer.lock", wait_s=OLD_WRITER_WAIT_S, what="the training worker before this one"
+        job.site.run_dir / "writer.lock", wait_s=OLD_WRITER_WAIT_S, what="the training worker before this one"
     ):
-        if job.storage:
+        if job.site.storage:
             fence(job).take()
         yield
 

@@ -27,7 +27,7 @@ from pipeline.tracking.journal import Journal, NullReporter, Reporter
 from pipeline.train import ranks
 from pipeline.train.checkpoints.saver import CheckpointStore, Saver
 from pipeline.train.initial import fill, read_tensors
-from pipeline.train.job import Job
+from pipeline.train.job import Job, Problem
 from pipeline.train.methods import quantization_aware
 from pipeline.train.methods.distillation import Renormalised, Tapped, tap
 from pipeline.train.methods.exact_elastic import Shards
@@ -69,12 +69,13 @@ class Run:
 
     @property
     def num_steps(self) -> int:
-        return self.job.params.epochs * num_batches(len(self.train), self.job.params.global_batch_size)
+        params = self.job.problem.params
+        return params.epochs * num_batches(len(self.train), params.global_batch_size)
 
     def to_training(self) -> None:
         """Put the model into training mode, all but what is frozen."""
         self.state.model.train()
-        for name in self.job.params.frozen:
+        for name in self.job.problem.params.frozen:
             self.state.model.get_submodule(name).eval()
         quantization_aware.follow_data(self.state.model)
 
@@ -84,22 +85,22 @@ class Run:
 
 def prepare_torch(job: Job, device: Device, threads: int) -> None:
     """Fix what changes the last bit of a result: threads, kernels, the random start."""
-    if job.params.amp == "fp16" and device == "cpu":
+    if job.problem.params.amp == "fp16" and device == "cpu":
         raise TrainingError(
             "amp is fp16, which needs a CUDA device, but this run is on the CPU; use bf16 or off"
         )
     torch.set_num_threads(threads)
     if device == "cuda":
         torch.backends.cudnn.deterministic = True
-    torch.manual_seed(job.params.seed)
+    torch.manual_seed(job.problem.params.seed)
 
 
 def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     """Raises TrainingError for what cannot work: too few images for a batch or a worker, too many workers, no
     teacher.
     """
-    params = job.params
-    train, val = Split.open(job.data, "train"), Split.open(job.data, "val")
+    spec, params = job.problem.spec, job.problem.params
+    train, val = Split.open(job.inputs.data, "train"), Split.open(job.inputs.data, "val")
     check_sizes(params, len(train), ranks.world_size())
     model = _start(job, train, device)
     ema = Ema(model, averaged := copy.deepcopy(model).eval(), params.ema_decay) if params.ema_decay else None
@@ -109,7 +110,9 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     scaler = GradScaler(device, enabled=params.amp == "fp16")
     alone = ranks.world_size() == 1 or params.exact_elastic
     store = open_store(job)
-    task = make_task(job.task, train.labels.bincount(minlength=job.spec.architecture.num_classes).to(device))
+    task = make_task(
+        job.problem.task, train.labels.bincount(minlength=spec.architecture.num_classes).to(device)
+    )
     dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16
     autocast = partial(torch.autocast, device, dtype=dtype, enabled=params.amp != "off")
     run = Run(
@@ -118,8 +121,8 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         task=task,
         train=_resident_if_it_fits(train, device),
         val=val,
-        mean=torch.tensor(job.spec.mean, device=device),
-        std=torch.tensor(job.spec.std, device=device),
+        mean=torch.tensor(spec.mean, device=device),
+        std=torch.tensor(spec.std, device=device),
         net=student if alone else _distributed(student, job, device),
         shards=Shards(student) if params.exact_elastic else None,
         state=State(
@@ -131,11 +134,11 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         ),
         recipe=Recipe(task.loss, autocast, teacher, _penalty(model, job), params.grad_clip),
         store=store,
-        saver=Saver(store, job.checkpoint_s, device),
-        reporter=Journal(job.journal) if ranks.rank() == 0 else NullReporter(),
+        saver=Saver(store, job.site.checkpoint_s, device),
+        reporter=Journal(job.site.journal) if ranks.rank() == 0 else NullReporter(),
         leaving=leaving,
     )
-    hold_zeros(run.state.optimizer, model, job.spec.sparse)
+    hold_zeros(run.state.optimizer, model, spec.sparse)
     run.to_training()
     return run
 
@@ -157,7 +160,7 @@ def _distributed(model: Tapped, job: Job, device: Device) -> nn.Module:
 
 def _image(job: Job, device: Device) -> Tensor:
     """A batch of one black image."""
-    image = job.spec.architecture
+    image = job.problem.spec.architecture
     return torch.zeros(1, image.channels, image.image_height, image.image_width, device=device)
 
 
@@ -174,12 +177,13 @@ def _start(job: Job, train: Split, device: Device) -> nn.Module:
     """The model as it is before the first step: new or given, on its device, with rounding, frozen where that
     is asked for.
     """
-    params = job.params
-    if params.quantization_aware and job.initial is None:
+    params = job.problem.params
+    if params.quantization_aware and job.inputs.initial is None:
         raise TrainingError(
             "quantization_aware starts from trained weights; set it to null here and use it in finetune"
         )
-    model = placed(load_model(job.initial)[1] if job.initial else _new_model(job, train), params, device)
+    start = load_model(job.inputs.initial)[1] if job.inputs.initial else _new_model(job, train)
+    model = placed(start, params, device)
     if params.quantization_aware:
         quantization_aware.insert(model, _image(job, device))
     freeze(model, params.frozen)
@@ -187,18 +191,17 @@ def _start(job: Job, train: Split, device: Device) -> nn.Module:
 
 
 def _new_model(job: Job, train: Split) -> nn.Module:
-    model = rebuild(job.spec)
-    if job.init:
-        fill(model, read_tensors(job.init, job.spec.ancestors["init"]), str(job.init))
+    spec = job.problem.spec
+    model = rebuild(spec)
+    if job.inputs.init:
+        fill(model, read_tensors(job.inputs.init, spec.ancestors["init"]), str(job.inputs.init))
         return model
     first = torch.arange(min(len(train), WHITENED_IMAGES))
-    fit_whitening(
-        model, normalise(train.images(first), torch.tensor(job.spec.mean), torch.tensor(job.spec.std))
-    )
+    fit_whitening(model, normalise(train.images(first), torch.tensor(spec.mean), torch.tensor(spec.std)))
     return model
 
 
-def origin(job: Job) -> dict[str, str]:
+def origin(problem: Problem) -> dict[str, str]:
     """What a checkpoint must have in common with the run that goes on from it; the number of workers may
     change.
 
@@ -207,18 +210,17 @@ def origin(job: Job) -> dict[str, str]:
     """
     # Not the CPU's instructions, which make bits too: a run that lost its node must be able to go on on one
     # of another kind.
-    inputs = {"spec": job.spec.model_dump(), "params": job.params.model_dump(), "task": job.task.model_dump()}
-    library, has_network, _ = job.spec.architecture.name.partition("/")
+    library, has_network, _ = problem.spec.architecture.name.partition("/")
     libraries = {"torch": torch.__version__, "numpy": np.__version__} | (
         {library: version(library)} if has_network else {}
     )
-    return {"inputs": sha256_json(inputs)} | libraries
+    return {"problem": sha256_json(problem.model_dump())} | libraries
 
 
 def check_origin(found: dict[str, str], expected: dict[str, str], folder: Path | str) -> None:
     """Raises TrainingError that says what differs."""
     cure = f"remove {folder} to train from the start"
-    if found.get("inputs") != expected["inputs"]:
+    if found.get("problem") != expected["problem"]:
         raise TrainingError(f"the checkpoints in {folder} were made from other inputs; {cure}")
     for library, here in expected.items():
         if found.get(library) != here:
@@ -266,27 +268,27 @@ def check_sizes(params: FitParams, num_images: int, workers: int) -> None:
 
 def _tapped(model: nn.Module, job: Job, device: Device) -> tuple[Tapped, Teacher | None]:
     """The network that a step calls, and its teacher where there is one."""
-    distil = job.params.distil
+    distil = job.problem.params.distil
     if distil is None:
         return Tapped(model), None
-    if job.teacher is None:
+    if job.inputs.teacher is None:
         raise TrainingError("this stage has no model to distil from; set its `distil` to null")
-    spec, network = load_model(job.teacher)
-    teacher = placed(network, job.params, device)
+    spec, network = load_model(job.inputs.teacher)
+    teacher = placed(network, job.problem.params, device)
     student, tapped = Tapped(model), Tapped(teacher)
     if distil.features is not None:
         student, tapped = tap(model, teacher, distil.features, _image(job, device))
-        placed(student.adapters, job.params, device)
-    same = (spec.mean, spec.std) == (job.spec.mean, job.spec.std)
-    taught = tapped if same else Renormalised(tapped, job.spec, spec).to(device)
+        placed(student.adapters, job.problem.params, device)
+    same = (spec.mean, spec.std) == (job.problem.spec.mean, job.problem.spec.std)
+    taught = tapped if same else Renormalised(tapped, job.problem.spec, spec).to(device)
     return student, Teacher(taught.eval(), distil)
 
 
 def _penalty(model: nn.Module, job: Job) -> Callable[[], None] | None:
-    if job.params.sparsity is None:
+    if job.problem.params.sparsity is None:
         return None
     from pipeline.train.methods.sparsity import (
         make_penalty,  # here, because torch-pruning takes seconds that other runs need not wait
     )
 
-    return make_penalty(model, job.spec, job.params.sparsity)
+    return make_penalty(model, job.problem.spec, job.problem.params.sparsity)

@@ -12,7 +12,7 @@ from pipeline.train.loop import ddp_step, never_leaving
 from pipeline.train.run import open_run, prepare_torch
 from pipeline.train.sampling import epoch_batches
 from tests.stages.test_exactness import SHORT, crossed, every_step, jobs_of, prepared_for_jobs
-from tests.support.fit_samples import BASE, CONVOLUTIONS, job
+from tests.support.fit_samples import BASE, CONVOLUTIONS, changed_job, job
 from tests.support.project import fresh_project
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -45,13 +45,12 @@ def test_batches_of_a_split_kept_on_the_device_or_sent_are_the_hosts_and_no_step
     here.
     """
     monkeypatch.setattr("pipeline.train.run.RESIDENT_SHARE", 0.25 if kept is ResidentSplit else 0.0)
-    the_job = job(folder / "prepared", folder / kept.__name__, model=CONVOLUTIONS, **STEPS).model_copy(
-        update={"task": WEIGHED}
-    )
+    the_job = job(folder / "prepared", folder / kept.__name__, model=CONVOLUTIONS, **STEPS)
+    the_job = changed_job(the_job, task=WEIGHED)
     prepare_torch(the_job, "cuda", 1)
     run = open_run(the_job, "cuda", never_leaving)
     assert type(run.train) is kept
-    batches = epoch_batches(run.train.labels, the_job.params.global_batch_size, 0, epoch=0)
+    batches = epoch_batches(run.train.labels, the_job.problem.params.global_batch_size, 0, epoch=0)
     on_host = Split.open(folder / "prepared", "train")
     for rows in batches:
         for here, there in zip(run.train.batch(rows, "cuda"), on_host.batch(rows, "cpu"), strict=True):

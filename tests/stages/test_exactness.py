@@ -25,11 +25,11 @@ from pipeline.models.disk.weights import load_model, save_model
 from pipeline.tracking.journal import read_journal
 from pipeline.train import loop, ranks
 from pipeline.train.checkpoints.local import LocalStore
-from pipeline.train.job import Job, tuned_spec
+from pipeline.train.job import Job, child_spec
 from pipeline.train.loop import fit
 from pipeline.train.params import Device
 from pipeline.train.run import Run
-from tests.support.fit_samples import CONVOLUTIONS, job, prepared_digits
+from tests.support.fit_samples import CONVOLUTIONS, changed_job, job, prepared_digits
 
 BATCH = 720
 """Two steps an epoch."""
@@ -101,13 +101,13 @@ def killed_before(step: int) -> Iterator[None]:
 
 def final_state(the_job: Job) -> dict[str, Any]:
     """All of the last checkpoint, the result, and what was reported, as comparable values."""
-    found = LocalStore(the_job.run_dir / "checkpoints").newest()
+    found = LocalStore(the_job.site.run_dir / "checkpoints").newest()
     assert found is not None
-    steps = [(event["step"], event["values"].get("val/loss")) for event in read_journal(the_job.journal)]
+    steps = [(event["step"], event["values"].get("val/loss")) for event in read_journal(the_job.site.journal)]
     return {
         "tensors": safetensors.torch.save(found[0]),
         "values": found[1],
-        "result": sha256_tree(the_job.run_dir / "result"),
+        "result": sha256_tree(the_job.site.run_dir / "result"),
         "validated": [point for point in steps if point[1] is not None],
     }
 
@@ -120,7 +120,7 @@ def every_step(
 
         def at(place: str, name: str = name, template: Job = template) -> Job:
             run_dir = folder / f"{name}-{ranks.world_size()}-{place}"
-            return template.model_copy(update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"})
+            return template.model_copy(update={"site": template.site.at(run_dir)})
 
         fit(at("undisturbed"), device, 1)
         ranks.barrier()  # rank 0 may still write
@@ -149,8 +149,8 @@ def jobs_of(folder: Path) -> dict[str, Job]:
         return job(data, folder, model=CONVOLUTIONS, checkpoint_s=0.0, **SHORT, **changes)
 
     teacher = folder / "teacher"
-    spec = tuned_spec(read_spec(folder / "sparse"), "dense")
-    tuned = of(TUNED).model_copy(update={"spec": spec, "initial": folder / "sparse", "teacher": teacher})
+    spec = child_spec(read_spec(folder / "sparse"), "dense")
+    tuned = changed_job(of(TUNED), spec=spec, initial=folder / "sparse", teacher=teacher)
     return {**{name: of(changes) for name, changes in CONFIGS.items()}, "finetune": tuned, **crossed(folder)}
 
 
@@ -160,12 +160,16 @@ def crossed(folder: Path, precisions: Iterable[str] = ("off", "bf16")) -> dict[s
     """
     jobs, small = {}, folder / "small"
     distil = {"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": None}
-    tuned = {"initial": small, "teacher": small, "spec": tuned_spec(read_spec(small), "dense")}
+    tuned: dict[str, Any] = {
+        "initial": small,
+        "teacher": small,
+        "spec": child_spec(read_spec(small), "dense"),
+    }
     for amp, accumulate in product(precisions, (1, 2)):
         changes: dict[str, Any] = {"checkpoint_s": 0.0, "amp": amp, "accumulate": accumulate, **SHORT}
         jobs[f"train_{amp}_{accumulate}"] = job(folder / "prepared", folder, **changes)
         finetune = job(folder / "prepared", folder, distil=distil, **changes)
-        jobs[f"finetune_{amp}_{accumulate}"] = finetune.model_copy(update=tuned)
+        jobs[f"finetune_{amp}_{accumulate}"] = changed_job(finetune, **tuned)
     return jobs
 
 
@@ -210,10 +214,8 @@ def _every_step_among_three(folder: Path) -> None:
         every_step(folder, {"new_buckets": jobs_of(folder)["fp32"]}, num_steps=2)
     # Ranks that find different checkpoints must not train past each other: rank 1 finds none.
     finds = patch.object(LocalStore, "newest", lambda _: None) if ranks.rank() == 1 else nullcontext()
-    run_dir = folder / "bf16_ema_best-3-undisturbed"
-    done = jobs_of(folder)["bf16_ema_best"].model_copy(
-        update={"run_dir": run_dir, "journal": run_dir / "journal.jsonl"}
-    )
+    done = jobs_of(folder)["bf16_ema_best"]
+    done = done.model_copy(update={"site": done.site.at(folder / "bf16_ema_best-3-undisturbed")})
     with finds, pytest.raises(StorageError, match="the workers found different checkpoints"):
         fit(done, "cpu", 1)
 
@@ -240,7 +242,7 @@ def test_a_flipped_bit_is_passed_over_and_shows_where_nothing_verifies(
     disturbed = job(folder / "prepared", tmp_path / "b", checkpoint_s=0.0, **SHORT)
     with killed_before(3), pytest.raises(Killed):
         fit(disturbed, "cpu", 1)
-    newest = max((disturbed.run_dir / "checkpoints").iterdir()) / "state.safetensors"
+    newest = max((disturbed.site.run_dir / "checkpoints").iterdir()) / "state.safetensors"
     content = bytearray(newest.read_bytes())
     content[-2] ^= 1  # in the last tensor's last number
     newest.write_bytes(content)
@@ -253,7 +255,7 @@ def exact_job(folder: Path, world: int) -> Job:
     sparsity = {"penalty": "group_lasso", "weight": 1e-4}
     changes = {**SHORT, **DISTIL, "exact_elastic": True, "keep": "best", "sparsity": sparsity}
     the_job = job(folder / "prepared", folder / f"world-{world}", model=CONVOLUTIONS, **changes)
-    return the_job.model_copy(update={"teacher": folder / "teacher"})
+    return changed_job(the_job, teacher=folder / "teacher")
 
 
 def weights_and_history(folder: Path, world: int) -> tuple[str, str]:
@@ -289,11 +291,11 @@ def test_two_workers_resume_at_every_step_and_with_exact_elastic_give_the_weight
     for model in PLAIN:
         fit(plain_job(folder, 1, model), "cpu", 1)
     one, two = (
-        plain_job(folder, world, CONVOLUTIONS).run_dir / "result/model/weights.safetensors"
+        plain_job(folder, world, CONVOLUTIONS).site.run_dir / "result/model/weights.safetensors"
         for world in (1, 2)
     )
     assert sha256_file(one) != sha256_file(two)
-    one, two = (plain_job(folder, world, NO_STATISTICS).run_dir / "result" for world in (1, 2))
+    one, two = (plain_job(folder, world, NO_STATISTICS).site.run_dir / "result" for world in (1, 2))
     assert last_loss(two) == pytest.approx(last_loss(one), rel=1e-4)
 
 
@@ -318,15 +320,15 @@ def test_four_workers_give_the_weights_of_one_and_one_goes_on_for_four(
     lost = exact_job(folder, 0)
     fit(lost, "cpu", 1)
     assert weights_and_history(folder, 0) == exact
-    note = json.loads((lost.run_dir / "progress.json").read_text())["note"]
+    note = json.loads((lost.site.run_dir / "progress.json").read_text())["note"]
     assert "with 1 workers x 1 threads on cpu, after 4 workers x 1 threads on cpu" in note
     assert "by exact_elastic stay the same" in note
     assert "4 workers x 1 threads on cpu, then 1 workers" in str(
-        read_spec(lost.run_dir / "result/model").provenance["placement"]
+        read_spec(lost.site.run_dir / "result/model").provenance["placement"]
     )
 
 
 def _four(folder: Path) -> None:
     fit(exact_job(folder, 4), "cpu", 1)
     with killed_before(3), pytest.raises(Killed):
-        fit(exact_job(folder, 0).model_copy(update={"checkpoint_s": 0.0}), "cpu", 1)
+        fit(changed_job(exact_job(folder, 0), checkpoint_s=0.0), "cpu", 1)

@@ -43,7 +43,7 @@ def die() -> None:
 
 def work(the_job: Job, fails: Callable[[], None]) -> None:
     """One rank's attempt; leaves what came of it."""
-    outcome = the_job.run_dir / f"outcome-{ranks.rank()}"
+    outcome = the_job.site.run_dir / f"outcome-{ranks.rank()}"
     with patch.object(loop, "make_batch", on_last_rank(fails)):
         try:
             outcome.write_text(str(worker.attempt(the_job, "cpu", 1, lambda _: nullcontext())))
@@ -59,11 +59,11 @@ def the_job(tmp_path: Path) -> Job:
 
 def test_the_first_error_is_left_and_no_other_hides_it(the_job: Job) -> None:
     on_ranks(2, work, the_job, stumble, forked=True)
-    assert [(the_job.run_dir / f"outcome-{rank}").read_text() for rank in range(2)] == ["True", "True"]
+    assert [(the_job.site.run_dir / f"outcome-{rank}").read_text() for rank in range(2)] == ["True", "True"]
     assert "KeyError: 'lost'" in (read_fault(the_job) or "")
 
 
 def test_a_rank_that_died_leaves_no_error_and_the_others_try_again(the_job: Job) -> None:
     on_ranks(2, work, the_job, die, forked=True)
-    assert (the_job.run_dir / "outcome-0").read_text() == "tries again"
+    assert (the_job.site.run_dir / "outcome-0").read_text() == "tries again"
     assert read_fault(the_job) is None

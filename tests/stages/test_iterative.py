@@ -56,7 +56,9 @@ def on_cpu(job: Job) -> None:
 def run(
     folder: Path, place: Path, params: PruneParams = PARAMS, train: Callable[[Job], None] = on_cpu
 ) -> list[PruneReport]:
-    tuning = Tuning(train, dense_job(folder).params, folder / "no-teacher", place / "run", checkpoint_s=0.0)
+    the_job = dense_job(folder)
+    site = the_job.site.at(place / "run")
+    tuning = Tuning(train, the_job.problem.params, folder / "no-teacher", site)
     dense = folder / "dense" / "result" / "model"
     return prune_in_parts(
         dense, folder / "prepared", place / "pruned", params, fixed_profile(2), TASK, tuning
@@ -131,4 +133,4 @@ def test_a_target_that_the_last_cut_cannot_reach_is_named_before_any_training(
         CompressionError,
         match=r"prune.target: 0\.050 of the dense .* out of reach; .* 0\.\d+ to 1\.0 can be reached",
     ):
-        run(folder, tmp_path, params, train=lambda job: pytest.fail(f"trained in {job.run_dir}"))
+        run(folder, tmp_path, params, train=lambda job: pytest.fail(f"trained in {job.site.run_dir}"))

@@ -106,7 +106,7 @@ def killed_in_write(the_job: Job, target: Callable[[Job], None] = train_until_ki
 
 
 def checkpoints(the_job: Job) -> Path:
-    return the_job.run_dir / "checkpoints"
+    return the_job.site.run_dir / "checkpoints"
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 @pytest.fixture
 def disturbed(undisturbed: Job, tmp_path: Path) -> Job:
-    return undisturbed.model_copy(update={"run_dir": tmp_path, "journal": tmp_path / "journal.jsonl"})
+    return undisturbed.model_copy(update={"site": undisturbed.site.at(tmp_path)})
 
 
 @pytest.mark.parametrize("damage", [None, "truncated", "flipped"])

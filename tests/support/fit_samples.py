@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
 from pipeline.models.description.params import ModelParams
 from pipeline.params import parse_section, read_yaml
 from pipeline.tasks.params import TaskParams
-from pipeline.train.job import Job, dense_spec
+from pipeline.train.job import Inputs, Job, Problem, Site, dense_spec
 from pipeline.train.params import FitParams
 from tests.support.places import ROOT
 
@@ -57,14 +59,26 @@ def job(
     data: Path, run_dir: Path, *, model: ModelParams = MLP, checkpoint_s: float = 30.0, **changes: object
 ) -> Job:
     return Job(
-        spec=dense_spec(model, data),
-        initial=None,
-        init=None,
-        teacher=None,
-        params=FitParams.model_validate(BASE | changes),
-        task=TaskParams(name="classification", label_smoothing=0.1, class_weights="none"),
-        data=data,
-        run_dir=run_dir,
-        journal=run_dir / "journal.jsonl",
-        checkpoint_s=checkpoint_s,
+        problem=Problem(
+            spec=dense_spec(model, data),
+            params=FitParams.model_validate(BASE | changes),
+            task=TaskParams(name="classification", label_smoothing=0.1, class_weights="none"),
+        ),
+        inputs=Inputs(data=data),
+        site=Site(run_dir=run_dir, journal=run_dir / "journal.jsonl", checkpoint_s=checkpoint_s),
+    )
+
+
+def changed_job(the_job: Job, **changes: object) -> Job:
+    """With other values of its problem, inputs or site, by their names."""
+    names = changes.keys()
+    parts: dict[str, BaseModel] = {"problem": the_job.problem, "inputs": the_job.inputs, "site": the_job.site}
+    assert names <= {name for part in parts.values() for name in type(part).model_fields}
+    return the_job.model_copy(
+        update={
+            key: part.model_copy(
+                update={name: changes[name] for name in names & type(part).model_fields.keys()}
+            )
+            for key, part in parts.items()
+        }
     )

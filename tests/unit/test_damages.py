@@ -24,7 +24,7 @@ from pipeline.prune.profile_report import read_profile
 from pipeline.quantize.quantize import quantize
 from pipeline.registry.candidates import read_inputs
 from pipeline.stage import Stage
-from pipeline.train.job import dense_spec, taught, tuned_spec
+from pipeline.train.job import child_spec, dense_spec, resolve_teacher
 from tests.support import damage
 from tests.support.compress_samples import (
     CLASSES,
@@ -99,7 +99,9 @@ def read_to_prune(root: Path) -> None:
 
 def read_to_finetune(root: Path) -> None:
     spec, _ = load_model(root / "artifacts/pruned")
-    taught(tuned_spec(spec, "pruned"), distil("file"), root / "artifacts/dense", root / "data/teacher")
+    resolve_teacher(
+        child_spec(spec, "pruned"), distil("file"), root / "artifacts/dense", root / "data/teacher"
+    )
     load_model(root / "data/teacher")
 
 

@@ -14,7 +14,7 @@ SUMMARY_NAME = "summary.json"
 
 
 def result_folder(job: Job) -> Path:
-    return job.run_dir / "result"
+    return job.site.run_dir / "result"
 
 
 def trained_model(job: Job) -> Path:
@@ -22,7 +22,8 @@ def trained_model(job: Job) -> Path:
     result = result_folder(job)
     if not result.exists():
         raise TrainingError(
-            f"{job.run_dir} holds no finished run; run the stage again, it resumes from the last checkpoint"
+            f"{job.site.run_dir} holds no finished run; run the stage again, it resumes from the last "
+            "checkpoint"
         )
     return result / MODEL_NAME
 

@@ -33,8 +33,6 @@ INPUTS, RUNS = "inputs", "runs"
 JOURNAL, PROGRESS, ERROR = "journal.jsonl", "progress.json", "error.txt"
 RESULTS, RESULT = "results", "result.txt"
 """Finished models by their digest, and the digest of this run's."""
-FIELDS = ("data", "initial", "init", "teacher")
-"""Those of a job that are paths to inputs."""
 SENDS_ON = "ESPALIER_SENDS_ON"
 """Set where a disk may be lost with all that is on it, as a head's: a finished run stays until its outputs
 are sent."""
@@ -54,10 +52,10 @@ def send(job: Job, url: str) -> Job:
     """
     Storage(url).check()
     inputs = Storage(url).below(INPUTS)
-    digests = {name: inputs.add_tree(path) for name in FIELDS if (path := getattr(job, name))}
-    sent = job.model_copy(
-        update={"storage": url, "inputs": digests, "owner": f"{place(job)}-{secrets.token_hex(4)}"}
-    )
+    digests = {name: inputs.add_tree(path) for name, path in job.inputs if path}
+    owner = f"{driver_id(job)}-{secrets.token_hex(4)}"
+    site = job.site.model_copy(update={"storage": url, "digests": digests, "owner": owner})
+    sent = job.model_copy(update={"site": site})
     fence(sent).claim()
     for name in (ERROR, PROGRESS):  # of an attempt before this one
         run_storage(sent).remove(name)
@@ -66,29 +64,29 @@ def send(job: Job, url: str) -> Job:
 
 def run_storage(job: Job) -> Storage:
     """The folder of this run in its storage."""
-    assert job.storage is not None
-    return Storage(job.storage).below(RUNS).below(job.run_dir.name)
+    assert job.site.storage is not None
+    return Storage(job.site.storage).below(RUNS).below(job.site.run_dir.name)
 
 
-def place(job: Job) -> str:
-    """This folder of this machine, where one driver at a time holds the run directory's lock."""
-    return sha256_json([socket.gethostname(), str(job.run_dir)])[:8]
+def driver_id(job: Job) -> str:
+    """Digest of this machine and run directory, whose lock one driver at a time holds."""
+    return sha256_json([socket.gethostname(), str(job.site.run_dir)])[:8]
 
 
 def fence(job: Job) -> Fence:
-    return Fence(run_storage(job), job.owner)
+    return Fence(run_storage(job), job.site.owner)
 
 
 def fault_path(job: Job) -> Path:
     """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it in
     vain.
     """
-    return job.run_dir / ERROR
+    return job.site.run_dir / ERROR
 
 
 def leave_fault(job: Job, text: str) -> None:
     """For this run's driver; another one that has taken over the run is not concerned."""
-    if job.storage is None:
+    if job.site.storage is None:
         write_atomic(fault_path(job), text)
     elif fence(job).is_driven:
         run_storage(job).write(ERROR, text.encode())
@@ -98,7 +96,7 @@ def read_fault(job: Job) -> str | None:
     """The user's error that ended this run, if one did."""
     if fault_path(job).exists():
         return fault_path(job).read_text(encoding="utf-8")
-    left = run_storage(job).read(ERROR) if job.storage else None
+    left = run_storage(job).read(ERROR) if job.site.storage else None
     return left.decode() if left is not None else None
 
 
@@ -107,7 +105,7 @@ def received(job: Job) -> Iterator[None]:
     """On the driver: while the block runs, what the workers send is copied to the job's journal and run
     directory.
     """
-    if job.storage is None:
+    if job.site.storage is None:
         yield
         return
     with repeated(partial(_fetch, job)):
@@ -119,7 +117,7 @@ def collect(job: Job) -> None:
 
     Raises StorageError, TrainingError.
     """
-    if job.storage is None:
+    if job.site.storage is None:
         return
     storage = run_storage(job)
     digest = storage.read(RESULT)
@@ -128,20 +126,20 @@ def collect(job: Job) -> None:
             f"{shown(storage.url)} holds no finished run; run the stage again, it resumes from the last "
             "checkpoint"
         )
-    folder = storage.below(RESULTS).fetch_tree(digest.decode(errors="replace"), job.run_dir / "fetched")
+    folder = storage.below(RESULTS).fetch_tree(digest.decode(errors="replace"), job.site.run_dir / "fetched")
     with atomic_dir(result_folder(job)) as partial:
         shutil.copytree(folder, partial, dirs_exist_ok=True)
-    write_atomic(job.journal, (folder / JOURNAL).read_bytes())
+    write_atomic(job.site.journal, (folder / JOURNAL).read_bytes())
 
 
 def finish(job: Job) -> None:
     """On the driver, once the result is here: remove the run from the storage, or leave a note of it for
     forget_finished.
     """
-    if job.storage is None:
+    if job.site.storage is None:
         return
     if os.environ.get(SENDS_ON):
-        write_atomic(FINISHED / f"{job.run_dir.name}.json", job.model_dump_json())
+        write_atomic(FINISHED / f"{job.site.run_dir.name}.json", job.model_dump_json())
     else:
         _forget(job)
 
@@ -167,7 +165,7 @@ def signs_of_life(job: Job, every_s: float = SIGN_S) -> Iterator[None]:
     """On the machine that a run is driven for: while the block runs, other drivers, and its own on a cluster,
     see it live.
     """
-    if job.storage is None:
+    if job.site.storage is None:
         yield
         return
     with repeated(fence(job).sign, every_s):
@@ -193,7 +191,7 @@ def await_silence(job: Job, silence_s: float = SILENCE_S, every_s: float = SIGN_
 
 def _fetch(job: Job) -> None:
     storage = run_storage(job)
-    for name, path in ((JOURNAL, job.journal), (PROGRESS, job.run_dir / PROGRESS)):
+    for name, path in ((JOURNAL, job.site.journal), (PROGRESS, job.site.run_dir / PROGRESS)):
         content = storage.read(name)
         if content and (not path.exists() or path.read_bytes() != content):
             write_atomic(path, content)

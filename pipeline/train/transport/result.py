@@ -17,10 +17,12 @@ def save_result(job: Job, state: State) -> None:
     """Write the kept weights as a model folder, the metrics of every epoch as CSV, and the last epoch's
     metrics.
     """
-    model = rebuild(job.spec)
-    weights, ranges = split(state.model, state.kept(best=job.params.keep == "best"))
+    model = rebuild(job.problem.spec)
+    weights, ranges = split(state.model, state.kept(best=job.problem.params.keep == "best"))
     model.load_state_dict(weights)
-    spec = job.spec.model_copy(update={"provenance": _provenance(job, state.progress), "ranges": ranges})
+    spec = job.problem.spec.model_copy(
+        update={"provenance": _provenance(job, state.progress), "ranges": ranges}
+    )
     with atomic_dir(result_folder(job)) as folder:
         save_model(folder / MODEL_NAME, spec, model)
         (folder / HISTORY_NAME).write_text(_csv(state.progress.history), encoding="utf-8")
@@ -35,9 +37,9 @@ def _summary(progress: Progress) -> dict[str, float]:
 def _provenance(job: Job, progress: Progress) -> dict[str, int | float | str]:
     """What decides the last bit of the weights, beside the declared inputs."""
     return {
-        **job.spec.provenance,
+        **job.problem.spec.provenance,
         "placement": ", then ".join(progress.placements),
-        "amp": job.params.amp,
+        "amp": job.problem.params.amp,
         "torch": torch.__version__,
     }
 

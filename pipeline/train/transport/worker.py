@@ -36,18 +36,19 @@ def arrive(job: Job) -> Job:
 
     Raises StorageError.
     """
-    if job.storage is None:
+    if job.site.storage is None:
         return job
-    cache, inputs = node_cache(), Storage(job.storage).below(INPUTS)
+    cache, inputs = node_cache(), Storage(job.site.storage).below(INPUTS)
     _clear(cache)
-    run_dir = cache / RUNS / job.run_dir.name
-    owner = f"{job.owner} {secrets.token_hex(4)}"
-    local: dict[str, Path | str] = {"run_dir": run_dir, "journal": run_dir / JOURNAL, "owner": owner}
-    for name, digest in job.inputs.items():
-        folder, path = inputs.fetch_tree(digest, cache / INPUTS), getattr(job, name)
+    run_dir = cache / RUNS / job.site.run_dir.name
+    owner = f"{job.site.owner} {secrets.token_hex(4)}"
+    local: dict[str, Path] = {}
+    for name, digest in job.site.digests.items():
+        folder, path = inputs.fetch_tree(digest, cache / INPUTS), getattr(job.inputs, name)
         os.utime(folder)  # used now
         local[name] = folder / path.name if (folder / path.name).exists() else folder
-    return job.model_copy(update=local)
+    site = job.site.at(run_dir).model_copy(update={"owner": owner})
+    return job.model_copy(update={"inputs": job.inputs.model_copy(update=local), "site": site})
 
 
 def _clear(cache: Path) -> None:
@@ -71,7 +72,7 @@ class Outbox:
 
         Raises StorageError, LockedError.
         """
-        shutil.copyfile(self._job.journal, result_folder(self._job) / JOURNAL)
+        shutil.copyfile(self._job.site.journal, result_folder(self._job) / JOURNAL)
         digest = self._storage.below(RESULTS).add_tree(result_folder(self._job))
         fence(self._job).check()
         self._storage.write(RESULT, digest.encode())
@@ -81,7 +82,7 @@ class Outbox:
 
         Raises StorageError.
         """
-        for name, path in ((JOURNAL, self._job.journal), (PROGRESS, self._job.run_dir / PROGRESS)):
+        for name, path in ((JOURNAL, self._job.site.journal), (PROGRESS, self._job.site.run_dir / PROGRESS)):
             content = path.read_bytes() if path.exists() else b""
             if content and self._sent.get(name) != content and fence(self._job).is_writer:
                 self._storage.write(name, content)
@@ -99,10 +100,10 @@ def outbox(job: Job) -> Iterator[Outbox | NoOutbox]:
     """On a worker: rank 0's outbox, which sends beside the training while the block runs, where there is a
     storage.
     """
-    if job.storage is None or ranks.rank() != 0:
+    if job.site.storage is None or ranks.rank() != 0:
         yield NoOutbox()
         return
-    (job.run_dir / PROGRESS).unlink(missing_ok=True)  # of an attempt that this node had before
+    (job.site.run_dir / PROGRESS).unlink(missing_ok=True)  # of an attempt that this node had before
     box = Outbox(job)
     with repeated(box.send):
         yield box
@@ -110,6 +111,6 @@ def outbox(job: Job) -> Iterator[Outbox | NoOutbox]:
 
 def open_store(job: Job) -> LocalStore | RemoteStore:
     """The run's checkpoints."""
-    if job.storage is None:
-        return LocalStore(job.run_dir / "checkpoints")
-    return RemoteStore(run_storage(job).below("checkpoints"), job.journal, fence(job))
+    if job.site.storage is None:
+        return LocalStore(job.site.run_dir / "checkpoints")
+    return RemoteStore(run_storage(job).below("checkpoints"), job.site.journal, fence(job))

@@ -15,7 +15,7 @@ from pipeline.launch.ray_cluster import Order
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from pipeline.train.transport.driver import PROGRESS, fault_path, run_storage, send, signs_of_life
-from tests.support.fit_samples import job, prepared_digits
+from tests.support.fit_samples import changed_job, job, prepared_digits
 from tests.support.places import ROOT
 from tests.unit.launch.test_ray_cluster import resources
 
@@ -54,7 +54,7 @@ def test_a_disk_without_room_for_a_checkpoint_is_said_before_ray_starts(
     the_job: Job, monkeypatch: pytest.MonkeyPatch, small_disk: Path
 ) -> None:
     told = ends(monkeypatch, 0)
-    full = the_job.model_copy(update={"run_dir": small_disk})
+    full = changed_job(the_job, run_dir=small_disk)
     with pytest.raises(
         DiskError,
         match=rf"{small_disk}: the disk is full; nothing was replaced\. Free some space and run it again",
@@ -115,7 +115,7 @@ def test_a_run_that_another_folder_drives_is_refused_before_anything_starts(
     the_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bucket").mkdir()
-    other = the_job.model_copy(update={"run_dir": tmp_path / "elsewhere" / "run"})
+    other = changed_job(the_job, run_dir=tmp_path / "elsewhere" / "run")
     told = ends(monkeypatch)
     with signs_of_life(send(other, str(tmp_path / "bucket")), every_s=0.02), pytest.raises(LockedError):
         launch(the_job, resources(storage=str(tmp_path / "bucket")), "train")

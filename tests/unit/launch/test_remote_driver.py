@@ -81,7 +81,7 @@ def sent(tmp_path: Path) -> Job:
 
 
 def order(of: Job) -> Order:
-    return Order(job=of, resources=resources(storage=of.storage, address="http://nowhere:8265"))
+    return Order(job=of, resources=resources(storage=of.site.storage, address="http://nowhere:8265"))
 
 
 def test_code_and_order_travel(sent: Job) -> None:

@@ -29,7 +29,7 @@ def test_a_late_rank_0_must_be_gone_and_is_waited_for(
     tmp_path: Path, the_job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "OLD_WRITER_WAIT_S", 0.2)
-    with locked(the_job.run_dir / "writer.lock", wait_s=0.0, what="x"):
+    with locked(the_job.site.run_dir / "writer.lock", wait_s=0.0, what="x"):
         with (
             pytest.raises(LockedError, match=r"writer\.lock: the training worker before this one"),
             _only_writer(the_job),

@@ -11,12 +11,12 @@ from pipeline.errors import ArtifactError
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.weights import load_model
 from pipeline.pretrained.bring import bring_teacher
-from pipeline.train.job import taught
+from pipeline.train.job import resolve_teacher
 from pipeline.train.loop import fit
 from pipeline.train.methods.distillation import Renormalised
 from pipeline.train.params import DistilParams
 from tests.support.compress_samples import network, saved, spec_of
-from tests.support.fit_samples import job, prepared_digits
+from tests.support.fit_samples import changed_job, job, prepared_digits
 
 PIXELS = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -58,9 +58,9 @@ def test_a_corrupt_model_is_refused_and_what_was_there_stays(tmp_path: Path, tea
 
 def test_a_brought_teacher_is_an_ancestor(tmp_path: Path, teacher: ModelSpec) -> None:
     student, dense, brought = spec_of("vgg11"), tmp_path / "dense", tmp_path / "model"
-    assert taught(student, None, dense, brought) == (student, None)
-    assert taught(student, distil("dense"), dense, brought) == (student, dense)
-    spec, folder = taught(student, distil("file"), dense, brought)
+    assert resolve_teacher(student, None, dense, brought) == (student, None)
+    assert resolve_teacher(student, distil("dense"), dense, brought) == (student, dense)
+    spec, folder = resolve_teacher(student, distil("file"), dense, brought)
     assert folder == brought
     assert spec.ancestors == {**student.ancestors, "teacher": teacher.digest}
 
@@ -74,7 +74,7 @@ def test_a_teacher_that_is_not_as_it_was_brought_is_refused(tmp_path: Path, teac
     with pytest.raises(
         ArtifactError, match=r"teacher/model.json: not what .*origin.json says .*`espalier init --teacher`"
     ):
-        taught(spec_of("vgg11"), distil("file"), tmp_path, tmp_path / "data/teacher")
+        resolve_teacher(spec_of("vgg11"), distil("file"), tmp_path, tmp_path / "data/teacher")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_teacher_of_other_classes_or_images_is_refused(
 ) -> None:
     assert teacher.weights
     with pytest.raises(ArtifactError, match=says):
-        taught(spec_of("vgg11", **changes), distil("file"), tmp_path, tmp_path / "model")
+        resolve_teacher(spec_of("vgg11", **changes), distil("file"), tmp_path, tmp_path / "model")
 
 
 def test_a_missing_teacher_says_how_to_bring_one(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_missing_teacher_says_how_to_bring_one(tmp_path: Path) -> None:
         ArtifactError,
         match=r"teacher is file, but .* holds no model; bring one with `espalier init --teacher`",
     ):
-        taught(spec_of("vgg11"), distil("file"), tmp_path, tmp_path)
+        resolve_teacher(spec_of("vgg11"), distil("file"), tmp_path, tmp_path)
 
 
 def test_a_teacher_of_other_data_sees_images_as_it_normalises_them(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_a_teacher_of_other_data_sees_images_as_it_normalises_them(tmp_path: Pat
 def test_a_run_learns_from_a_teacher_of_other_statistics(tmp_path: Path) -> None:
     data = prepared_digits(tmp_path)
     student = job(data, tmp_path / "run", epochs=1, distil=distil("file").model_dump())
-    architecture = student.spec.architecture.model_copy(update={"name": "resnet20", "width": 4})
-    spec = student.spec.model_copy(update={"architecture": architecture, "mean": [0.0]})
+    architecture = student.problem.spec.architecture.model_copy(update={"name": "resnet20", "width": 4})
+    spec = student.problem.spec.model_copy(update={"architecture": architecture, "mean": [0.0]})
     saved(tmp_path / "teacher", spec, network(spec))
-    fit(student.model_copy(update={"teacher": tmp_path / "teacher"}), "cpu", 1)
+    fit(changed_job(student, teacher=tmp_path / "teacher"), "cpu", 1)
     assert (tmp_path / "run/result").exists()

@@ -20,7 +20,7 @@ from pipeline.train.initial import fill
 from pipeline.train.job import dense_spec
 from pipeline.train.loop import fit
 from pipeline.train.transport.collect import collect_result
-from tests.support.fit_samples import BASE, CONVOLUTIONS, job, prepared_digits
+from tests.support.fit_samples import BASE, CONVOLUTIONS, changed_job, job, prepared_digits
 from tests.support.places import ROOT
 
 
@@ -207,7 +207,7 @@ def test_a_worker_refuses_weights_that_changed_after_the_start(tmp_path: Path) -
     data, source = prepared_digits(tmp_path), brought(tmp_path, network(dropout=0.1))
     spec = dense_spec(CONVOLUTIONS, data, source)
     source.write_bytes(source.read_bytes()[:-1] + b"x")
-    begun = job(data, tmp_path / "run", model=CONVOLUTIONS).model_copy(update={"spec": spec, "init": source})
+    begun = changed_job(job(data, tmp_path / "run", model=CONVOLUTIONS), spec=spec, init=source)
     with pytest.raises(ArtifactError, match="not the file that this run began with"):
         fit(begun, "cpu", 1)
 
@@ -220,7 +220,7 @@ def test_training_starts_from_the_file_and_says_so_in_the_lineage(tmp_path: Path
     the_job = job(data, tmp_path / "run", model=CONVOLUTIONS, **still)
     spec = dense_spec(CONVOLUTIONS, data, source)
     assert spec.ancestors["init"] == sha256_file(source)
-    fit(the_job.model_copy(update={"spec": spec, "init": source}), "cpu", 1)
+    fit(changed_job(the_job, spec=spec, init=source), "cpu", 1)
     collect_result(the_job, tmp_path / "model", tmp_path / "history.csv")
     trained = load_model(tmp_path / "model")[1]
     for name, parameter in trained.named_parameters():

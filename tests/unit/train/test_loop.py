@@ -19,13 +19,13 @@ from pipeline.models.disk.weights import load_model, save_model
 from pipeline.tracking.journal import read_journal
 from pipeline.train.bf16_rate import bf16_to_float32, slow_bf16
 from pipeline.train.checkpoints.local import LocalStore
-from pipeline.train.job import Job, tuned_spec
+from pipeline.train.job import Job, child_spec
 from pipeline.train.loop import ddp_step, fit, never_leaving, resume
 from pipeline.train.run import Run, check_origin, open_run, origin
 from pipeline.train.sampling import num_batches
 from pipeline.train.transport.collect import collect_result
 from pipeline.train.validate import validate
-from tests.support.fit_samples import BASE, CONVOLUTIONS, MLP, job, prepared_digits
+from tests.support.fit_samples import BASE, CONVOLUTIONS, MLP, changed_job, job, prepared_digits
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_killed_in_every_epoch_it_ends_in_the_same_bits(
         killed_in(disturbed, epoch, monkeypatch)
     assert run(disturbed, tmp_path / "b") == expected
     assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
-    steps = [event["step"] for event in read_journal(disturbed.journal) if "val/top1" in event["values"]]
+    steps = [event["step"] for event in read_journal(disturbed.site.journal) if "val/top1" in event["values"]]
     assert len(steps) == 3
     assert steps == sorted(set(steps)), "each step is in the journal once"
 
@@ -136,7 +136,7 @@ def test_told_to_go_it_leaves_also_where_an_epoch_is_one_batch(
     monkeypatch.setattr("pipeline.train.checkpoints.saver.FIRST_STEPS", 1)
     the_job = job(data, tmp_path / "run", global_batch_size=batch)
     assert not fit(the_job, "cpu", 1, leaving=lambda: True)
-    found = LocalStore(the_job.run_dir / "checkpoints").newest()
+    found = LocalStore(the_job.site.run_dir / "checkpoints").newest()
     assert found is not None
     assert found[1]["progress"]["epoch"] == 1
     assert run(the_job, tmp_path / "b") == expected
@@ -163,7 +163,9 @@ def test_checkpoints_of_other_inputs_or_another_library_are_refused(
     ):
         fit(job(data, tmp_path / "run", epochs=1, seed=1), "cpu", 1)
     with pytest.raises(TrainingError, match="were made from other inputs"):
-        check_origin({}, origin(job(data, tmp_path / "run")), tmp_path)  # of a version that noted no origin
+        check_origin(
+            {}, origin(job(data, tmp_path / "run").problem), tmp_path
+        )  # of a version that noted no origin
     made_with = f"{library.__name__} {library.__version__}"
     monkeypatch.setattr(library, "__version__", "2.0.0")
     with pytest.raises(
@@ -174,7 +176,8 @@ def test_checkpoints_of_other_inputs_or_another_library_are_refused(
 
 def test_a_checkpoint_is_bound_to_the_library_of_its_network(data: Path, tmp_path: Path) -> None:
     of_timm = MLP.model_copy(update={"name": "timm/resnet18", "width": None})
-    assert origin(job(data, tmp_path, model=of_timm)).keys() - origin(job(data, tmp_path)).keys() == {"timm"}
+    own, other = (origin(job(data, tmp_path, model=model).problem).keys() for model in (MLP, of_timm))
+    assert other - own == {"timm"}
 
 
 def test_frozen_modules_keep_weights_and_statistics(data: Path, tmp_path: Path) -> None:
@@ -182,7 +185,7 @@ def test_frozen_modules_keep_weights_and_statistics(data: Path, tmp_path: Path) 
     further = job(
         data, tmp_path / "second", model=CONVOLUTIONS, epochs=1, frozen=["stages.0", "stages.1.0.norm"]
     )
-    run(further.model_copy(update={"initial": tmp_path / "a"}), tmp_path / "b")
+    run(changed_job(further, initial=tmp_path / "a"), tmp_path / "b")
     before, after = (load_model(tmp_path / name)[1].state_dict() for name in ("a", "b"))
     changed = {name for name, tensor in before.items() if not tensor.equal(after[name])}
     kept = {name for name in before if name.startswith(("stages.0.", "stages.1.0.norm."))}
@@ -317,15 +320,15 @@ def test_a_run_that_diverges_in_the_last_update_of_an_epoch_is_told_like_any_oth
 ) -> None:
     """Only validation sees it."""
     the_job = job(data, tmp_path / "run")
-    steps = num_batches(len(Split.open(data, "train")), the_job.params.global_batch_size)
+    steps = num_batches(len(Split.open(data, "train")), the_job.problem.params.global_batch_size)
     overflowing(2 * steps - 1, monkeypatch)
     with pytest.raises(
         TrainingError, match=rf"val/loss is not finite at step {2 * steps} \(epoch 2\).*Lower optimizer.lr"
     ):
         fit(the_job, "cpu", 1)
-    assert [event["step"] for event in read_journal(the_job.journal) if "val/loss" in event["values"]] == [
-        steps
-    ]
+    assert [
+        event["step"] for event in read_journal(the_job.site.journal) if "val/loss" in event["values"]
+    ] == [steps]
 
 
 @pytest.mark.parametrize(
@@ -349,18 +352,17 @@ def test_what_cannot_work_is_said_before_the_first_batch(
 
 def test_finetuning_starts_from_the_given_weights(data: Path, tmp_path: Path) -> None:
     run(job(data, tmp_path / "dense", epochs=5), tmp_path / "teacher")
-    tuned = job(
-        data,
-        tmp_path / "tuned",
-        epochs=1,
-        distil={"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": None},
-        optimizer={**BASE["optimizer"], "lr": 1e-3},
-    ).model_copy(
-        update={
-            "initial": tmp_path / "teacher",
-            "teacher": tmp_path / "teacher",
-            "spec": tuned_spec(read_spec(tmp_path / "teacher"), "dense"),
-        }
+    tuned = changed_job(
+        job(
+            data,
+            tmp_path / "tuned",
+            epochs=1,
+            distil={"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": None},
+            optimizer={**BASE["optimizer"], "lr": 1e-3},
+        ),
+        initial=tmp_path / "teacher",
+        teacher=tmp_path / "teacher",
+        spec=child_spec(read_spec(tmp_path / "teacher"), "dense"),
     )
     run(tuned, tmp_path / "model")
     last = float(list(csv.DictReader((tmp_path / "teacher.csv").read_text().splitlines()))[-1]["val/top1"])
@@ -380,9 +382,7 @@ def test_finetuning_learns_from_the_teacher(data: Path, tmp_path: Path) -> None:
         parameter.data = parameter.data.roll(1, dims=0)
     save_model(tmp_path / "teacher", spec, model)
     alone = {"teacher": "dense", "temperature": 2.0, "weight": 1.0, "features": None}
-    tuned = job(data, tmp_path / "tuned", epochs=5, distil=alone).model_copy(
-        update={"teacher": tmp_path / "teacher"}
-    )
+    tuned = changed_job(job(data, tmp_path / "tuned", epochs=5, distil=alone), teacher=tmp_path / "teacher")
     run(tuned, tmp_path / "model")
     last = list(csv.DictReader((tmp_path / "model.csv").read_text().splitlines()))[-1]
     assert float(last["val/top1"]) < 0.05
@@ -412,9 +412,8 @@ def test_weights_pruned_one_by_one_stay_zero_while_the_others_learn(data: Path, 
         "ema_decay": 0.9,
         "optimizer": {**BASE["optimizer"], "name": "muon", "lr": 0.01},
     }
-    tuned = job(data, tmp_path / "tuned", **changes).model_copy(
-        update={"initial": tmp_path / "sparse", "spec": tuned_spec(read_spec(tmp_path / "sparse"), "pruned")}
-    )
+    spec = child_spec(read_spec(tmp_path / "sparse"), "pruned")
+    tuned = changed_job(job(data, tmp_path / "tuned", **changes), initial=tmp_path / "sparse", spec=spec)
     run(tuned, tmp_path / "model")
     after = load_model(tmp_path / "model")[1].get_parameter(name)
     assert not after[pruned].any()

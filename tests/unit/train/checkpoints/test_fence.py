@@ -55,7 +55,7 @@ def test_a_rank_0_whose_place_is_taken_publishes_nothing_more(sent: Job) -> None
     fence(old).take()
     open_store(old).save(1, {"w": torch.zeros(1)}, {})
     fence(new).take()
-    write_atomic(old.run_dir / PROGRESS, "{}")
+    write_atomic(old.site.run_dir / PROGRESS, "{}")
     with pytest.raises(LockedError, match=TAKEN):
         open_store(old).save(2, {"w": torch.zeros(1)}, {})
     Outbox(old).send()
@@ -90,7 +90,7 @@ def test_a_second_driver_is_refused_while_the_first_lives(data: Path, sent: Job,
         signs_of_life(sent, POLL_S),
         pytest.raises(LockedError, match=r"another folder or machine trains from the same inputs"),
     ):
-        send(job(data, tmp_path / "there" / "run"), str(sent.storage))
+        send(job(data, tmp_path / "there" / "run"), str(sent.site.storage))
     fence(sent).take()
 
 
@@ -114,8 +114,8 @@ def test_a_driver_that_shows_no_life_is_replaced_and_disturbs_no_more(
 
 def test_the_same_folder_goes_on_at_once_with_what_it_left(sent: Job, data: Path) -> None:
     """Its own lock says that the driver before is gone."""
-    again = send(job(data, sent.run_dir), str(sent.storage))
-    assert again.owner != sent.owner
+    again = send(job(data, sent.site.run_dir), str(sent.site.storage))
+    assert again.site.owner != sent.site.owner
     with pytest.raises(LockedError, match=TAKEN):
         fence(arrive(sent)).take()
     fence(arrive(again)).take()

@@ -17,7 +17,7 @@ from pipeline.train.loop import fit
 from pipeline.train.methods.distillation import Adapter, Tapped, tap, transfer
 from pipeline.train.params import FeatureParams
 from tests.support.compress_samples import network, spec_of
-from tests.support.fit_samples import CONVOLUTIONS, job, prepared_digits
+from tests.support.fit_samples import CONVOLUTIONS, changed_job, job, prepared_digits
 
 PIXELS = torch.zeros(1, 3, 8, 8)
 
@@ -149,11 +149,11 @@ def test_a_student_comes_nearer_to_its_teachers_maps(tmp_path: Path) -> None:
         learned = {"kind": "features", "weight": weight, "layers": layers}
         distil = {"teacher": "dense", "temperature": 1.0, "weight": 0.0, "features": learned}
         the_job = job(data, tmp_path / str(weight), model=CONVOLUTIONS, epochs=2, distil=distil, seed=1)
-        fit(the_job.model_copy(update={"teacher": teacher}), "cpu", 1)
-        distances.append(distance(the_job.run_dir, teacher))
-        adapter = checkpointed(the_job.run_dir)["adapters.0.weight"]
+        fit(changed_job(the_job, teacher=teacher), "cpu", 1)
+        distances.append(distance(the_job.site.run_dir, teacher))
+        adapter = checkpointed(the_job.site.run_dir)["adapters.0.weight"]
         assert adapter.shape == (8, 4)
-        written = safetensors.torch.load_file(the_job.run_dir / "result/model/weights.safetensors")
+        written = safetensors.torch.load_file(the_job.site.run_dir / "result/model/weights.safetensors")
         assert not [name for name in written if "adapter" in name]
     assert distances[1] < 0.5 * distances[0]
 

@@ -19,7 +19,7 @@ from pipeline.export.session import OnnxModel
 from pipeline.models.disk.artifact import onnx_path, read_spec
 from pipeline.models.disk.weights import load_model
 from pipeline.quantize.quantize import quantize
-from pipeline.train.job import tuned_spec
+from pipeline.train.job import child_spec
 from pipeline.train.loop import fit
 from pipeline.train.methods import quantization_aware
 from pipeline.train.methods.quantization_aware import Rounding
@@ -34,7 +34,7 @@ from tests.support.compress_samples import (
     spec_of,
     trained,
 )
-from tests.support.fit_samples import CONVOLUTIONS, job, prepared_digits
+from tests.support.fit_samples import CONVOLUTIONS, changed_job, job, prepared_digits
 
 AWARE = QuantizationAwareParams(start=0.0, reduce_range=True)
 IMAGE = torch.zeros(1, 3, SIZE, SIZE)
@@ -161,9 +161,7 @@ def test_fit_rounds_and_leaves_a_plain_model_with_ranges(tmp_path: Path) -> None
         "quantization_aware": {"start": 0.5, "reduce_range": True},
     }
     further = job(data, tmp_path / "second", model=CONVOLUTIONS, **changes)
-    fit(
-        further.model_copy(update={"initial": start, "spec": tuned_spec(read_spec(start), "dense")}), "cpu", 1
-    )
+    fit(changed_job(further, initial=start, spec=child_spec(read_spec(start), "dense")), "cpu", 1)
     spec, model = load_model(tmp_path / "second" / "result" / "model")
     assert not list(quantization_aware.roundings(model))
     assert {"stages.0.0.conv:in", "stages.0.0.conv:out", "head:in", "head:out"} <= set(spec.ranges)

@@ -11,8 +11,9 @@ from pipeline.storage import Storage
 from pipeline.tracking.journal import read_journal
 from pipeline.train import loop
 from pipeline.train.checkpoints.remote import RemoteStore
-from pipeline.train.job import Job
+from pipeline.train.job import Inputs, Job
 from pipeline.train.loop import fit
+from pipeline.train.run import origin
 from pipeline.train.step import train_step
 from pipeline.train.transport.collect import result_folder
 from pipeline.train.transport.driver import (
@@ -28,7 +29,7 @@ from pipeline.train.transport.driver import (
     send,
 )
 from pipeline.train.transport.worker import UNUSED_S, arrive, open_store
-from tests.support.fit_samples import job, prepared_digits
+from tests.support.fit_samples import changed_job, job, prepared_digits
 
 
 @pytest.fixture
@@ -70,10 +71,11 @@ def test_the_result_is_that_of_a_shared_disk(
     fit(job(data, tmp_path / "here"), "cpu", 1)
     fit(arrive(sent), "cpu", 1)
     assert list((tmp_path / "run").iterdir()) == [], "the worker wrote to the driver's folder"
-    assert sha256_tree(on_another_node / "espalier" / "inputs" / sent.inputs["data"]) == sha256_tree(data)
+    fetched = on_another_node / "espalier" / "inputs" / sent.site.digests["data"]
+    assert sha256_tree(fetched) == sha256_tree(data)
     collect(sent)
     assert weights(tmp_path / "run") == weights(tmp_path / "here")
-    assert values(sent.journal) == values(tmp_path / "here" / "journal.jsonl")
+    assert values(sent.site.journal) == values(tmp_path / "here" / "journal.jsonl")
     finish(sent)
     left = Storage(str(tmp_path / "bucket")).names()
     assert left, "inputs stay for the next run"
@@ -100,7 +102,7 @@ def test_a_killed_run_goes_on_on_another_node(
     fit(arrive(sent), "cpu", 1)
     collect(sent)
     assert weights(tmp_path / "run") == weights(tmp_path / "here")
-    assert values(sent.journal) == values(tmp_path / "here" / "journal.jsonl")
+    assert values(sent.site.journal) == values(tmp_path / "here" / "journal.jsonl")
 
 
 def test_only_whole_checkpoints_count_and_two_are_kept(sent: Job, tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_only_whole_checkpoints_count_and_two_are_kept(sent: Job, tmp_path: Path
     place = run_storage(sent).below("checkpoints")
     folders = sorted({name.partition("/")[0] for name in place.names()})
     assert len(folders) == 2
-    store = open_store(sent.model_copy(update={"journal": tmp_path / "restored.jsonl"}))
+    store = open_store(changed_job(sent, journal=tmp_path / "restored.jsonl"))
     assert isinstance(store, RemoteStore)
     newest, before = (int(folder.split("-")[1]) for folder in reversed(folders))
 
@@ -139,7 +141,7 @@ def test_on_a_disk_that_may_be_lost_a_finished_run_stays_until_its_outputs_are_s
 ) -> None:
     monkeypatch.setenv(SENDS_ON, "1")
     monkeypatch.chdir(tmp_path)
-    run = send(sent.model_copy(update={"run_dir": tmp_path / "train-12"}), str(tmp_path / "bucket"))
+    run = send(changed_job(sent, run_dir=tmp_path / "train-12"), str(tmp_path / "bucket"))
     run_storage(run).write(RESULT, b"digest")
     finish(run)
     forget_finished(tmp_path, "finetune")
@@ -167,7 +169,7 @@ def test_inputs_are_sent_once(data: Path, sent: Job, tmp_path: Path) -> None:
 
 def test_a_node_keeps_what_is_used_and_removes_what_nobody_came_back_to(sent: Job, tmp_path: Path) -> None:
     here = arrive(sent)
-    kept, run = here.data.parent if here.data.is_file() else here.data, here.run_dir
+    kept, run = here.inputs.data.parent if here.inputs.data.is_file() else here.inputs.data, here.site.run_dir
     unused, forgotten = kept.with_name("0" * 32), run.with_name("train-0")
     for folder in (run, unused, forgotten):
         folder.mkdir(parents=True, exist_ok=True)
@@ -193,3 +195,15 @@ def test_the_result_folder_is_the_drivers(sent: Job, tmp_path: Path) -> None:
         "model",
         "summary.json",
     ]
+
+
+def test_a_run_may_go_on_elsewhere_and_only_as_the_same_problem(data: Path, tmp_path: Path) -> None:
+    here = job(data, tmp_path / "run")
+    elsewhere = here.model_copy(
+        update={"inputs": Inputs(data=Path("copy")), "site": here.site.at(tmp_path / "there")}
+    )
+    assert origin(elsewhere.problem) == origin(here.problem)
+    assert elsewhere.inputs.data == Path.cwd() / "copy", "which the processes of Ray can read too"
+    assert origin(changed_job(here, params=job(data, tmp_path, seed=1).problem.params).problem) != origin(
+        here.problem
+    )
