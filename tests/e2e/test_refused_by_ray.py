@@ -14,7 +14,7 @@ from infra.local_cluster import local_cluster
 from pipeline.launch.ray_cluster import Order
 from pipeline.train.transport.driver import read_fault
 from tests.support.fit_samples import job, prepared_digits
-from tests.unit.launch.test_ray_cluster import resources
+from tests.support.launch_samples import resources
 
 DRIVER = """
 import sys

@@ -11,7 +11,7 @@ from pipeline.models.description.params import ModelParams
 from pipeline.params import parse_section, read_yaml
 from pipeline.tasks.params import TaskParams
 from pipeline.train.job import Inputs, Job, Problem, Site, dense_spec
-from pipeline.train.params import FitParams
+from pipeline.train.params import FitParams, OptimizerParams
 from tests.support.places import ROOT
 
 BASE: dict[str, Any] = {
@@ -82,3 +82,8 @@ def changed_job(the_job: Job, **changes: object) -> Job:
             for key, part in parts.items()
         }
     )
+
+
+def optimizer_params(**changes: object) -> OptimizerParams:
+    values = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.5, "lr_factors": {}}
+    return OptimizerParams.model_validate(values | changes)

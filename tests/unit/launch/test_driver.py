@@ -16,8 +16,8 @@ from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from pipeline.train.transport.driver import PROGRESS, fault_path, run_storage, send, signs_of_life
 from tests.support.fit_samples import changed_job, job, prepared_digits
+from tests.support.launch_samples import resources
 from tests.support.places import ROOT
-from tests.unit.launch.test_ray_cluster import resources
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pipeline.storage import Storage
 from pipeline.train.job import Job
 from pipeline.train.transport.driver import await_silence, send, signs_of_life
 from tests.support.fit_samples import job, prepared_digits
-from tests.unit.launch.test_ray_cluster import resources
+from tests.support.launch_samples import resources
 
 RUNNING, DONE = JobState("RUNNING", ""), JobState("SUCCEEDED", "", 0)
 

@@ -1,10 +1,9 @@
-"""Sections data and augment: bounds and cross-checks."""
+"""Section data: bounds and cross-checks."""
 
 from typing import Any
 
 import pytest
 
-from pipeline.data.augmentation.params import AugmentParams
 from pipeline.data.intake.params import DataParams
 from pipeline.errors import ParamsError
 from pipeline.params import parse_section
@@ -49,8 +48,3 @@ def test_value_out_of_bounds_names_its_key(key: str, value: object) -> None:
 def test_unknown_key_names_the_nearest() -> None:
     with pytest.raises(ParamsError, match=r"unknown key 'data.shard_row'; did you mean 'shard_rows'"):
         parse(shard_row=3)
-
-
-def test_flip_is_one_of_its_words() -> None:
-    with pytest.raises(ParamsError, match=r"augment\.flip is 'often'"):
-        parse_section("augment", {"flip": "often", "crop_padding": 0, "cutout": 0}, AugmentParams)

@@ -1,38 +1,12 @@
-"""Whitening and Muon against what they promise, and learning rates by name."""
+"""Muon against what it promises."""
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from pipeline.errors import TrainingError
-from pipeline.models.nets.whitening import KERNEL, Whitening
 from pipeline.train.methods.muon import Muon, orthogonalised
-from pipeline.train.optim import make_optimizer, set_lr
-from pipeline.train.params import OptimizerParams
-
-
-def params(**changes: object) -> OptimizerParams:
-    values = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.5, "lr_factors": {}}
-    return OptimizerParams.model_validate(values | changes)
-
-
-def test_whitened_patches_are_uncorrelated_with_unit_variance() -> None:
-    torch.manual_seed(0)
-    images = F.avg_pool2d(torch.randn(200, 3, 12, 12), 3, stride=1)  # neighbours are correlated
-    layer = Whitening(3)
-    layer.fit(images)
-    with torch.no_grad():
-        answers_CP = layer(images).transpose(0, 1).flatten(1).double()
-    half = 3 * KERNEL**2
-    covariance = answers_CP[:half] @ answers_CP[:half].T / answers_CP.shape[1]
-    values = torch.linalg.eigvalsh(
-        F.unfold(images, KERNEL).transpose(0, 1).flatten(1).double().cov(correction=0)
-    )
-    assert values.min() > 0.005, "no direction without variance, which would stay one"
-    assert (covariance - torch.eye(half)).abs().max() < 0.1  # 0.0005 over the smallest eigenvalue
-    assert layer.weight[half:].equal(-layer.weight[:half])
-    assert not layer.weight.requires_grad
+from pipeline.train.optim import make_optimizer
+from tests.support.fit_samples import optimizer_params
 
 
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (16, 16)])
@@ -53,8 +27,8 @@ def test_muon_turns_filters_by_lr_and_leaves_the_rest_to_sgd() -> None:
     head = net[3]
     assert isinstance(head, nn.Linear)
     plain.load_state_dict(head.state_dict())
-    ours = make_optimizer(net, params(name="muon"))
-    reference = make_optimizer(plain, params())
+    ours = make_optimizer(net, optimizer_params(name="muon"))
+    reference = make_optimizer(plain, optimizer_params())
     assert isinstance(ours, Muon)
     filters = next(net.parameters())
     for _ in range(3):
@@ -73,28 +47,8 @@ def test_muon_turns_filters_by_lr_and_leaves_the_rest_to_sgd() -> None:
 
 def test_muon_makes_its_momentum_once(monkeypatch: pytest.MonkeyPatch) -> None:
     net = nn.Conv2d(3, 8, 3)
-    optimizer = make_optimizer(net, params(name="muon"))
+    optimizer = make_optimizer(net, optimizer_params(name="muon"))
     for _ in range(2):
         net(torch.randn(1, 3, 3, 3)).sum().backward()
         optimizer.step()
         monkeypatch.delattr(torch, "zeros_like", raising=False)
-
-
-def test_rates_follow_the_first_pattern_that_fits() -> None:
-    net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-    optimizer = make_optimizer(net, params(lr_factors={"1.*": 10.0, "*.bias": 2.0}))
-    set_lr(optimizer, 0.5)
-    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
-    assert {name: rates[id(p)] for name, p in net.named_parameters()} == {
-        "0.weight": 0.5,
-        "0.bias": 1.0,
-        "1.weight": 5.0,
-        "1.bias": 5.0,
-    }
-
-
-def test_a_pattern_without_a_parameter_is_refused() -> None:
-    with pytest.raises(
-        TrainingError, match=r"no trained parameter's name fits '1\.weigth'; did you mean '1\.weight'"
-    ):
-        make_optimizer(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), params(lr_factors={"1.weigth": 2.0}))
