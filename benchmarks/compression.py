@@ -23,10 +23,9 @@ from pipeline.evaluate.params import LatencyParams
 from pipeline.export.onnx import export_onnx
 from pipeline.export.parity import onnx_logits, parity, torch_logits
 from pipeline.export.session import OnnxModel
-from pipeline.models.cost import example
 from pipeline.models.description.params import ModelParams
 from pipeline.models.disk.weights import load_model, save_model
-from pipeline.models.nets.build import build
+from pipeline.models.nets.build import TRACED, build, example
 from pipeline.models.nets.cut import apply_plan
 from pipeline.params import read_yaml
 from pipeline.prune.batch_norm import renew_statistics
@@ -95,15 +94,16 @@ def compressed(name: str, data: Path, folder: Path, rounds: int) -> Case:
         name=name, width=BUILT_IN.get(name), dropout=0.0, stochastic_depth=0.0, init="random"
     )
     torch.manual_seed(0)
-    spec = dense_spec(network, data)
-    dense = awake(build(spec.architecture), example(spec)).eval()
-    saved = save_model(folder / "dense", spec, dense)
     sections = read_yaml(Path("params.yaml"))
+    task_params = TaskParams.model_validate(sections["task"])
+    spec = dense_spec(network, task_params, data)
+    dense = awake(build(spec.architecture), example(spec, TRACED, seed=0)).eval()
+    saved = save_model(folder / "dense", spec, dense)
     params = PruneParams.model_validate(
         {**sections["prune"], "target": {"macs": TARGET}, "round_to": ROUND_TO, "ignored": []}
     )
     profile = Profile(round_to=ROUND_TO, roundings=[], chosen=None)
-    task = make_task(TaskParams.model_validate(sections["task"]))
+    task = make_task(task_params)
     values = prune(folder / "dense", data, folder / "pruned", params, profile, task).metrics()
     pruned_spec, again = load_model(folder / "pruned")
     files = {"dense": folder / "dense.onnx", "pruned": folder / "pruned.onnx"}
@@ -113,8 +113,7 @@ def compressed(name: str, data: Path, folder: Path, rounds: int) -> Case:
     renew_statistics(cut, spec, Split.open(data, "train"), params)
     here = logits_digest(cut, spec)
     diff = largest_difference(folder / "pruned", files["pruned"], data)
-    shape = (spec.architecture.channels, spec.architecture.image_height, spec.architecture.image_width)
-    times = [measure_latency(files, shape, LATENCY)["pruned"].batches for _ in range(rounds)]
+    times = [measure_latency(files, LATENCY)["pruned"].batches for _ in range(rounds)]
     same = digests_elsewhere([folder / "pruned"], LATENCY.threads) == [here]
     return {
         "network": name,

@@ -17,11 +17,12 @@ from pipeline.compare.latency import measure_latency
 from pipeline.compare.records import VARIANTS, Speedup
 from pipeline.evaluate.params import LatencyParams
 from pipeline.export.onnx import export_onnx
-from pipeline.models.cost import input_shape
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.models.nets.build import rebuild
+from pipeline.params import read_yaml
 from pipeline.profile.timing import UNSAVED
+from pipeline.tasks.params import TaskParams
 from pipeline.train.job import dense_spec
 
 MODELS = {"resnet20": 16}
@@ -57,6 +58,7 @@ def repeated(model: str, data: Path, folder: Path, rounds: int) -> list[tuple[in
         ModelParams(
             name=model, width=MODELS.get(model, 16), dropout=0.0, stochastic_depth=0.0, init="random"
         ),
+        TaskParams.model_validate(read_yaml(Path("params.yaml"))["task"]),
         data,
     )
     first = folder / f"{model}-{ONNX_NAME}"
@@ -64,7 +66,7 @@ def repeated(model: str, data: Path, folder: Path, rounds: int) -> list[tuple[in
     files = {name: Path(shutil.copy(first, folder / f"{name}-{ONNX_NAME}")) for name in VARIANTS}
     found = []
     for _ in range(rounds):
-        measured = measure_latency(files, input_shape(spec), LATENCY)
+        measured = measure_latency(files, LATENCY)
         found += [
             (size, speedup)
             for name, latency in measured.items()

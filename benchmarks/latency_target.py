@@ -16,7 +16,6 @@ from benchmarks.training import WIDTHS, make_data
 from pipeline.compare.latency import measure_latency
 from pipeline.evaluate.params import LatencyParams
 from pipeline.export.onnx import export_onnx
-from pipeline.models.cost import input_shape
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.models.disk.weights import load_model, save_model
@@ -46,6 +45,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Case]:
                 ModelParams(
                     name=model, width=WIDTHS[model], dropout=0.0, stochastic_depth=0.0, init="random"
                 ),
+                TaskParams.model_validate(preset["task"]),
                 data,
             )
             save_model(dense, spec, rebuild(spec))
@@ -93,5 +93,5 @@ def timed(folders: dict[str, Path], batch: int, threads: int) -> float:
         spec, model = load_model(folder)
         export_onnx(spec, model, files[name])
     params = LatencyParams(batches=[batch], warmup=WARMUP, repeats=REPEATS, threads=threads)
-    found = measure_latency(files, input_shape(spec), params)["pruned"].batches[batch]
+    found = measure_latency(files, params)["pruned"].batches[batch]
     return 1.0 / found.speedup["dense"].ratio

@@ -18,7 +18,7 @@ from pipeline.models.nets.build import build
 def first_step(mark: Path) -> None:
     """One step of ResNet-20 on noise; rank 0 leaves a mark."""
     torch.set_num_threads(1)
-    sizes = {"num_classes": 10, "channels": 3, "image_height": 32, "image_width": 32}
+    sizes = {"num_outputs": 10, "channels": 3, "image_height": 32, "image_width": 32}
     model = build(Architecture(name="resnet20", width=16, dropout=0.0, stochastic_depth=0.0, **sizes)).to(
         memory_format=torch.channels_last
     )

@@ -13,17 +13,15 @@ from torch import Tensor, nn
 
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.weights import load_model
+from pipeline.models.nets.build import example
 
 IMAGES = 2
 
 
 def logits_digest(model: nn.Module, spec: ModelSpec) -> str:
     """SHA-256 of the logits for two images of noise."""
-    architecture = spec.architecture
-    shape_BCHW = (IMAGES, architecture.channels, architecture.image_height, architecture.image_width)
-    images_BCHW = torch.randn(shape_BCHW, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        logits_BK: Tensor = model(images_BCHW)
+        logits_BK: Tensor = model(example(spec, IMAGES, seed=0))
     return hashlib.sha256(logits_BK.numpy().tobytes()).hexdigest()
 
 

@@ -27,9 +27,9 @@ from benchmarks.ranks import on_ranks
 from benchmarks.records import Benchmark, Case, Figure
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
-from pipeline.models.cost import count_macs, input_shape
+from pipeline.models.cost import count_macs
 from pipeline.models.description.params import ModelParams
-from pipeline.models.nets.build import rebuild
+from pipeline.models.nets.build import example, rebuild
 from pipeline.params import read_yaml
 from pipeline.tasks.params import TaskParams
 from pipeline.train import loop
@@ -121,7 +121,7 @@ def one_round(
     of the peak.
     """
     batch = job.problem.params.global_batch_size
-    flops = 2 * MACS_OF_A_STEP * count_macs(rebuild(job.problem.spec), input_shape(job.problem.spec))
+    flops = 2 * MACS_OF_A_STEP * count_macs(rebuild(job.problem.spec), example(job.problem.spec, 1))
     ours, to_plain = in_turns(job, plain, threads, f"{batch}-{name}")
     _, elastic_to_plain = in_turns(_exact(job), plain, threads, f"{batch}-{name}-exact")
     typical = typical_speed(job, batch, TYPICAL_STEPS)

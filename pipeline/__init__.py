@@ -16,26 +16,26 @@ layer 2   records.py    JSON files that a stage left, checked, and digests that 
 layer 3   process/      how a process starts, leaves temporary files, and ends
           data/         sources, validation, shards, splits, augmentation
           models/       what a model is, its networks, their channels, the model on disk
-          tasks/        loss and metrics of a kind of problem
-layer 4   tracking/     the journal, the live line, and their way to MLflow
+layer 4   tasks/        outputs, loss and metrics of a kind of problem
+layer 5   tracking/     the journal, the live line, and their way to MLflow
           export/       the deployment format: ONNX files, sessions on them, their parity
-layer 5   train/        optimizer, schedule, step, checkpoints, loop: one fit()
+layer 6   train/        optimizer, schedule, step, checkpoints, loop: one fit()
           quantize/     a float ONNX file -> an int8 one
           evaluate/     metrics, calibration, pictures of one variant
-layer 6   launch/       how a training gets onto machines: Ray, its driver and workers
+layer 7   launch/       how a training gets onto machines: Ray, its driver and workers
           compare/      all variants: latency, what each step lost
-layer 7   prune/        a smaller network in the dense one's place, at once or in parts
+layer 8   prune/        a smaller network in the dense one's place, at once or in parts
           repro/        dvc repro with independent stages side by side
-layer 8   profile/      what pruning must know of this machine, timed
+layer 9   profile/      what pruning must know of this machine, timed
           registry/     gates, model versions, aliases
           pretrained/   weights to start from and teachers, brought to data/
-layer 9   check/        what can be known to fail before anything computes
+layer 10  check/        what can be known to fail before anything computes
           summary.py    the table at the end of the line
           schema.py     every section of params.yaml at once
-layer 10  entry.py      how every stage starts and ends
+layer 11  entry.py      how every stage starts and ends
           jobs/         the same dvc repro, submitted to a cluster
           verify/       what dvc.lock and DVC's cache name, compared
-layer 11  doctor/       what is wrong with an installation, and how to mend it
-layer 12  frontier/     sweeps as DVC experiments: accuracy against measured speed
-layer 13  cli.py        the command line
+layer 12  doctor/       what is wrong with an installation, and how to mend it
+layer 13  frontier/     sweeps as DVC experiments: accuracy against measured speed
+layer 14  cli.py        the command line
 """

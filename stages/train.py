@@ -17,10 +17,10 @@ from pipeline.train.transport.collect import collect_result
 def main(stage: Stage, report: Reporter) -> None:
     data, model = stage.dep("data/prepared"), stage.params("model", ModelParams)
     init = stage.dep("data/init") / WEIGHTS_NAME if model.init == "file" else None
-    resources = stage.resources(Resources)
+    task, resources = stage.params("task", TaskParams), stage.resources(Resources)
     with run_directory(stage.run_dir) as run_dir:
         site = Site(run_dir=run_dir, journal=stage.journal, checkpoint_s=resources.checkpoint_s)
-        params, task = stage.params("train", FitParams), stage.params("task", TaskParams)
+        params = stage.params("train", FitParams)
         job = dense_job(model, params, task, data, init, site)
         launch(job, resources, stage.name)
         report.metrics(

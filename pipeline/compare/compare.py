@@ -96,7 +96,7 @@ def compare(
     pictures = {
         step: step.picture(params.worst_images) for of_variant in steps.values() for step in of_variant
     }
-    latency = measure_latency({name: variants[name].onnx for name in VARIANTS}, test.shape, params.latency)
+    latency = measure_latency({name: variants[name].onnx for name in VARIANTS}, params.latency)
     for name, path in outs.latency.items():
         write_atomic(path, to_json(latency[name].model_dump()))
     for name, folder in outs.lost.items():

@@ -29,18 +29,15 @@ Times = dict[tuple[str, int], list[float]]
 """Seconds of each run, by variant and batch size."""
 
 
-def measure_latency(
-    files: Mapping[str, Path], shape_CHW: tuple[int, int, int], params: LatencyParams
-) -> dict[str, Latency]:
+def measure_latency(files: Mapping[str, Path], params: LatencyParams) -> dict[str, Latency]:
     """Time the ONNX file of each variant on noise, all of them in turns in this process.
 
     files: dense and what is compared with it. Between processes the same file varies by 10-25 % on a shared
     machine.
     """
     generator = np.random.default_rng(0)
-    images = {
-        size: generator.integers(0, 256, (size, *shape_CHW)).astype(np.float32) for size in params.batches
-    }
+    first = OnnxModel(next(iter(files.values())), params.threads)
+    images = {size: first.example(size, generator) for size in params.batches}
     blocks = [_take_turns(files, images, params, generator) for _ in range(BLOCKS)]
     runtime = f"onnxruntime {onnxruntime.__version__}"
     return {

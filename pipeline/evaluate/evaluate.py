@@ -22,11 +22,11 @@ from pipeline.export.params import Format
 from pipeline.export.parity import Parity, onnx_logits, parity, torch_logits
 from pipeline.export.session import OnnxModel
 from pipeline.files import atomic_dir, sha256_file, to_json, write_atomic
-from pipeline.models.cost import count_macs, count_params, input_shape
+from pipeline.models.cost import count_macs, count_params
 from pipeline.models.description.spec import ONNX_NAME, ModelSpec
 from pipeline.models.disk.artifact import SPEC_NAME, onnx_path, read_spec
 from pipeline.models.disk.weights import load_model
-from pipeline.models.nets.build import rebuild
+from pipeline.models.nets.build import example, rebuild
 from pipeline.records import write_seal
 from pipeline.tasks.task import Task
 
@@ -145,7 +145,7 @@ def _cost(spec: ModelSpec, file: Path) -> dict[str, float]:
     """
     model = rebuild(spec)
     return {
-        "macs": count_macs(model, input_shape(spec)),
+        "macs": count_macs(model, example(spec, 1)),
         "params": count_params(model),
         "size_bytes": file.stat().st_size,
     }

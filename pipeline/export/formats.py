@@ -16,7 +16,7 @@ from pipeline.data.prepared.reader import Split
 from pipeline.export.onnx import export_onnx, export_torch
 from pipeline.export.params import Format
 from pipeline.export.parity import Parity, batches, parity, torch_logits
-from pipeline.export.session import INPUT_NAME, Logits, OnnxModel, Pixels
+from pipeline.export.session import Logits, OnnxModel, Pixels
 from pipeline.models.description.spec import ModelSpec
 
 FORMAT_FILES: dict[Format, str] = {"fp16": "model.fp16.onnx", "bf16": "model.bf16.onnx", "pt2": "model.pt2"}
@@ -56,7 +56,7 @@ def _export_bf16(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
     evaluator = ReferenceEvaluator(str(path))
 
     def answer(images: Pixels) -> Logits:
-        outputs: Any = evaluator.run(None, {INPUT_NAME: images.astype(np.float32)})
+        outputs: Any = evaluator.run(None, {name: images.astype(np.float32) for name in spec.inputs})
         logits: Logits = outputs[0]
         return logits
 

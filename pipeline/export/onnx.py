@@ -1,8 +1,8 @@
 """The deployment format: an ONNX file that takes raw pixels and runs without this project.
 
-Input "pixels": float32 (B, C, H, W), values 0..255, any B. Output "logits": float32 (B, K). The
-normalisation is part of the graph, so that a file cannot be served with the wrong one. Class names and
-digests are in its metadata, and nodes are named by their modules. Equal models give equal bytes.
+Its inputs and outputs have the names, shapes and meanings that the spec gives, any batch. The normalisation
+is part of the graph, so that a file cannot be served with the wrong one. Class names and digests are in its
+metadata, and nodes are named by their modules. Equal models give equal bytes.
 """
 
 import ast
@@ -21,17 +21,16 @@ from torch import Tensor, nn
 
 from pipeline.data.prepared.reader import LARGEST_PIXEL
 from pipeline.errors import CompressionError
-from pipeline.export.session import INPUT_NAME, OUTPUT_NAME
+from pipeline.export.session import MARK
 from pipeline.files import write_atomic
 from pipeline.models.description.spec import ModelSpec
+from pipeline.models.nets.build import TRACED, example
 from pipeline.models.nets.probe import ModuleTracker
 
 PRODUCER = "espalier"
 ONNX_FORMAT = "1"
 BF16_OPSET = 22
 """The first in which a convolution may be bf16; otherwise files keep to the exporter's own."""
-EXAMPLE_IMAGES = 2
-"""Of the batch that is traced: with one image the exporter would take the batch size for a constant."""
 
 
 class FromPixels(nn.Module):
@@ -48,8 +47,8 @@ class FromPixels(nn.Module):
         super().__init__()
         self.model = model if dtype == torch.float32 else copy.deepcopy(model).to(dtype)
         self.dtype = dtype
-        self.register_buffer("mean", torch.tensor(spec.mean)[:, None, None] * LARGEST_PIXEL)
-        self.register_buffer("std", torch.tensor(spec.std)[:, None, None] * LARGEST_PIXEL)
+        self.register_buffer("mean", torch.tensor(spec.preprocessing.mean)[:, None, None] * LARGEST_PIXEL)
+        self.register_buffer("std", torch.tensor(spec.preprocessing.std)[:, None, None] * LARGEST_PIXEL)
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         logits_BK: Tensor = self.model(((pixels_BCHW - self.mean) / self.std).to(self.dtype))
@@ -62,7 +61,7 @@ def export_onnx(spec: ModelSpec, model: nn.Module, path: Path, dtype: torch.dtyp
     Raises CompressionError that names the operator, and the module where it is known, that ONNX lacks.
     """
     wrapped = FromPixels(model, spec, dtype).eval()
-    proto = _to_onnx(_trace(wrapped, spec), BF16_OPSET if dtype == torch.bfloat16 else None)
+    proto = _to_onnx(_trace(wrapped, spec), spec, BF16_OPSET if dtype == torch.bfloat16 else None)
     if dtype == torch.bfloat16:
         _round_convolutions(proto.graph)
     _name_nodes(proto.graph)
@@ -97,14 +96,11 @@ def write_onnx(proto: onnx.ModelProto, spec: ModelSpec, path: Path) -> None:
 
 
 def _trace(wrapped: FromPixels, spec: ModelSpec) -> torch.export.ExportedProgram:
-    architecture = spec.architecture
-    example_BCHW = torch.zeros(
-        EXAMPLE_IMAGES, architecture.channels, architecture.image_height, architecture.image_width
-    )
     batch = {0: torch.export.Dim("batch")}
+    inputs = (example(spec, TRACED),)
     with ModuleTracker(wrapped.model) as current:
         try:
-            return torch.export.export(wrapped, (example_BCHW,), dynamic_shapes=(batch,), strict=False)
+            return torch.export.export(wrapped, inputs, dynamic_shapes=(batch,), strict=False)
         except (RuntimeError, ValueError, TypeError) as error:
             reason = str(error).strip().split("\n")[0]
             raise CompressionError(
@@ -125,14 +121,14 @@ def _round_convolutions(graph: Any) -> None:
     del graph.value_info[:]  # the notes of what was folded say float32 too
 
 
-def _to_onnx(program: torch.export.ExportedProgram, opset: int | None) -> onnx.ModelProto:
+def _to_onnx(program: torch.export.ExportedProgram, spec: ModelSpec, opset: int | None) -> onnx.ModelProto:
     try:
         exported: Any = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=opset,
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
+            input_names=list(spec.inputs),
+            output_names=list(spec.outputs),
             external_data=False,
             verbose=False,
         )
@@ -198,11 +194,11 @@ def _strip(graph: Any) -> None:
 
 def _metadata(spec: ModelSpec) -> dict[str, str]:
     return {
-        "espalier.format": ONNX_FORMAT,
+        MARK: ONNX_FORMAT,
         "espalier.architecture": spec.architecture.name,
         "espalier.weights": spec.digest,
         "espalier.ancestors": json.dumps(spec.ancestors, sort_keys=True),
         "classes": json.dumps(spec.classes, ensure_ascii=False),
-        "mean": json.dumps(spec.mean),
-        "std": json.dumps(spec.std),
+        "mean": json.dumps(spec.preprocessing.mean),
+        "std": json.dumps(spec.preprocessing.std),
     }

@@ -49,7 +49,7 @@ def onnx_logits(
 
 
 def torch_logits(model: nn.Module, spec: ModelSpec, split: Split, indices: Tensor, batch_size: int) -> Logits:
-    mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
+    mean, std = torch.tensor(spec.preprocessing.mean), torch.tensor(spec.preprocessing.std)
     with torch.no_grad():
         parts = [
             model.eval()(normalise(split.images(part), mean, std))

@@ -12,8 +12,8 @@ import onnxruntime
 
 from pipeline.errors import ArtifactError
 
-INPUT_NAME = "pixels"
-OUTPUT_NAME = "logits"
+MARK = "espalier.format"
+"""Key of the metadata that every exported file has."""
 Logits = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 SEVERE = 3
@@ -39,18 +39,24 @@ class OnnxModel:
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             reason = " ".join(str(error).split())
             raise ArtifactError(f"{path}: not a readable ONNX file ({reason}); export it again") from error
-        names = [value.name for value in (*self._session.get_inputs(), *self._session.get_outputs())]
-        if names != [INPUT_NAME, OUTPUT_NAME]:
-            expected = [INPUT_NAME, OUTPUT_NAME]
-            raise ArtifactError(
-                f"{path}: its inputs and outputs are {names}, expected {expected}; export it again"
-            )
+        self.inputs = [value.name for value in self._session.get_inputs()]
+        self.outputs = [value.name for value in self._session.get_outputs()]
+        self.shape: list[int] = self._session.get_inputs()[0].shape[1:]
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        if MARK not in self.metadata or len(self.inputs) != 1:
+            raise ArtifactError(
+                f"{path}: not a file that Espalier exported (inputs {self.inputs}, outputs {self.outputs}); "
+                "export it again"
+            )
+
+    def example(self, batch: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+        """Noise in the place of an input of the file."""
+        return generator.integers(0, 256, (batch, *self.shape)).astype(np.float32)
 
     def logits(self, pixels_BCHW: Pixels | npt.NDArray[np.float32]) -> Logits:
         """(B, K) from raw pixels 0..255."""
         images = np.ascontiguousarray(pixels_BCHW, dtype=np.float32)
-        result: Logits = self._session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
+        result: Logits = self._session.run(self.outputs[:1], {self.inputs[0]: images})[0]
         return result
 
 

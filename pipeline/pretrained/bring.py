@@ -76,10 +76,10 @@ def _fitting(
     network gets as many as the weights are for.
     """
 
-    def network(num_classes: int) -> nn.Module:
+    def network(num_outputs: int) -> nn.Module:
         image = {"channels": data.channels, "image_height": data.height, "image_width": data.width}
         named = model.model_dump(exclude={"init"})
-        return build(Architecture.model_validate(named | image | {"num_classes": num_classes}))
+        return build(Architecture.model_validate(named | image | {"num_outputs": num_outputs}))
 
     last = list(network(MORE_THAN_ONE).state_dict())[-1]
     heads = [

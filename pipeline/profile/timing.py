@@ -16,8 +16,8 @@ from torch import nn
 from pipeline.errors import CompressionError
 from pipeline.export.onnx import FromPixels, export_onnx
 from pipeline.export.session import OnnxModel, device_name
-from pipeline.models.cost import input_shape
 from pipeline.models.description.spec import ONNX_NAME, WEIGHTS_NAME, ModelSpec, WeightsFile
+from pipeline.models.nets.build import example
 from pipeline.prune.params import PruneTarget
 
 TURN_S = 0.1
@@ -65,7 +65,7 @@ class CpuDevice:
             path = Path(name) / ONNX_NAME
             export_onnx(spec.model_copy(update={"weights": UNSAVED}), model, path)
             session = OnnxModel(path, self._threads)
-        images = np.random.default_rng(0).random((self._batch, *input_shape(spec)), np.float32)
+        images = example(spec, self._batch, seed=0).numpy()
         return lambda: session.logits(images)
 
     def seconds(self, run: TimedCall) -> float:
@@ -88,7 +88,7 @@ class CudaDevice:
 
     def network(self, spec: ModelSpec, model: nn.Module) -> TimedCall:
         ready = copy.deepcopy(FromPixels(model, spec)).eval().cuda()
-        images = torch.rand((self._batch, *input_shape(spec)), device="cuda")
+        images = example(spec, self._batch, seed=0).cuda()
 
         @torch.no_grad()
         def run() -> object:

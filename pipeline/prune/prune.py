@@ -10,9 +10,10 @@ from torch import nn
 
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
-from pipeline.models.cost import Cost, count_macs, input_shape, measure_cost
+from pipeline.models.cost import Cost, count_macs, measure_cost
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.weights import load_model, save_model
+from pipeline.models.nets.build import example
 from pipeline.models.nets.cut import apply_plan
 from pipeline.prune.batch_norm import renew_statistics
 from pipeline.prune.channels.ranking import PreviousCut, PruneGoal, make_plan
@@ -121,8 +122,8 @@ def prune(
     def top1(model: nn.Module) -> float:
         return split_metrics(model, spec, val, params.batch_size, task)["top1"]
 
-    shape_CHW = input_shape(spec)
-    dense_cost, dense_top1 = measure_cost(dense, shape_CHW, _weights(dense_folder, spec)), top1(dense)
+    one = example(spec, 1)
+    dense_cost, dense_top1 = measure_cost(dense, one, _weights(dense_folder, spec)), top1(dense)
     before_top1, earlier = dense_top1, None
     if part.tuned:
         tuned_spec, tuned = load_model(part.tuned)
@@ -134,7 +135,7 @@ def prune(
     saved = save_model(out, smaller.spec, smaller.model)
     return PruneReport(
         dense=dense_cost,
-        pruned=measure_cost(smaller.model, shape_CHW, _weights(out, saved)),
+        pruned=measure_cost(smaller.model, one, _weights(out, saved)),
         dense_top1=dense_top1,
         before_top1=before_top1,
         pruned_top1=top1(smaller.model),
@@ -179,7 +180,7 @@ def _without_channels(
 def _student(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams) -> PrunedNetwork:
     assert params.student is not None, "called where there is one"
     child, student = new_student(spec, params.student, train, params.seed)
-    macs, most = count_macs(student, input_shape(spec)), count_macs(dense, input_shape(spec))
+    macs, most = (count_macs(model, example(spec, 1)) for model in (student, dense))
     if macs >= most:
         raise CompressionError(
             f"prune.student: {child.architecture.name} has {macs:,} MACs and the dense model {most:,}; take "

@@ -26,7 +26,8 @@ def new_student(
         torch.manual_seed(seed)
         model = build(architecture)
     first = torch.arange(min(len(train), WHITENED_IMAGES))
-    fit_whitening(model, normalise(train.images(first), torch.tensor(dense.mean), torch.tensor(dense.std)))
+    mean, std = torch.tensor(dense.preprocessing.mean), torch.tensor(dense.preprocessing.std)
+    fit_whitening(model, normalise(train.images(first), mean, std))
     ancestors = {**dense.ancestors, "dense": dense.digest}
     spec = dense.model_copy(
         update={"architecture": architecture, "plan": {}, "ancestors": ancestors, "provenance": {}}

@@ -12,7 +12,7 @@ def split_metrics(
     model: nn.Module, spec: ModelSpec, split: Split, batch_size: int, task: Task
 ) -> dict[str, float]:
     """The task's metrics over a whole split, in eval mode; sums are divided once."""
-    mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
+    mean, std = torch.tensor(spec.preprocessing.mean), torch.tensor(spec.preprocessing.std)
     labels = split.labels
     sums: dict[str, float] = {}
     with torch.no_grad():

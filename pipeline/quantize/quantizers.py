@@ -35,7 +35,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from pipeline.errors import CompressionError
 from pipeline.export.onnx import write_onnx
-from pipeline.export.session import INPUT_NAME
 from pipeline.models.description.spec import ModelSpec
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.sensitivity import ExportedLayer, exported_layers
@@ -118,14 +117,13 @@ def _split_gemm(prepared: Path) -> None:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands images to onnxruntime's calibration one batch at a time."""
+    """Hands onnxruntime's calibration one batch: arrays by input name."""
 
-    def __init__(self, images: Images) -> None:
-        self._images = images
+    def __init__(self, batch: dict[str, npt.NDArray[np.float32]]) -> None:
+        self._batches = iter([batch])
 
     def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-        images = next(self._images, None)
-        return None if images is None else {INPUT_NAME: np.ascontiguousarray(images, dtype=np.float32)}
+        return next(self._batches, None)
 
 
 def _learned(spec: ModelSpec, layers: Sequence[ExportedLayer]) -> dict[str, list[float]]:
@@ -138,13 +136,13 @@ def _calibrate(
     prepared: Path, ranges: Path, images: Images, params: QuantizeParams, learned: dict[str, list[float]]
 ) -> None:
     """Write the range of every activation: learned, or else found on the images."""
+    name = onnx.load(prepared).graph.input[0].name
     augmented, method = prepared.with_name("augmented.onnx"), METHODS[params.calibration]
     calibrator = create_calibrator(prepared, STATIC_OPERATORS, str(augmented), method)
     with contextlib.redirect_stdout(io.StringIO()):  # onnxruntime's own counting
-        for batch in (
-            images
-        ):  # a call for each: percentile stacks what one call reads, and the last batch may be smaller
-            calibrator.collect_data(_Reader(iter([batch])))
+        # A call for each: percentile stacks what one call reads, and the last batch may be smaller.
+        for batch in images:
+            calibrator.collect_data(_Reader({name: np.ascontiguousarray(batch, dtype=np.float32)}))
         found = calibrator.compute_data()
     for tensor, (lowest, highest) in learned.items():
         found[tensor] = TensorData(lowest=np.float32(lowest), highest=np.float32(highest))

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pipeline.compare.records import VARIANTS
 from pipeline.files import sha256_file, sha256_json
+from pipeline.models.description.spec import ModelSpec
+from pipeline.models.disk.artifact import read_spec
 from pipeline.params import read_yaml
-from pipeline.records import JsonFile, read_json
+from pipeline.records import read_json
 from pipeline.registry.chain import check_chain
 from pipeline.registry.figures import Figures, Parity, read_figures
 from pipeline.registry.submission import read_submission
@@ -16,22 +18,6 @@ from pipeline.tracking.records import deciding_params
 
 PARENTS = {"dense": None, "finetuned": "dense", "quantized": "finetuned"}
 """The registered variants, each with the one it was made from, parents first."""
-
-
-class _Weights(JsonFile):
-    sha256: str
-
-
-class _Ancestors(JsonFile):
-    data: str
-
-
-class _Spec(JsonFile):
-    """What of model.json a registered version shows."""
-
-    classes: list[str]
-    ancestors: _Ancestors
-    weights: _Weights
 
 
 @dataclass(frozen=True)
@@ -45,14 +31,14 @@ class Export:
     seal: Path
     spec_file: Path
     weights: Path | None
-    spec: _Spec
+    spec: ModelSpec
     parity: Parity
 
     @property
     def key(self) -> str:
         """The version's identity: equal weights and an equal deployed file are the same version."""
         return sha256_json(
-            {"variant": self.variant, "weights": self.spec.weights.sha256, "onnx": sha256_file(self.onnx)}
+            {"variant": self.variant, "weights": self.spec.digest, "onnx": sha256_file(self.onnx)}
         )
 
 
@@ -117,7 +103,7 @@ def _read_export(stage: Stage, variant: str) -> Export:
         exported / "seal.json",
         spec,
         weights if weights.exists() else None,
-        read_json(spec, _Spec),
+        read_spec(artifact),
         read_json(exported / "parity.json", Parity),
     )
 

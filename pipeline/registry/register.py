@@ -185,8 +185,8 @@ class _Registrar:
         return {
             KEY_TAG: export.key,
             "variant": export.variant,
-            "weights": export.spec.weights.sha256,
-            "data": export.spec.ancestors.data,
+            "weights": export.spec.digest,
+            "data": export.spec.ancestors["data"],
             "parent": "" if parent is None else str(parent),
             **self._lineage,
             "macs": str(figures.quality.macs),
@@ -197,8 +197,8 @@ class _Registrar:
     def _card(self, export: Export) -> str:
         lineage_shown = {
             **self._lineage,
-            "data": export.spec.ancestors.data,
-            "weights": export.spec.weights.sha256,
+            "data": export.spec.ancestors["data"],
+            "weights": export.spec.digest,
         }
         return model_card(
             name=self._params.model_name,

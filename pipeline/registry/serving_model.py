@@ -36,12 +36,14 @@ class Classifier(PythonModel):
                 "registry"
             )
         self._session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
-        self._classes = json.loads(Path(context.artifacts["spec"]).read_text(encoding="utf-8"))["classes"]
+        spec = json.loads(Path(context.artifacts["spec"]).read_text(encoding="utf-8"))
+        self._classes = spec["task"]["classes"]
+        (self._input,), (self._output,) = spec["inputs"], spec["outputs"]
 
     # A bare np.ndarray is the one hint for arrays that MLflow reads without a warning.
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
         """model_input: pixels 0..255 as they are, (B, C, H, W); the ONNX graph normalises them itself."""
-        (logits_BK,) = self._session.run(["logits"], {"pixels": model_input.astype(np.float32)})
+        (logits_BK,) = self._session.run([self._output], {self._input: model_input.astype(np.float32)})
         shifted_BK = np.exp(logits_BK - logits_BK.max(axis=1, keepdims=True))
         best_B = logits_BK.argmax(axis=1)
         return pd.DataFrame(

@@ -6,8 +6,11 @@ depend on how samples were cut into batches or ranks.
 
 from typing import ClassVar, Protocol
 
+from pydantic import JsonValue
 from torch import Tensor
 
+from pipeline.data.prepared.manifest import Manifest
+from pipeline.models.description.spec import TensorSpec
 from pipeline.tasks.classification.task import Classification, balanced_weights
 from pipeline.tasks.params import TaskParams
 
@@ -19,6 +22,12 @@ class Task(Protocol):
     """The metric that says which weights are best; higher is better."""
     sum_names: ClassVar[tuple[str, ...]]
     """What `sums` gives, in a fixed order."""
+
+    def outputs(self, manifest: Manifest) -> dict[str, TensorSpec]:
+        """What a network for these data gives, by name."""
+
+    def notes(self, manifest: Manifest) -> dict[str, JsonValue]:
+        """What model.json keeps for who reads the outputs."""
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         """Training loss of each sample, shape (B,)."""

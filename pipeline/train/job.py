@@ -4,8 +4,9 @@ A Job says in three records what to compute, from which files, and at which site
 decides the weights, because it names the others' content by digests.
 """
 
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Self
@@ -16,10 +17,11 @@ from pipeline.data.prepared.manifest import read_manifest
 from pipeline.errors import ArtifactError
 from pipeline.files import locked, sha256_file
 from pipeline.models.description.params import ModelParams
-from pipeline.models.description.spec import Architecture, ModelSpec
+from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
 from pipeline.models.disk.artifact import SPEC_NAME, read_spec
 from pipeline.records import Record
 from pipeline.tasks.params import TaskParams
+from pipeline.tasks.task import make_task
 from pipeline.train.params import DistilParams, FitParams
 
 INIT_FOLDER = "data/init"
@@ -89,7 +91,7 @@ def dense_job(
     model: ModelParams, params: FitParams, task: TaskParams, data: Path, init: Path | None, site: Site
 ) -> Job:
     """The training of the dense network. Raises as dense_spec()."""
-    problem = Problem(spec=dense_spec(model, data, init), params=params, task=task)
+    problem = Problem(spec=dense_spec(model, task, data, init), params=params, task=task)
     return Job(problem=problem, inputs=Inputs(data=data, init=init), site=site)
 
 
@@ -113,14 +115,18 @@ def child_job(
     return Job(problem=problem, inputs=Inputs(data=data, initial=pruned, teacher=teacher), site=site)
 
 
-def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> ModelSpec:
-    """The untrained dense network for prepared data, `init` being the file with its weights at the start, if
-    not random.
+def dense_spec(
+    params: ModelParams, task_params: TaskParams, data: Path, init: Path | None = None
+) -> ModelSpec:
+    """The untrained dense network for a task on prepared data.
+
+    init: the file with its weights at the start, if they are not random.
 
     Raises DataError for a folder that is not prepared data, ArtifactError for a file that is missing or not
     as it was brought.
     """
-    manifest = read_manifest(data)
+    manifest, task = read_manifest(data), make_task(task_params)
+    outputs = task.outputs(manifest)
     if init is not None and not init.exists():
         raise ArtifactError(f"model.init is file, but there is no {init}; bring one with `espalier init`")
     if init is not None:
@@ -128,14 +134,20 @@ def dense_spec(params: ModelParams, data: Path, init: Path | None = None) -> Mod
     return ModelSpec(
         architecture=Architecture(
             **params.model_dump(exclude={"init"}),
-            num_classes=len(manifest.classes),
+            num_outputs=sum(math.prod(output.shape) for output in outputs.values()),
             channels=manifest.channels,
             image_height=manifest.height,
             image_width=manifest.width,
         ),
-        classes=manifest.classes,
-        mean=manifest.mean,
-        std=manifest.std,
+        inputs={
+            "pixels": TensorSpec(
+                shape=[manifest.channels, manifest.height, manifest.width],
+                meaning="pixels 0..255, upright, grey or RGB",
+            )
+        },
+        outputs=outputs,
+        preprocessing=Preprocessing(mean=manifest.mean, std=manifest.std),
+        task=task.notes(manifest),
         plan={},
         ancestors={"data": sha256_file(data / "manifest.json")}
         | ({"init": sha256_file(init)} if init else {}),
@@ -154,8 +166,8 @@ def resolve_teacher(
     """A model's spec, with a teacher that was brought among its ancestors, and the folder of the teacher;
     None without one.
 
-    Raises ArtifactError if none was brought, it is not as it was brought, or it is for other images or
-    classes.
+    Raises ArtifactError if none was brought, it is not as it was brought, or it is for other inputs,
+    outputs or classes.
     """
     if distil is None or distil.teacher == "dense":
         return spec, dense if distil else None
@@ -168,7 +180,8 @@ def resolve_teacher(
     _check_origin(teacher_folder / SPEC_NAME, found.digest, "espalier init --teacher")
     for what, own, other in (
         ("classes", spec.classes, found.classes),
-        ("images", _image(spec), _image(found)),
+        ("inputs", _shapes(spec.inputs), _shapes(found.inputs)),
+        ("outputs", _shapes(spec.outputs), _shapes(found.outputs)),
     ):
         if own != other:
             raise ArtifactError(
@@ -194,9 +207,8 @@ def _check_origin(path: Path, digest: str, bring: str) -> None:
         )
 
 
-def _image(spec: ModelSpec) -> list[str]:
-    size = spec.architecture
-    return [f"{size.channels} x {size.image_height} x {size.image_width}"]
+def _shapes(tensors: Mapping[str, TensorSpec]) -> list[str]:
+    return [f"{name} {' x '.join(map(str, tensor.shape))}" for name, tensor in tensors.items()]
 
 
 def _shown(words: list[str]) -> str:

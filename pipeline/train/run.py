@@ -19,7 +19,7 @@ from pipeline.errors import TrainingError
 from pipeline.files import sha256_json
 from pipeline.models.disk.sparse import hold_zeros
 from pipeline.models.disk.weights import load_model
-from pipeline.models.nets.build import rebuild
+from pipeline.models.nets.build import example, rebuild
 from pipeline.models.nets.whitening import WHITENED_IMAGES, fit_whitening
 from pipeline.params import nearest
 from pipeline.tasks.task import Task, make_task
@@ -111,7 +111,7 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     alone = ranks.world_size() == 1 or params.exact_elastic
     store = open_store(job)
     task = make_task(
-        job.problem.task, train.labels.bincount(minlength=spec.architecture.num_classes).to(device)
+        job.problem.task, train.labels.bincount(minlength=spec.architecture.num_outputs).to(device)
     )
     dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16
     autocast = partial(torch.autocast, device, dtype=dtype, enabled=params.amp != "off")
@@ -121,8 +121,8 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         task=task,
         train=_resident_if_it_fits(train, device),
         val=val,
-        mean=torch.tensor(spec.mean, device=device),
-        std=torch.tensor(spec.std, device=device),
+        mean=torch.tensor(spec.preprocessing.mean, device=device),
+        std=torch.tensor(spec.preprocessing.std, device=device),
         net=student if alone else _distributed(student, job, device),
         shards=Shards(student) if params.exact_elastic else None,
         state=State(
@@ -152,16 +152,10 @@ def _distributed(model: Tapped, job: Job, device: Device) -> nn.Module:
     statistics of batch norm alone.
     """
     net = DistributedDataParallel(model, gradient_as_bucket_view=True)
-    logits_BK, maps = net.eval()(_image(job, device))
+    logits_BK, maps = net.eval()(example(job.problem.spec, 1).to(device))
     torch.autograd.backward([output.sum() for output in (logits_BK, *maps)])
     net.zero_grad(set_to_none=False)
     return net
-
-
-def _image(job: Job, device: Device) -> Tensor:
-    """A batch of one black image."""
-    image = job.problem.spec.architecture
-    return torch.zeros(1, image.channels, image.image_height, image.image_width, device=device)
 
 
 def _resident_if_it_fits(split: Split, device: Device) -> Split | ResidentSplit:
@@ -185,7 +179,7 @@ def _start(job: Job, train: Split, device: Device) -> nn.Module:
     start = load_model(job.inputs.initial)[1] if job.inputs.initial else _new_model(job, train)
     model = placed(start, params, device)
     if params.quantization_aware:
-        quantization_aware.insert(model, _image(job, device))
+        quantization_aware.insert(model, example(job.problem.spec, 1).to(device))
     freeze(model, params.frozen)
     return model
 
@@ -197,7 +191,8 @@ def _new_model(job: Job, train: Split) -> nn.Module:
         fill(model, read_tensors(job.inputs.init, spec.ancestors["init"]), str(job.inputs.init))
         return model
     first = torch.arange(min(len(train), WHITENED_IMAGES))
-    fit_whitening(model, normalise(train.images(first), torch.tensor(spec.mean), torch.tensor(spec.std)))
+    mean, std = torch.tensor(spec.preprocessing.mean), torch.tensor(spec.preprocessing.std)
+    fit_whitening(model, normalise(train.images(first), mean, std))
     return model
 
 
@@ -277,10 +272,10 @@ def _tapped(model: nn.Module, job: Job, device: Device) -> tuple[Tapped, Teacher
     teacher = placed(network, job.problem.params, device)
     student, tapped = Tapped(model), Tapped(teacher)
     if distil.features is not None:
-        student, tapped = tap(model, teacher, distil.features, _image(job, device))
+        student, tapped = tap(model, teacher, distil.features, example(job.problem.spec, 1).to(device))
         placed(student.adapters, job.problem.params, device)
-    same = (spec.mean, spec.std) == (job.problem.spec.mean, job.problem.spec.std)
-    taught = tapped if same else Renormalised(tapped, job.problem.spec, spec).to(device)
+    own, other = job.problem.spec.preprocessing, spec.preprocessing
+    taught = tapped if own == other else Renormalised(tapped, own, other).to(device)
     return student, Teacher(taught.eval(), distil)
 
 

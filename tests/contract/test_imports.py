@@ -94,7 +94,7 @@ def test_an_injected_upward_import_is_found(copy: Path) -> None:
     with (copy / "pipeline/data/prepared/shards.py").open("a") as file:
         file.write("\n\ndef _late() -> None:\n    from pipeline.train.loop import fit\n")
     assert layer_faults(copy) == [
-        "pipeline/data/prepared/shards.py (layer 3) imports pipeline/train/loop.py (layer 5)"
+        "pipeline/data/prepared/shards.py (layer 3) imports pipeline/train/loop.py (layer 6)"
     ]
 
 

@@ -16,6 +16,7 @@ from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.build import build
 from pipeline.params import parse_section, read_yaml
+from pipeline.tasks.params import TaskParams
 from pipeline.train.initial import fill, read_tensors
 from pipeline.train.job import dense_spec
 from tests.support.project import Done, Project, fresh_project
@@ -39,13 +40,17 @@ def model(root: Path) -> ModelParams:
     return parse_section("model", read_yaml(root / "params.yaml")["model"], ModelParams)
 
 
+def task(root: Path) -> TaskParams:
+    return parse_section("task", read_yaml(root / "params.yaml")["task"], TaskParams)
+
+
 def start(root: Path) -> ModelSpec:
     """The untrained network that starts from the weights in data/init."""
-    return dense_spec(model(root), root / PREPARED, root / WEIGHTS)
+    return dense_spec(model(root), task(root), root / PREPARED, root / WEIGHTS)
 
 
 def network(root: Path) -> nn.Module:
-    return build(dense_spec(model(root), root / PREPARED).architecture)
+    return build(dense_spec(model(root), task(root), root / PREPARED).architecture)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from pipeline.data.prepared.reader import Split, normalise
 from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.export.onnx import export_onnx
 from pipeline.files import sha256_file
-from pipeline.models.description.spec import Architecture, ModelSpec
+from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
 from pipeline.models.disk.artifact import SPEC_NAME
 from pipeline.models.disk.weights import load_model, save_model
-from pipeline.models.nets.build import build
+from pipeline.models.nets.build import TRACED, build, example
 from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
 from pipeline.quantize.params import QuantizeParams
@@ -98,21 +98,22 @@ def prepared_data(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
     return folder
 
 
-def spec_of(name: str, width: int | None = 8, size: int = SIZE, num_classes: int = len(CLASSES)) -> ModelSpec:
+def spec_of(name: str, width: int | None = 8, size: int = SIZE, num_outputs: int = len(CLASSES)) -> ModelSpec:
     return ModelSpec(
         architecture=Architecture(
             name=name,
             width=width,
             dropout=0.0,
             stochastic_depth=0.0,
-            num_classes=num_classes,
+            num_outputs=num_outputs,
             channels=3,
             image_height=size,
             image_width=size,
         ),
-        classes=(CLASSES if num_classes == len(CLASSES) else [str(label) for label in range(num_classes)]),
-        mean=[0.4, 0.4, 0.4],
-        std=[0.25, 0.25, 0.25],
+        inputs={"pixels": TensorSpec(shape=[3, size, size], meaning="pixels 0..255")},
+        outputs={"logits": TensorSpec(shape=[num_outputs], meaning="a logit for each class")},
+        preprocessing=Preprocessing(mean=[0.4, 0.4, 0.4], std=[0.25, 0.25, 0.25]),
+        task={"classes": [*CLASSES] if num_outputs == len(CLASSES) else [*map(str, range(num_outputs))]},
         plan={},
         ancestors={"data": "a" * 64},
         provenance={"threads": 1},
@@ -137,9 +138,8 @@ def trained(spec: ModelSpec, data: Path, steps: int = 40) -> nn.Module:
     """A network that has learned the bright sides."""
     model = network(spec).train()
     train = Split.open(data, "train")
-    images_BCHW = normalise(
-        train.images(torch.arange(len(train))), torch.tensor(spec.mean), torch.tensor(spec.std)
-    )
+    mean, std = torch.tensor(spec.preprocessing.mean), torch.tensor(spec.preprocessing.std)
+    images_BCHW = normalise(train.images(torch.arange(len(train))), mean, std)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -159,3 +159,8 @@ def exported(artifact: Path) -> Path:
 
 def saved(folder: Path, spec: ModelSpec, model: nn.Module) -> ModelSpec:
     return save_model(folder, spec, model)
+
+
+def noise(spec: ModelSpec) -> torch.Tensor:
+    """An input that a network is traced with."""
+    return example(spec, TRACED, seed=0)

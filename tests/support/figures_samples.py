@@ -20,7 +20,7 @@ from pipeline.compare.records import (
     Timing,
 )
 from pipeline.files import sha256_file
-from pipeline.models.description.spec import Architecture, ModelSpec
+from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
 from pipeline.models.disk.artifact import SPEC_NAME, read_spec, save_onnx
 from pipeline.records import write_seal
 from pipeline.registry.figures import Figures
@@ -59,14 +59,15 @@ SPEC: dict[str, Any] = {
         width=4,
         dropout=0.0,
         stochastic_depth=0.0,
-        num_classes=3,
+        num_outputs=3,
         channels=1,
         image_height=2,
         image_width=4,
     ),
-    "classes": CLASSES,
-    "mean": [0.5],
-    "std": [0.5],
+    "inputs": {"pixels": TensorSpec(shape=[1, 2, 4], meaning="pixels 0..255")},
+    "outputs": {"logits": TensorSpec(shape=[3], meaning="a logit for each class")},
+    "preprocessing": Preprocessing(mean=[0.5], std=[0.5]),
+    "task": {"name": "classification", "classes": CLASSES},
     "plan": {},
     "provenance": {},
 }

@@ -44,6 +44,7 @@ BASE: dict[str, Any] = {
     "quantization_aware": None,
     "seed": 0,
 }
+CLASSIFICATION = TaskParams(name="classification", label_smoothing=0.1, class_weights="none")
 MLP = ModelParams(name="mlp", width=32, dropout=0.1, stochastic_depth=0.0, init="random")
 CONVOLUTIONS = ModelParams(name="vgg11", width=4, dropout=0.1, stochastic_depth=0.0, init="random")
 """Small, but with batch norm, whose statistics the ranks share."""
@@ -60,9 +61,9 @@ def job(
 ) -> Job:
     return Job(
         problem=Problem(
-            spec=dense_spec(model, data),
+            spec=dense_spec(model, CLASSIFICATION, data),
             params=FitParams.model_validate(BASE | changes),
-            task=TaskParams(name="classification", label_smoothing=0.1, class_weights="none"),
+            task=CLASSIFICATION,
         ),
         inputs=Inputs(data=data),
         site=Site(run_dir=run_dir, journal=run_dir / "journal.jsonl", checkpoint_s=checkpoint_s),

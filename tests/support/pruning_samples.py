@@ -42,7 +42,7 @@ def plan_of(
 
 
 def fraction(dense: nn.Module, plan: dict[str, KeptChannels]) -> float:
-    shape = (3, 8, 8)
+    shape = torch.zeros(1, 3, 8, 8)
     return count_macs(apply_plan(copy.deepcopy(dense), plan), shape) / count_macs(dense, shape)
 
 

@@ -38,7 +38,7 @@ from tests.support.compress_samples import (
     spec_of,
 )
 from tests.support.figures_samples import evaluated_project, linear_onnx, seal
-from tests.support.fit_samples import MLP
+from tests.support.fit_samples import CLASSIFICATION, MLP
 from tests.unit.compare import test_compare
 from tests.unit.evaluate import test_evaluate
 from tests.unit.pretrained.test_bring import distil
@@ -87,7 +87,7 @@ def made_line(root: Path) -> Path:
 
 
 def read_to_train(root: Path) -> None:
-    dense_spec(MLP, root / "data/prepared", root / "data/init/weights.safetensors")
+    dense_spec(MLP, CLASSIFICATION, root / "data/prepared", root / "data/init/weights.safetensors")
     for split in ("train", "val"):
         Split.open(root / "data/prepared", split)
 

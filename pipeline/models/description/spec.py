@@ -1,21 +1,18 @@
 """What model.json says of a model: all that is needed to rebuild it, and where it came from."""
 
+import math
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from pipeline.models.description.params import NetworkParams
 from pipeline.models.description.plan import KeptChannels
 from pipeline.records import Record
 
-FORMAT: Final = 3
-"""Number of the layout of model.json; it rises when an older reader would misread a newer file. 2: sparse
-weights.
-
-3: sealed."""
-READABLE: Final = (1, 2, 3)
-SEALED: Final = 3
-"""The first that carries a seal; a model that was registered before has none."""
+FORMAT: Final = 4
+"""Number of the layout of model.json. No other is read; it rises when a reader would misread a newer file."""
 WEIGHTS_NAME: Final = "weights.safetensors"
 ONNX_NAME: Final = "model.onnx"
 
@@ -25,7 +22,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class Architecture(NetworkParams):
     """A dense network: the section `model`, with the sizes of its input and output that the data decide."""
 
-    num_classes: int = Field(ge=2, description="K, the number of logits")
+    num_outputs: int = Field(ge=1, description="K, the numbers that the last layer gives for a sample")
     channels: int = Field(ge=1, description="C of an image")
     image_height: int = Field(ge=1, description="H of an image, in pixels")
     image_width: int = Field(ge=1, description="W of an image, in pixels")
@@ -35,6 +32,21 @@ class Architecture(NetworkParams):
         """Channels of a built-in network's first stage."""
         assert self.width is not None, "NetworkParams demands a width of built-in networks"
         return self.width
+
+
+class TensorSpec(Record):
+    """A tensor that a network takes or gives."""
+
+    shape: list[PositiveInt] = Field(description="of one sample, without the batch")
+    dtype: Literal["float32"] = "float32"
+    meaning: str = Field(description="what its numbers are, for who feeds or reads them")
+
+
+class Preprocessing(Record):
+    """How a picture becomes the network's input, beside what `inputs` says of its shape."""
+
+    mean: list[float] = Field(description="per channel, of pixels scaled to 0..1")
+    std: list[Annotated[float, Field(gt=0)]] = Field(description="per channel, of pixels scaled to 0..1")
 
 
 class WeightsFile(Record):
@@ -57,11 +69,16 @@ class ModelSpec(Record):
     weights is None until artifact.py has written the model; its SHA-256 is the model's identity.
     """
 
-    format: Literal[1, 2, 3] = FORMAT
+    format: Literal[4] = FORMAT
     architecture: Architecture
-    classes: list[str] = Field(description="class names, in the order of the logits")
-    mean: list[float] = Field(description="per channel, of pixels scaled to 0..1")
-    std: list[Annotated[float, Field(gt=0)]] = Field(description="per channel, of pixels scaled to 0..1")
+    inputs: dict[str, TensorSpec] = Field(
+        min_length=1, description="by name, in the order of the exported file: before preprocessing"
+    )
+    outputs: dict[str, TensorSpec] = Field(
+        min_length=1, description="by name, in the order in which the last layer holds them"
+    )
+    preprocessing: Preprocessing
+    task: dict[str, JsonValue] = Field(description="what the task notes for who reads answers: class names")
     plan: dict[str, KeptChannels] = Field(description="module name -> kept channels; {} for a dense model")
     sparse: list[str] = Field(
         default=[], description="parameters pruned weight by weight: their zeros stay (sparse.py)"
@@ -81,13 +98,30 @@ class ModelSpec(Record):
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
-        if len(self.classes) != self.architecture.num_classes:
-            raise ValueError(f"{len(self.classes)} class names for {self.architecture.num_classes} classes")
-        if not len(self.mean) == len(self.std) == self.architecture.channels:
-            raise ValueError(
-                f"{len(self.mean)} means and {len(self.std)} stds for {self.architecture.channels} channels"
-            )
+        network, mean, std = self.architecture, self.preprocessing.mean, self.preprocessing.std
+        given = sum(math.prod(output.shape) for output in self.outputs.values())
+        if given != network.num_outputs:
+            raise ValueError(f"outputs of {given} numbers for a network that gives {network.num_outputs}")
+        image = [network.channels, network.image_height, network.image_width]
+        if any(taken.shape != image for taken in self.inputs.values()):
+            raise ValueError(f"inputs of other shapes than {image}, which the network takes")
+        if not len(mean) == len(std) == network.channels:
+            raise ValueError(f"{len(mean)} means and {len(std)} stds for {network.channels} channels")
         return self
+
+    def example(self, batch: int, seed: int | None = None) -> dict[str, npt.NDArray[np.float32]]:
+        """An input of each name for `batch` samples: zeros or, with a seed, noise, the same at every call."""
+        shapes = {name: (batch, *taken.shape) for name, taken in self.inputs.items()}
+        if seed is None:
+            return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        generator = np.random.default_rng(seed)
+        return {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the answers, [] where the task has none."""
+        names = self.task.get("classes")
+        return [str(name) for name in names] if isinstance(names, list) else []
 
     @property
     def digest(self) -> str:

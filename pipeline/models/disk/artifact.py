@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import ArtifactError
 from pipeline.files import atomic_dir, sha256_file
-from pipeline.models.description.spec import ONNX_NAME, READABLE, SEALED, ModelSpec, WeightsFile
+from pipeline.models.description.spec import FORMAT, ONNX_NAME, ModelSpec, WeightsFile
 from pipeline.records import MEND, SEAL_NAME, Sealed, sealed_json, unsealed
 
 SPEC_NAME = "model.json"
@@ -97,14 +97,13 @@ def _spec_values(path: Path) -> dict[str, Any]:
     except ValueError as error:  # of json, and of undecodable bytes
         raise ArtifactError(f"{path}: not valid JSON ({error}){CURE}") from error
     number = found.get("format") if isinstance(found, dict) else None
-    if number not in READABLE:
+    if number != FORMAT:
         raise ArtifactError(
-            f"{path}: format {number!r} is unknown to this version, which reads "
-            f"{', '.join(map(str, READABLE))}; "
-            "use the version that wrote it"
+            f"{path}: format {number!r} is unknown to this version, which reads {FORMAT} alone; make the "
+            "model again, with `dvc repro`, or take one that was registered since"
         )
     try:
-        return unsealed(content) if number >= SEALED else dict(found)
+        return unsealed(content)
     except ValueError as error:
         raise ArtifactError(f"{path}: {error}{CURE}") from error
 

@@ -22,7 +22,7 @@ def from_timm(architecture: Architecture, name: str) -> nn.Module:
 
     if not timm.is_model(name):
         raise _unknown("timm", name, timm.list_models())
-    arguments: dict[str, Any] = {"num_classes": architecture.num_classes, "in_chans": architecture.channels}
+    arguments: dict[str, Any] = {"num_classes": architecture.num_outputs, "in_chans": architecture.channels}
     if architecture.dropout > 0:  # not every network takes it
         arguments["drop_rate"] = architecture.dropout
     if architecture.stochastic_depth > 0:
@@ -57,7 +57,7 @@ def from_torchvision(architecture: Architecture, name: str) -> nn.Module:
     names = models.list_models(module=models)
     if name not in names:
         raise _unknown("torchvision", name, names)
-    arguments: dict[str, Any] = {"num_classes": architecture.num_classes}
+    arguments: dict[str, Any] = {"num_classes": architecture.num_outputs}
     if name.startswith("vit_"):
         arguments["image_size"] = _square_side(architecture)
     try:

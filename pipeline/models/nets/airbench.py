@@ -48,7 +48,7 @@ class Airbench(nn.Module):
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.flatten = nn.Flatten()
         self.dropout = dropout(architecture.dropout)
-        self.head = nn.Linear(channels, architecture.num_classes, bias=False)
+        self.head = nn.Linear(channels, architecture.num_outputs, bias=False)
         nn.init.normal_(self.head.weight, std=1.0 / channels)
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:

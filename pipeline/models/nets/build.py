@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.errors import ParamsError
 from pipeline.models.description.spec import Architecture, ModelSpec
@@ -29,9 +29,18 @@ ADAPTERS: dict[str, Callable[[Architecture, str], nn.Module]] = {
     "torchvision": adapters.from_torchvision,
 }
 
+TRACED = 2
+"""Samples in the batch that traces a network: with one, a tracer would take the batch size for a constant."""
+
+
+def example(spec: ModelSpec, batch: int, seed: int | None = None) -> Tensor:
+    """An input of the network that a spec describes, as `spec.example` gives it; networks take one input."""
+    (values,) = spec.example(batch, seed).values()
+    return torch.from_numpy(values)
+
 
 def build(architecture: Architecture) -> nn.Module:
-    """A dense network: (B, C, H, W) float32 -> logits (B, K). Weights are drawn from torch's global
+    """A dense network: (B, C, H, W) float32 -> (B, K). Weights are drawn from torch's global
     generator.
 
     Raises ParamsError where timm or torchvision has no such network or cannot build it so, and for stochastic

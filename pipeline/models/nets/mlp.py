@@ -27,7 +27,7 @@ class MLP(nn.Module):
             features = architecture.first_width
         self.stages = nn.Sequential(*stages)
         self.dropout = dropout(architecture.dropout)
-        self.head = nn.Linear(features, architecture.num_classes)
+        self.head = nn.Linear(features, architecture.num_outputs)
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         features_BF = self.stages(self.flatten(pixels_BCHW))

@@ -78,7 +78,7 @@ class MobileNetV2(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.dropout = dropout(architecture.dropout)
-        self.head = nn.Linear(last, architecture.num_classes)
+        self.head = nn.Linear(last, architecture.num_outputs)
         initialise(self)
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:

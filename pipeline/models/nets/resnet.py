@@ -65,7 +65,7 @@ class ResNet(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.dropout = dropout(architecture.dropout)
-        self.head = nn.Linear(channels, architecture.num_classes)
+        self.head = nn.Linear(channels, architecture.num_outputs)
         initialise(self)
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError
 from pipeline.models.channels.groups import ChannelGroup, to_plan, trace_structure
-from pipeline.models.cost import example, input_shape
 from pipeline.models.description.plan import KeptChannels, Plan
 from pipeline.models.description.spec import ModelSpec
+from pipeline.models.nets.build import TRACED, example
 from pipeline.models.nets.cut import apply_plan
 from pipeline.models.nets.probe import ModuleTracker
 from pipeline.prune.channels.importance import element_importance, score_groups
@@ -86,12 +86,12 @@ def rank_channels(
     network cannot be traced, or nothing of it can go.
     """
     scratch = copy.deepcopy(dense).eval().requires_grad_(True)
-    structure = trace_structure(scratch, example(spec), params.ignored)
+    structure = trace_structure(scratch, example(spec, TRACED, seed=0), params.ignored)
     if not structure.groups:
         raise CompressionError(_nothing_to_prune(structure.not_pruned))
     importances = _element_importances(scratch, spec, train, params, task, earlier)
-    layers = layer_costs(dense, input_shape(spec))
-    cost = counted_measure(params.target.kind, dense, input_shape(spec), layers)
+    layers = layer_costs(dense, example(spec, 1))
+    cost = counted_measure(params.target.kind, dense, example(spec, 1), layers)
 
     def cost_of(group: ChannelGroup) -> float:
         return cost_per_channel(group, layers, cost)
@@ -138,7 +138,7 @@ def make_plan(
     removed = _removed(ranking, params, goal)
     plan = to_plan(dense, ranking.groups, removed)
     _prune_by_library(ranking.traced, ranking.groups, removed)
-    require_equal(apply_plan(copy.deepcopy(dense), plan), ranking.traced, example(spec))
+    require_equal(apply_plan(copy.deepcopy(dense), plan), ranking.traced, example(spec, TRACED, seed=0))
     return plan, ranking.not_pruned
 
 

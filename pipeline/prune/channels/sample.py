@@ -19,7 +19,7 @@ def sample(spec: ModelSpec, train: Split, params: ShapeParams, size: int) -> Ite
     """
     generator = torch.Generator().manual_seed(params.seed)
     chosen = torch.randperm(len(train), generator=generator)[: params.sample_batches * params.batch_size]
-    mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
+    mean, std = torch.tensor(spec.preprocessing.mean), torch.tensor(spec.preprocessing.std)
     labels = train.labels
     for indices in torch.split(chosen, size):
         yield normalise(train.images(indices), mean, std), labels[indices]

@@ -48,9 +48,9 @@ class Measure:
     of: Callable[[Widths], float]
 
 
-def layer_costs(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, LayerCost]:
-    """The layers that pruning can make cheaper, by module name."""
-    macs = module_macs(model, shape_CHW)
+def layer_costs(model: nn.Module, example: Tensor) -> dict[str, LayerCost]:
+    """The layers that pruning can make cheaper, by module name. example: an input of one sample."""
+    macs = module_macs(model, example)
     found = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -73,19 +73,17 @@ def layer_costs(model: nn.Module, shape_CHW: tuple[int, int, int]) -> dict[str, 
 
 
 def counted_measure(
-    kind: Kind, model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapping[str, LayerCost]
+    kind: Kind, model: nn.Module, example: Tensor, layers: Mapping[str, LayerCost]
 ) -> Measure:
     """What can be counted of a target: parameters, or else MACs, which order networks that are
     to be timed.
     """
-    return params_measure(model, layers) if kind == "params" else macs_measure(model, shape_CHW, layers)
+    return params_measure(model, layers) if kind == "params" else macs_measure(model, example, layers)
 
 
-def macs_measure(
-    model: nn.Module, shape_CHW: tuple[int, int, int], layers: Mapping[str, LayerCost]
-) -> Measure:
-    """MACs of one image; work outside layers stays as it is."""
-    total = count_macs(model, shape_CHW)
+def macs_measure(model: nn.Module, example: Tensor, layers: Mapping[str, LayerCost]) -> Measure:
+    """MACs of one sample; work outside layers stays as it is."""
+    total = count_macs(model, example)
     rest = total - sum(layer.macs for layer in layers.values())
     return Measure(
         "MACs",

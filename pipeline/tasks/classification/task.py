@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
+from pydantic import JsonValue
 from torch import Tensor, float64
+
+from pipeline.data.prepared.manifest import Manifest
+from pipeline.models.description.spec import TensorSpec
 
 TOP = 5
 
@@ -23,6 +27,13 @@ class Classification:
     """What the training loss of an image of each class is multiplied by."""
     objective: ClassVar[str] = "top1"
     sum_names: ClassVar[tuple[str, ...]] = ("loss", "top1", "top5", "count")
+
+    def outputs(self, manifest: Manifest) -> dict[str, TensorSpec]:
+        meaning = "a logit for each class, in the order of the class names"
+        return {"logits": TensorSpec(shape=[len(manifest.classes)], meaning=meaning)}
+
+    def notes(self, manifest: Manifest) -> dict[str, JsonValue]:
+        return {"name": "classification", "classes": [*manifest.classes]}
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         losses_B = F.cross_entropy(

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import EspalierError, TrainingError
-from pipeline.models.description.spec import ModelSpec
+from pipeline.models.description.spec import Preprocessing
 from pipeline.models.nets.probe import not_taken
 from pipeline.params import nearest
 from pipeline.train.params import FeatureParams
@@ -74,7 +74,7 @@ class Renormalised(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, model: nn.Module, own: ModelSpec, other: ModelSpec) -> None:
+    def __init__(self, model: nn.Module, own: Preprocessing, other: Preprocessing) -> None:
         super().__init__()
         self.model = model
         mean, std, other_mean, other_std = (

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pipeline.errors import TrainingError
 from pipeline.models.channels.groups import ChannelGroup, ChannelSide, position_sums, trace_groups
 from pipeline.models.description.spec import ModelSpec
+from pipeline.models.nets.build import TRACED, example
 from pipeline.train.params import SparsityParams
 
 SMALLEST_NORM = 1e-12
@@ -33,8 +34,7 @@ def make_penalty(model: nn.Module, spec: ModelSpec, params: SparsityParams) -> C
         return BnL1(model, params.weight)
     # A copy on the CPU: tracing follows gradients, which frozen modules lack, and leaves hooks.
     traced = copy.deepcopy(model).cpu().eval().requires_grad_(requires_grad=True)
-    image = spec.architecture
-    groups = trace_groups(traced, torch.zeros(2, image.channels, image.image_height, image.image_width), [])
+    groups = trace_groups(traced, example(spec, TRACED), [])
     if not groups:
         raise TrainingError(
             "sparsity.penalty is group_lasso, but the network has no channels that could go; set sparsity to "

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.errors import ArtifactError
-from pipeline.models.description.spec import ModelSpec
+from pipeline.models.description.spec import ModelSpec, Preprocessing
 from pipeline.models.disk.weights import load_model
 from pipeline.pretrained.bring import bring_teacher
 from pipeline.train.job import resolve_teacher
@@ -81,10 +81,10 @@ def test_a_teacher_that_is_not_as_it_was_brought_is_refused(tmp_path: Path, teac
     ("changes", "says"),
     [
         (
-            {"num_classes": 12},
+            {"num_outputs": 12},
             r"its classes are left, right, top, the data's 0, 1, 2, 3, 4 and 7 more; bring another teacher",
         ),
-        ({"size": 16}, "its images are 3 x 8 x 8, the data's 3 x 16 x 16; bring another"),
+        ({"size": 16}, "its inputs are pixels 3 x 8 x 8, the data's pixels 3 x 16 x 16; bring another"),
     ],
 )
 def test_a_teacher_of_other_classes_or_images_is_refused(
@@ -105,12 +105,12 @@ def test_a_missing_teacher_says_how_to_bring_one(tmp_path: Path) -> None:
 
 def test_a_teacher_of_other_data_sees_images_as_it_normalises_them(tmp_path: Path) -> None:
     own, other = (
-        spec_of("vgg11").model_copy(update={"mean": mean, "std": std})
+        Preprocessing(mean=mean, std=std)
         for mean, std in (([0.4, 0.5, 0.6], [0.2, 0.2, 0.3]), ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7]))
     )
 
-    def normalised(spec: ModelSpec) -> torch.Tensor:
-        return (PIXELS - torch.tensor(spec.mean)[:, None, None]) / torch.tensor(spec.std)[:, None, None]
+    def normalised(by: Preprocessing) -> torch.Tensor:
+        return (PIXELS - torch.tensor(by.mean)[:, None, None]) / torch.tensor(by.std)[:, None, None]
 
     seen = Renormalised(torch.nn.Identity(), own, other)(normalised(own))
     torch.testing.assert_close(seen, normalised(other))
@@ -120,7 +120,8 @@ def test_a_run_learns_from_a_teacher_of_other_statistics(tmp_path: Path) -> None
     data = prepared_digits(tmp_path)
     student = job(data, tmp_path / "run", epochs=1, distil=distil("file").model_dump())
     architecture = student.problem.spec.architecture.model_copy(update={"name": "resnet20", "width": 4})
-    spec = student.problem.spec.model_copy(update={"architecture": architecture, "mean": [0.0]})
+    other = Preprocessing(mean=[0.0], std=student.problem.spec.preprocessing.std)
+    spec = student.problem.spec.model_copy(update={"architecture": architecture, "preprocessing": other})
     saved(tmp_path / "teacher", spec, network(spec))
     fit(changed_job(student, teacher=tmp_path / "teacher"), "cpu", 1)
     assert (tmp_path / "run/result").exists()

@@ -15,10 +15,10 @@ from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError, ParamsError
 from pipeline.evaluate.params import LatencyParams
 from pipeline.export.onnx import export_onnx
-from pipeline.models.cost import input_shape
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model
+from pipeline.models.nets.build import example
 from pipeline.params import parse_section
 from pipeline.profile.measure import LARGEST_GAP, Subject, fastest, measure
 from pipeline.profile.profile import make_profile
@@ -55,7 +55,7 @@ class Simulated:
 
     def network(self, spec: ModelSpec, model: nn.Module) -> TimedCall:
         if not self._positions:  # to which a kernel is applied: as many at any width
-            layers = layer_costs(model, input_shape(spec))
+            layers = layer_costs(model, example(spec, 1))
             self._positions = {
                 name: layer.macs / layer.weights for name, layer in layers.items() if layer.weights
             }
@@ -270,7 +270,7 @@ def test_a_network_is_timed_as_it_is_deployed(tmp_path: Path) -> None:
     assert turn_s(device, run) > 0
     export_onnx(spec.model_copy(update={"weights": UNSAVED}), network(spec), tmp_path / "dense.onnx")
     few = LatencyParams(batches=[3], warmup=0, repeats=20, threads=1)
-    compared = measure_latency({"dense": tmp_path / "dense.onnx"}, (3, 8, 8), few)["dense"]
+    compared = measure_latency({"dense": tmp_path / "dense.onnx"}, few)["dense"]
     # So the summary may hold them side by side.
     assert f"{device.name}, {device.runtime}" == compared.measured_on
 

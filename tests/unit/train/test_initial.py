@@ -20,13 +20,13 @@ from pipeline.train.initial import fill
 from pipeline.train.job import dense_spec
 from pipeline.train.loop import fit
 from pipeline.train.transport.collect import collect_result
-from tests.support.fit_samples import BASE, CONVOLUTIONS, changed_job, job, prepared_digits
+from tests.support.fit_samples import BASE, CLASSIFICATION, CONVOLUTIONS, changed_job, job, prepared_digits
 from tests.support.places import ROOT
 
 
 def network(**changes: Any) -> nn.Module:
     torch.manual_seed(changes.pop("seed", 0))
-    sizes = {"num_classes": 10, "channels": 1, "image_height": 8, "image_width": 8}
+    sizes = {"num_outputs": 10, "channels": 1, "image_height": 8, "image_width": 8}
     named = {"name": "vgg11", "width": 4, "dropout": 0.0, "stochastic_depth": 0.0}
     return build(Architecture.model_validate(named | sizes | changes))
 
@@ -47,7 +47,7 @@ def name_model(root: Path, name: str, channels: int = 3, width: int = 16) -> Non
 
 
 def test_all_is_taken_over_and_a_head_for_other_classes_stays_random() -> None:
-    source, same, other = network(seed=1), network(seed=2), network(seed=3, num_classes=4)
+    source, same, other = network(seed=1), network(seed=2), network(seed=3, num_outputs=4)
     fill(same, source.state_dict(), "x")
     assert all(tensor.equal(source.state_dict()[name]) for name, tensor in same.state_dict().items())
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
@@ -87,7 +87,7 @@ def test_a_file_and_a_model_folder_are_brought_with_their_origin(root: Path) -> 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module.backbone."])
 def test_a_prefix_of_all_names_is_taken_off_and_named(root: Path, prefix: str) -> None:
-    weights = network(num_classes=7).state_dict()
+    weights = network(num_outputs=7).state_dict()
     safetensors.torch.save_file(
         {f"{prefix}{name}": tensor for name, tensor in weights.items()}, root / "wrapped.safetensors"
     )
@@ -186,7 +186,7 @@ def brought(folder: Path, model: nn.Module) -> Path:
 @pytest.mark.parametrize("damage", ["flip", "truncate", "exchange", "no origin", "torn origin"])
 def test_weights_that_are_not_as_they_were_brought_are_refused(tmp_path: Path, damage: str) -> None:
     data, source = prepared_digits(tmp_path), brought(tmp_path, network())
-    dense_spec(CONVOLUTIONS, data, source)
+    dense_spec(CONVOLUTIONS, CLASSIFICATION, data, source)
     content, origin = source.read_bytes(), source.with_name("origin.json")
     if damage == "no origin":
         origin.unlink()
@@ -200,12 +200,12 @@ def test_weights_that_are_not_as_they_were_brought_are_refused(tmp_path: Path, d
         ArtifactError,
         match=r"(weights.safetensors: not what|origin.json: missing or damaged).*`espalier init`",
     ):
-        dense_spec(CONVOLUTIONS, data, source)
+        dense_spec(CONVOLUTIONS, CLASSIFICATION, data, source)
 
 
 def test_a_worker_refuses_weights_that_changed_after_the_start(tmp_path: Path) -> None:
     data, source = prepared_digits(tmp_path), brought(tmp_path, network(dropout=0.1))
-    spec = dense_spec(CONVOLUTIONS, data, source)
+    spec = dense_spec(CONVOLUTIONS, CLASSIFICATION, data, source)
     source.write_bytes(source.read_bytes()[:-1] + b"x")
     begun = changed_job(job(data, tmp_path / "run", model=CONVOLUTIONS), spec=spec, init=source)
     with pytest.raises(ArtifactError, match="not the file that this run began with"):
@@ -218,7 +218,7 @@ def test_training_starts_from_the_file_and_says_so_in_the_lineage(tmp_path: Path
     still = {"optimizer": BASE["optimizer"] | {"lr": 1e-30, "momentum": 0.0}, "epochs": 1}
     expected = network(dropout=0.1).state_dict()
     the_job = job(data, tmp_path / "run", model=CONVOLUTIONS, **still)
-    spec = dense_spec(CONVOLUTIONS, data, source)
+    spec = dense_spec(CONVOLUTIONS, CLASSIFICATION, data, source)
     assert spec.ancestors["init"] == sha256_file(source)
     fit(changed_job(the_job, spec=spec, init=source), "cpu", 1)
     collect_result(the_job, tmp_path / "model", tmp_path / "history.csv")
@@ -232,4 +232,4 @@ def test_a_missing_file_is_said_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(
         ArtifactError, match=r"model\.init is file, but there is no .*; bring one with `espalier init`"
     ):
-        dense_spec(CONVOLUTIONS, data, tmp_path / "weights.safetensors")
+        dense_spec(CONVOLUTIONS, CLASSIFICATION, data, tmp_path / "weights.safetensors")

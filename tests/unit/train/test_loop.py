@@ -390,8 +390,8 @@ def test_finetuning_learns_from_the_teacher(data: Path, tmp_path: Path) -> None:
     images, labels = val.batch(torch.arange(len(val)), "cpu")
     student, mean, std = (
         load_model(tmp_path / "model")[1].eval(),
-        torch.tensor(spec.mean),
-        torch.tensor(spec.std),
+        torch.tensor(spec.preprocessing.mean),
+        torch.tensor(spec.preprocessing.std),
     )
     with torch.no_grad():
         answers = student(normalise(images, mean, std)).argmax(dim=1)

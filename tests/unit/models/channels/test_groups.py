@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from pipeline.errors import CompressionError
 from pipeline.models.channels.groups import to_plan, trace_groups, trace_structure
-from pipeline.models.cost import example
 from pipeline.models.nets.cut import apply_plan
 from tests.support.compress_samples import (
     network,
+    noise,
     spec_of,
 )
 from tests.support.hand_made_nets import Placed, Transformer
@@ -64,9 +64,9 @@ def test_a_cut_head_is_a_head_that_is_not_seen() -> None:
 def test_patterns_and_the_modules_around_layers_are_ignored_too() -> None:
     spec = spec_of("vgg11")
     dense = network(spec)
-    every = [group.root for group in trace_groups(dense, example(spec), [])]
-    assert [group.root for group in trace_groups(dense, example(spec), ["stages.0"])] == every[1:]
-    assert trace_groups(dense, example(spec), ["stages.*"]) == []
+    every = [group.root for group in trace_groups(dense, noise(spec), [])]
+    assert [group.root for group in trace_groups(dense, noise(spec), ["stages.0"])] == every[1:]
+    assert trace_groups(dense, noise(spec), ["stages.*"]) == []
 
 
 def test_a_network_without_layers_that_have_channels_is_refused() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipeline.errors import ArtifactError
 from pipeline.files import sha256_file
 from pipeline.models.description.plan import KeptChannels
-from pipeline.models.description.spec import Architecture, ModelSpec
+from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
 from pipeline.models.disk.artifact import onnx_path, read_spec, save_onnx
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import build, rebuild
@@ -28,16 +28,17 @@ def spec_of(name: str = "resnet20", width: int = 4, **changed: Any) -> ModelSpec
         width=width,
         dropout=0.0,
         stochastic_depth=0.0,
-        num_classes=3,
+        num_outputs=3,
         channels=1,
         image_height=8,
         image_width=8,
     )
     values: dict[str, Any] = {
         "architecture": architecture,
-        "classes": ["null", "één", "two"],
-        "mean": [0.5],
-        "std": [0.25],
+        "inputs": {"pixels": TensorSpec(shape=[1, 8, 8], meaning="pixels 0..255")},
+        "outputs": {"logits": TensorSpec(shape=[3], meaning="a logit for each class")},
+        "preprocessing": Preprocessing(mean=[0.5], std=[0.25]),
+        "task": {"classes": ["null", "één", "two"]},
         "plan": {},
         "ancestors": {"data": "0" * 64},
         "provenance": {"world_size": 2, "amp": "off", "torch": "2"},
@@ -229,7 +230,6 @@ def edit(folder: Path, **changed: Any) -> None:
         ("two", "too"),
         ('"world_size": 2', '"world_size": 3'),
         ('"seal"', '"sail"'),
-        ('"format": 3', '"format": 2'),
     ],
 )
 def test_an_edit_by_hand_is_refused(folder: Path, before: str, after: str) -> None:
@@ -242,20 +242,31 @@ def test_an_edit_by_hand_is_refused(folder: Path, before: str, after: str) -> No
         read_spec(folder)
 
 
-def test_a_model_of_before_there_were_seals_is_read(folder: Path) -> None:
-    found = unsealed((folder / "model.json").read_bytes())
-    (folder / "model.json").write_text(json.dumps(found | {"format": 2}))
-    assert load_model(folder)[0].format == 2
+@pytest.mark.parametrize("older", [{"format": 2}, {"format": 3, "seal": "0" * 64}])
+def test_a_model_of_an_earlier_layout_is_refused_with_the_way_to_a_new_one(
+    folder: Path, older: dict[str, Any]
+) -> None:
+    (folder / "model.json").write_text(json.dumps({"classes": ["a", "b"], "mean": [0.5]} | older))
+    with pytest.raises(
+        ArtifactError, match=r"format \d is unknown .* reads 4 alone; make the model again, with `dvc repro`"
+    ):
+        load_model(folder)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"format": 4, "new_key": 1}, "model.json: format 4 is unknown to this version, which reads 1, 2, 3"),
+        ({"format": 5, "new_key": 1}, "model.json: format 5 is unknown to this version, which reads 4 alone"),
         ({"weights": None}, "model.json: names no weights file"),
-        ({"classes": ["a"]}, "model.json: the model: Value error, 1 class names for 3 classes"),
-        ({"mean": [0.5, 0.5]}, "2 means and 1 stds for 1 channels"),
-        ({"std": [0.0]}, "model.json: std.0: Input should be greater than 0"),
+        (
+            {"outputs": {"logits": {"shape": [1], "meaning": ""}}},
+            "outputs of 1 numbers for a network that gives 3",
+        ),
+        ({"preprocessing": {"mean": [0.5, 0.5], "std": [0.5]}}, "2 means and 1 stds for 1 channels"),
+        (
+            {"preprocessing": {"mean": [0.5], "std": [0.0]}},
+            "preprocessing.std.0: Input should be",
+        ),
         (
             {"plan": {"stem.conv": {"out": [1, 1]}}},
             "model.json: plan.stem.conv: Value error, kept channels 'out' must be rising",
@@ -352,5 +363,14 @@ def test_kinds_are_not_confused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_spec_refuses_sizes_that_disagree() -> None:
-    with pytest.raises(ValidationError, match="2 class names for 3 classes"):
-        spec_of(classes=["a", "b"])
+    with pytest.raises(ValidationError, match=r"inputs of other shapes than \[1, 8, 8\]"):
+        spec_of(inputs={"pixels": TensorSpec(shape=[3, 8, 8], meaning="")})
+
+
+def test_an_example_is_zeros_or_the_same_noise_at_every_call() -> None:
+    spec = spec_of()
+    assert {name: values.shape for name, values in spec.example(2).items()} == {"pixels": (2, 1, 8, 8)}
+    assert not spec.example(2)["pixels"].any()
+    first, again, other = (spec.example(2, seed)["pixels"] for seed in (0, 0, 1))
+    assert (first == again).all()
+    assert (first != other).any()

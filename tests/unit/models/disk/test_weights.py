@@ -15,10 +15,10 @@ from pipeline.data.prepared.reader import Split
 from pipeline.export.onnx import export_onnx
 from pipeline.export.parity import onnx_logits, parity, torch_logits
 from pipeline.export.session import OnnxModel
-from pipeline.models.cost import count_macs, input_shape
+from pipeline.models.cost import count_macs
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model
-from pipeline.models.nets.build import BUILDERS
+from pipeline.models.nets.build import BUILDERS, example
 from pipeline.models.nets.cut import apply_plan
 from pipeline.prune.batch_norm import renew_statistics
 from pipeline.prune.prune import prune
@@ -45,13 +45,13 @@ def pruned_digest(name: str, data: Path, folder: Path) -> str:
     spec = spec_of(name)
     dense = network(spec)
     # Else the signal of an untrained MobileNet vanishes in its norms.
-    update_bn([torch.randn(32, *input_shape(spec))], dense)
+    update_bn([example(spec, 32, seed=0)], dense)
     saved(folder / "dense", spec, dense)
     params = prune_params()
     prune(folder / "dense", data, folder / "pruned", params, fixed_profile(), TASK)
     cut = apply_plan(copy.deepcopy(dense), read_spec(folder / "pruned").plan)
     renew_statistics(cut, spec, Split.open(data, "train"), params)
-    assert count_macs(cut, input_shape(spec)) <= 0.5 * count_macs(dense, input_shape(spec))
+    assert count_macs(cut, example(spec, 1)) <= 0.5 * count_macs(dense, example(spec, 1))
     return logits_digest(cut, spec)
 
 

@@ -17,7 +17,7 @@ def architecture(name: str, **changed: Any) -> Architecture:
     values: dict[str, Any] = {
         "dropout": 0.0,
         "stochastic_depth": 0.0,
-        "num_classes": 5,
+        "num_outputs": 5,
         "channels": 1,
         "image_height": 32,
         "image_width": 32,

@@ -18,7 +18,7 @@ from pipeline.params import parse_section
 CIFAR: dict[str, Any] = {
     "dropout": 0.0,
     "stochastic_depth": 0.0,
-    "num_classes": 10,
+    "num_outputs": 10,
     "channels": 3,
     "image_height": 32,
     "image_width": 32,
@@ -26,7 +26,7 @@ CIFAR: dict[str, Any] = {
 DIGITS: dict[str, Any] = {
     "dropout": 0.0,
     "stochastic_depth": 0.0,
-    "num_classes": 10,
+    "num_outputs": 10,
     "channels": 1,
     "image_height": 8,
     "image_width": 8,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.channels.groups import trace_groups
-from pipeline.models.cost import count_macs, count_params, example
+from pipeline.models.cost import count_macs, count_params
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.cut import apply_plan
 from pipeline.prune.channels.importance import element_importance, score_groups
@@ -28,6 +28,7 @@ from tests.support.compress_samples import (
     TASK,
     fixed_profile,
     network,
+    noise,
     prune_params,
     spec_of,
 )
@@ -48,16 +49,16 @@ def test_the_target_is_met_and_not_missed_by_more_than_a_rounding_step(
     name: str, scope: str, train: Split
 ) -> None:
     spec, dense, plan = plan_of(name, train, scope=scope, round_to=2, max_ratio=0.9)
-    total = count_macs(dense, (3, 8, 8))
+    total = count_macs(dense, torch.zeros(1, 3, 8, 8))
     largest_step = max(largest_rounding_step(dense, spec, round_to=2), 1)
     assert 0.5 - largest_step / total <= fraction(dense, plan) <= 0.5
 
 
 def largest_rounding_step(dense: nn.Module, spec: ModelSpec, round_to: int) -> int:
     """MACs that the dearest group frees when it alone loses `round_to` channels of the dense model."""
-    groups = trace_groups(copy.deepcopy(dense), example(spec), [])
-    layers = layer_costs(dense, (3, 8, 8))
-    macs = macs_measure(dense, (3, 8, 8), layers)
+    groups = trace_groups(copy.deepcopy(dense), noise(spec), [])
+    layers = layer_costs(dense, torch.zeros(1, 3, 8, 8))
+    macs = macs_measure(dense, torch.zeros(1, 3, 8, 8), layers)
     losses = [
         Narrowing(layers, [group], [torch.arange(group.channels)]).widths([round_to]) for group in groups
     ]
@@ -68,7 +69,7 @@ def largest_rounding_step(dense: nn.Module, spec: ModelSpec, round_to: int) -> i
 def test_the_plan_gives_the_same_bits_as_torch_pruning(name: str, train: Split) -> None:
     spec, dense, plan = plan_of(name, train, target={"macs": 0.6})
     theirs = copy.deepcopy(dense)
-    graph = tp.DependencyGraph().build_dependency(theirs, (example(spec),), verbose=False)
+    graph = tp.DependencyGraph().build_dependency(theirs, (noise(spec),), verbose=False)
     for name_, kept in plan.items():
         module = theirs.get_submodule(name_)
         if isinstance(module, nn.Conv2d | nn.Linear) and kept.out is not None:
@@ -84,7 +85,7 @@ def test_the_plan_gives_the_same_bits_as_torch_pruning(name: str, train: Split) 
     ours = apply_plan(copy.deepcopy(dense), plan)
     assert plan
     with torch.no_grad():
-        assert torch.equal(ours(example(spec)), theirs(example(spec)))
+        assert torch.equal(ours(noise(spec)), theirs(noise(spec)))
 
 
 def dense_outputs(dense: nn.Module, name: str) -> int:
@@ -160,7 +161,7 @@ def test_a_stem_is_protected_by_that_name_in_every_network(name: str, train: Spl
     spec, dense, plan = plan_of(name, train, target={"macs": 0.96}, scope="layer", ignored=["stem"])
     first = next(name for name, module in dense.named_modules() if isinstance(module, nn.Conv2d | nn.Linear))
     members = [
-        member for group in trace_groups(copy.deepcopy(dense), example(spec), []) for member in group.members
+        member for group in trace_groups(copy.deepcopy(dense), noise(spec), []) for member in group.members
     ]
     assert any(member.module == first and member.side == "out" for member in members)
     assert plan
@@ -281,13 +282,13 @@ def test_a_wrong_plan_does_not_pass_the_check(train: Split) -> None:
     with torch.no_grad():
         next(ours.parameters())[0, 0] += 1
     with pytest.raises(CompressionError, match=r"is not cut as the dependency graph asks"):
-        require_equal(ours, theirs, example(spec))
+        require_equal(ours, theirs, noise(spec))
 
 
 def test_a_group_whose_weights_are_all_zero_goes_first(train: Split) -> None:
     spec = spec_of("vgg11")
     dense = network(spec)
-    groups, params = trace_groups(dense, example(spec), []), prune_params()
+    groups, params = trace_groups(dense, noise(spec), []), prune_params()
     root = dense.get_submodule(groups[0].root)
     members = [dense.get_submodule(member.module) for member in groups[0].members]
     with torch.no_grad():

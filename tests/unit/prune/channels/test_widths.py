@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.models.channels.groups import ChannelGroup, Member, to_plan, trace_groups
-from pipeline.models.cost import count_macs, example
+from pipeline.models.cost import count_macs
 from pipeline.models.nets.cut import apply_plan
 from pipeline.prune.channels.widths import (
     LayerCost,
@@ -17,6 +17,7 @@ from pipeline.prune.channels.widths import (
 )
 from tests.support.compress_samples import (
     network,
+    noise,
     spec_of,
 )
 from tests.support.pruning_samples import NETWORKS
@@ -24,9 +25,9 @@ from tests.support.pruning_samples import NETWORKS
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_channel_costs_what_the_network_without_it_saves(name: str) -> None:
-    spec, shape = spec_of(name), (3, 8, 8)
+    spec, shape = spec_of(name), torch.zeros(1, 3, 8, 8)
     dense = network(spec)
-    groups, layers = trace_groups(copy.deepcopy(dense), example(spec), []), layer_costs(dense, shape)
+    groups, layers = trace_groups(copy.deepcopy(dense), noise(spec), []), layer_costs(dense, shape)
     cost, first, none = (
         macs_measure(dense, shape, layers),
         torch.tensor([0]),
