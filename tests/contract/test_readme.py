@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 
 from pipeline.cli import parser
 from tests.support.documents import LEFT_OUT_OF_DOCS, LEFT_OUT_OF_TEST, README, commands
+from tests.support.imports import LAYERS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
@@ -79,6 +81,36 @@ def test_every_document_is_in_the_contents() -> None:
     contents = ROOT / "docs/README.md"
     listed = {(contents.parent / link).resolve() for link in links(contents)}
     assert sorted({*(ROOT / "docs").rglob("*.md")} - listed - {contents}) == []
+
+
+def test_architecture_names_files_that_exist() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:\w+/)*\w+\.py)`", text))
+    assert len(named) > 20
+    assert [
+        path for path in sorted(named) if not ((ROOT / path).exists() or (ROOT / "pipeline" / path).exists())
+    ] == []
+
+
+def test_paragraphs_of_architecture_are_short() -> None:
+    parts = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split("\n\n")
+    assert [part for part in parts if not part.startswith(("|", "```")) and len(part.split()) > 80] == []
+
+
+def test_picture_of_the_layers_agrees_with_the_imports() -> None:
+    """Each room stands in it once, and no band has one of a layer above those of the band before it."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    picture = text.partition("## The layers")[2].split("```")[1]
+    bands: list[list[str]] = []
+    for line in picture.splitlines():
+        name, *rooms = line.partition("--")[0].replace("|", "").split() or [""]
+        if line.startswith(name) and name:
+            bands.append(rooms)
+        elif name:
+            bands[-1] += [name, *rooms]
+    assert sorted(room for band in bands for room in band) == sorted(LAYERS)
+    for above, below in pairwise(bands):
+        assert min(LAYERS[room] for room in above) > max(LAYERS[room] for room in below)
 
 
 def links(document: Path) -> set[str]:
