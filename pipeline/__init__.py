@@ -37,5 +37,6 @@ layer 11  entry.py      how every stage starts and ends
           verify/       what dvc.lock and DVC's cache name, compared
 layer 12  doctor/       what is wrong with an installation, and how to mend it
 layer 13  frontier/     sweeps as DVC experiments: accuracy against measured speed
-layer 14  cli.py        the command line
+layer 14  commands/     what `espalier` can do, one file for each group of commands
+layer 15  cli.py        the command line: all commands in one parser
 """

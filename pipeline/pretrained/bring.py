@@ -1,5 +1,5 @@
-"""`espalier init`: bring weights to train from, or a teacher, into data/, once, so that a stage never needs
-the network.
+"""`espalier weights`: bring weights to train from, or a teacher, into data/, once, so that a stage never
+needs the network.
 
 A stage whose result hangs on what a server holds today could not be repeated; a file that DVC knows by its
 content can.

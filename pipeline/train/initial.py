@@ -31,7 +31,7 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         return safetensors.torch.load(content)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(
-            f"{path}: not a readable safetensors file ({error}); bring it again: `espalier init`"
+            f"{path}: not a readable safetensors file ({error}); bring it again: `espalier weights`"
         ) from error
 
 
@@ -47,7 +47,9 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     if differences:
         _, prefix = without_common_prefix(model, tensors)
         cure = (
-            f"its names begin with {prefix!r}, which `espalier init` takes off" if prefix else OTHER_NETWORK
+            f"its names begin with {prefix!r}, which `espalier weights` takes off"
+            if prefix
+            else OTHER_NETWORK
         )
         raise ArtifactError(f"{source}: {differences}; {cure}")
     model.load_state_dict({name: own[name] if name in left else unpacked[name] for name in own})

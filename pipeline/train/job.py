@@ -33,7 +33,7 @@ SHOWN = 5
 
 
 class Origin(Record):
-    """origin.json: where weights that `espalier init` brought came from, and the digest that they had."""
+    """origin.json: where weights that `espalier weights` brought came from, and the digest that they had."""
 
     source: str
     sha256: str
@@ -128,9 +128,9 @@ def dense_spec(
     manifest, task = read_manifest(data), make_task(task_params)
     outputs = task.outputs(manifest)
     if init is not None and not init.exists():
-        raise ArtifactError(f"model.init is file, but there is no {init}; bring one with `espalier init`")
+        raise ArtifactError(f"model.init is file, but there is no {init}; bring one with `espalier weights`")
     if init is not None:
-        _check_origin(init, sha256_file(init), "espalier init")
+        _check_origin(init, sha256_file(init), "espalier weights")
     return ModelSpec(
         architecture=Architecture(
             **params.model_dump(exclude={"init"}),
@@ -173,11 +173,11 @@ def resolve_teacher(
         return spec, dense if distil else None
     if not (teacher_folder / SPEC_NAME).exists():
         raise ArtifactError(
-            f"distil.teacher is file, but {teacher_folder} holds no model; bring one with `espalier init "
+            f"distil.teacher is file, but {teacher_folder} holds no model; bring one with `espalier weights "
             "--teacher`, or take dense"
         )
     found = read_spec(teacher_folder)
-    _check_origin(teacher_folder / SPEC_NAME, found.digest, "espalier init --teacher")
+    _check_origin(teacher_folder / SPEC_NAME, found.digest, "espalier weights --teacher")
     for what, own, other in (
         ("classes", spec.classes, found.classes),
         ("inputs", _shapes(spec.inputs), _shapes(found.inputs)),

@@ -64,8 +64,8 @@ class FeatureParams(Section):
 
 class DistilParams(Section):
     teacher: Literal["dense", "file"] = Field(
-        description="dense: the model that was pruned; file: the one in data/teacher, which `espalier init "
-        "--teacher` brings"
+        description="dense: the model that was pruned; file: the one in data/teacher, which "
+        "`espalier weights --teacher` brings"
     )
     temperature: float = Field(
         gt=0.0, le=100.0, description="softens both distributions (Hinton et al. 2015)"

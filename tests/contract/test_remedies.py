@@ -72,7 +72,7 @@ def test_every_command_that_a_message_names_exists(capsys: pytest.CaptureFixture
         "dvc repro -f -s prepar",
         "dvc rep",
         "espalier summry",
-        "espalier init --teachr x",
+        "espalier weights --teachr x",
         "make repo",
         "ray begin",
         "dvc repro -z x",

@@ -53,7 +53,8 @@ LAYERS = {
     "verify": 11,
     "doctor": 12,
     "frontier": 13,
-    "cli": 14,
+    "commands": 14,
+    "cli": 15,
 }
 """Modules and packages directly under pipeline/. A module imports its own package or a lower layer."""
 

@@ -12,7 +12,7 @@ from tests.support.documents import words
 from tests.support.project import Done, Project
 
 BROUGHT = Path("data/init")
-REPLACING = ("espalier preset", "espalier init")
+REPLACING = ("espalier preset", "espalier weights")
 """What replaces inputs of a line, which is put back, so that the commands after it find the line finished."""
 
 

@@ -84,6 +84,6 @@ class ModelParams(NetworkParams):
     """The network, and what its weights are at the start."""
 
     init: Literal["random", "file"] = Field(
-        description="what training starts from; file: data/init/weights.safetensors, which `espalier init` "
-        "brings"
+        description="what training starts from; file: data/init/weights.safetensors, which "
+        "`espalier weights` brings"
     )

@@ -107,7 +107,7 @@ CASES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ),
     (
         {"finetune": {"distil": {"teacher": "file"}}},
-        "holds no model; bring one with `espalier init --teacher`, or take dense",
+        "holds no model; bring one with `espalier weights --teacher`, or take dense",
         {"finetune": {"distil": {"teacher": "dense"}}},
     ),
     (

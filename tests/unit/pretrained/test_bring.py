@@ -72,7 +72,7 @@ def test_a_teacher_that_is_not_as_it_was_brought_is_refused(tmp_path: Path, teac
     for name in ("model.json", "weights.safetensors"):
         (tmp_path / "data/teacher" / name).write_bytes((tmp_path / "other" / name).read_bytes())
     with pytest.raises(
-        ArtifactError, match=r"teacher/model.json: not what .*origin.json says .*`espalier init --teacher`"
+        ArtifactError, match=r"teacher/model.json: not what .*origin.json says .*`espalier weights --teacher`"
     ):
         resolve_teacher(spec_of("vgg11"), distil("file"), tmp_path, tmp_path / "data/teacher")
 
@@ -98,7 +98,7 @@ def test_a_teacher_of_other_classes_or_images_is_refused(
 def test_a_missing_teacher_says_how_to_bring_one(tmp_path: Path) -> None:
     with pytest.raises(
         ArtifactError,
-        match=r"teacher is file, but .* holds no model; bring one with `espalier init --teacher`",
+        match=r"teacher is file, but .* holds no model; bring one with `espalier weights --teacher`",
     ):
         resolve_teacher(spec_of("vgg11"), distil("file"), tmp_path, tmp_path)
 

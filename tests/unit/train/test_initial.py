@@ -102,7 +102,8 @@ def test_a_prefix_of_all_names_is_taken_off_and_named(root: Path, prefix: str) -
 def test_a_prefix_that_came_by_another_way_is_named_with_what_takes_it_off() -> None:
     wrapped = {f"module.{name}": tensor for name, tensor in network().state_dict().items()}
     with pytest.raises(
-        ArtifactError, match=r"x: lacks .*; its names begin with 'module\.', which `espalier init` takes off"
+        ArtifactError,
+        match=r"x: lacks .*; its names begin with 'module\.', which `espalier weights` takes off",
     ):
         fill(network(), wrapped, "x")
 
@@ -176,7 +177,7 @@ def test_what_has_no_pretrained_weights_is_said(root: Path, monkeypatch: pytest.
 
 
 def brought(folder: Path, model: nn.Module) -> Path:
-    """Weights with an origin.json beside them, as `espalier init` leaves them."""
+    """Weights with an origin.json beside them, as `espalier weights` leaves them."""
     source = folder / "weights.safetensors"
     safetensors.torch.save_file(model.state_dict(), source)
     (folder / "origin.json").write_text(json.dumps({"source": "x", "sha256": sha256_file(source)}))
@@ -198,7 +199,7 @@ def test_weights_that_are_not_as_they_were_brought_are_refused(tmp_path: Path, d
         source.write_bytes(content[:-4] if damage == "truncate" else content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(
         ArtifactError,
-        match=r"(weights.safetensors: not what|origin.json: missing or damaged).*`espalier init`",
+        match=r"(weights.safetensors: not what|origin.json: missing or damaged).*`espalier weights`",
     ):
         dense_spec(CONVOLUTIONS, CLASSIFICATION, data, source)
 
@@ -230,6 +231,6 @@ def test_training_starts_from_the_file_and_says_so_in_the_lineage(tmp_path: Path
 def test_a_missing_file_is_said_before_anything_starts(tmp_path: Path) -> None:
     data = prepared_digits(tmp_path)
     with pytest.raises(
-        ArtifactError, match=r"model\.init is file, but there is no .*; bring one with `espalier init`"
+        ArtifactError, match=r"model\.init is file, but there is no .*; bring one with `espalier weights`"
     ):
         dense_spec(CONVOLUTIONS, CLASSIFICATION, data, tmp_path / "weights.safetensors")
