@@ -8,7 +8,7 @@ import matplotlib.style
 
 LONGEST_DRAWN_NAME = 24
 LAST_LETTER = "ÿ"
-"""Of those that matplotlib's own font surely has; for another it draws a box, and warns."""
+"""Last letter that matplotlib's own font surely has; for a later one it draws a box, and warns."""
 
 
 @contextmanager

@@ -32,7 +32,7 @@ PARENT_POLL_S = 0.5
 STAGE = "DVC_STAGE"
 """Variable that DVC sets for what it starts."""
 RWLOCK_POLLS = 20
-"""Until a list that cannot be read is not one that another stage's dvc is writing."""
+"""Looks until a list that cannot be read is not one that another stage's dvc is writing."""
 
 
 def run_stage(name: str, main: Callable[[Stage, Reporter], None]) -> None:
@@ -58,7 +58,7 @@ def run_stage(name: str, main: Callable[[Stage, Reporter], None]) -> None:
 
 
 def _whole_name(name: str, words: list[str]) -> str:
-    """For example evaluate@dense.
+    """Name of a stage with its variant, such as evaluate@dense.
 
     Ends this process, with a line on how to start it, where the words are others.
     """

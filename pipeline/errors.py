@@ -17,16 +17,17 @@ EspalierError
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 NODE_FAULT = 78
 """Exit status of a job whose node lacks what it needs (EX_CONFIG of sysexits.h), which another attempt would
 find again."""
 USER_OF_A_URL = re.compile(r"(?<=://)[^/\s]+@")
-"""To hide, rather too much than too little; LOGIN, by which a text is refused, must be one."""
+"""Matches user info in a URL, to redact it. May over-match; LOGIN is the strict pattern that makes us
+refuse."""
 LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@'\"]+)@", re.IGNORECASE)
 LOGIN_SCHEMES = {"ssh", "sftp", "hdfs", "webhdfs", "webdav", "webdavs"}
-"""Where a user name alone is how one logs in, and no secret."""
+"""Schemes in which a user name alone is how one logs in, and no secret."""
 SIGNED = re.compile(
     r"(?P<name>[?&][\w-]*(signature|sig|token|credential|password|secret|key)=)[^&\s'\"]+", re.IGNORECASE
 )
@@ -34,7 +35,7 @@ SIGNED = re.compile(
 SECRET_VARIABLE = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY)S?$", re.IGNORECASE)
 """Names of variables that hold a secret themselves; RAY_AUTH_TOKEN_PATH and AWS_ACCESS_KEY_ID do not."""
 LEAST_SECRET_CHARACTERS = 8
-"""Of such a variable's value: a shorter one is found in words that give nothing away."""
+"""Length of such a variable's value: a shorter one is found in words that give nothing away."""
 
 
 class EspalierError(Exception):
@@ -103,7 +104,7 @@ def shown(text: str) -> str:
 
 
 def secret_in(text: str) -> str | None:
-    """What in a text must not be committed or sent along, in words that do not repeat it; None where there is
+    """What in a text must not be committed or sent along, in words that do not repeat it; None if there is
     nothing.
     """
     if any(
@@ -121,3 +122,9 @@ def _secret_variables() -> Iterator[tuple[str, str]]:
         for name, value in os.environ.items()
         if SECRET_VARIABLE.search(name) and len(value) >= LEAST_SECRET_CHARACTERS
     )
+
+
+def listed(names: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first `most` of some names, and how many more there are."""
+    left = len(names) - most
+    return between.join(names[:most]) + (f" and {left} more" if left > 0 else "")

@@ -99,7 +99,7 @@ class _Lines:
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Replace a file by `content`, all or nothing, and flush it to the disk.
 
-    Raises DiskError, and leaves the old file, where the disk is full or not writable.
+    Raises DiskError, and leaves the old file, if the disk is full or not writable.
     """
     with may_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,8 +123,8 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     """A temporary sibling folder that takes the place of `path` when the block ends without an error.
 
     After an error, `path` is as it was and the sibling is gone. A killed process can leave a sibling
-    `.<name>.partial-*` behind, never a half-written `path`; the next write clears it.
-    Raises DiskError where the disk is full or not writable.
+    `.<name>.partial-*` behind, never a half-written `path`; the next write clears it. Raises DiskError if the
+    disk is full or not writable.
     """
     with may_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,8 +147,8 @@ def locked(path: Path, *, wait_s: float, what: str) -> Iterator[int]:
     """Hold an exclusive lock on a file among processes and threads; the kernel frees it when its holder dies.
 
     Yields the file's descriptor: a child that inherits it holds the lock too, for as long as it lives. Raises
-    LockedError, saying `what` is in use, where another still holds it after `wait_s` seconds; DiskError where
-    the disk is full or not writable.
+    LockedError, saying `what` is in use, if another still holds it after `wait_s` seconds; DiskError if the
+    disk is full or not writable.
     """
     with may_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def disk_fault(error: OSError, path: Path | str | None = None) -> DiskError | None:
-    """What a user can do where a disk or its rights keep a file away; None for errors of other kinds.
+    """Remedy if a disk or its rights keep a file away; None for errors of other kinds.
 
     path: of the file; else the error's own, or, as an error of a write has none, this folder and the one for
     temporary files.
@@ -232,7 +232,7 @@ def may_write(path: Path) -> Iterator[None]:
 
 
 def check_room(folder: Path) -> None:
-    """Raises DiskError where the folder cannot take a file of ROOM_BYTES."""
+    """Raises DiskError if the folder cannot take a file of ROOM_BYTES."""
     probe = _sibling(folder / "probe", "")
     with may_write(folder):
         try:

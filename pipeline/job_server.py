@@ -18,13 +18,12 @@ from typing import Any, Protocol
 from pipeline.errors import SubmitError, UnreachableError, shown
 
 REQUEST_TIMEOUT_S = 30.0
-"""Of one request, and of a line of the log; a longer silence is asked after."""
+"""Time for one request, and for a line of the log; a longer silence is asked after."""
 SERVER_RETRY_S = 2.0
 SERVER_PATIENCE_S = 600.0
-"""With a job server that does not answer: a head that is started anew, on a machine that has to come first.
-"""
+"""Time for a job server that does not answer: a head is started anew, on a machine that must come first."""
 LOG_ATTEMPTS = 5
-"""To read the end of the log of a job that is over, which its node may have taken along."""
+"""Attempts to read the end of the log of a job that is over, which its node may have taken along."""
 STOP_WAIT_S = 600
 """Between SIGTERM and SIGKILL of a stopped job, which first pushes what is complete; Ray's default is 3 s."""
 TALKERS = (
@@ -41,7 +40,7 @@ REACH = (
 
 
 def token_remedy() -> str:
-    """What to do where a cluster refuses the token that Ray finds here, or its absence."""
+    """Remedy if a cluster refuses the token that Ray finds here, or its absence."""
     if os.environ.get("RAY_AUTH_MODE") != "token":
         return "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
     path = "RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN") else os.environ.get("RAY_AUTH_TOKEN_PATH")
@@ -56,7 +55,7 @@ class JobState:
     """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
     message: str
     exit_code: int | None = None
-    """Of what was run, once it has ended by itself."""
+    """Exit status of what was run, once it has ended by itself."""
 
     @property
     def is_over(self) -> bool:
@@ -68,7 +67,7 @@ class Server(Protocol):
 
     @property
     def address(self) -> str:
-        """As it may be shown."""
+        """Address with its secrets redacted."""
         ...
 
     def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
@@ -89,8 +88,8 @@ class Server(Protocol):
 class JobServer:
     """The job server of the cluster at `address` (http://host:8265), which is asked at the first use.
 
-    Every verb raises UnreachableError where none answers, SubmitError where it refuses the token or has
-    another Ray.
+    Every verb raises UnreachableError if none answers, SubmitError if it refuses the token or has another
+    Ray.
     """
 
     def __init__(
@@ -154,7 +153,7 @@ class JobServer:
             )
 
     def jobs(self) -> dict[str, JobState]:
-        """Those that were submitted to this cluster, by name."""
+        """Jobs that were submitted to this cluster, by name."""
         with self._asked():
             infos = {info.submission_id: info for info in self._client.list_jobs() if info.submission_id}
         return {
@@ -175,7 +174,7 @@ class JobServer:
         """Print the job's log as it grows, from its start, until the job is over. A lost connection is taken
         up again.
 
-        Raises UnreachableError where that was tried in vain for as long as patience lasts.
+        Raises UnreachableError if that failed for as long as the timeout allows.
         """
         self._shown = 0
         lost_since = None

@@ -27,7 +27,7 @@ LARGEST_FILE = 1_000_000
 DEEPEST = 50
 """Lists and mappings inside each other; the loader's own stack ends at some thousands, with the process."""
 MOST_VALUES = 100_000
-"""In one file, counting what its aliases repeat: nine lines of nine aliases each would be 400 million."""
+"""Values in one file, counting what its aliases repeat: nine lines of nine aliases each are 400 million."""
 HUGE = re.compile(r"[-+]?0[xob][0-9a-fA-F_]{1000}")
 """A number that Python reads, but refuses to print."""
 LONGEST_SHOWN = 200

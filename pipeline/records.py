@@ -138,7 +138,7 @@ class Sealed:
         return path
 
     def digest(self, name: str) -> str:
-        """Of a file as it was sealed."""
+        """Digest of a file as it was sealed."""
         if name not in self._record.files:
             raise ArtifactError(f"{self._path}: seals no {name}{self._cure}")
         return self._record.files[name]

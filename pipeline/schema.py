@@ -41,7 +41,7 @@ def check_params(path: Path) -> None:
 
 
 def check_values(values: dict[str, Any], file: str) -> None:
-    """The same for what a params file holds, or would hold."""
+    """Check what a params file holds, or would hold."""
     _refuse_secrets(values, file)
     unknown = [str(name) for name in values if name not in SECTIONS]
     problems = [f"{file}: unknown section {name!r}{nearest(name, list(SECTIONS))}" for name in unknown]
@@ -121,7 +121,7 @@ def _refuse_secrets(values: dict[str, Any], file: str) -> None:
         cure = (
             "the file is committed, and its values go to dvc.lock, MLflow and the cluster; take it out, give "
             "it in variables "
-            "(AWS_*, MLFLOW_TRACKING_*, RAY_*), and replace the secret where it was committed"
+            "(AWS_*, MLFLOW_TRACKING_*, RAY_*), and replace the secret if it was committed"
         )
         raise ParamsError(
             "\n".join(f"{file}: {shown(name)} holds {secret}; {cure}" for name, secret in found)

@@ -52,15 +52,13 @@ class Stage:
         return parse_section("resources", self._params.get("resources"), model)
 
     def _value(self, name: str) -> Any:
-        """Of a section or, `section.key`, of one key in it; None where it is missing, which no check lets
-        pass.
-        """
+        """Value of a section or, `section.key`, of one key; None if missing, which no check lets pass."""
         section, _, key = name.partition(".")
         values = self._params.get(section)
         return values.get(key) if key and isinstance(values, dict) else values
 
     def dep(self, path: str) -> Path:
-        """A declared input. Raises UndeclaredError, also where the file or folder is missing."""
+        """A declared input. Raises UndeclaredError, also if the file or folder is missing."""
         if path not in self.deps:
             raise UndeclaredError(
                 f"stage {self.name!r} reads {path!r}, which dvc.yaml does not "

@@ -26,17 +26,17 @@ TREE = TypeAdapter(dict[str, str])
 DIGEST_DIGITS = 32
 DIGEST = re.compile(f"[0-9a-f]{{{DIGEST_DIGITS}}}")
 REQUEST_ATTEMPTS = 10
-"""Of one request, with growing waits of at most 20 s between them: about two minutes of a bucket that answers
+"""Attempts of one request, with growing waits of at most 20 s: about two minutes of a bucket that answers
 503."""
 FIRST_ATTEMPTS = 3
-"""Of the first request of a run, after which an endpoint counts as dead where nothing is lost yet: 5 s
-instead of 75 s."""
+"""Attempts of a run's first request, after which an endpoint counts as dead; nothing is lost yet: 5 s instead
+of 75 s."""
 CONNECT_S = 5
 """Time to connect, after which an attempt is given up; ten of botocore's 60 s would be ten minutes."""
 READ_S = 30
 """Time to answer, after which an attempt is given up; botocore's is 60 s too."""
 UNANSWERED = {"EndpointConnectionError", "ConnectTimeoutError"}
-"""botocore's errors where no connection was made; a store that answers with an error is asked again for
+"""botocore's errors if no connection was made; a store that answers with an error is asked again for
 longer."""
 PROBE_BYTES = 1 << 20
 """Tried before a run: a full disk still takes an empty file or a short one; a bucket has this in a second."""
@@ -52,10 +52,10 @@ class Storage:
         self._attempts = attempts
 
     def check(self) -> None:
-        """Raises StorageError where the place is not there or full, or files cannot be written, read and
-        removed in it.
+        """Raises StorageError if the place is not there or full, or files cannot be written, read and removed
+        in it.
 
-        Where nothing answers at all, within seconds.
+        If nothing answers at all, within seconds.
         """
         if self._is_folder and not Path(self.url).is_dir():
             raise StorageError(
@@ -94,7 +94,7 @@ class Storage:
                 self._files.put_file(str(file), self._path(name))
 
     def read(self, name: str) -> bytes | None:
-        """The content, or None where there is no such file."""
+        """The content, or None if there is no such file."""
         with self._explained("read", name):
             try:
                 content: bytes = self._files.cat_file(self._path(name))
@@ -116,7 +116,7 @@ class Storage:
             return sorted(os.path.relpath(name, self._files._strip_protocol(root)) for name in found)
 
     def remove(self, prefix: str) -> None:
-        """All files below `prefix`, or the file of that name; nothing where there is none."""
+        """All files below `prefix`, or the file of that name; nothing if there is none."""
         with self._explained("remove", prefix):
             self._files.invalidate_cache()
             if self._files.exists(self._path(prefix)):
@@ -140,8 +140,8 @@ class Storage:
         """The folder that add_tree named `digest`, as a verified copy in `cache`, which all workers of a node
         share.
 
-        A copy that has lost or changed a byte since is fetched again. Raises StorageError where the stored
-        one has, and for what is no digest: it may come from the storage itself, and names a folder here.
+        A copy that has lost or changed a byte since is fetched again. Raises StorageError if the stored one
+        has, and for what is no digest: it may come from the storage itself, and names a folder here.
         """
         if not DIGEST.fullmatch(digest):
             raise StorageError(
@@ -232,7 +232,7 @@ def _tree(path: Path) -> dict[str, str]:
 
 
 def _parsed(written: bytes) -> dict[str, str] | None:
-    """What add_tree wrote, or None where it is anything else."""
+    """What add_tree wrote, or None if it is anything else."""
     try:
         return TREE.validate_json(written)
     except ValidationError:

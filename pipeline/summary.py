@@ -95,9 +95,9 @@ def _said_of(version: RegisteredVersion) -> str:
 
 
 def _chosen(profile: Path, pruned: Latency) -> list[str]:
-    """A line, where pruning was to a target of latency, with what the stage `profile` measured, and where.
+    """A line, if pruning was to a target of latency, with what the stage `profile` measured, and where.
 
-    What came out stands beside it only where it was measured in the same way.
+    What came out stands beside it only if it was measured in the same way.
     """
     chosen = read_profile(profile).chosen if profile.exists() else None
     if chosen is None:
@@ -126,9 +126,7 @@ def _notes(reports: Path) -> Iterator[str]:
 
 
 def _elsewhere(device: str) -> str:
-    """Where other times than these are to be expected here: the reports may come from DVC's cache, and from
-    anywhere.
-    """
+    """A note if other times are to be expected here: reports come from DVC's cache, so from anywhere."""
     here = device_name()
     return "" if device == here else f" (not this machine, which has {here})"
 

@@ -2,9 +2,9 @@
 
 Ray asks its workers for a sign of life beside the training, so it finds a process that is frozen, and not a
 training that waits for something that never comes; other workers would notice after the collective timeout,
-and where there is only one, nobody. Here the training tells of each batch, and a thread looks whether it
-does. What comes before the first step and after the last, such as fetching data and sending the result, takes
-as long as the network needs, and is not watched.
+and if there is only one, nobody. Here the training tells of each batch, and a thread looks whether it does.
+What comes before the first step and after the last, such as fetching data and sending the result, takes as
+long as the network needs, and is not watched.
 """
 
 import os
@@ -19,11 +19,11 @@ SHORTEST = 30
 """Looks without a batch after which a training can count as hung; later than Ray gives up a frozen process
 (20 s)."""
 TIMES_LONGEST = 20
-"""And as many times the longest that a batch took so far. A false alarm costs a restart, which then learns
-the new pace."""
+"""Factor on the longest time that a batch took so far, which the limit is at least. A false alarm costs a
+restart, which then learns the new pace."""
 FIRST = 600
-"""Until the second step: the first may compile, or read everything from a slow disk. As long as Ray would
-wait by default."""
+"""Time until the second step: the first may compile, or read everything from a slow disk. As long as Ray
+would wait by default."""
 HUNG = 75
 """Exit status: try again (EX_TEMPFAIL of sysexits.h)."""
 
@@ -71,7 +71,7 @@ rest = _watch.rest
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """End this process where the training, in the thread that opens the block, hangs."""
+    """End this process if the training, in the thread that opens the block, hangs."""
     over = threading.Event()
     rest()
     watcher = threading.Thread(target=_look, args=(threading.get_ident(), over), daemon=True, name="watch")

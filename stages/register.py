@@ -1,6 +1,4 @@
-"""Judge the candidate; where it passes, make the models versions of one registered model and move its
-aliases.
-"""
+"""Judge the candidate; if it passes, make the models versions of a registered model, move its aliases."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run_stage

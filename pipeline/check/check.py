@@ -1,6 +1,6 @@
 """The check of a project, once for the same inputs: `espalier check`, and the first stage that computes.
 
-It runs in a process of its own, because torch must not be touched where a stage's own work is about to begin.
+It runs in a process of its own, because torch must not be touched in one whose stage is about to begin.
 """
 
 import json
@@ -19,13 +19,13 @@ from pipeline.stage import KEY_DIGITS, PREPARED_DATA, STATE_FOLDER
 
 CHECKED_FOLDER = f"{STATE_FOLDER}/checked"
 TRIED_SECTIONS = ("data", "model", "task", "train", "prune", "finetune", "quantize")
-"""Of params.yaml, on which what is tried depends; of `resources` only the number of workers counts, which
-cuts batches."""
+"""Sections on which the trial depends; of `resources` only the number of workers counts, since it cuts
+batches."""
 IMPORT_ROOT = Path(__file__).parents[2]
 BROUGHT = ("data/init/weights.safetensors", "data/teacher/model.json")
 """Files that are no stage's out, and large: their size and time stand for their content."""
 STAGES_CHECKED_BEFORE = {"train", "profile", "prune", "finetune"}
-"""Those before which it must have passed. What comes after them trains nothing."""
+"""Stages that need a passed check before they start; what comes after them trains nothing."""
 LONG_BYTES = 100_000_000
 """Raw data from which on preparing them takes longer than the check, which then comes before it too."""
 
@@ -82,7 +82,7 @@ def check_elsewhere(root: Path, params: Sequence[Mapping[str, Any]]) -> None:
 
 
 def refuse(found: Sequence[str]) -> None:
-    """Raises ParamsError where there are problems, with all of them."""
+    """Raises ParamsError if there are problems, with all of them."""
     if found:
         raise ParamsError(
             "params.yaml asks for what cannot work:\n"
@@ -93,8 +93,8 @@ def refuse(found: Sequence[str]) -> None:
 def problems(root: Path, params: Sequence[Mapping[str, Any]], *, here: bool = True) -> list[list[str]]:
     """What cannot work of each of several params files, each problem with its section first.
 
-    here: the stages will run on this machine, whose devices are then looked at too.
-    Raises EspalierError where that cannot be found out.
+    here: the stages will run on this machine, whose devices are then looked at too. Raises EspalierError if
+    that cannot be found out.
     """
     command = [
         sys.executable,

@@ -47,7 +47,7 @@ ENOUGH = 2
 
 
 class Trials:
-    """Of one params file. scratch: an empty folder. here: the stages will run on this machine."""
+    """Trials of one params file. scratch: an empty folder. here: the stages will run on this machine."""
 
     def __init__(self, root: Path, values: Mapping[str, Any], scratch: Path, *, here: bool = True) -> None:
         self._root, self._scratch, self._is_here = root, scratch, here
@@ -90,11 +90,9 @@ class Trials:
         self._try(job)
 
     def _make_smaller(self) -> None:
-        """By the rounding and target of `prune`; what only a trained network can tell, or a clock, is left
-        out.
-        """
+        """Prune by rounding and target; what takes a trained network or a clock to tell is left out."""
         params = self._prune
-        save_model(self._pruned, *load_model(self._dense))  # in its place where it cannot be made
+        save_model(self._pruned, *load_model(self._dense))  # in its place if it cannot be made
         if (
             self._is_here
             and not params.student
@@ -172,7 +170,7 @@ class Trials:
 
     @property
     def _workers(self) -> int:
-        """As many as are known to come: `auto` adds none whose part would be too small."""
+        """Number of workers, as far as it is known: `auto` adds none whose part would be too small."""
         return self._resources.workers if isinstance(self._resources.workers, int) else 1
 
     def _parts(self, params: FitParams) -> int:

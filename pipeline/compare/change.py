@@ -13,7 +13,7 @@ from pipeline.evaluate.metrics import FRACTION_DIGITS, Ints
 
 Bools = npt.NDArray[np.bool_]
 Z = 1.959964
-"""Of the standard normal distribution, for 95 %."""
+"""Quantile of the standard normal distribution for 95 %."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Pair:
         return float((self.before == self.now).mean())
 
     def change(self, rows: Bools | None = None) -> Change:
-        """Of the accuracy on the rows of a mask (N,), on all without one."""
+        """Change of accuracy on the rows of a mask (N,), on all rows without one."""
         chosen = np.ones(len(self.actual), np.bool_) if rows is None else rows
         images, lost, gained = (int((chosen & which).sum()) for which in (chosen, self.lost, self.gained))
         low, high = paired_interval(lost, gained, images)
@@ -68,7 +68,7 @@ class Pair:
         )
 
     def changes(self, groups: dict[str, Bools]) -> list[NamedChange]:
-        """Of each group that has an image, the greatest loss first, ties as they come."""
+        """Change in each group that has an image, the greatest loss first, ties as they come."""
         found = [
             NamedChange(name=name, **self.change(rows).model_dump())
             for name, rows in groups.items()
@@ -81,8 +81,8 @@ def paired_interval(lost: int, gained: int, images: int) -> tuple[float, float]:
     """95 % confidence interval of the change of an accuracy, (gained - lost) / images, on the same images.
 
     Wald's with Laplace's adjustment (Bonett & Price 2012), which Fagerland et al. (Statistics in Medicine 33,
-    2014) recommend: a closed form that stays wide where few images differ. Of 36 images of which none changed
-    it is -0.073 to 0.073.
+    2014) recommend: a closed form that stays wide if few images differ. Of 36 images of which none changed it
+    is -0.073 to 0.073.
     """
     down, up = (lost + 1) / (images + 2), (gained + 1) / (images + 2)
     half = Z * float(np.sqrt((down + up - (up - down) ** 2) / (images + 2)))

@@ -181,7 +181,7 @@ class _Answered:
 
 
 def _rows(path: Path, test: _Test) -> list[tuple[int, int, float]]:
-    """Of answers.csv: actual and predicted class by number, and the confidence."""
+    """Rows of answers.csv: actual and predicted class by number, and the confidence."""
     numbers = {name: number for number, name in enumerate(test.manifest.classes)}
     try:
         with path.open(newline="", encoding="utf-8") as file:

@@ -21,8 +21,8 @@ confidence of 1 - 2 / 2^10, whatever their distribution is; of six it would be 9
 comparisons of equal files says slower. Turns are no independent repeats: what a machine does beside may
 last longer than one. What lasts longer than a block falls on all of its files."""
 BLOCK_ROUNDS = 2
-"""Of a block: files and batch sizes take turns this often, each time in another order, so that a busy moment
-of the machine falls on all of them, and none always runs after the same other."""
+"""Rounds of a block, in which files and batch sizes take turns, each time in another order: a busy moment of
+the machine falls on all of them, and none always runs after the same other."""
 P95 = 95
 
 Times = dict[tuple[str, int], list[float]]

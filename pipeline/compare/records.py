@@ -72,7 +72,7 @@ class Latency(JsonFile):
 
     @property
     def measured_on(self) -> str:
-        """Two latencies may be compared where this is the same."""
+        """Two latencies may be compared if this is the same."""
         return f"{self.device}, {self.threads} threads, {self.runtime}"
 
     def at(self, batch: int) -> Timing:

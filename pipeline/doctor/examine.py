@@ -59,7 +59,7 @@ def _checks(root: Path) -> Iterator[Check]:
 
 
 def _remote_checks(root: Path) -> Iterator[Check]:
-    """Those that `resources` decides; where it is not valid, what is known of it from the environment."""
+    """Checks that `resources` decides; if it is not valid, what the environment tells instead."""
     resources = _resources(root)
     has_cluster = _names_a_cluster(resources)
     server = os.environ.get("RAY_API_SERVER_ADDRESS")

@@ -22,7 +22,7 @@ SOCKET = "/ray-01234567-01234567/r/session_2026-01-01_00-00-00_000000_4194304/so
 
 
 def dvc_cache(root: Path) -> Path:
-    """Raises EspalierError where DVC does not work here."""
+    """Raises EspalierError if DVC does not work here."""
     words = [sys.executable, "-m", "dvc", "cache", "dir"]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:

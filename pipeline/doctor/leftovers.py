@@ -15,9 +15,9 @@ from pipeline.repro.mend import RWLOCK, faults_of_dvc, pids_in
 from pipeline.stage import STATE_FOLDER
 
 RAY_FOLDER = re.compile(r"ray-[a-z0-9_]{8}(-[a-z0-9_]{8})?")
-"""As launch/ray_cluster.py and infra/local_cluster.py name them."""
+"""Names that launch/ray_cluster.py and infra/local_cluster.py give to Ray's folders."""
 YOUNG_S = 60.0
-"""In which a Ray that starts may not have a process yet."""
+"""Time in which a Ray that starts may not have a process yet."""
 
 
 def run_locks(root: Path) -> CheckResult:
@@ -93,7 +93,7 @@ def _is_at_work(folder: Path, commands: str, young_s: float) -> bool:
 
 
 def _holder(path: Path) -> psutil.Process | None:
-    """The process that took the lock, where this system tells and it lives."""
+    """The process that took the lock, if this system tells and it lives."""
     status = path.stat()
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     locks = Path("/proc/locks")

@@ -17,7 +17,7 @@ MLFLOW_TIMEOUT_S = 5.0
 
 
 def mlflow(root: Path, timeout_s: float = MLFLOW_TIMEOUT_S) -> CheckResult:
-    """Raises UnreachableError or EspalierError where it answers, but not with what was asked."""
+    """Raises UnreachableError or EspalierError if it answers, but not with what was asked."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if urlsplit(uri).scheme not in {"http", "https"}:
         return skipped("MLFLOW_TRACKING_URI names no server; runs go to a database file")
@@ -34,7 +34,7 @@ def mlflow(root: Path, timeout_s: float = MLFLOW_TIMEOUT_S) -> CheckResult:
 
 
 def journals(root: Path) -> CheckResult:
-    """Those that no stage is delivering now. Raises EspalierError for a record that is not one."""
+    """Journals that no stage is delivering now. Raises EspalierError for a damaged record."""
     waiting = [
         journal
         for journal in all_journals(root)

@@ -35,7 +35,7 @@ def storage(url: str | None, limit_s: float = LIMIT_S) -> CheckResult:
 
 
 def remote(root: Path, limit_s: float = LIMIT_S) -> CheckResult:
-    """Raises SubmitError where none is set."""
+    """Raises SubmitError if none is set."""
     name, url = named_remote(root)
     late = problem(
         f"the DVC remote {name!r}, {url}, did not answer within {limit_s:g} s; check .dvc/config and the "
@@ -45,7 +45,7 @@ def remote(root: Path, limit_s: float = LIMIT_S) -> CheckResult:
 
 
 def _within(limit_s: float, ask: Callable[[], CheckResult], late: CheckResult) -> CheckResult:
-    """In a thread, because a request to a bucket or to a dead mount cannot be called back."""
+    """Ask in a thread, because a request to a bucket or to a dead mount cannot be called back."""
     found: list[CheckResult] = []
     thread = threading.Thread(target=lambda: found.append(ask()), daemon=True, name="probe")
     thread.start()

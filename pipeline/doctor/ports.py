@@ -55,7 +55,7 @@ def _is_free(number: int) -> bool:
 
 
 def _listener(number: int) -> psutil.Process | None:
-    """None where this system does not tell."""
+    """None if this system does not tell."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == number and connection.pid:

@@ -25,7 +25,7 @@ SECRET_KEYS = (
     "sse_customer_key",
     "token",
 )
-"""Of DVC's configuration (dvc/config_schema.py)."""
+"""Keys of DVC's configuration that hold secrets (dvc/config_schema.py)."""
 SECRET_SETTING = re.compile(rf"^\W*(?P<key>{'|'.join(SECRET_KEYS)})\s*=\s*\S")
 
 

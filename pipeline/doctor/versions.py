@@ -10,14 +10,15 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from pipeline.doctor.finding import CheckResult, check_result
+from pipeline.errors import listed
 from pipeline.jobs.start import PYTHON
 
 FLOORS = {"ray": "2.54", "mlflow": "3.11", "pyarrow": "23.0.1"}
 """Older ones have published security holes."""
-SHOWN = 5
+MOST_PINS = 5
 SETUP_REMEDY = "`make setup` installs what requirements.txt pins"
 Installed = Callable[[str], str | None]
-"""The version of a package, None where it is not installed."""
+"""The version of a package, None if it is not installed."""
 
 
 def installed(name: str) -> str | None:
@@ -39,7 +40,7 @@ def python(running: tuple[int, ...] = tuple(sys.version_info[:3])) -> CheckResul
 
 
 def packages(root: Path, version_of: Installed = installed) -> CheckResult:
-    """Raises OSError where `root` has no requirements.txt and pyproject.toml."""
+    """Raises OSError if `root` has no requirements.txt and pyproject.toml."""
     needed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     pins = list(_requirements((root / "requirements.txt").read_text(encoding="utf-8").splitlines()))
     problems = [
@@ -54,7 +55,7 @@ def packages(root: Path, version_of: Installed = installed) -> CheckResult:
 
 
 def _requirements(lines: list[str]) -> Iterator[Requirement]:
-    """Those that this platform needs."""
+    """Requirements that apply to this platform."""
     for line in lines:
         text = line.partition("#")[0].strip()
         if text and not text.startswith("-"):
@@ -72,7 +73,7 @@ def _unsafe(version_of: Installed) -> Iterator[str]:
 
 def _missing(needed: Iterator[Requirement], version_of: Installed) -> list[str]:
     names = [requirement.name for requirement in needed if version_of(requirement.name) is None]
-    return [f"not installed: {_few(names)}; {SETUP_REMEDY}"] if names else []
+    return [f"not installed: {listed(names, MOST_PINS)}; {SETUP_REMEDY}"] if names else []
 
 
 def _different(pins: list[Requirement], version_of: Installed) -> list[str]:
@@ -86,12 +87,7 @@ def _different(pins: list[Requirement], version_of: Installed) -> list[str]:
         if have is not None and not pin.specifier.contains(have, prereleases=True)
     ]
     return (
-        [f"other versions than requirements.txt has, in brackets: {_few(names)}; {SETUP_REMEDY}"]
+        [f"other versions than requirements.txt has, in brackets: {listed(names, MOST_PINS)}; {SETUP_REMEDY}"]
         if names
         else []
     )
-
-
-def _few(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -53,9 +53,9 @@ def evaluate(
     """Export an artifact (an int8 one is a file already), measure the file on the test split, write every
     out.
 
-    Returns the metrics, as in metrics.json; they are the same in every run on the same machine.
-    Everything is computed before the first out is written. Raises CompressionError where the model cannot
-    be exported, ArtifactError and DataError where an input is unusable or they do not belong together.
+    Returns the metrics, as in metrics.json; they are the same in every run on the same machine. Everything is
+    computed before the first out is written. Raises CompressionError if the model cannot be exported,
+    ArtifactError and DataError if an input is unusable or they do not belong together.
     """
     spec = read_spec(artifact)
     _check_classes(spec, artifact, data)
@@ -189,7 +189,7 @@ def _seal(outs: EvaluationOuts, data: Path) -> None:
 
 
 def _names(folder: Path, root: Path) -> list[str]:
-    """Of a folder's files, relative to `root`."""
+    """Names of a folder's files, relative to `root`."""
     return sorted(path.relative_to(root).as_posix() for path in folder.rglob("*") if path.is_file())
 
 

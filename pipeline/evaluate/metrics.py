@@ -9,7 +9,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 FRACTION_DIGITS = 6
-"""Of fractions in tables."""
+"""Digits of fractions in tables."""
 
 
 @dataclass(frozen=True)

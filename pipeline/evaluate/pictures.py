@@ -25,7 +25,7 @@ SIDE_INCHES = 1.35
 CELL_INCHES = (1.5, 1.8)
 """Width and height of an image's cell."""
 MIDDLE = 0.5
-"""Of the colour scale: darker cells get white numbers."""
+"""Middle of the colour scale: darker cells get white numbers."""
 
 
 @plain_style()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.evaluate.params import Tta
-from pipeline.export.session import Pixels
+from pipeline.export.session import InputPixels
 
 
 class View(NamedTuple):
@@ -22,7 +22,7 @@ class View(NamedTuple):
     shift: int
     flipped: bool
 
-    def of(self, images_BCHW: Pixels) -> Pixels:
+    def of(self, images_BCHW: InputPixels) -> InputPixels:
         height, width = images_BCHW.shape[2:]
         reach = abs(self.shift)
         padded = np.pad(images_BCHW, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode="reflect")

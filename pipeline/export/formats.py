@@ -16,7 +16,7 @@ from pipeline.data.prepared.reader import Split
 from pipeline.export.onnx import export_onnx, export_torch
 from pipeline.export.params import Format
 from pipeline.export.parity import Parity, batches, parity, torch_logits
-from pipeline.export.session import Logits, OnnxModel, Pixels
+from pipeline.export.session import InputPixels, Logits, OnnxModel
 from pipeline.models.description.spec import ModelSpec
 
 FORMAT_FILES: dict[Format, str] = {"fp16": "model.fp16.onnx", "bf16": "model.bf16.onnx", "pt2": "model.pt2"}
@@ -26,9 +26,9 @@ RUN_BY: dict[Format, str] = {
     "pt2": "the program itself: none is ever loaded",
 }
 REFERENCE_IMAGES = 8
-"""For the reference evaluator, which is numpy: 4 images of a small MobileNetV2 take 3 s."""
+"""Images for the reference evaluator, which is numpy: 4 of a small MobileNetV2 take 3 s."""
 CHECKED_BATCH_SIZE = 64
-Answer = Callable[[Pixels], Logits]
+Answer = Callable[[InputPixels], Logits]
 
 
 def export_as(
@@ -37,7 +37,7 @@ def export_as(
     """Write the file of a format into `folder`; its parity with the torch model on the rows of the test
     split.
 
-    Raises CompressionError where the model cannot be exported.
+    Raises CompressionError if the model cannot be exported.
     """
     if kind == "bf16":
         rows = rows[:REFERENCE_IMAGES]
@@ -55,7 +55,7 @@ def _export_bf16(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
     export_onnx(spec, model, path, torch.bfloat16)
     evaluator = ReferenceEvaluator(str(path))
 
-    def answer(images: Pixels) -> Logits:
+    def answer(images: InputPixels) -> Logits:
         outputs: Any = evaluator.run(None, {name: images.astype(np.float32) for name in spec.inputs})
         logits: Logits = outputs[0]
         return logits
@@ -66,7 +66,7 @@ def _export_bf16(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
 def _export_pt2(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
     program = export_torch(spec, model, path)
 
-    def answer(images: Pixels) -> Logits:
+    def answer(images: InputPixels) -> Logits:
         with torch.no_grad():
             logits: Logits = program(torch.from_numpy(images).float()).numpy()
         return logits

@@ -58,7 +58,7 @@ class FromPixels(nn.Module):
 def export_onnx(spec: ModelSpec, model: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a float32 model as one ONNX file, weights inside; with another dtype, rounded to it.
 
-    Raises CompressionError that names the operator, and the module where it is known, that ONNX lacks.
+    Raises CompressionError that names the operator, and the module if it is known, that ONNX lacks.
     """
     wrapped = FromPixels(model, spec, dtype).eval()
     proto = _to_onnx(_trace(wrapped, spec), spec, BF16_OPSET if dtype == torch.bfloat16 else None)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.prepared.reader import Split, normalise
-from pipeline.export.session import Logits, OnnxModel, Pixels
+from pipeline.export.session import InputPixels, Logits, OnnxModel
 from pipeline.models.description.spec import ModelSpec
 
 
@@ -30,7 +30,7 @@ def parity(first: Logits, second: Logits) -> Parity:
     )
 
 
-def batches(split: Split, indices: Tensor, batch_size: int) -> Iterator[Pixels]:
+def batches(split: Split, indices: Tensor, batch_size: int) -> Iterator[InputPixels]:
     """Images (B, C, H, W) of a split at `indices`, in that order."""
     for part in torch.split(indices, batch_size):
         yield split.images(part).numpy()
@@ -41,7 +41,7 @@ def onnx_logits(
     split: Split,
     indices: Tensor,
     batch_size: int,
-    view: Callable[[Pixels], Pixels] | None = None,
+    view: Callable[[InputPixels], InputPixels] | None = None,
 ) -> Logits:
     """(B, K) for the rows at `indices`, in that order, or for a view of each of their images."""
     found = batches(split, indices, batch_size)

@@ -15,7 +15,7 @@ from pipeline.errors import ArtifactError
 MARK = "espalier.format"
 """Key of the metadata that every exported file has."""
 Logits = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
+InputPixels = npt.NDArray[np.uint8]
 SEVERE = 3
 """onnxruntime's log level for errors: its warnings go to stderr behind Python's back."""
 
@@ -23,7 +23,7 @@ SEVERE = 3
 class OnnxModel:
     """A session on the CPU with a fixed number of threads; equal inputs give equal logits.
 
-    Raises ArtifactError where the file is missing, corrupt or not one of ours.
+    Raises ArtifactError if the file is missing, corrupt or not one of ours.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -53,7 +53,7 @@ class OnnxModel:
         """Noise in the place of an input of the file."""
         return generator.integers(0, 256, (batch, *self.shape)).astype(np.float32)
 
-    def logits(self, pixels_BCHW: Pixels | npt.NDArray[np.float32]) -> Logits:
+    def logits(self, pixels_BCHW: InputPixels | npt.NDArray[np.float32]) -> Logits:
         """(B, K) from raw pixels 0..255."""
         images = np.ascontiguousarray(pixels_BCHW, dtype=np.float32)
         result: Logits = self._session.run(self.outputs[:1], {self.inputs[0]: images})[0]
@@ -61,7 +61,7 @@ class OnnxModel:
 
 
 def device_name() -> str:
-    """The CPU's model name, or the machine's architecture where the system does not tell it."""
+    """The CPU's model name, or the machine's architecture if the system does not tell it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

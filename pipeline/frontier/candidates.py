@@ -34,7 +34,8 @@ class _Quantized(JsonFile):
 
 @dataclass(frozen=True)
 class Speed:
-    """At one batch size. speedup: the dense model's time over this one's, both timed in turns in one process.
+    """Speed at one batch size. speedup: the dense model's time over this one's, both timed in turns in one
+    process.
 
     step_at_most: the most that the time of the model it was made from over this one's may be, at 95 %.
     """
@@ -93,9 +94,7 @@ class Frontier:
         return self.dense.speeds[size].ms / each.speeds[size].speedup
 
     def pareto(self, batch: int) -> list[Candidate]:
-        """Those, slowest first, than which none is better in speed or test top-1 and no worse in
-        the other.
-        """
+        """Candidates, slowest first, that no other beats in speed or top-1 without losing in the other."""
 
         def goods(each: Candidate) -> tuple[float, float]:
             return each.speeds[batch].speedup, each.top1
@@ -108,8 +107,8 @@ class Frontier:
         return sorted((each for each in everyone if not beaten(each)), key=goods)
 
     def eligible(self, keep: float, max_ms: float | None) -> list[Candidate]:
-        """Those that keep a fraction of dense's validation top-1 and take no longer than max_ms at the
-        smallest batch.
+        """Candidates that keep a fraction of dense's validation top-1, in max_ms or less at the smallest
+        batch.
 
         None that is slower than what it was made from, which `register` refuses.
         """
@@ -132,10 +131,10 @@ class Frontier:
 
 
 def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequence[str]) -> Frontier:
-    """Of the experiments with this code, these data and this dense model that were timed on the device of
-    most of them.
+    """Frontier of the experiments with this code, these data and this dense model, timed on most of them's
+    device.
 
-    Raises ArtifactError where there is none, or one lacks a figure.
+    Raises ArtifactError if there is none, or one lacks a figure.
     """
     comparable = sorted(
         (each for each in experiments if _comparable(project, each)), key=lambda each: each.name
@@ -192,7 +191,7 @@ def _varying(project: Project, experiments: Sequence[Experiment]) -> list[str]:
 
 
 def _labels(experiments: Sequence[Experiment], keys: Sequence[str]) -> list[str]:
-    """The values of these keys; with its name where a key is not in all, as of prune.target={macs: 0.5} and
+    """The values of these keys; with its name if a key is not in all, as of prune.target={macs: 0.5} and
     {params: 0.5}.
     """
     flat = [flatten(each.params) for each in experiments]

@@ -36,18 +36,18 @@ class Experiment:
 
 
 def head(root: Path) -> str:
-    """The commit on which experiments made now hang. Raises EspalierError where there is none."""
+    """The commit on which experiments made now are based. Raises EspalierError if there is none."""
     try:
         return _git(root, "rev-parse", "--verify", "--quiet", "HEAD").strip()
     except EspalierError as error:
         raise EspalierError(
-            f"{root.absolute()} has no commit, on which experiments hang; `git init` where needed, and "
+            f"{root.absolute()} has no commit, on which experiments are based; `git init` if needed, and "
             "commit your work"
         ) from error
 
 
 def names(root: Path, commit: str) -> set[str]:
-    """Of the sweeps' experiments on this commit."""
+    """Names of the sweeps' experiments on this commit."""
     listed = _git(root, "for-each-ref", "--format=%(refname:lstrip=4)", f"{_place(commit)}/{PREFIX}*")
     return set(listed.split())
 
@@ -72,7 +72,7 @@ def save(root: Path, folder: Path, commit: str, name: str, message: str) -> None
 def read_experiments(root: Path) -> list[Experiment]:
     """The sweeps' experiments on this commit, with what they measured.
 
-    Raises EspalierError where DVC cannot tell.
+    Raises EspalierError if DVC cannot tell.
     """
     use_site_cache()
     words = [sys.executable, "-m", "dvc", "exp", "show", "--json", "--hide-queued", "--hide-failed"]

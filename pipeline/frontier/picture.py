@@ -21,7 +21,7 @@ MARKS = {
 LABEL_AWAY = (5, 16, 28, 42)
 """Points between a mark and its label, nearest first."""
 LABEL_SIDES = ((-1, 1), (1, 1), (-1, -1), (1, -1))
-"""To the right and up, best first: up and to the left of a point of the Pareto set there is no other."""
+"""Directions to the right and up, best first: above and left of a point of the Pareto set is no other."""
 PAPER = {"boxstyle": "square,pad=0.05", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
 """Below a label: the line of the Pareto set may run there."""
 LABEL_LINE = {"arrowstyle": "-", "color": "grey", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4}
@@ -91,7 +91,7 @@ def _annotate(axes: Axes, labels: dict[tuple[float, float], str]) -> None:
     """Put each label at the first place around its point that no point and no other label takes, tied to it
     by a line.
 
-    Where all are taken, at the last: a label that lies on another is better than none.
+    If all are taken, at the last: a label that lies on another is better than none.
     """
     points = axes.transData.transform(list(labels))
     taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in points]
@@ -134,7 +134,7 @@ def _places(some: Sequence[Candidate], found: Frontier, batch: int) -> tuple[lis
 
 
 def _labels(everyone: Sequence[Candidate], found: Frontier, batch: int) -> dict[tuple[float, float], str]:
-    """By place; those of equal models stand below each other."""
+    """Labels by place; those of equal models stand below each other."""
     texts: dict[tuple[float, float], list[str]] = {}
     for each in everyone:
         texts.setdefault((found.ms(each, batch), each.top1), []).append(each.label or each.variant)

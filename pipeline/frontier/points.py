@@ -31,8 +31,8 @@ MEASURED = (
     PRUNED,
     QUANTIZED,
 )
-"""What is compared. A point runs the stages that make these files and all before them: not `register`,
-because only what was chosen belongs into the registry."""
+"""Files that are compared. A point runs the stages that make them and all before: not `register`, because
+only what was chosen belongs into the registry."""
 TRAINED = "artifacts/finetuned"
 """The costly out of a point."""
 PREFIX = "frontier-"
@@ -203,5 +203,5 @@ def _values(setting: str, text: str) -> list[Any]:
 
 
 def _sections(stages: Sequence[Stage]) -> set[str]:
-    """Also those of which a stage declares some keys alone."""
+    """Sections that the stages read, also those of which a stage declares some keys alone."""
     return {name.partition(".")[0] for stage in stages for name in stage.sections}

@@ -16,7 +16,7 @@ from pipeline.params import nearest
 def show(root: Path, *, keep: float, max_ms: float | None, variants: Sequence[str], picture: Path) -> str:
     """Draws the picture; the table and the choice as text.
 
-    Raises ParamsError, and ArtifactError where nothing was swept.
+    Raises ParamsError, and ArtifactError if nothing was swept.
     """
     if not 0 < keep <= 2:
         raise ParamsError(f"--keep {keep:g}: a fraction of the dense model's accuracy, for example 0.995")
@@ -31,7 +31,7 @@ def show(root: Path, *, keep: float, max_ms: float | None, variants: Sequence[st
 
 
 def candidates_table(found: Frontier) -> str:
-    """Candidates as rows, the slowest first; a star where none is both faster and more accurate."""
+    """Candidates as rows, the slowest first; a star if none is both faster and more accurate."""
     best = {batch: found.pareto(batch) for batch in found.batches}
     ordered = sorted(found.candidates, key=lambda each: (found.speedup(each), each.experiment))
     head = [" ".join(found.keys), "variant", "val top-1", "test top-1", "", "MACs", "size", "ms"]
@@ -50,7 +50,7 @@ def candidates_table(found: Frontier) -> str:
 
 
 def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
-    """By validation accuracy; what the test split says stands beside it."""
+    """The choice by validation accuracy; what the test split says stands beside it."""
     within = "" if max_ms is None else f" within {max_ms:g} ms"
     floor = (
         f"{keep:.4g} of dense's validation top-1 ({keep * found.dense.val_top1:.4f} of "

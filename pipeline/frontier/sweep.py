@@ -28,7 +28,7 @@ from pipeline.tracking.store import connect
 def sweep(root: Path, settings: Sequence[str], jobs: int) -> None:
     """Make experiments of all points, `jobs` at a time.
 
-    Raises ParamsError before anything runs, and EspalierError at the end where points failed.
+    Raises ParamsError before anything runs, and EspalierError at the end if points failed.
     """
     mended(root)
     project = Project(root)
@@ -38,7 +38,7 @@ def sweep(root: Path, settings: Sequence[str], jobs: int) -> None:
     commit = head(root)
     there, cache = names(root, commit), dvc_cache(root)
     _say(f"{len(wanted)} points, {sum(point.name in there for point in wanted)} of them experiments already")
-    # Where a folder is left, the sweep was killed at its point, perhaps after the experiment was made.
+    # If a folder is left, the sweep was killed at its point, perhaps after the experiment was made.
     open_points = [
         point
         for point in wanted
@@ -84,7 +84,7 @@ class _Sweep:
                 self._make(point)
 
     def _make_dense(self, point: SweepPoint) -> None:
-        """In the folder of the first point, before several would train it at the same time."""
+        """Train dense in the folder of the first point, before several would train it at the same time."""
         with self._at(point) as (workspace, lock):
             self._repro(workspace, lock, [DENSE])
 
@@ -111,9 +111,7 @@ class _Sweep:
 
     @contextmanager
     def _at(self, point: SweepPoint) -> Iterator[tuple[PointWorkspace, int]]:
-        """Where no other sweep is at work on this point, with the lock that says so; its failure does not
-        stop the others.
-        """
+        """Work on a point that no other sweep is at, behind a lock; its failure stops no others."""
         workspace = PointWorkspace(self._project, point, self._cache)
         if is_held(workspace.lock):
             _say(f"{point.name}  {point.label}: waits for an earlier sweep that is still at it")
@@ -137,9 +135,7 @@ def parallel_groups(open_points: Sequence[SweepPoint]) -> list[list[SweepPoint]]
 
 
 def _check_room(project: Project, jobs: int) -> None:
-    """On a cluster Ray lets wait what has no room; trainings on this machine would only take its CPUs from
-    each other.
-    """
+    """Refuse several trainings at once on this machine, where they would only take CPUs from each other."""
     if jobs < 1:
         raise ParamsError("--jobs is a number of points at a time; give 1 or more")
     resources = parse_section("resources", project.values.get("resources"), Resources)

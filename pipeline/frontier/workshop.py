@@ -60,7 +60,7 @@ class PointWorkspace:
     def prepare(self) -> None:
         """Bring the folder up to date; checkpoints of a run that was killed stay.
 
-        Raises EspalierError where the tree is no longer the one that the sweep started with.
+        Raises EspalierError if the tree is no longer the one that the sweep started with.
         """
         self.clear_outputs()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -83,12 +83,12 @@ class PointWorkspace:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def repro(self, targets: Sequence[str], lock: int) -> None:
-        """Raises EspalierError, with the reason, where a stage failed."""
+        """Raises EspalierError, with the reason, if a stage failed."""
         use_site_cache()
         environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(self.project.root, self.folder)}
         with self.log.open("ab") as log:
             start = log.tell()
-            # It holds our lock too: where this process is killed, the next sweep waits for what goes on
+            # It holds our lock too: if this process is killed, the next sweep waits for what goes on
             # without it.
             done = subprocess.run(
                 [sys.executable, "-m", "dvc", "repro", *targets],

@@ -25,17 +25,17 @@ from pipeline.repro.side_by_side import repro
 from pipeline.train.transport.driver import SENDS_ON, forget_finished
 
 NO_GIT = "[core]\n    no_scm = true\n"
-"""In DVC's words; a tree that was sent has no configuration of its own beside it."""
+"""Configuration of DVC for a tree that was sent, which has none of its own beside it."""
 WAITS_S = (5.0, 15.0, 40.0, 60.0)
-"""Before each further attempt to send outputs, which live on this head alone: two minutes of a remote that
-answers 503."""
+"""Pauses before each further attempt to send outputs, which live on this head alone: two minutes of a remote
+that answers 503."""
 
 
 def run_tree(root: Path, waits_s: Sequence[float] = WAITS_S) -> int:
-    """0, or 1 where a stage failed or its outputs could not be kept.
+    """Run it; returns 0, or 1 if a stage failed or its outputs could not be kept.
 
-    Raises SubmitError where the folder holds no submitted tree or the remote takes no file, before anything
-    runs, and StorageError where the results cannot be left.
+    Raises SubmitError if the folder holds no submitted tree or the remote takes no file, before anything
+    runs, and StorageError if the results cannot be left.
     """
     submission = read_submission(root)
     if submission is None:

@@ -19,8 +19,8 @@ PROBE_PREFIX = "espalier-probe-"
 
 
 def check_remote(root: Path) -> None:
-    """Raises SubmitError where the tree that is sent would name no remote that nodes reach, or this one takes
-    no file.
+    """Raises SubmitError if the tree that is sent would name no remote that nodes reach, or this one takes no
+    file.
     """
     name, url = named_remote(root)
     _write(root, name, url)
@@ -29,7 +29,7 @@ def check_remote(root: Path) -> None:
 def named_remote(root: Path) -> tuple[str, str]:
     """Name and address of the remote in .dvc/config, which travels.
 
-    Raises SubmitError where nodes would find none.
+    Raises SubmitError if nodes would find none.
     """
     from dvc.config import Config, ConfigError
 
@@ -85,7 +85,7 @@ def send_outputs(root: Path, name: str) -> None:
 def lacking(root: Path) -> list[str]:
     """Stages in dvc.lock whose outputs are not all in the remote. Raises SubmitError.
 
-    DVC sends a folder's own object last: where that is in the remote, all of its files are.
+    DVC sends a folder's own object last: if that is in the remote, all of its files are.
     """
     from dvc.stage import PipelineStage
 

@@ -11,15 +11,15 @@ from pipeline.errors import SubmitError
 from pipeline.files import sha256_file, to_json, write_atomic
 from pipeline.process.leftovers import scratch
 from pipeline.registry.submission import JOBS, SUBMISSION_NAME, Submission, read_submission
+from pipeline.repro.dag import LOCK
 from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
 
 JOURNALS = f"{STATE_FOLDER}/journals"
-LOCK = "dvc.lock"
 
 
 def leave_results(submission: Submission, root: Path) -> None:
-    """On the head. Raises StorageError."""
+    """Leave the results in the storage, on the head. Raises StorageError."""
     with scratch(root, "results") as temporary:
         folder = temporary / "tree"
         write_atomic(folder / SUBMISSION_NAME, to_json(submission.model_dump()))
@@ -32,9 +32,9 @@ def leave_results(submission: Submission, root: Path) -> None:
 
 
 def fetch_results(job: str, storage: str, root: Path) -> bool:
-    """On the client: take over what the job left. False where it has left nothing yet.
+    """Take over, on the client, what the job left. False if it has left nothing yet.
 
-    Raises StorageError, and SubmitError where dvc.lock holds results that are neither the job's nor those it
+    Raises StorageError, and SubmitError if dvc.lock holds results that are neither the job's nor those it
     went on from.
     """
     place = Storage(storage).below(JOBS)
@@ -71,7 +71,7 @@ def _check_lock(root: Path, folder: Path) -> None:
 
 
 def forget_results(job: str, storage: str) -> None:
-    """Of an earlier job of this name, which a cluster that was started anew no longer knows."""
+    """Remove results of an earlier job of this name, which a newly started cluster no longer knows."""
     Storage(storage).below(JOBS).remove(_note(job))
 
 

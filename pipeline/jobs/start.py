@@ -46,7 +46,7 @@ def check_node(root: Path, python: tuple[int, ...]) -> None:
 
 
 def check_tracking(environment: Mapping[str, str]) -> None:
-    """Raises SubmitError where the runs of a whole repro would go to the job's own folder."""
+    """Raises SubmitError if the runs of a whole repro would go to the job's own folder."""
     if not environment.get("MLFLOW_TRACKING_URI"):
         raise SubmitError(
             "MLFLOW_TRACKING_URI is not set on the head, so the runs would be lost with the job; set it "

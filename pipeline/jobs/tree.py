@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.errors import SubmitError, shown
 
 LARGEST_BYTES = 50_000_000
-"""Of all files together: code and parameters. Data goes through the DVC remote."""
+"""Size of all files together: code and parameters. Data goes through the DVC remote."""
 WITHOUT_RESULTS = ":!dvc.lock"
 """Every run changes it; it is no change of a person's."""
 PRIVATE = (":!.dvc/config.local", ":!.dvc/cache", ":!.dvc/tmp", ":!.espalier")
@@ -19,7 +19,7 @@ PRIVATE = (":!.dvc/config.local", ":!.dvc/cache", ":!.dvc/tmp", ":!.espalier")
 
 
 def commit(root: Path) -> str:
-    """Raises SubmitError where there is none."""
+    """Raises SubmitError if there is none."""
     _git(root, "rev-parse", "--git-dir")
     try:
         return _git(root, "rev-parse", "--verify", "HEAD").strip()
@@ -37,7 +37,7 @@ def changes(root: Path) -> list[str]:
 def copy_tree(root: Path, target: Path, *, largest_bytes: int = LARGEST_BYTES) -> None:
     """Copy the files that git tracks, and the new ones that it does not ignore, as they are now.
 
-    Raises SubmitError where they are too many bytes, and for a link to what is not sent itself.
+    Raises SubmitError if they are too many bytes, and for a link to what is not sent itself.
     """
     files = _listed(root)
     real = Path(os.path.realpath(root))
@@ -58,7 +58,7 @@ def copy_tree(root: Path, target: Path, *, largest_bytes: int = LARGEST_BYTES) -
 
 
 def _listed(root: Path) -> list[str]:
-    """Those that are there: git also lists what was deleted since the commit."""
+    """Files that are there: git also lists what was deleted since the commit."""
     names = _git(
         root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".", *PRIVATE
     ).split("\0")

@@ -83,7 +83,7 @@ def submit(
 def attach(root: Path, server: Server, job: str | None) -> None:
     """Show a job's log until it is over, then bring its results here.
 
-    Raises SubmitError where it failed or its results would replace others, UnreachableError after minutes of
+    Raises SubmitError if it failed or its results would replace others, UnreachableError after minutes of
     silence.
     """
     job, storage = job or last_job(root), storage_url(root)
@@ -146,7 +146,7 @@ def check_targets(root: Path, targets: list[str]) -> None:
 
 
 def storage_url(root: Path) -> str:
-    """Raises ParamsError where params.yaml names none."""
+    """Raises ParamsError if params.yaml names none."""
     resources = parse_section("resources", read_yaml(root / "params.yaml").get("resources"), Resources)
     if not resources.storage:
         raise ParamsError(
@@ -218,7 +218,7 @@ def _pull(root: Path) -> None:
 
 
 def _dvc(root: Path, *words: str) -> str:
-    """What DVC says, where it fails."""
+    """What DVC says if it fails."""
     use_site_cache()
     command = [sys.executable, "-m", "dvc", *words]
     done = subprocess.run(command, cwd=root, stderr=subprocess.PIPE, text=True, check=False)

@@ -30,20 +30,18 @@ class Reach(NamedTuple):
     nodes: Sequence[Node]
     """The head, and every node that may be started, of all kinds."""
     most: int
-    """Of these at once."""
+    """Nodes of this kind at once."""
 
 
 def alive_nodes() -> list[Node]:
-    """Of the cluster that this process is connected to."""
+    """Nodes of the cluster that this process is connected to."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def limits() -> Reach | None:
-    """Of the cluster that this process is connected to; None without an autoscaler, or where they cannot be
-    seen from here.
-    """
+    """Limits of the cluster of this process; None without an autoscaler, or if they cannot be seen."""
     name = os.environ.get("RAY_CLUSTER_NAME")  # KubeRay sets it in every container
     config = _of_kubernetes(name) if name else _of_process()
     return reach(config, alive_nodes()) if config else None
@@ -52,7 +50,7 @@ def limits() -> Reach | None:
 def reach(config: Mapping[str, Any], alive: Sequence[Node]) -> Reach | None:
     """config: as the cluster launcher completes it.
 
-    None where it does not tell a node's size, as for machines that exist.
+    None if it does not tell a node's size, as for machines that exist.
     """
     most: int = config["max_workers"]
     kinds = config["available_node_types"].values()
@@ -87,7 +85,7 @@ def await_nodes(resources: Resources, placement: Placement, where: str) -> None:
 def await_room(
     resources: Resources, placement: Placement, where: str, nodes: Callable[[], Sequence[Node]]
 ) -> None:
-    """The same, of nodes that somebody asked for; `nodes` looks which are there.
+    """Wait for room on nodes that somebody asked for; `nodes` looks which are there.
 
     Each change is shown. Raises TrainingError.
     """
@@ -116,7 +114,7 @@ def _fewest(resources: Resources, placement: Placement) -> int:
 
 
 def _of_process() -> dict[str, Any] | None:
-    """What the autoscaler of this cluster was told, where it runs on this machine."""
+    """What the autoscaler of this cluster was told, if it runs on this machine."""
     import ray
 
     # in the path of its logs; no other cluster's has it
@@ -141,9 +139,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _of_kubernetes(name: str, namespace: Path = NAMESPACE) -> dict[str, Any] | None:
-    """The same of this RayCluster, with the rights of the head's pod, as the autoscaler beside
-    it derives it.
-    """
+    """Settings of this RayCluster, read with the rights of the head's pod, as its autoscaler derives them."""
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
     from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
 

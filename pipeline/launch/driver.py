@@ -1,6 +1,6 @@
-"""The stage's side of training: a child process drives Ray, and is started again where it dies.
+"""The stage's side of training: a child process drives Ray, and is started again if it dies.
 
-Where this machine is no node of the cluster, a job there takes the child's place (launch/remote_driver.py).
+If this machine is no node of the cluster, a job there takes the child's place (launch/remote_driver.py).
 
 Ray ends the process that drives it when its head is gone, without an exception, and has errors of its own for
 a dead controller. All that lives through it are our checkpoints, from which the next attempt goes on.
@@ -50,15 +50,15 @@ again."""
 CLEARS_S = 5.0
 """How long an interrupted stage waits for the process that drives Ray to end what it started."""
 KILLED_S = 0.5
-"""Until what got SIGKILL writes no more. Not until it is gone: in a container nobody may reap it."""
+"""Time until what got SIGKILL writes no more. Not until it is gone: in a container nobody may reap it."""
 
 
 def launch(job: Job, resources: Resources, name: str) -> None:
     """Run `fit(job)` on the workers that `resources` say and show the live line until it is done.
 
-    Raises TrainingError where workers cannot be placed or keep failing, where the cluster does not answer,
-    and with the message of whatever EspalierError a worker met; LockedError where another driver trains the
-    same in the storage; DiskError where a disk of this machine has no room.
+    Raises TrainingError if workers cannot be placed or keep failing, if the cluster does not answer, and with
+    the message of whatever EspalierError a worker met; LockedError if another driver trains the same in the
+    storage; DiskError if a disk of this machine has no room.
     """
     if result_folder(job).exists():
         return  # of a run before this one, which ended before the stage took it over
@@ -84,7 +84,7 @@ def launch(job: Job, resources: Resources, name: str) -> None:
 def _attempts(order: Order, server: JobServer | None, name: str) -> None:
     """Drive Ray until the training is done. Raises as launch does."""
     for left in reversed(range(order.resources.max_failures + 1)):
-        status = remote_driver.attempt(order, server) if server else _attempt(order)
+        status = remote_driver.attempt_remotely(order, server) if server else _attempt(order)
         if fault := read_fault(order.job):
             raise TrainingError(fault)
         if status == 0:
@@ -104,10 +104,9 @@ def _attempts(order: Order, server: JobServer | None, name: str) -> None:
 
 
 def _job_server(resources: Resources) -> JobServer | None:
-    """Of the cluster, where this machine is no node of it.
+    """Job server of the cluster, if this machine is no node of it.
 
-    Raises TrainingError where no storage joins the two, UnreachableError and SubmitError where it takes no
-    job.
+    Raises TrainingError if no storage joins the two, UnreachableError and SubmitError if it takes no job.
     """
     address = cluster_address(resources)
     if address is None or not is_job_server(address):

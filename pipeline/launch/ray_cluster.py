@@ -66,11 +66,11 @@ LOCAL_SETTINGS = {
 ATTACHED_SETTINGS = {
     # until the workers of a draining node hear of it; Ray's default is 5 s
     "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
-    # each takes 40 s where something else than Ray listens; Ray's default is 20
+    # each takes 40 s if something else than Ray listens; Ray's default is 20
     "RAY_NUM_REDIS_GET_RETRIES": "1",
 }
 VERSIONS_DIFFER = "Version mismatch"
-"""How Ray's RuntimeError begins where its version or Python's is not that of the cluster."""
+"""Start of Ray's RuntimeError if its version or Python's is not that of the cluster."""
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in what a submitted job runs."""
 
@@ -93,9 +93,7 @@ def drive(order: Order) -> None:
 
 
 def _run_trainer(job: Job, resources: Resources, placement: Placement) -> bool:
-    """Whether the training is over; False where its workers left because one was told to go, after a
-    checkpoint.
-    """
+    """Whether the training is over; False if its workers left after a checkpoint, told to go."""
     from ray.train import FailureConfig, RunConfig, TrainingFailedError
     from ray.train.v2.api.config import ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
@@ -199,9 +197,9 @@ def _start_no_reporter() -> None:
 
 
 def _placement(resources: Resources, params: FitParams, address: str | None) -> Placement:
-    """Of the training, after its nodes are there.
+    """Placement of the training, once its nodes are up.
 
-    Raises TrainingError where they never can be, or do not come in time.
+    Raises TrainingError if they never can be, or do not come in time.
     """
     reach = limits() if address and resources.await_nodes_s else None
     # `auto` counts what may be started: what happens to be there would make the same run end in other bits.
@@ -218,9 +216,7 @@ def _placement(resources: Resources, params: FitParams, address: str | None) -> 
 
 
 def _environment(job: Job) -> dict[str, Any]:
-    """What Ray prepares on each node for our workers: settings, and our code where they don't see this
-    folder.
-    """
+    """Preparation of each node for our workers: settings, and our code if they don't see this folder."""
     variables = WORKER_SETTINGS | {"PYTHONPATH": str(Path.cwd())}
     # A job that was submitted brings the whole project to every node by itself.
     brings_code = job.site.storage is None or JOB_VARIABLE in os.environ
@@ -244,7 +240,7 @@ def _ray_folder(run_dir: Path) -> Iterator[Path]:
 
 
 def ray_folders(run_dir: Path) -> list[Path]:
-    """Of this user's local Rays of a run on this disk."""
+    """Folders of this user's local Rays of a run on this disk."""
     found = Path(tempfile.gettempdir()).glob(f"{_ray_name(run_dir)}-*")
     return [folder for folder in found if folder.lstat().st_uid == os.geteuid()]
 
@@ -276,7 +272,7 @@ def _local(resources: Resources, temporary: Path) -> dict[str, Any]:
 
 
 def _local_cpus(resources: Resources) -> int:
-    """Those that are asked for, be they there or not; for `auto` those that this process may use."""
+    """CPUs that are asked for, whether they exist or not; for `auto` those that this process may use."""
     workers, threads = resources.workers, resources.threads_per_worker
     return (
         workers * threads

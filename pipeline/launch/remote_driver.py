@@ -22,16 +22,16 @@ ORDER_NAME = "order.json"
 ENTRYPOINT = f"python -m pipeline.jobs.start {ORDER_NAME}"
 CODE = Path(__file__).parents[1]
 END_S = 60.0
-"""Until a job that was told to stop has ended: Ray takes its workers down first."""
+"""Time until a job that was told to stop has ended: Ray takes its workers down first."""
 POLL_S = 0.5
 DIED = 1
 
 
-def attempt(order: Order, server: Server) -> int:
+def attempt_remotely(order: Order, server: Server) -> int:
     """Drive one attempt there, and show what it prints. Returns its exit status; interrupted, it ends the
     job.
 
-    Raises SubmitError and UnreachableError where no job is taken, TrainingError where the head lacks what a
+    Raises SubmitError and UnreachableError if no job is taken, TrainingError if the head lacks what a
     training needs.
     """
     _end_earlier(order.job, server)
@@ -70,7 +70,7 @@ def _followed(name: str, server: Server) -> int:
 
 
 def _prefix(job: Job) -> str:
-    """Of the names of a run's jobs: which run, and for which folder of which machine."""
+    """Prefix of the names of a run's jobs: which run, and for which folder of which machine."""
     return f"{job.site.run_dir.name}-{driver_id(job)}-"
 
 

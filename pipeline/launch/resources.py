@@ -22,9 +22,9 @@ ACCELERATOR = "accelerator_type:"
 SMALLEST_SHARE = 32
 """Images of a batch for each worker, under which `auto` adds none: batch norm needs them."""
 SHARE_BESIDE_THREADS = 128
-"""The same where the CPUs of a node could as well be one worker's threads. ResNet-20 on one node of 4,
-images/s with 1, 2 and 4 workers: 2,276, 2,090 and 1,881 in batches of 128, 2,618, 2,605 and 2,888 in those
-of 512 (docs/results/training.md)."""
+"""Images of a batch per worker if the CPUs of a node could as well be one worker's threads. ResNet-20 on one
+node of 4, images/s with 1, 2 and 4 workers: 2,276, 2,090 and 1,881 in batches of 128, 2,618, 2,605 and 2,888
+in those of 512 (docs/results/training.md)."""
 
 
 class Resources(Section):
@@ -32,7 +32,7 @@ class Resources(Section):
         description="training processes (ranks), on which the last bits of the weights depend; auto: one per "
         "GPU, or else "
         "one per node, while each has 32 images of a batch, and more of them on a node's CPUs while each has "
-        "128 (32 where "
+        "128 (32 if "
         "threads_per_worker is given); counted on all nodes that the cluster's autoscaler may start, there "
         "or not"
     )
@@ -98,7 +98,7 @@ class Resources(Section):
 
 
 def cluster_address(resources: Resources | None) -> str | None:
-    """Of the cluster to train on, `auto` for the one that Ray finds here; None for a Ray of our own.
+    """Address of the cluster to train on, `auto` for the one that Ray finds here; None for a Ray of our own.
 
     Raises TrainingError for what is no address of a cluster, or one of Ray's client.
     """
@@ -140,7 +140,7 @@ class Placement(NamedTuple):
 
     @property
     def needs(self) -> dict[str, int]:
-        """Of each worker, in Ray's words."""
+        """Resources of each worker, in Ray's words."""
         return {"CPU": self.threads} | ({"GPU": 1} if self.device == "cuda" else {})
 
     def bundle(self, resources: Resources) -> dict[str, float]:
@@ -159,8 +159,8 @@ def place(
     """Workers and threads for a cluster whose nodes have these CPUs and GPUs, and for global batches of
     `batch` images.
 
-    most: of these nodes can be there at once, where an autoscaler starts them. most_workers: that `auto` may
-    come to. Raises TrainingError where they have no room, for which Ray would wait for ever.
+    most: nodes that can be up at once if an autoscaler starts them. most_workers: limit of `auto`. Raises
+    TrainingError if they have no room, for which Ray would wait for ever.
     """
     nodes = [
         node for node in nodes if node.get("CPU", 0.0) >= 1.0
@@ -216,15 +216,13 @@ def _shares(batch: int, num_nodes: int, *, beside_threads: bool) -> int:
 
 
 def _largest(nodes: Sequence[Node], kind: str, most: int | None) -> list[Node]:
-    """Those that have most of this kind, then of CPUs; nodes without GPUs are left out where others have
-    some.
-    """
+    """Nodes with most of this kind, then of CPUs; those without GPUs are left out if others have some."""
     ordered = sorted(nodes, key=lambda node: (node.get(kind, 0.0), node["CPU"]), reverse=True)[:most]
     return [node for node in ordered if node.get(kind)] or ordered
 
 
 def _listed(values: Sequence[float]) -> str:
-    """For example 8x4+2."""
+    """Numbers in short, such as 8x4+2."""
     counted = Counter(f"{value:g}" for value in values)
     return "+".join(value if count == 1 else f"{count}x{value}" for value, count in counted.items())
 
@@ -249,7 +247,7 @@ def _with_accelerator(nodes: Sequence[Node], kind: str, where: str) -> list[Node
 
 
 def count_gpus(resources: Resources, nodes: Sequence[Node], most: int | None = None) -> int:
-    """Of the kind that is asked for, with CPUs to go with them; most: of these nodes can be there at once."""
+    """GPUs of the kind asked for that have CPUs too. most: number of such nodes that can be up at once."""
     kind = ACCELERATOR + resources.accelerator if resources.accelerator else "CPU"
     useful = [node for node in nodes if node.get("CPU", 0.0) >= 1.0 and kind in node]
     return sum(int(node.get("GPU", 0.0)) for node in _largest(useful, "GPU", most))

@@ -41,10 +41,10 @@ def _is_leaving() -> bool:
 
 def work(config: dict[str, Any]) -> bool:
     """What Ray runs on each worker: whether the training is over."""
-    return attempt(Job.model_validate_json(config["job"]), config["device"], config["threads"], _joined)
+    return attempt_fit(Job.model_validate_json(config["job"]), config["device"], config["threads"], _joined)
 
 
-def attempt(
+def attempt_fit(
     job: Job, device: Device, threads: int, join: Callable[[Device], AbstractContextManager[None]]
 ) -> bool:
     """One worker's part of a training: whether it is over. join: makes the process group of all workers.

@@ -1,7 +1,7 @@
 """`espalier weights`: bring weights to train from, or a teacher, into data/, once, so that a stage never
 needs the network.
 
-A stage whose result hangs on what a server holds today could not be repeated; a file that DVC knows by its
+A stage whose result depends on what a server holds today could not be repeated; a file that DVC knows by its
 content can.
 """
 
@@ -72,7 +72,7 @@ def _fitting(
 ) -> tuple[dict[str, Tensor], str]:
     """The tensors by the names of the network that `model` describes, and the prefix that they had.
 
-    Raises ArtifactError where they are of another network. The classes of the data may not be known yet: the
+    Raises ArtifactError if they are of another network. The classes of the data may not be known yet: the
     network gets as many as the weights are for.
     """
 

@@ -16,10 +16,10 @@ from pipeline.tracking.store import ENVIRONMENT
 
 @contextmanager
 def registered_model(uri: str, root: Path) -> Iterator[Path]:
-    """For the time of the block, the model folder of models:/<name>@<alias> or models:/<name>/<version>.
+    """The model folder, during the block, of models:/<name>@<alias> or models:/<name>/<version>.
 
-    Raises ArtifactError where the version holds no torch weights, as an int8 one does not, UnreachableError
-    where MLflow does not answer.
+    Raises ArtifactError if the version holds no torch weights, as an int8 one does not, UnreachableError if
+    MLflow does not answer.
     """
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
     import mlflow

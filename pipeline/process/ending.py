@@ -1,4 +1,4 @@
-"""How a process of ours ends where it cannot go on: in one message and a status, without a traceback."""
+"""How a process of ours ends if it cannot go on: in one message and a status, without a traceback."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ USAGE = 2
 
 @contextmanager
 def flushed() -> Iterator[None]:
-    """At the end of the block all is printed. Raises BrokenPipeError if nobody reads it any more.
+    """Print all at the end of the block. Raises BrokenPipeError if nobody reads it any more.
 
     Python itself would find that when it is too late to tell.
     """

@@ -44,7 +44,7 @@ CLEARED = {
     "OPENBLAS_CORETYPE": "chooses OpenBLAS's kernels",
     "ORT_*": "chooses onnxruntime's kernels and options",
     "PYTHONOPTIMIZE": "takes assertions out of what we start",
-    "PYTHONWARNINGS": "ends a library's import where a warning is an error; a library warns of itself",
+    "PYTHONWARNINGS": "ends a library's import if a warning is an error; a library warns of itself",
     "PYTORCH_*": "chooses torch's kernels and precision",
     "QUANTIZATION_DEBUG": "leaves files of onnxruntime's quantizer behind",
     "SKLEARN_*": "chooses what scikit-learn checks",

@@ -24,15 +24,14 @@ from pipeline.stage import KEY_DIGITS, STATE_FOLDER, Stage
 
 STAGE_LOCKS = f"{STATE_FOLDER}/stages"
 SCRATCH = f"{STATE_FOLDER}/tmp"  # noqa: S108 - below the project
-"""Of a project: a folder of temporary files for each process that needs one."""
+"""Place in a project for temporary files: a folder for each process that needs one."""
 OWNER_LOCK = "owner.lock"
-"""In each such folder: held by the process that made it, and names the project."""
+"""Lock in each such folder: held by the process that made it, and names the project."""
 RUN_LOCKS = ("driver.lock", "writer.lock")
 NUM_RUNS_KEPT = 3
-"""Of a stage's unfinished runs with other inputs, from whose checkpoints one goes on who changes the inputs
-back."""
+"""Unfinished runs of a stage that are kept: who changes the inputs back goes on from their checkpoints."""
 DYING_S = 10.0
-"""Until a stage whose dvc was killed has surely noticed (entry.py looks twice a second) and ended."""
+"""Time until a stage whose dvc was killed has noticed (entry.py looks twice a second) and ended."""
 GUARD_S = 60.0
 _users: list[str] = []
 """The user's folder for temporary files, while a stage at work has its own."""
@@ -57,7 +56,7 @@ def at_work(stage: Stage) -> Iterator[None]:
 def only(path: Path, *, what: str, wait_s: float) -> Iterator[None]:
     """Hold a lock that says who holds it.
 
-    Raises LockedError with those words where it is still taken after `wait_s`.
+    Raises LockedError with those words if it is still taken after `wait_s`.
     """
     with ExitStack() as stack:
         try:
@@ -75,7 +74,7 @@ def only(path: Path, *, what: str, wait_s: float) -> Iterator[None]:
 
 
 def holder(path: Path) -> str:
-    """In words, as the holder of a lock has left it there."""
+    """Name of a lock's holder, as it has left it there."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["started"]))
@@ -105,8 +104,8 @@ def scratch(root: Path, name: str, place: Path | None = None) -> Iterator[Path]:
     processes go first.
 
     place: where to make it instead of in the project, because its path must be short; other folders there are
-    left alone, but for those that this project's killed processes made with `place` too. Raises DiskError
-    where none can be made.
+    left alone, but for those that this project's killed processes made with `place` too. Raises DiskError if
+    none can be made.
     """
     with ExitStack() as stack:
         with may_write(place or root / SCRATCH):

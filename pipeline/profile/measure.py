@@ -67,7 +67,7 @@ class Subject:
 
     @classmethod
     def of(cls, folder: Path, data: Path, params: ShapeParams, task: TaskParams) -> "Subject":
-        """Of an artifact, its channels ranked as pruning ranks them. Raises as make_profile()."""
+        """The subject of an artifact, channels ranked as pruning ranks them. Raises as make_profile()."""
         spec, dense = load_model(folder)
         ranking = rank_channels(dense, spec, Split.open(data, "train"), params, make_task(task))
         return cls(spec, dense, ranking, params)
@@ -76,7 +76,7 @@ class Subject:
         return Limits(fraction, self.params.scope, round_to, self.params.max_ratio)
 
     def cut(self, fraction: float, round_to: int) -> Counts:
-        """To a fraction of the cost. Raises CompressionError as select_channels()."""
+        """Counts that leave a fraction of the cost. Raises CompressionError as select_channels()."""
         ranking, limits = self.ranking, self.limits(fraction, round_to)
         chosen = select_channels(
             ranking.groups, ranking.scores, ranking.layers, ranking.cost, limits, ranking.not_pruned
@@ -84,11 +84,11 @@ class Subject:
         return tuple(map(len, chosen))
 
     def smallest(self, round_to: int) -> Counts:
-        """Without any channel that may go."""
+        """Counts without any channel that may go."""
         return tuple(max_removable(self.ranking.groups, self.limits(0.0, round_to)))
 
     def fraction(self, counts: Counts) -> float:
-        """Of the cost."""
+        """Fraction of the cost that is left."""
         ranking = self.ranking
         orders = [torch.argsort(score, stable=True) for score in ranking.scores]
         return (
@@ -102,7 +102,7 @@ class Subject:
 
 
 def measure(subject: Subject, device: TimingDevice) -> Profile:
-    """Raises CompressionError where the target is out of reach."""
+    """Raises CompressionError if the target is out of reach."""
     params = subject.params
     roundings = try_roundings(subject, device) if params.round_to == "auto" else []
     round_to = fastest(roundings, params.target.fraction) if params.round_to == "auto" else params.round_to
@@ -140,7 +140,7 @@ def fastest(trials: Sequence[RoundingTrial], target: float) -> int:
     """The rounding with the least latency for the same cost: a coarser one may have left less than the
     target.
 
-    Where none reaches a target of latency, the one that comes nearest, of which choose() then says so.
+    If none reaches a target of latency, the one that comes nearest; choose() then says so.
     """
     within = [trial for trial in trials if (trial.lowest or 0.0) <= target]
     best, *coarser = within or [min(trials, key=lambda trial: trial.lowest or 0.0)]
@@ -155,7 +155,7 @@ def choose(subject: Subject, device: TimingDevice, round_to: int) -> Chosen:
 
     At first they lie between the smallest and the dense one, then between the widest that meets the target
     and the next. Each pass times these and the dense one again, so that none of them is judged by a busy
-    moment of the machine. Raises CompressionError where none meets the target.
+    moment of the machine. Raises CompressionError if none meets the target.
     """
     target, groups = subject.params.target, subject.ranking.groups
     uncut = (0,) * len(groups)
@@ -194,7 +194,7 @@ def choose(subject: Subject, device: TimingDevice, round_to: int) -> Chosen:
 
 
 def _widest(trials: Mapping[Counts, TimedNetwork], limits: Limits, not_pruned: Mapping[str, str]) -> Counts:
-    """Of those within the target of latency. Raises CompressionError where none is."""
+    """The widest network within the target of latency. Raises CompressionError if none is."""
     fitting = [counts for counts, trial in trials.items() if trial.latency <= limits.fraction]
     if not fitting:
         raise out_of_reach(min(trial.latency for trial in trials.values()), "latency", limits, not_pruned)
@@ -202,7 +202,7 @@ def _widest(trials: Mapping[Counts, TimedNetwork], limits: Limits, not_pruned: M
 
 
 def _latencies(subject: Subject, device: TimingDevice, cuts: Sequence[Counts]) -> list[float]:
-    """As fractions of the dense network's."""
+    """Latencies as fractions of the dense network's."""
     models = [subject.dense, *map(subject.network, cuts)]
     _, *others = in_turns(device, [device.network(subject.spec, model) for model in models], PROFILE_ROUNDS)
     return [round(statistics.median(fractions), 4) for fractions in others]

@@ -13,9 +13,9 @@ def make_profile(dense: Path, data: Path, params: ShapeParams, task: TaskParams)
     """Measure what the section asks for, on the trained network: with a fixed rounding and a target that is
     counted, nothing.
 
-    Nor does it import torch then. Raises CompressionError where the network cannot be traced, cut or
-    exported, the target is out of reach, or this machine lacks the device; ArtifactError and DataError where
-    an input is unusable.
+    Nor does it import torch then. Raises CompressionError if the network cannot be traced, cut or exported,
+    the target is out of reach, or this machine lacks the device; ArtifactError and DataError if an input is
+    unusable.
     """
     if params.student or params.target.kind == "weights":
         return Profile(round_to=1, roundings=[], chosen=None)

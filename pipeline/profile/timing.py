@@ -22,10 +22,10 @@ from pipeline.prune.params import PruneTarget
 
 TURN_S = 0.1
 """A turn is at least one run and as long as this. Its first run finds the caches full of another network,
-which took ResNet-18 a fifth longer at batch 1, and counts only where it is alone. Of several the median
-counts, as in `compare`. The fastest is steadier under other work but not what a user sees: of five repeats
-of 500 runs of ResNet-18 at batch 1, it put half of the network at 0.40-0.49, the median at 0.43-0.45 (4
-quiet virtual Xeon cores; the dense one reads 45 MB of weights in each run)."""
+which took ResNet-18 a fifth longer at batch 1, and counts only if it is alone. Of several the median counts,
+as in `compare`. The fastest is steadier under other work but not what a user sees: of five repeats of 500
+runs of ResNet-18 at batch 1, it put half of the network at 0.40-0.49, the median at 0.43-0.45 (4 quiet
+virtual Xeon cores; the dense one reads 45 MB of weights in each run)."""
 UNSAVED = WeightsFile(kind="torch", file=WEIGHTS_NAME, sha256="0" * 64, size_bytes=1)
 """Stands in the metadata of an export that is timed and forgotten."""
 
@@ -46,7 +46,7 @@ class TimingDevice(Protocol):
 def open_device(target: PruneTarget) -> TimingDevice:
     """The device of a target of latency; for other targets, a batch of one on the CPU.
 
-    Raises CompressionError where this machine has no such device.
+    Raises CompressionError if this machine has no such device.
     """
     if target.device == "cuda":
         return CudaDevice(target.batch or 1)

@@ -53,7 +53,7 @@ class PruneTarget(Section):
         default=None,
         ge=1,
         le=1024,
-        description="of latency on a cpu: threads of onnxruntime; 1 where not given",
+        description="of latency on a cpu: threads of onnxruntime; 1 if not given",
     )
 
     weights: Fraction | None = Field(

@@ -43,12 +43,12 @@ class Chosen(Record):
 
     @property
     def measured_on(self) -> str:
-        """Equal to Latency.measured_on of compare/records.py where both were measured in the same way."""
+        """Equal to Latency.measured_on of compare/records.py if both were measured in the same way."""
         return f"{self.device}, {self.runtime}"
 
 
 class Profile(Record):
-    """reports/profile.json. chosen is None where the target is not one of latency."""
+    """reports/profile.json. chosen is None if the target is not one of latency."""
 
     round_to: int
     roundings: list[RoundingTrial]

@@ -109,8 +109,8 @@ def prune(
 ) -> PruneReport:
     """Make a smaller model of a dense artifact, or go a part of the way, and save it as an artifact.
 
-    Raises CompressionError where the network cannot be traced or cut, the target is out of reach, or a
-    student is no smaller; ArtifactError and DataError where an input is unusable.
+    Raises CompressionError if the network cannot be traced or cut, the target is out of reach, or a student
+    is no smaller; ArtifactError and DataError if an input is unusable.
     """
     spec, dense = load_model(dense_folder)
     if spec.plan or spec.sparse:
@@ -178,7 +178,7 @@ def _without_channels(
 
 
 def _student(dense: nn.Module, spec: ModelSpec, train: Split, params: PruneParams) -> PrunedNetwork:
-    assert params.student is not None, "called where there is one"
+    assert params.student is not None, "called if there is one"
     child, student = new_student(spec, params.student, train, params.seed)
     macs, most = (count_macs(model, example(spec, 1)) for model in (student, dense))
     if macs >= most:

@@ -60,7 +60,7 @@ def prune_in_parts(
 
 
 def shares(params: PruneParams) -> Iterator[float]:
-    """Of the whole way to the target, how far each cut goes; the last is 1."""
+    """Fractions of the way to the target that the cuts reach; the last is 1."""
     parts = params.schedule.parts if params.schedule else 1
     return (1.0 - (1.0 - number / parts) ** 3 for number in range(1, parts + 1))
 

@@ -54,7 +54,7 @@ def sparsify(
 
 
 def kept_share(model: nn.Module, ignored: list[str]) -> float:
-    """Of the weights that could be pruned, the fraction that is not zero."""
+    """Fraction that is not zero of the weights that could be pruned."""
     weights = prunable_weights(model, ignored).values()
     return sum(int(weight.count_nonzero()) for weight in weights) / sum(weight.numel() for weight in weights)
 
@@ -83,10 +83,10 @@ def drop_share(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], spar
 
 
 def drop_two_of_four(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> list[str]:
-    """Of every four weights in a row along a layer's inputs, set the two lowest in score to zero, in place.
+    """Set to zero, in place, the two lowest in score of every four weights in a row along a layer's inputs.
 
     Rows are outputs by kernel positions. Returns the names of the modules that were pruned: those whose
-    inputs come in fours. Raises CompressionError where there are none.
+    inputs come in fours. Raises CompressionError if there are none.
     """
     fitting = [name for name, weight in weights.items() if weight.shape[1] % GROUP_SIZE == 0]
     if not fitting:

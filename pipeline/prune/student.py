@@ -18,7 +18,7 @@ def new_student(
     """The untrained network for the dense one's images and classes, in eval mode, and its spec, an offspring
     of dense.
 
-    Raises ParamsError where there is no such network.
+    Raises ParamsError if there is no such network.
     """
     sizes = dense.architecture.model_dump(exclude=set(NetworkParams.model_fields))
     architecture = Architecture(**network.model_dump(), **sizes)

@@ -11,7 +11,7 @@ DOT_PRODUCTS = {"flags": ("avx512_vnni", "avx_vnni", "amx_int8"), "Features": ("
 
 
 def check_int8(params: QuantizeParams, cpuinfo: Path = CPUINFO) -> None:
-    """Raises CompressionError where 8-bit sums are asked for and the CPU is known to lack them."""
+    """Raises CompressionError if 8-bit sums are asked for and the CPU is known to lack them."""
     if params.mode == "weight_only" or params.reduce_range:
         return
     lines = (

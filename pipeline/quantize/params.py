@@ -35,7 +35,7 @@ class QuantizeParams(Section):
     )
     reduce_range: bool = Field(
         description="7-bit weights, which are right on every CPU; 8-bit sums saturate on an x86 without "
-        "VNNI, where false is "
+        "VNNI, on which false is "
         "an error"
     )
     seed: int = Field(ge=0, lt=2**31, description="which training images calibrate")

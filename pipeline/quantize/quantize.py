@@ -23,7 +23,7 @@ from pipeline.quantize.quantizers import Quantizer, open_quantizer
 from pipeline.quantize.sensitivity import Effect, ExportedLayer, fewest, scan
 
 THREADS = 2
-"""Of onnxruntime while validating; fixed, because a sum's order may follow it."""
+"""Threads of onnxruntime while validating; fixed, because a sum's order may follow it."""
 ROUNDING = 1e-9
 """0.8 - 0.1 is 0.7000000000000001."""
 MOSTLY_FLOAT = 0.5
@@ -36,7 +36,7 @@ class QuantizeReport:
 
     float_macs_fraction: of all convolutions and matrix products, also those that the mode cannot quantize.
     learned_ranges: activations whose range training learned. left_in_float: layers for which the accuracy
-    gate asked. scan: the effect of each layer, the worst first, where the gate made it necessary.
+    gate asked. scan: the effect of each layer, the worst first, if the gate made it necessary.
     """
 
     int8: Parity
@@ -81,10 +81,10 @@ class QuantizeReport:
 def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: QuantizeParams) -> QuantizeReport:
     """Quantize `floats`, the export of the artifact `finetuned`, and save the result as an ONNX artifact.
 
-    Where that loses more than `params.max_drop`, the layers that cost most stay in float. The artifact's
+    If that loses more than `params.max_drop`, the layers that cost most stay in float. The artifact's
     provenance holds the parity of the quantized file with the float one, because whoever evaluates it has no
-    float parent at hand. Raises CompressionError where the CPU lacks int8, a class has no image to calibrate
-    on or nothing can be quantized; ArtifactError if the file is damaged or was exported from another model.
+    float parent at hand. Raises CompressionError if the CPU lacks int8, a class has no image to calibrate on
+    or nothing can be quantized; ArtifactError if the file is damaged or was exported from another model.
     """
     check_int8(params)
     spec = read_spec(finetuned)
@@ -126,8 +126,8 @@ class Trial:
     def fewest_floats(
         self, train: Split, chosen: Tensor, val: Split, float_top1: float
     ) -> tuple[list[Effect], list[ExportedLayer]]:
-        """The effects of all layers, and those to leave in float; both empty where no more than max_drop is
-        lost anyway.
+        """The effects of all layers, and those to leave in float; both empty if no more than max_drop is lost
+        anyway.
 
         Layers are ranked on the calibration images: the validation split judges the file, and does not rank
         layers as well.
@@ -148,7 +148,7 @@ class Trial:
         return self._answers(self.float_model, split, rows)
 
     def ints(self, split: Split, left: Sequence[ExportedLayer], rows: Tensor | None = None) -> Logits:
-        """Of the file with the layers `left` in float, which is then at `file`."""
+        """Answers of the file with the layers `left` in float, which is then at `file`."""
         self.quantizer.write(self.file, left)
         return self._answers(OnnxModel(self.file, THREADS), split, rows)
 
@@ -162,7 +162,7 @@ def calibration_indices(labels_N: Tensor, classes: list[str], params: QuantizePa
     """Rows of the training split to calibrate on, the same for the same seed, as evenly over the classes as
     they allow.
 
-    Raises CompressionError where a class has no image, or would get none.
+    Raises CompressionError if a class has no image, or would get none.
     """
     present = torch.bincount(labels_N, minlength=len(classes))
     missing = [name for name, count in zip(classes, present.tolist(), strict=True) if not count]

@@ -39,7 +39,7 @@ from pipeline.models.description.spec import ModelSpec
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.sensitivity import ExportedLayer, exported_layers
 
-PRODUCTS = {"static": {"Conv", "Gemm", "MatMul"}, "dynamic": {"MatMul"}, "weight_only": {"MatMul"}}
+PRODUCTS_OF_MODE = {"static": {"Conv", "Gemm", "MatMul"}, "dynamic": {"MatMul"}, "weight_only": {"MatMul"}}
 STATIC_OPERATORS = ["Conv", "Gemm", "MatMul", "Relu", "Clip"]
 """Relu and Clip vanish into the ranges; Add stays float: quantizing it changed ResNet-18 and ResNet-20 by
 nothing and made MobileNetV2 at batch 64 slower (26 instead of 21 ms; fp32 65 ms; fastest of 36 runs, 2
@@ -85,17 +85,17 @@ class Quantizer:
 def open_quantizer(
     floats: Path, folder: Path, spec: ModelSpec, images: Images, params: QuantizeParams
 ) -> Quantizer:
-    """Prepare a float file in `folder`, which must outlive the quantizer; images calibrate, once, where the
-    mode is static.
+    """Prepare a float file in `folder`, which must outlive the quantizer; images calibrate, once, if the mode
+    is static.
 
-    Raises CompressionError where the network has nothing that the mode quantizes.
+    Raises CompressionError if the network has nothing that the mode quantizes.
     """
     prepared, ranges = folder / "prepared.onnx", folder / "ranges.json"
     quant_pre_process(floats, prepared, skip_symbolic_shape=True)  # the exporter has inferred the shapes
     if params.mode != "static":
         _split_gemm(prepared)
     layers = exported_layers(onnx.load(prepared).graph)
-    chosen = [layer for layer in layers if layer.operators <= PRODUCTS[params.mode]]
+    chosen = [layer for layer in layers if layer.operators <= PRODUCTS_OF_MODE[params.mode]]
     chosen = [layer for layer in chosen if layer.constant or params.mode == "static"]
     if not chosen:
         raise CompressionError(
@@ -171,7 +171,7 @@ def _dynamic(quantizer: Quantizer, out: Path, floats: list[str]) -> None:
     quantize_dynamic(
         quantizer.prepared,
         out,
-        op_types_to_quantize=sorted(PRODUCTS["dynamic"]),
+        op_types_to_quantize=sorted(PRODUCTS_OF_MODE["dynamic"]),
         nodes_to_exclude=floats,
         per_channel=params.per_channel,
         reduce_range=params.reduce_range,

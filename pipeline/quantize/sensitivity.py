@@ -24,8 +24,8 @@ class ExportedLayer:
     """module: its name in the torch model. macs: of one image. constant: whether all its weights are in the
     file.
 
-    sides: the tensors that enter and leave it, by ":in" and ":out"; none where the module has several
-    products, and no ":out" of a MatMul, whose bias is a node of its own.
+    sides: the tensors that enter and leave it, by ":in" and ":out"; none if the module has several products,
+    and no ":out" of a MatMul, whose bias is a node of its own.
     """
 
     module: str
@@ -119,7 +119,7 @@ def _macs(node: Any, shapes: dict[str, list[int]]) -> int:
 
 
 def _shapes(graph: Any) -> dict[str, list[int]]:
-    """Of every tensor; the batch, whose size is free, counts as one image."""
+    """Shape of every tensor; the batch, whose size is free, counts as one image."""
     values = (*graph.input, *graph.output, *graph.value_info)
     found = {value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim] for value in values}
     return found | {tensor.name: list(tensor.dims) for tensor in graph.initializer}

@@ -43,7 +43,7 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class CandidateInputs:
     """All that a registration judges and stores."""
 
     figures: dict[str, Figures]
@@ -61,13 +61,13 @@ class Inputs:
         return values
 
 
-def read_inputs(stage: Stage) -> Inputs:
+def read_inputs(stage: Stage) -> CandidateInputs:
     """Raises ArtifactError that names the file that does not fit and the stage that makes it again,
     UndeclaredError.
     """
     check_chain(stage.dep)
     figures = {name: read_figures(name, stage.dep) for name in VARIANTS}
-    return Inputs(figures, {name: _read_export(stage, name) for name in PARENTS})
+    return CandidateInputs(figures, {name: _read_export(stage, name) for name in PARENTS})
 
 
 def image_shape(onnx: Path) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pipeline.compare.records import Change, Speedup
+from pipeline.errors import listed
 from pipeline.registry.figures import Figures, Parity
 
 SHOWN_CLASSES = 20
@@ -45,7 +46,7 @@ def model_card(
     parts = [
         f"# {name}: {variant}",
         f"Classifies images of {height} x {width} pixels, {channels} channel{'s' * (channels > 1)}, "
-        f"into {len(classes)} classes: {_shortened(classes)}.",
+        f"into {len(classes)} classes: {listed(classes, SHOWN_CLASSES)}.",
         _figures(figures["dense"], figures[variant], parity),
         "## Lineage\n" + "\n".join(f"- {key}: {value}" for key, value in lineage.items()),
         USE.format(
@@ -117,8 +118,3 @@ def _pace(speedup: Speedup, other: str) -> str:
     if round(speedup.ratio, 2) >= 1:
         return f"{speedup.ratio:.2f} times as fast as {other} ({sure})"
     return f"slower than {other} ({speedup.ratio:.2f} of its speed; {sure})"
-
-
-def _shortened(classes: Sequence[str]) -> str:
-    more = len(classes) - SHOWN_CLASSES
-    return ", ".join(classes[:SHOWN_CLASSES]) + (f" and {more} more" if more > 0 else "")

@@ -65,7 +65,7 @@ class RegisteredModel:
 
     @classmethod
     def read(cls, client: Any, name: str) -> "RegisteredModel | None":
-        """None where there is none of this name."""
+        """None if there is none of this name."""
         if not client.search_registered_models(f"name = '{name}'"):
             return None
         found = client.get_registered_model(name)
@@ -137,7 +137,7 @@ def appoint(
 ) -> Decision:
     """Move the aliases to the models of a registration that passed its gates.
 
-    champion: false in an experiment, and where somebody only looks: then @candidate alone moves.
+    champion: false in an experiment, and if somebody only looks: then @candidate alone moves.
     """
     if model.versions[candidate.version].tags.get(GATES_TAG) != PASSED:
         client.set_model_version_tag(model.name, str(candidate.version), GATES_TAG, PASSED)

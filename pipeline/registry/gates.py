@@ -19,7 +19,7 @@ SLOWER_CURES = {
     "finetuned": "Fewer channels are slower than all of them: `prune.round_to: auto` keeps to numbers that "
     "this machine likes",
 }
-"""By candidate: what to do where the step that made it made it slower."""
+"""Remedies, by candidate, if the step that made it made it slower."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Gate:
     """One figure against its limit; `key` is the limit's name in the section `register`.
 
     interval: of the figure with 95 % confidence; `of` names what it comes from. The figure itself decides: a
-    limit for the interval's far end would measure the test split more than the model (of 36 images, where
-    none changed it is already 0.073), one for the near end would let a small test split pass anything. Of a
+    limit for the interval's far end would measure the test split more than the model (of 36 images, none of
+    which changed, it is already 0.073), one for the near end would let a small test split pass anything. Of a
     time `at_most` decides, if it is given: the interval's near end, since a machine's other work alone makes
     equal files differ. cure: what helps beside a new limit.
     """
@@ -75,7 +75,7 @@ class Verdict:
         return "\n".join(f"  {gate}" for gate in self.gates)
 
     def demand(self) -> None:
-        """Raises GateError that shows every gate where one fails."""
+        """Raises GateError that shows every gate if one fails."""
         failed = [gate for gate in self.gates if not gate.passed]
         if failed:
             limits = ", ".join(f"register.{gate.key}" for gate in failed)
@@ -95,9 +95,9 @@ class Verdict:
 def judge(params: RegisterParams, figures: Mapping[str, Figures], parities: Mapping[str, Parity]) -> Verdict:
     """Hold the candidate against the limits and against dense, and every export against its network.
 
-    figures: at least the candidate's. parities: one for each variant that is to be registered.
-    An int8 file rounds on purpose, so its logits may differ from its parent's; its decisions may not.
-    Raises ArtifactError where the batch size of the speed-up was not timed.
+    figures: at least the candidate's. parities: one for each variant that is to be registered. An int8 file
+    rounds on purpose, so its logits may differ from its parent's; its decisions may not. Raises ArtifactError
+    if the batch size of the speed-up was not timed.
     """
     candidate, batch = figures[params.candidate], params.speed_batch
     assert candidate.loss is not None, "RegisterParams.candidate is a variant that a step made"
@@ -181,7 +181,7 @@ def decide(params: RegisterParams, candidate: VersionFigures, champion: VersionF
     ratio = champion.latency_ms / candidate.latency_ms
     return Decision(
         ratio >= params.champion_min_speedup and ratio > 1,
-        f"as accurate as the champion and {ratio:.2f} times as fast, where {params.champion_min_speedup:g} "
+        f"as accurate as the champion and {ratio:.2f} times as fast; {params.champion_min_speedup:g} "
         "times is asked for",
     )
 

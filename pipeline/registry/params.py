@@ -48,7 +48,7 @@ class RegisterParams(Section):
         gt=0, le=1e6, description="largest difference of a logit between a float ONNX export and its network"
     )
     min_agreement: float = Field(
-        ge=0, le=1, description="smallest fraction of images where an ONNX file and its parent agree"
+        ge=0, le=1, description="smallest fraction of images for which an ONNX file and its parent agree"
     )
     champion_min_gain: float = Field(
         ge=0, le=1, description="top-1 gain, fraction, that makes a new champion; below, speed decides"

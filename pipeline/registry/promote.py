@@ -25,8 +25,7 @@ def promote(root: Path, uri: str | None, reason: str | None) -> str:
     """Make a version the champion; what it and the one before it are worth, as text.
 
     uri: models:/<name>/<version> or models:/<name>@<alias>; None for the candidate of `register.model_name`.
-    Raises EspalierError where there is no such version, GateError where it may not be champion,
-    UnreachableError.
+    Raises EspalierError if there is no such version, GateError if it may not be champion, UnreachableError.
     """
     name, wanted = _parsed(root, uri)
     store = connect(root)
@@ -54,7 +53,7 @@ def _promoted(client: Any, name: str, wanted: str, reason: str | None) -> str:
 
 
 def _check(model: RegisteredModel, wanted: str, version: int | None) -> None:
-    """Raises EspalierError where there is no such version, GateError where it may not be champion."""
+    """Raises EspalierError if there is no such version, GateError if it may not be champion."""
     if version is None:
         raise EspalierError(f"{model.name} has no alias {wanted}; name a version, as models:/{model.name}/3")
     if version not in model.versions:

@@ -16,7 +16,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 from pipeline.files import locked, to_json
-from pipeline.registry.candidates import PARENTS, Export, Inputs, image_shape, lineage
+from pipeline.registry.candidates import PARENTS, CandidateInputs, Export, image_shape, lineage
 from pipeline.registry.card import model_card
 from pipeline.registry.champion import RegisteredModel, appoint, is_experiment, number, standing
 from pipeline.registry.figures import Figures
@@ -58,7 +58,7 @@ class Examined:
         )
 
 
-def examine_candidate(params: RegisterParams, inputs: Inputs) -> Examined:
+def examine_candidate(params: RegisterParams, inputs: CandidateInputs) -> Examined:
     """Raises ArtifactError."""
     verdict = judge(params, inputs.figures, {name: export.parity for name, export in inputs.exports.items()})
     return Examined(params, verdict, {name: export.key for name, export in inputs.exports.items()})
@@ -82,12 +82,14 @@ class Registration:
         return f"{name}: {listed}\n{candidate} {self.champion}"
 
 
-def register(params: RegisterParams, stage: Stage, inputs: Inputs, *, champion: bool = True) -> Registration:
+def register(
+    params: RegisterParams, stage: Stage, inputs: CandidateInputs, *, champion: bool = True
+) -> Registration:
     """Judge the candidate, store the variants as versions, move the aliases.
 
-    champion: it may become the champion, if this is no experiment.
-    Raises GateError, and registers nothing, where a gate fails; UnreachableError where MLflow does not
-    answer (registering again resumes where this one stopped); ArtifactError.
+    champion: it may become the champion, if this is no experiment. Raises GateError, and registers nothing,
+    if a gate fails; UnreachableError if MLflow does not answer (registering again resumes where this one
+    stopped); ArtifactError.
     """
     examined = examine_candidate(params, inputs)
     examined.verdict.demand()
@@ -154,7 +156,7 @@ def registered_versions(root: Path, model_name: str) -> list[RegisteredVersion]:
 class _Registrar:
     """The steps of one registration; each finds what an earlier attempt left."""
 
-    def __init__(self, store: Store, params: RegisterParams, stage: Stage, inputs: Inputs) -> None:
+    def __init__(self, store: Store, params: RegisterParams, stage: Stage, inputs: CandidateInputs) -> None:
         self._store, self._client = store, store.client
         self._params, self._inputs = params, inputs
         self._lineage, self._address = lineage(stage), printed_uri(stage.root)

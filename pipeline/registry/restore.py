@@ -35,11 +35,10 @@ class _Verdict(JsonFile):
 
 
 def restore(root: Path, *, judge: bool) -> list[str]:
-    """Register again what the registry lacks of reports/verdict.json; lines that tell what was done, none
-    where nothing was.
+    """Register again what the registry lacks of reports/verdict.json; lines that tell what was done.
 
-    judge: also move the aliases, as a repro of what lies here does. Raises ArtifactError where the outs that
-    are here are not those of the verdict, UnreachableError where MLflow does not answer.
+    judge: also move the aliases, as a repro of what lies here does. Raises ArtifactError if the outs that are
+    here are not those of the verdict, UnreachableError if MLflow does not answer.
     """
     if not (root / VERDICT).exists():
         return []
@@ -94,7 +93,7 @@ def _judge(root: Path, params: RegisterParams, store: Store, verdict: _Verdict) 
 
 
 def last_move(root: Path, name: str) -> list[str]:
-    """The latest move of the alias, as a line; none where none is recorded. Raises UnreachableError."""
+    """The latest move of the alias, as a line; none if none is recorded. Raises UnreachableError."""
     store = connect(root)
     with mlflow_errors(store.uri):
         model = RegisteredModel.read(store.client, name)

@@ -5,14 +5,14 @@ from pathlib import Path
 from pipeline.records import Record
 
 SUBMISSION_NAME = "espalier-job.json"
-"""At the top of the tree that is sent; its presence says that there is no git."""
+"""File at the top of the tree that is sent; its presence says that there is no git."""
 JOBS = "jobs"
 """Folder of the storage, below which each job leaves its results."""
 
 
 class Submission(Record):
     job: str
-    """As `espalier attach` takes it."""
+    """Name as `espalier attach` takes it."""
     targets: list[str]
     """Stages, as for `dvc repro`; none means all."""
     jobs: int
@@ -25,6 +25,6 @@ class Submission(Record):
 
 
 def read_submission(root: Path) -> Submission | None:
-    """None where the folder is no submitted tree."""
+    """None if the folder is no submitted tree."""
     path = root / SUBMISSION_NAME
     return Submission.model_validate_json(path.read_bytes()) if path.exists() else None

@@ -37,8 +37,7 @@ class Step:
 
 
 def plan(root: Path, targets: Sequence[str], *, pull: bool) -> list[Step]:
-    """What `dvc repro` would look at, in its order. Raises EspalierError with DVC's reason where it cannot
-    tell.
+    """What `dvc repro` would look at, in its order. Raises EspalierError with DVC's reason if it cannot tell.
 
     pull: as for --pull --allow-missing: files that are only in the remote count as present.
     """
@@ -125,7 +124,7 @@ def is_readable(root: Path) -> bool:
 
 
 def committed(root: Path) -> str | None:
-    """dvc.lock as git has it; None where there is no such."""
+    """dvc.lock as git has it; None if there is no such."""
     words = ["git", "show", f"HEAD:./{LOCK}"]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else None

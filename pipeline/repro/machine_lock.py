@@ -17,11 +17,11 @@ from pipeline.params import read_yaml
 from pipeline.stage import STATE_FOLDER, Stage
 
 LOCKS_FOLDER = f"{STATE_FOLDER}/machine"
-"""Of the locks. The points of a sweep share their project's."""
+"""Folder of the locks. The points of a sweep share their project's."""
 
 
 def place(stage: Stage) -> AbstractContextManager[None]:
-    """This machine for a stage's work, alone where it times, or no place where it computes elsewhere."""
+    """This machine for a stage's work, alone if it times, or no place if it computes elsewhere."""
     kind = _kind(stage)
     if kind == "workers" and is_job_server(cluster_address(stage.resources(Resources)) or ""):
         return nullcontext()

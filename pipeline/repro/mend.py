@@ -30,13 +30,13 @@ RWLOCK = f"{DVC_FOLDER}/rwlock"
 DAMAGED = f"{STATE_FOLDER}/{LOCK}.damaged"
 """Where an unreadable dvc.lock is kept."""
 CONFLICT = b"<<<<<<< "
-"""Of a merge that a person has to end."""
+"""Mark of a merge that a person has to end."""
 PARTIAL = ".*.tmp"
 """Names of what DVC is copying, before it gets its own."""
 DEAD_S = 3600.0
-"""Without a write, after which nobody is copying any more: a sweep's points share the cache, and no lock."""
+"""Time without a write after which nobody is copying: a sweep's points share the cache, and no lock."""
 WAIT_S = 3.0
-"""For a `dvc` that is about to end; as long as DVC waits for its own lock."""
+"""Time for a `dvc` that is about to end; as long as DVC waits for its own lock."""
 Result = TypeVar("Result")
 
 
@@ -94,7 +94,7 @@ def faults_of_dvc(root: Path) -> Iterator[Fault]:
 
 
 def stale(pid: int, rwlock: Path) -> str | None:
-    """Why what an rwlock names is no `dvc` that works; None where it may be one."""
+    """Why what an rwlock names is no `dvc` that works; None if it may be one."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -107,7 +107,7 @@ def stale(pid: int, rwlock: Path) -> str | None:
 
 
 def pids_in(rwlock: Path) -> set[int]:
-    """Whom it names. Raises ValueError where it is damaged."""
+    """Processes that it names. Raises ValueError if it is damaged."""
     try:
         lock: dict[str, Any] = json.loads(rwlock.read_text(encoding="utf-8"))
         readers = [reader for entries in lock.get("read", {}).values() for reader in entries]
@@ -141,7 +141,7 @@ def _clear(rwlock: Path) -> str:
 
 
 def _restore(root: Path) -> str:
-    """Of the committed one, if there is one: what was made since then DVC finds in its own notes of runs."""
+    """Restore the committed one, if there is one: what was made since, DVC finds in its own notes of runs."""
     path = root / LOCK
     write_atomic(root / DAMAGED, path.read_bytes())
     path.unlink()

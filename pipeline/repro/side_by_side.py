@@ -4,7 +4,7 @@ one step.
 DVC holds the project's lock but for the time of a stage's command, notes in .dvc/tmp/rwlock what that reads
 and writes, and takes the lock again to write dvc.lock. So commands overlap, and nothing else does. What is
 upstream of a step must be left alone meanwhile: `dvc repro <target>` looks at it with a write lock, and fails
-where a neighbour reads it.
+if a neighbour reads it.
 """
 
 import os
@@ -38,8 +38,8 @@ def repro(
 ) -> None:
     """Bring the targets up to date, all without one, with up to `jobs` stages at the same time.
 
-    pull: fetch what is missing from the remote where a stage needs it, as `dvc repro --pull --allow-missing`.
-    Raises ParamsError before anything runs, EspalierError where a stage failed: those beside it were let end.
+    pull: fetch what is missing from the remote if a stage needs it, as `dvc repro --pull --allow-missing`.
+    Raises ParamsError before anything runs, EspalierError if a stage failed: those beside it were let end.
     """
     check_jobs(jobs)
     try:

@@ -37,8 +37,8 @@ def use_site_cache() -> None:
 
 
 def configure(root: Path) -> None:
-    """The same for a `dvc` that a person starts: in .dvc/config.local, which neither git nor `espalier
-    submit` takes along.
+    """Set it for a `dvc` that a person starts: in .dvc/config.local, which stays out of git and `espalier
+    submit`.
 
     Raises EspalierError.
     """

@@ -23,8 +23,8 @@ CONFLICTS = {
     TAKEN,
     MISSING,
 }
-"""What MLflow answers where two clients insert the same row, a database is locked, or something went between
-look and act."""
+"""MLflow's answers if two clients insert the same row, a database is locked, or something went between look
+and act."""
 MLFLOW_ATTEMPTS = 6
 FIRST_PAUSE_S = 0.1
 """The longest before the second attempt; it doubles from one to the next."""
@@ -33,10 +33,10 @@ MLFLOW_CURE = "start it, or correct or unset MLFLOW_TRACKING_URI"
 
 
 def settled(uri: str, act: Callable[[], ResultT]) -> ResultT:
-    """What `act` gives: it looks before it makes, and is done again, look and all, where another client came
+    """What `act` gives: it looks before it makes, and is done again, look and all, if another client came
     between.
 
-    Not where an address does not answer: the wait for it was long enough.
+    Not if an address does not answer: the wait for it was long enough.
     """
     from mlflow.exceptions import MlflowException
 
@@ -52,9 +52,7 @@ def settled(uri: str, act: Callable[[], ResultT]) -> ResultT:
 
 @contextmanager
 def tolerated(code: str) -> Iterator[None]:
-    """Take it as done where MLflow answers with this code: another client has made, or deleted, the same
-    before.
-    """
+    """Take it as done if MLflow answers with this code: another client has made or deleted the same."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -94,7 +92,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
 
 
 def foreign(uri: str) -> UnreachableError:
-    """The error of an address where something else answers, such as a proxy's page."""
+    """The error of an address at which something else answers, such as a proxy's page."""
     return UnreachableError(f"what answers at {shown(uri)} does not answer as MLflow does; {MLFLOW_CURE}")
 
 

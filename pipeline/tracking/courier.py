@@ -32,7 +32,7 @@ DELIVERY_PATIENCE_S = 3.0
 
 
 class Session(Protocol):
-    """An open way to one run on the server. Raises EspalierError or OSError where the server fails."""
+    """An open way to one run on the server. Raises EspalierError or OSError if the server fails."""
 
     def send(self, events: list[dict[str, Any]]) -> None:
         """Deliver what the server lacks of these events."""
@@ -81,7 +81,7 @@ class Courier:
     def _attempt(self) -> bool:
         """Deliver until the stage ends.
 
-        False where the server failed: a new session then asks it again what it has.
+        False if the server failed: a new session then asks it again what it has.
         """
         tail, read = Tail(self._stage.journal), 0
         try:
@@ -120,7 +120,7 @@ class Courier:
         return read_record(self._stage.journal).model_copy(update={"upstream": self._upstream})
 
     def _write_record(self, **changes: Any) -> RunRecord:
-        """Only after the end, because the stage writes the record too."""
+        """Write the record, only after the end, because the stage writes it too."""
         record = self._record().model_copy(update=changes)
         write_record(self._stage.journal, record)
         return record

@@ -129,7 +129,7 @@ def all_journals(root: Path) -> list[Path]:
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """{"train": {"epochs": 3}} -> {"train.epochs": "3"}; lists and null as JSON, strings as they are.
 
-    A mapping is JSON too where its keys are no names, such as patterns: MLflow takes few characters in a
+    A mapping is JSON too if its keys are no names, such as patterns: MLflow takes few characters in a
     parameter's name.
     """
     flat: dict[str, str] = {}
@@ -156,7 +156,7 @@ def upstream(stage: Stage) -> dict[str, str]:
 
 
 def ancestors(stage: Stage, stages: Iterable[Stage]) -> list[Stage]:
-    """Those of all stages that this one's inputs come from, directly or not; none of the inputs is read."""
+    """Stages that this one's inputs come from, directly or not; none of the inputs is read."""
     others = [other for other in stages if other.name != stage.name]
     found: dict[str, Stage] = {}
     waiting = [stage]

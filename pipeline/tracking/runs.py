@@ -41,7 +41,7 @@ class TrackedRun:
 
 
 class TrackingServer(Protocol):
-    """A tracking server, as narrow as it is needed here. Raises EspalierError or OSError where it fails."""
+    """A tracking server, as narrow as it is needed here. Raises EspalierError or OSError if it fails."""
 
     def find(self, key: str) -> str | None:
         """The id of the run with this key."""
@@ -169,7 +169,7 @@ class RunSession:
         self.sent_artifacts += run.artifacts(self._root, self._artifacts)
 
     def _final_points(self) -> list[MetricPoint]:
-        """Final values; one that also has a curve is added only where it differs from the curve's end, beside
+        """Final values; one that also has a curve is added only if it differs from the curve's end, beside
         it.
         """
         alone = [point for key, point in self._finals.items() if key not in self._curves]

@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 ItemT = TypeVar("ItemT")
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Without it the UI opens the experiment on its pages for language models."""
+"""Tags without which the UI opens the experiment on its pages for language models."""
 KEY_TAG = "espalier.key"
 MAX_POINTS = 1000
 """Metrics in one log_batch call (mlflow/utils/validation.py)."""
 MAX_OTHERS = 100
 """Params or tags in one log_batch call."""
-MARK = "espalier.run"
+RUN_MARK = "espalier.run"
 """The param by which clients agree on one run of a key, since MLflow keeps the first value that a param is
 given."""
 KEPT_MARK = "kept"
@@ -79,7 +79,7 @@ class SyncReport:
 def sync(root: Path) -> SyncReport:
     """Send MLflow what it lacks of every journal, after an outage or into a new database.
 
-    Raises UnreachableError where the server does not answer, EspalierError where it refuses.
+    Raises UnreachableError if the server does not answer, EspalierError if it refuses.
     """
     store = connect(root)
     sent: list[RunSession] = []
@@ -110,7 +110,7 @@ class Store:
         with mlflow_errors(self.uri):
             runs = self._search(key)
         # Of several the one that `obtain` would settle on.
-        found = min(runs, key=lambda run: RANKS.get(run.data.params.get(MARK), 1), default=None)
+        found = min(runs, key=lambda run: RANKS.get(run.data.params.get(RUN_MARK), 1), default=None)
         return found.info.run_id if found else None
 
     def obtain(self, key: str, name: str, started: float) -> TrackedRun:
@@ -166,7 +166,7 @@ class Store:
 
         No run is used before it is marked `kept`, and one marked `double` never is. Whoever makes a run looks
         afterwards, so of two clients one at least sees both runs. It marks the younger ones first: that fails
-        where one is kept already, and then this is the one. The oldest is marked `double` by nobody else.
+        if one is kept already, and then this is the one. The oldest is marked `double` by nobody else.
         """
         runs = self._search(key)
         if not runs:
@@ -182,19 +182,19 @@ class Store:
         """The mark of a run: the one that it has, else this value, unless another client is quicker."""
         from mlflow.exceptions import MlflowException
 
-        held = run.data.params.get(MARK)
+        held = run.data.params.get(RUN_MARK)
         if held is None:
             try:
-                self.client.log_param(run.info.run_id, MARK, value)
+                self.client.log_param(run.info.run_id, RUN_MARK, value)
             except MlflowException:
-                held = self.client.get_run(run.info.run_id).data.params.get(MARK)
+                held = self.client.get_run(run.info.run_id).data.params.get(RUN_MARK)
                 if held is None:
                     raise
         return DOUBLE_MARK if (held or value) == DOUBLE_MARK else KEPT_MARK
 
     def _search(self, key: str) -> "list[mlflow.entities.Run]":
-        """The runs with this key, oldest first; more than one where clients without a common lock made them
-        at once.
+        """The runs with this key, oldest first; more than one if clients without a common lock made them at
+        once.
         """
         runs = self.client.search_runs([self.experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
         if any(run.data.tags.get(KEY_TAG) != key for run in runs):
@@ -209,7 +209,7 @@ class Store:
 def connect(root: Path) -> Store:
     """Open MLflow, and make its database and experiment on first use.
 
-    Raises UnreachableError where its address does not answer, within about 5 s.
+    Raises UnreachableError if its address does not answer, within about 5 s.
     """
     uri = tracking_uri(root)
     lock = lock_of(root, uri)
@@ -233,7 +233,7 @@ def ask(root: Path) -> None:
     """Ask the server at MLFLOW_TRACKING_URI for what every delivery needs, with the same credentials; change
     nothing.
 
-    Raises UnreachableError where it does not answer, EspalierError where it refuses.
+    Raises UnreachableError if it does not answer, EspalierError if it refuses.
     """
     uri = tracking_uri(root)
     _prepare_process()
@@ -258,7 +258,7 @@ def open_session(stage: Stage, record: RunRecord) -> RunSession:
 
 
 def _deliver(store: Store, journal: Path, root: Path) -> RunSession:
-    """Send all of a journal whose stage has ended. Raises LockedError where a stage is delivering it."""
+    """Send all of a journal whose stage has ended. Raises LockedError if a stage is delivering it."""
     with locked(journal_lock(journal), wait_s=0.0, what="this journal"):
         record = read_record(journal)
         session = RunSession(store, root, record)
@@ -282,7 +282,7 @@ def _experiment(client: "mlflow.MlflowClient", uri: str, database: Path | None) 
 
 
 def _find_experiment(client: "mlflow.MlflowClient", uri: str) -> "mlflow.entities.Experiment | None":
-    """Raises UnreachableError where something else than an experiment comes back."""
+    """Raises UnreachableError if something else than an experiment comes back."""
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None and found.name != EXPERIMENT:
         raise foreign(uri)

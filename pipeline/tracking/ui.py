@@ -22,7 +22,7 @@ PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
 ACCOUNTS = "MLFLOW_AUTH_CONFIG_PATH"
 SIGNS = "MLFLOW_FLASK_SERVER_SECRET_KEY"
 LEAST_PASSWORD_CHARACTERS = 12
-"""Of a password that MLflow takes (mlflow/server/auth)."""
+"""Length of a password that MLflow takes (mlflow/server/auth)."""
 ACCOUNTS_FILE = """\
 [mlflow]
 default_permission = READ
@@ -46,9 +46,9 @@ class UI:
 def ui(root: Path, port: int, host: str = "127.0.0.1", environment: Mapping[str, str] = os.environ) -> UI:
     """The server of the database that stages write to.
 
-    Raises EspalierError where MLFLOW_TRACKING_URI names a server, which has a UI of its own, where other
-    machines would reach this one without a password, and for every address at once (0.0.0.0), by whose name
-    nobody asks.
+    Raises EspalierError if MLFLOW_TRACKING_URI names a server, which has a UI of its own, if other machines
+    would reach this one without a password, and for every address at once (0.0.0.0), by whose name nobody
+    asks.
     """
     uri = tracking_uri(root)
     if uri.startswith("http"):
@@ -97,7 +97,7 @@ def _in_url(host: str) -> str:
 def _accounts(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """What MLflow needs to ask for accounts; the first is `admin`. There is no default password."""
     settings = {SIGNS: environment.get(SIGNS) or secrets.token_hex(32)}
-    if environment.get(ACCOUNTS):  # their own way, where MLflow itself refuses to start without a password
+    if environment.get(ACCOUNTS):  # their own way: MLflow itself refuses to start without a password
         return settings
     if len(environment.get(PASSWORD, "")) < LEAST_PASSWORD_CHARACTERS:
         raise EspalierError(

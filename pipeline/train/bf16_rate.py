@@ -14,8 +14,7 @@ SLOW = 0.8
 
 
 def slow_bf16(amp: str, device: str) -> str:
-    """What to say to a user whose training would be faster without autocast; empty where it is not, or
-    hardly.
+    """What to say to a user whose training would be faster without autocast; else empty.
 
     Measured, since a CPU's flags do not tell: with avx512_bf16 and no AMX a net like ResNet-20 trained at
     0.75 of the speed.

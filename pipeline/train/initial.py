@@ -7,10 +7,10 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, listed
 from pipeline.models.nets.attention import unpacked_names
 
-SHOWN = 3
+MOST_NAMES = 3
 """Names that an error message lists at most."""
 OTHER_NETWORK = (
     "it is of another network than model.name says; name that in the section `model`, with its "
@@ -56,8 +56,8 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
 
 
 def without_common_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """The tensors without a prefix that all their names have, where the network then takes them over, and
-    that prefix.
+    """The tensors without a prefix that all their names have, if the network then takes them over, and that
+    prefix.
 
     Wrappers leave one (`module.` of DistributedDataParallel, `_orig_mod.` of torch.compile). Otherwise as
     they are, and "".
@@ -75,7 +75,7 @@ def without_common_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> tuple
 
 def _compare(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], str]:
     """What of the head stays random, and what else the tensors do not share with the network; an empty text
-    where they fit.
+    if they fit.
     """
     own, head = model.state_dict(), f"{_head(model)}."
     differ = {name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape}
@@ -87,11 +87,9 @@ def _compare(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], st
         ),
         "has in another shape": sorted(differ - left),
     }
-    return left, ", and ".join(f"{what} {_shown(names)}" for what, names in problems.items() if names)
-
-
-def _shown(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return left, ", and ".join(
+        f"{what} {listed(names, MOST_NAMES)}" for what, names in problems.items() if names
+    )
 
 
 def _head(model: nn.Module) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, ValidationError
 
 from pipeline.data.prepared.manifest import read_manifest
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, listed
 from pipeline.files import locked, sha256_file
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
@@ -28,7 +28,7 @@ INIT_FOLDER = "data/init"
 ORIGIN_NAME = "origin.json"
 TEACHER_FOLDER = "data/teacher"
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
-SHOWN = 5
+MOST_CLASSES = 5
 """Classes that an error message lists at most."""
 
 
@@ -70,7 +70,7 @@ class Site(Record):
     storage: str | None = None
     """Folder or bucket prefix through which driver and workers reach each other if they share no disk."""
     digests: dict[str, str] = Field(default={})
-    """For each of the inputs, the digest by which the storage knows it."""
+    """Digest by which the storage knows an input, by its field."""
     owner: str = ""
     """Name by which this run's driver, or a worker of it, claims the run in the storage (fence.py)."""
 
@@ -184,9 +184,9 @@ def resolve_teacher(
         ("outputs", _shapes(spec.outputs), _shapes(found.outputs)),
     ):
         if own != other:
+            theirs, ours = listed(other, MOST_CLASSES), listed(own, MOST_CLASSES)
             raise ArtifactError(
-                f"{teacher_folder}: its {what} are {_shown(other)}, the data's {_shown(own)}; "
-                "bring another teacher"
+                f"{teacher_folder}: its {what} are {theirs}, the data's {ours}; bring another teacher"
             )
     return spec.model_copy(update={"ancestors": {**spec.ancestors, "teacher": found.digest}}), teacher_folder
 
@@ -209,10 +209,6 @@ def _check_origin(path: Path, digest: str, bring: str) -> None:
 
 def _shapes(tensors: Mapping[str, TensorSpec]) -> list[str]:
     return [f"{name} {' x '.join(map(str, tensor.shape))}" for name, tensor in tensors.items()]
-
-
-def _shown(words: list[str]) -> str:
-    return ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more" if len(words) > SHOWN else "")
 
 
 @contextmanager

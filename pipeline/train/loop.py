@@ -41,18 +41,18 @@ OLD_WRITER_WAIT_S = 30.0
 
 
 def never_leaving() -> bool:
-    """Of a worker that nobody tells to go."""
+    """Default of `leaving`: no one asks this worker to stop."""
     return False
 
 
 def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = never_leaving) -> bool:
     """Train from the newest checkpoint of `job.site.run_dir` to the end, and leave the result there.
 
-    job: its inputs are on this node (arrival.arrive). leaving: asked about once a second. Where it is True on
+    job: its inputs are on this node (arrival.arrive). leaving: asked about once a second. If it is True on
     any rank, all leave after a checkpoint of the step they are at. Returns whether the end was reached.
     Raises TrainingError for a setting that cannot work, before the first batch, and for one that diverges,
-    StorageError where checkpoints cannot be written or the run's storage cannot be used, LockedError where
-    the rank 0 of an attempt before does not end.
+    StorageError if checkpoints cannot be written or the run's storage cannot be used, LockedError if the rank
+    0 of an attempt before does not end.
     """
     prepare_torch(job, device, threads)
     with _only_writer(job), outbox(job) as box:
@@ -119,8 +119,7 @@ def _moved(run: Run, placement: str) -> str:
 
 
 def _check_agreed(run: Run) -> None:
-    """Raise StorageError on every rank where they found different checkpoints, and would train past each
-    other.
+    """Raise StorageError on every rank if they found different checkpoints, and would train past each other.
 
     In a storage an old rank 0, cut off and given up, may still add or remove one while the new ranks look.
     """
@@ -135,7 +134,7 @@ def _check_agreed(run: Run) -> None:
 def train_epoch(run: Run) -> float | None:
     """The steps that are left of an epoch.
 
-    Returns its mean training loss per image, None where the ranks leave before.
+    Returns its mean training loss per image, None if the ranks leave before.
     """
     params, progress = run.job.problem.params, run.state.progress
     batches = epoch_batches(
@@ -176,7 +175,7 @@ def train_epoch(run: Run) -> float | None:
 
 
 def agree_with_ranks(run: Run) -> StepDecision:
-    """Agree with all ranks on what to do at this step, and make the checkpoint where that is it."""
+    """Agree with all ranks on what to do at this step, and make the checkpoint if that is it."""
     decision = run.saver.agree(run.state.progress.step, leaving=run.leaving())
     if decision.save:
         checkpoint(run)
@@ -184,9 +183,7 @@ def agree_with_ranks(run: Run) -> StepDecision:
 
 
 def leaves_after_epoch(run: Run) -> bool:
-    """Whether all ranks leave now, after an epoch's checkpoint, where there is more to do; an epoch can be a
-    single step.
-    """
+    """Whether all ranks leave now, after an epoch's checkpoint, if there is more to do."""
     progress, saver = run.state.progress, run.saver
     return (
         not progress.done
@@ -288,8 +285,8 @@ def checkpoint(run: Run) -> None:
     """Keep the state after the last step, on rank 0; every rank takes part, because each holds a part of the
     loss.
 
-    Raises TrainingError, on every rank, where the state is not finite: a run that went on from it would be
-    lost for good.
+    Raises TrainingError, on every rank, if the state is not finite: a run that went on from it would be lost
+    for good.
     """
     run.state.check()
     check_finite(run)
@@ -303,7 +300,7 @@ def checkpoint(run: Run) -> None:
 
 
 def check_finite(run: Run) -> None:
-    """Raise on every rank where any rank noted something that is not finite; no checkpoint holds it."""
+    """Raise on every rank if any rank noted something that is not finite; no checkpoint holds it."""
     progress, first_bad = run.state.progress, run.state.first_bad
     never = progress.step + 1
     step = int(ranks.all_min(torch.where(first_bad >= 0, first_bad, torch.full_like(first_bad, never))))

@@ -10,8 +10,8 @@ from pipeline.params import Name, Section
 Device = Literal["cpu", "cuda"]
 Sampling = Literal["shuffle", "balanced"]
 LOGICAL_SHARDS = 4
-"""Of each batch with exact_elastic, and so its largest number of workers. More would make the parts, and with
-them the batch statistics, poorer."""
+"""Parts of each batch with exact_elastic, and so its largest number of workers. More would make the parts,
+and with them the batch statistics, poorer."""
 
 
 class OptimizerParams(Section):
@@ -48,7 +48,7 @@ class ScheduleParams(Section):
 
 class FeatureParams(Section):
     kind: Literal["features", "attention"] = Field(
-        description="features: the maps themselves, through a 1x1 convolution where channels differ (Romero "
+        description="features: the maps themselves, through a 1x1 convolution if channels differ (Romero "
         "et al. 2015); "
         "attention: where their energy lies (Zagoruyko & Komodakis 2017)"
     )

@@ -11,7 +11,7 @@ PASSING = (OSError, MemoryError, dist.DistError, torch.OutOfMemoryError, torch.A
 PASSING_TEXT = re.compile(
     r"gloo|nccl|cuda error|cudnn error|cublas|out of memory|can't allocate memory|timed out", re.IGNORECASE
 )
-"""The same, told by no more than a RuntimeError's text, as gloo does."""
+"""Text of a RuntimeError that tells such an error, as gloo's do."""
 
 
 def may_pass(error: BaseException) -> bool:

@@ -39,7 +39,7 @@ from pipeline.train.step import Recipe, Teacher
 from pipeline.train.transport.worker import open_store
 
 RESIDENT_SHARE = 0.25
-"""Of a GPU's free memory, up to which a training split is kept there."""
+"""Fraction of a GPU's free memory up to which a training split is kept there."""
 
 
 @dataclass
@@ -146,9 +146,9 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
 def _distributed(model: Tapped, job: Job, device: Device) -> nn.Module:
     """The model in DDP, whose buckets of gradients lie from the first step on as they will in all later ones.
 
-    DDP lays them out anew after its first backward pass. Three or more ranks add in an order that hangs on an
-    element's place in its bucket, so the first step of a resumed run would round otherwise than the same step
-    of an undisturbed one. Here that first pass is made before any step, in eval mode, which leaves the
+    DDP lays them out anew after its first backward pass. Three or more ranks add in an order that depends on
+    an element's place in its bucket, so the first step of a resumed run would round otherwise than the same
+    step of an undisturbed one. Here that first pass is made before any step, in eval mode, which leaves the
     statistics of batch norm alone.
     """
     net = DistributedDataParallel(model, gradient_as_bucket_view=True)
@@ -159,17 +159,15 @@ def _distributed(model: Tapped, job: Job, device: Device) -> nn.Module:
 
 
 def _resident_if_it_fits(split: Split, device: Device) -> Split | ResidentSplit:
-    """On a GPU the split itself goes there, unless it would take more than its share of the memory that is
-    free.
-    """
+    """The split in the GPU's memory, unless it would take more than its share of what is free."""
     if device == "cpu" or split.size_bytes > torch.cuda.mem_get_info()[0] * RESIDENT_SHARE:
         return split
     return ResidentSplit(split, device)
 
 
 def _start(job: Job, train: Split, device: Device) -> nn.Module:
-    """The model as it is before the first step: new or given, on its device, with rounding, frozen where that
-    is asked for.
+    """The model as it is before the first step: new or given, on its device, with rounding, frozen if params
+    say so.
     """
     params = job.problem.params
     if params.quantization_aware and job.inputs.initial is None:
@@ -250,7 +248,7 @@ def placed(model: nn.Module, params: FitParams, device: Device) -> nn.Module:
 
 
 def check_sizes(params: FitParams, num_images: int, workers: int) -> None:
-    """Raises TrainingError where batches of so many images cannot be cut for so many workers."""
+    """Raises TrainingError if batches of so many images cannot be cut for so many workers."""
     if params.exact_elastic and workers > LOGICAL_SHARDS:
         raise TrainingError(
             f"exact_elastic cuts each batch into {LOGICAL_SHARDS} parts, one worker's at least; lower "
@@ -262,7 +260,7 @@ def check_sizes(params: FitParams, num_images: int, workers: int) -> None:
 
 
 def _tapped(model: nn.Module, job: Job, device: Device) -> tuple[Tapped, Teacher | None]:
-    """The network that a step calls, and its teacher where there is one."""
+    """The network that a step calls, and its teacher if there is one."""
     distil = job.problem.params.distil
     if distil is None:
         return Tapped(model), None

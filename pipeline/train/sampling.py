@@ -30,7 +30,7 @@ def epoch_batches(
 
 
 def _balanced(labels_N: Tensor, generator: torch.Generator) -> Tensor:
-    """As many rows of each class, N in all."""
+    """Rows with every class equally often, N in all."""
     present = labels_N.bincount().nonzero().flatten()
     quotas = [len(part) for part in torch.arange(len(labels_N)).tensor_split(len(present))]
     chosen = []
@@ -47,7 +47,7 @@ def smallest_part(num_images: int, global_batch_size: int, parts: int) -> int:
 
 
 def check_batches(num_images: int, global_batch_size: int, world_size: int, accumulate: int) -> None:
-    """Raises TrainingError, before the first batch, where some worker would get an empty part."""
+    """Raises TrainingError, before the first batch, if some worker would get an empty part."""
     if global_batch_size > num_images:
         raise TrainingError(
             f"global_batch_size is {global_batch_size}, but the training split has {num_images} images; "

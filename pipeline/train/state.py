@@ -31,7 +31,7 @@ class Progress:
 
     @property
     def epoch_of_last_batch(self) -> int:
-        """From 1."""
+        """Number of the epoch, from 1."""
         return self.epoch + (self.batch > 0)
 
 
@@ -53,13 +53,13 @@ class State:
         self.best_weights: dict[str, Tensor] = {}
         device = next(model.parameters()).device
         self.loss_sum = torch.zeros((), device=device)
-        """Of this rank's sample losses in the current epoch."""
+        """Sum of this rank's sample losses in the current epoch."""
         self.first_bad = torch.full((), -1, device=device)
         """The first step at which the loss, or the state before it, is not finite, or -1."""
 
     @property
     def deployed(self) -> nn.Module:
-        """The weights that are validated and kept: the moving average where there is one."""
+        """The weights that are validated and kept: the moving average if there is one."""
         return self.ema.averaged if self.ema else self.model
 
     def add_loss(self, loss: Tensor) -> None:
@@ -71,9 +71,9 @@ class State:
         self.loss_sum += loss
 
     def check(self) -> None:
-        """Note where anything of a checkpoint is not finite: an update can overflow though its loss did not.
+        """Note if anything of a checkpoint is not finite: an update can overflow though its loss did not.
 
-        A sum is not finite where any of its terms is not: a sixth of what the copy for the checkpoint takes.
+        A sum is not finite if any of its terms is not: a sixth of what the copy for the checkpoint takes.
         """
         held = self.tensors(self.loss_sum[None]).values()
         # Counters of steps may lie on another device.
@@ -131,7 +131,7 @@ class State:
         self._restore_loss(tensors["losses"].to(device))
 
     def _restore_loss(self, losses_R: Tensor) -> None:
-        """This rank's sum; where the number of ranks has changed, rank 0 takes the whole."""
+        """Restore this rank's sum; if the number of ranks has changed, rank 0 takes the whole."""
         if len(losses_R) == ranks.world_size():
             self.loss_sum = losses_R[ranks.rank()].clone()
         elif ranks.rank() == 0:

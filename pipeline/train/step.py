@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from pipeline.train.methods.distillation import transfer
 from pipeline.train.params import DistilParams
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+LossFunction = Callable[[Tensor, Tensor], Tensor]
 """Per-sample losses (B,) from logits (B,K) and labels (B,)."""
 
 
@@ -48,7 +48,7 @@ class Recipe(NamedTuple):
     autocast: a fresh context each time it is called. penalize: adds to gradients.
     """
 
-    loss: Loss
+    loss: LossFunction
     autocast: Callable[[], AbstractContextManager[object]]
     teacher: Teacher | None
     penalize: Callable[[], None] | None

@@ -121,7 +121,7 @@ def _here(path: Path) -> str:
 
 
 def _shown(results: Iterable[str], total: int) -> Iterator[str]:
-    """The same results, with a line on a terminal that says how far they are."""
+    """Results as they come, with a line on a terminal that says how far they are."""
     tell = sys.stderr.isatty()
     for number, result in enumerate(results, start=1):
         if tell:

@@ -46,7 +46,7 @@ def work(the_job: Job, fails: Callable[[], None]) -> None:
     outcome = the_job.site.run_dir / f"outcome-{ranks.rank()}"
     with patch.object(loop, "make_batch", on_last_rank(fails)):
         try:
-            outcome.write_text(str(worker.attempt(the_job, "cpu", 1, lambda _: nullcontext())))
+            outcome.write_text(str(worker.attempt_fit(the_job, "cpu", 1, lambda _: nullcontext())))
         except RuntimeError:
             outcome.write_text("tries again")
 

@@ -17,7 +17,7 @@ from pipeline.data.prepared.send import sent
 
 
 class Draws(NamedTuple):
-    """Random choices for B images; None where that change is off.
+    """Random choices for B images; None if that change is off.
 
     dy, dx: shift in pixels, int64 (B,). flip: bool (B,). cut_y, cut_x: centre of the cut as a fraction of
     height and width, float32 (B,). cut_h, cut_w: its sides as such fractions; without them both are `cutout`
@@ -92,8 +92,8 @@ def augment(images_BCHW: Tensor, draws: Draws) -> Tensor:
     """Padded crop, flip and cutout in one gather; uint8 in, uint8 in channels_last strides out.
 
     Output pixel (y, x) is input pixel (y + dy, x + dx), x counted from the right in a flipped image; black,
-    or mirrored at the border, outside the image, and black inside the cut. Returns the input itself where
-    every change is off.
+    or mirrored at the border, outside the image, and black inside the cut. Returns the input itself if every
+    change is off.
     """
     if draws.is_identity:
         return images_BCHW
@@ -109,7 +109,7 @@ def augment(images_BCHW: Tensor, draws: Draws) -> Tensor:
 
 
 def _source(num_images: int, height: int, width: int, draws: Draws, device: torch.device) -> Tensor:
-    """For each output pixel the input pixel that it shows, (B * H * W,); B * H * W stands for black."""
+    """Number of the input pixel that each output pixel shows, (B * H * W,); B * H * W stands for black."""
     black = num_images * height * width
     dtype = torch.int32 if 2 * black < 2**31 else torch.int64
     rows_BH = _positions(num_images, height, draws.dy, None, device)

@@ -38,9 +38,7 @@ class Mix(NamedTuple):
 
 
 def draw_mix(samples_B: Tensor, num_images: int, params: AugmentParams, seed: int, epoch: int) -> Mix | None:
-    """How to mix some samples, (B,) row numbers, of a split of `num_images`; None where both
-    kinds are off.
-    """
+    """How to mix some samples, (B,) row numbers, of a split of `num_images`; None if both kinds are off."""
     alpha = params.mixup or params.cutmix
     if not alpha:
         return None

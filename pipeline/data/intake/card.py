@@ -163,7 +163,7 @@ def _evenly(rows: Indices) -> Indices:
 
 
 def _class_row(images_BHWC: Pixels) -> Pixels:
-    """(H + gap, SAMPLES_PER_CLASS * (W + gap), C): images side by side, white where the class has fewer."""
+    """(H + gap, SAMPLES_PER_CLASS * (W + gap), C): images side by side, white if the class has fewer."""
     padding = ((0, SAMPLES_PER_CLASS - len(images_BHWC)), (0, GAP_PIXELS), (0, GAP_PIXELS), (0, 0))
     padded = np.pad(images_BHWC, padding, constant_values=255)
     return np.concatenate(list(padded), axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.intake.params import DataParams
-from pipeline.data.intake.source import BATCH_ROWS, Batch, Source
+from pipeline.data.intake.source import BATCH_ROWS, Source, SourceBatch
 
 FILE = "sklearn/datasets/data/digits.csv.gz"
 DIGITS_SHAPE = (8, 8, 1)
@@ -39,8 +39,8 @@ def open_digits(_params: DataParams, _path: Path) -> Source:
     )
 
 
-def _batches(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> Iterator[Batch]:
+def _batches(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> Iterator[SourceBatch]:
     for first in range(0, len(images), BATCH_ROWS):
         rows = slice(first, first + BATCH_ROWS)
         found = [image.tobytes() for image in images[rows]]
-        yield Batch("digits", "train", first, found, labels[rows].tolist(), [()] * len(found))
+        yield SourceBatch("digits", "train", first, found, labels[rows].tolist(), [()] * len(found))

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple
 
-from pipeline.data.intake.source import Batch, Label, Source
+from pipeline.data.intake.source import Label, Source, SourceBatch
 from pipeline.data.intake.validate import Defect, RowCheck, doubts_noted
 from pipeline.errors import DataError
 
@@ -56,8 +56,8 @@ class Checked:
 def ingest(source: Source, check: RowCheck, scratch: IO[bytes], max_quarantined: float) -> Checked:
     """Check all rows; the pixels of good[i] are the i-th equally long record of `scratch`.
 
-    max_quarantined: largest fraction of bad rows.
-    Raises DataError where the source has no rows, no good rows, or too many bad ones.
+    max_quarantined: largest fraction of bad rows. Raises DataError if the source has no rows, no good rows,
+    or too many bad ones.
     """
     total = Checked()
     with doubts_noted():
@@ -78,7 +78,7 @@ def ingest(source: Source, check: RowCheck, scratch: IO[bytes], max_quarantined:
     return total
 
 
-def _checked_in_order(batches: Iterator[Batch], check: RowCheck) -> Iterator[tuple[Checked, bytes]]:
+def _checked_in_order(batches: Iterator[SourceBatch], check: RowCheck) -> Iterator[tuple[Checked, bytes]]:
     """Results in the order of the batches, with few batches in memory at once."""
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
         waiting: deque[Future[tuple[Checked, bytes]]] = deque()
@@ -90,7 +90,7 @@ def _checked_in_order(batches: Iterator[Batch], check: RowCheck) -> Iterator[tup
             yield waiting.popleft().result()
 
 
-def _check_batch(batch: Batch, check: RowCheck) -> tuple[Checked, bytes]:
+def _check_batch(batch: SourceBatch, check: RowCheck) -> tuple[Checked, bytes]:
     checked = Checked()
     kept: list[bytes] = []
     columns = zip(batch.images, batch.labels, batch.slices, strict=True)

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from pipeline.data.intake.params import DataParams
-from pipeline.data.intake.source import BATCH_ROWS, Batch, Source
+from pipeline.data.intake.source import BATCH_ROWS, Source, SourceBatch
+from pipeline.data.intake.splits import SPLITS
 from pipeline.errors import DataError
 from pipeline.files import sha256_file, sha256_json
 from pipeline.params import nearest
 
-SPLITS = ("train", "val", "test")
 CLASSES = "classes.json"
 BYTES = "bytes"
 
@@ -119,7 +119,7 @@ def _holds_bytes(column: Any) -> bool:
 
 
 def _kind(column: Any) -> str | None:
-    """Of an Arrow type: "integers", "names", or None for what can be neither label nor slice."""
+    """Kind of an Arrow column: "integers", "names", or None if it can be neither label nor slice."""
     if pt.is_dictionary(column):
         column = column.value_type
     if pt.is_integer(column):
@@ -145,7 +145,7 @@ def _read_classes(path: Path) -> list[str]:
     return names
 
 
-def _batches(files: dict[str, Path], params: DataParams) -> Iterator[Batch]:
+def _batches(files: dict[str, Path], params: DataParams) -> Iterator[SourceBatch]:
     for split, path in files.items():
         first = 0
         for batch in _read(path, params):
@@ -153,7 +153,7 @@ def _batches(files: dict[str, Path], params: DataParams) -> Iterator[Batch]:
                 _images(batch.column(params.image_column)),
                 _values(batch.column(params.label_column)),
             )
-            yield Batch(path.name, split, first, images, labels, _slices(batch, params.slice_columns))
+            yield SourceBatch(path.name, split, first, images, labels, _slices(batch, params.slice_columns))
             first += len(labels)
 
 

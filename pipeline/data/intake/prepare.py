@@ -1,6 +1,4 @@
-"""From a source to prepared data: read and check, number the classes, cut into splits, write shards and a
-card.
-"""
+"""The stage `prepare`: read and check, number the classes, cut into splits, write shards and a card."""
 
 import tempfile
 from collections import Counter
@@ -88,7 +86,7 @@ def _write(folder: Path, params: DataParams, source: Source, checked: Checked, p
 
 
 def _slices(rows: list[Row], columns: list[str]) -> list[tuple[str, list[str]]]:
-    """Each slice column with its values. Raises DataError where one has too many different ones."""
+    """Each slice column with its values. Raises DataError if one has too many different ones."""
     found = [(name, [row.slices[number] for row in rows]) for number, name in enumerate(columns)]
     for name, values in found:
         if len(set(values)) > MOST_SLICES:

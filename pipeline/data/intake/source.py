@@ -10,7 +10,7 @@ BATCH_ROWS = 256
 
 
 @dataclass(frozen=True)
-class Batch:
+class SourceBatch:
     """Consecutive rows of one file, `first_row` being their first row number.
 
     split: "train", "val" or "test" as the source has it; rows of a source without own splits say "train".
@@ -28,8 +28,8 @@ class Batch:
 @dataclass(frozen=True)
 class Source:
     """name, sha256: what the manifest records of it. splits: the source's own splits, at least "train".
-    classes: names by label, None where the labels found decide. raw_shape: (H, W, C), None for encoded
-    images. batches: to be read once.
+    classes: names by label, None if the labels found decide. raw_shape: (H, W, C), None for encoded images.
+    batches: to be read once.
     """
 
     name: str
@@ -37,4 +37,4 @@ class Source:
     splits: list[str]
     classes: list[str] | None
     raw_shape: tuple[int, int, int] | None
-    batches: Iterator[Batch]
+    batches: Iterator[SourceBatch]

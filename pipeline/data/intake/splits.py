@@ -4,16 +4,15 @@ import hashlib
 from collections import Counter, defaultdict
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.data.intake.ingest import Row
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.source import Label
+from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
 
 SPLITS = ("train", "val", "test")
 FEWEST_CLASSES = 2
-Indices = npt.NDArray[np.int64]
 
 
 def number_classes(labels: list[Label], names: list[str] | None) -> tuple[list[str], Indices]:

@@ -8,7 +8,7 @@ from pipeline.data.prepared.shards import Indices, Pixels
 
 STATISTICS_CHUNK_ROWS = 1024
 PIXEL_VALUES = 256
-LARGEST_VALUE = PIXEL_VALUES - 1
+LARGEST_BYTE = PIXEL_VALUES - 1
 
 
 def channel_statistics(pixels: Pixels, indices: Indices, channels: int) -> tuple[list[float], list[float]]:
@@ -32,4 +32,4 @@ def _moments(histogram: list[int]) -> tuple[float, float]:
     total = sum(value * times for value, times in enumerate(histogram))
     squares = sum(value * value * times for value, times in enumerate(histogram))
     variance = (squares * count - total * total) / (count * count)
-    return total / (count * LARGEST_VALUE), math.sqrt(variance) / LARGEST_VALUE if variance else 1.0
+    return total / (count * LARGEST_BYTE), math.sqrt(variance) / LARGEST_BYTE if variance else 1.0

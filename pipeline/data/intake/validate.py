@@ -95,7 +95,7 @@ class RowCheck:
     classes: list[str] | None
 
     def label(self, label: Label | None) -> Label:
-        """The label itself. Raises Defect where it is null or names no class."""
+        """The label itself. Raises Defect if it is null or names no class."""
         if label is None or label == "":
             raise Defect("null label", "the label is null or empty")
         if isinstance(label, str) and not _is_text(label):
@@ -113,7 +113,7 @@ class RowCheck:
     def pixels(self, data: bytes | None) -> bytes:
         """H * W * C bytes in that order.
 
-        Raises Defect where the image is null, damaged or of a kind that would mislead.
+        Raises Defect if the image is null, damaged or of a kind that would mislead.
         """
         if data is None:
             raise Defect("null image", "the image is null")
@@ -207,7 +207,7 @@ def _reduce(image: ImageFile.ImageFile) -> None:
 
 
 def _without_unused_alpha(image: Image.Image) -> Image.Image:
-    """The fourth byte of a BMP's pixel is mostly unused: where all are 0, it hides nothing."""
+    """The fourth byte of a BMP's pixel is mostly unused: if all are 0, it hides nothing."""
     unused = image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
     return image.convert("RGB") if unused else image
 

@@ -36,7 +36,7 @@ class Split:
     def open(cls, folder: Path, name: str) -> "Split":
         """Map the shards of split `name`.
 
-        Raises DataError where the split or a shard is missing or malformed.
+        Raises DataError if the split or a shard is missing or malformed.
         """
         shards, labels = map_shards(folder, name)
         manifest = read_manifest(folder)
@@ -73,7 +73,7 @@ class Split:
 
     @property
     def size_bytes(self) -> int:
-        """Of all pixels."""
+        """Bytes of all pixels."""
         return len(self) * math.prod(self._shape)
 
 
@@ -93,7 +93,7 @@ class ResidentSplit:
         return len(self.labels)
 
     def batch(self, indices: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
-        """As Split.batch, on the device where the split is."""
+        """Take a batch as Split.batch does, on the device where the split is."""
         rows = sent(indices, device)
         return self._pixels_NHWC.index_select(0, rows).permute(0, 3, 1, 2), self._labels_N.index_select(
             0, rows

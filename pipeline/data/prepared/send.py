@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """A tensor of the host on `device`; the tensor itself where that is the CPU.
+    """A tensor of the host on `device`; the tensor itself if that is the CPU.
 
     The copy starts from pinned memory in a stream of its own, beside what the device still computes. That
     makes it a copy ahead of time without asking for a batch ahead of time: nothing in a step makes the host
@@ -25,5 +25,5 @@ def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
 
 @cache
 def _copying_stream() -> torch.cuda.Stream:
-    """Of this process, which has one device."""
+    """Stream for copies of this process, which has one device."""
     return torch.cuda.Stream()  # type: ignore[no-untyped-call]

@@ -87,7 +87,7 @@ def map_shards(folder: Path, name: str) -> tuple[list[Pixels], Indices]:
 
 
 def read_slices(folder: Path, name: str) -> dict[str, list[str]]:
-    """Of split `name`, the value of each row in each of data.slice_columns.
+    """Values of split `name`, one for each row, in each of data.slice_columns.
 
     To be called after map_shards, which checks.
     """

@@ -28,7 +28,7 @@ SUPPORTED = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 """Modules that a pruning plan can slice (models/nets/cut.py)."""
 Names = Mapping[nn.Module, str]
 STEM = "stem"
-"""In prune.ignored: the module of this name, or the first layer of a network that has none."""
+"""Name in prune.ignored: the module called so, or the first layer of a network that has none."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def prunable_weights(model: nn.Module, ignored: list[str]) -> dict[str, Tensor]:
     """The weights of convolutions and linear layers by the name of their module, without those of ignored
     modules.
 
-    Raises CompressionError for an unknown name, and where no weight is left.
+    Raises CompressionError for an unknown name, and if no weight is left.
     """
     modules = dict(model.named_modules())
     left_out = _ignored_names(ignored, model)
@@ -239,7 +239,7 @@ def _is_kept(graph: Any, traced: Any, names: Names, ignored: set[str]) -> bool:
 def _require_two_channels(group: ChannelGroup) -> ChannelGroup:
     """The group.
 
-    Raises _NotPrunable where it is one channel: of an attention with one head, of a group per channel.
+    Raises _NotPrunable if it is one channel: of an attention with one head, of a group per channel.
     """
     if group.channels == 1:
         raise _NotPrunable("they can only go together")
@@ -247,7 +247,7 @@ def _require_two_channels(group: ChannelGroup) -> ChannelGroup:
 
 
 def _to_group(traced: Any, names: Names, graph: Any) -> ChannelGroup:
-    """Raises _NotPrunable where a plan cannot cut one of the group's members."""
+    """Raises _NotPrunable if a plan cannot cut one of the group's members."""
     root = names[traced[0].dep.layer]
     attention, _, layer = root.rpartition(".")
     module = graph.model.get_submodule(attention)
@@ -351,9 +351,7 @@ def _keep_runnable(
 
 
 def _failure_when_cut(model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]) -> str | None:
-    """Why the model cannot be cut by the first channel of each group, or does not run then; None where it
-    does.
-    """
+    """Why the model cannot lose the first channel of each group, or does not run then; else None."""
     cut = copy.deepcopy(model)
     with torch.no_grad(), ModuleTracker(cut) as current:
         try:

@@ -1,4 +1,4 @@
-"""torch-pruning without what it imports in vain.
+"""torch-pruning without the imports that it does not need.
 
 Its counter of operations asks for timm, which brings torchvision and torch's compiler: 4 s of the prune
 stage for a class that is not used here. It works without, so for the time of its import there is no timm.

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class KeptChannels(BaseModel):
     """Kept channels of one module, as rising indices into its dense form; None keeps all of a side.
 
-    In JSON: {"out": [...], "in": [...]}. Norms and depthwise convolutions have one side in truth: give
-    either side, or the same on both. So have the heads of an attention, and a parameter outside any layer.
+    In JSON: {"out": [...], "in": [...]}. Norms and depthwise convolutions have only one side: give either
+    side, or the same on both. So have the heads of an attention, and a parameter outside any layer.
     """
 
     model_config = ConfigDict(

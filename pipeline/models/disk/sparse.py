@@ -35,7 +35,7 @@ def compact(tensors: dict[str, Tensor], sparse: Iterable[str]) -> dict[str, Tens
 def expand(
     packed: dict[str, Tensor], sparse: Iterable[str], shapes: dict[str, torch.Size]
 ) -> dict[str, Tensor]:
-    """The inverse of compact(). Raises ValueError where bits, values and shape do not belong together."""
+    """The inverse of compact(). Raises ValueError if bits, values and shape do not belong together."""
     tensors = dict(packed)
     for name in sparse:
         try:
@@ -57,7 +57,7 @@ def expand(
 
 
 def hold_zeros(optimizer: Optimizer, model: nn.Module, sparse: Iterable[str]) -> None:
-    """After each step of the optimizer, set the weights of a model that are zero now and were pruned to zero
+    """Set, after each step of the optimizer, weights of a model that are zero now and were pruned to zero
     again.
 
     sparse: names of the parameters that were pruned.

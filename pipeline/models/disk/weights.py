@@ -18,8 +18,8 @@ from pipeline.models.nets.build import rebuild
 def save_model(folder: Path, spec: ModelSpec, model: nn.Module) -> ModelSpec:
     """Write a model whole or not at all; returns the spec with its weights' digest.
 
-    Equal models give equal bytes. Raises ArtifactError, and writes nothing, where `model` is not the
-    network that `spec` describes, because it could never be loaded again.
+    Equal models give equal bytes. Raises ArtifactError, and writes nothing, if `model` is not the network
+    that `spec` describes, because it could never be loaded again.
     """
     tensors = _tensors(model)
     _fill(rebuild(spec), tensors, "the model to be saved")
@@ -37,8 +37,8 @@ def save_model(folder: Path, spec: ModelSpec, model: nn.Module) -> ModelSpec:
 def load_model(folder: Path) -> tuple[ModelSpec, nn.Module]:
     """The rebuilt model, in eval mode on the CPU.
 
-    Raises ArtifactError that names the file where one is missing, corrupt, of an unknown format, an ONNX
-    graph, or does not fit the network.
+    Raises ArtifactError that names the file if one is missing, corrupt, of an unknown format, an ONNX graph,
+    or does not fit the network.
     """
     spec = read_spec(folder)
     path = folder / WEIGHTS_NAME

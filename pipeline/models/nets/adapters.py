@@ -17,7 +17,7 @@ TWO_HEADED = ("googlenet", "inception_v3")
 
 
 def from_timm(architecture: Architecture, name: str) -> nn.Module:
-    """timm/<name>. Raises ParamsError for an unknown name and where timm cannot build it for these images."""
+    """timm/<name>. Raises ParamsError for an unknown name and if timm cannot build it for these images."""
     import timm
 
     if not timm.is_model(name):
@@ -40,7 +40,7 @@ def from_torchvision(architecture: Architecture, name: str) -> nn.Module:
     """torchvision/<name>: an image classifier whose first convolution takes C channels.
 
     Dropout: torchvision names it in several ways or swallows it, so it is set on the modules themselves.
-    Raises ParamsError for an unknown name and where torchvision cannot build it for these images.
+    Raises ParamsError for an unknown name and if torchvision cannot build it for these images.
     """
     from torchvision import models
 

@@ -1,4 +1,4 @@
-"""From a description to a network: dense, or cut to a pruning plan."""
+"""Networks from their description: dense, or cut to a pruning plan."""
 
 from collections.abc import Callable
 
@@ -43,7 +43,7 @@ def build(architecture: Architecture) -> nn.Module:
     """A dense network: (B, C, H, W) float32 -> (B, K). Weights are drawn from torch's global
     generator.
 
-    Raises ParamsError where timm or torchvision has no such network or cannot build it so, and for stochastic
+    Raises ParamsError if timm or torchvision has no such network or cannot build it so, and for stochastic
     depth without residual branches.
     """
     library, slash, name = architecture.name.partition("/")
@@ -64,8 +64,8 @@ def build(architecture: Architecture) -> nn.Module:
 def rebuild(spec: ModelSpec) -> nn.Module:
     """The network that a spec describes, cut to its plan, with meaningless weights.
 
-    Leaves torch's generator as it was: loading a model must not change what comes after.
-    Raises ArtifactError where the plan does not fit, ParamsError as build().
+    Leaves torch's generator as it was: loading a model must not change what comes after. Raises ArtifactError
+    if the plan does not fit, ParamsError as build().
     """
     with torch.random.fork_rng(devices=[]):
         dense = build(spec.architecture)

@@ -21,7 +21,7 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
 
     Works on Conv2d (grouped and depthwise too), Linear, BatchNorm1d and 2d, LayerNorm over channels, and
     their subclasses, on the heads of attention and on parameters outside any layer. Raises ArtifactError that
-    names the module where the plan does not fit the model.
+    names the module if the plan does not fit the model.
     """
     modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
     for name, kept in plan.items():
@@ -40,7 +40,7 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
 
 
 def channel_dim(parameter: Tensor) -> int | None:
-    """The dimension of a parameter outside any layer that holds channels, where only one can: all others have
+    """The dimension of a parameter outside any layer that holds channels, if only one can: all others have
     size 1.
     """
     wide = [dim for dim, size in enumerate(parameter.shape) if size > 1]
@@ -89,7 +89,7 @@ def _slice_conv(name: str, conv: nn.Conv2d, kept: KeptChannels) -> None:
 
 
 def _conv_sides(name: str, conv: nn.Conv2d, kept: KeptChannels) -> tuple[list[int], list[int]]:
-    """Kept outputs and inputs; a depthwise convolution has one side in truth."""
+    """Kept outputs and inputs; a depthwise convolution has only one side."""
     if conv.groups == conv.in_channels == conv.out_channels:
         channels = _one_side(name, kept, conv.out_channels)
         return channels, channels

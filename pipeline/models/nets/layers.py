@@ -48,9 +48,7 @@ class StochasticDepth(nn.Module):
 
 
 def stochastic_depth(most: float, depth: float) -> nn.Module:
-    """For the residual branch at `depth`, 0..1 of the network; nothing at 0, so that exported graphs hold no
-    dead node.
-    """
+    """A module for the residual branch at `depth`, 0..1 of the network; Identity, without a node, at 0."""
     return StochasticDepth(most * depth) if most * depth > 0 else nn.Identity()
 
 

@@ -39,7 +39,7 @@ BLOCK_STAGES = (
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expand, 3x3 depthwise, 1x1 project without a ReLU; adds its input where the shape stays."""
+    """1x1 expand, 3x3 depthwise, 1x1 project without a ReLU; adds its input if the shape stays."""
 
     def __init__(
         self, in_channels: int, out_channels: int, expansion: int, stride: int, skip: nn.Module

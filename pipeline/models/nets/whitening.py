@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WHITENED_IMAGES = 5000
-"""Of the training split, from which whitening layers are computed."""
+"""Images of the training split from which whitening layers are computed."""
 KERNEL = 2
 EPSILON = 5e-4
 """Added to eigenvalues, so that the directions of least variance are not all noise."""

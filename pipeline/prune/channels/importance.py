@@ -74,7 +74,7 @@ def score_groups(
 
     importances: as element_importance() gives them. seed: of importance random. cost_per_channel: what a
     channel of a group takes of the cost that is to fall, which counts for importances in the unit of the
-    loss. A group without batch norm has no bn_scale and keeps its channels. Raises CompressionError where no
+    loss. A group without batch norm has no bn_scale and keeps its channels. Raises CompressionError if no
     group has a score, or one has a score that is not finite.
     """
     scored = [group for group in groups if any(member.module in importances for member in group.members)]
@@ -124,9 +124,7 @@ def _by_mean(scores: Tensor) -> Tensor:
 
 
 def _lamp(scores: Tensor) -> Tensor:
-    """Of each score, its share in itself and all larger ones: the largest has 1, and its group is never
-    emptied first.
-    """
+    """Share of each score in itself and all larger ones: the largest has 1, so no group is emptied first."""
     falling, order = scores.sort(descending=True, stable=True)
     larger = falling.cumsum(0).clamp_min(torch.finfo(scores.dtype).tiny)  # all zero: worth nothing
     return torch.zeros_like(scores).scatter_(0, order, falling / larger)

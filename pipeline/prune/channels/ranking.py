@@ -82,7 +82,7 @@ def rank_channels(
     """What each channel of a network is worth; the models stay as they are.
 
     train: where taylor and hessian take their gradients. earlier: as in PruneGoal; weights have their worth
-    in its network, since a layer norm of the widened one counts zeros too. Raises CompressionError where the
+    in its network, since a layer norm of the widened one counts zeros too. Raises CompressionError if the
     network cannot be traced, or nothing of it can go.
     """
     scratch = copy.deepcopy(dense).eval().requires_grad_(True)
@@ -131,8 +131,8 @@ def make_plan(
     """The channels to keep of each module that loses some, and why which others cannot; the model stays as it
     is.
 
-    Raises CompressionError as rank_channels(), and where the network cannot be cut or the target is out of
-    reach; ArtifactError where the profile is of another network.
+    Raises CompressionError as rank_channels(), and if the network cannot be cut or the target is out of
+    reach; ArtifactError if the profile is of another network.
     """
     ranking = rank_channels(dense, spec, train, params, task, goal.earlier)
     removed = _removed(ranking, params, goal)
@@ -212,9 +212,7 @@ def _prune_by_library(scratch: nn.Module, groups: Sequence[ChannelGroup], remove
 
 
 def require_equal(ours: nn.Module, theirs: nn.Module, example_BCHW: Tensor) -> None:
-    """Raises CompressionError where the two networks differ in a tensor or in an output bit, or
-    do not run.
-    """
+    """Raises CompressionError if the two networks differ in a tensor or in an output bit, or do not run."""
     with torch.no_grad(), ModuleTracker(ours) as current:
         try:
             same = torch.equal(ours.eval()(example_BCHW), theirs.eval()(example_BCHW))

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline.errors import CompressionError
+from pipeline.errors import CompressionError, listed
 from pipeline.models.channels.groups import ChannelGroup
 from pipeline.prune.channels.widths import LayerCost, Measure, Narrowing
 
@@ -20,7 +20,7 @@ REMOVED_SCORE = -1.0
 """The score of a channel that an earlier cut removed: below all others, which are not negative, and never
 given back."""
 
-SHOWN = 3
+MOST_REASONS = 3
 """Reasons that an error message lists at most."""
 
 
@@ -48,7 +48,7 @@ def select_channels(
 
     scores: one per channel of each group, low goes first. not_pruned: why other layers cannot go, for the
     message. scope "layer" takes the same fraction of each group, up to one rounding step. Deterministic:
-    equal scores go in the order of groups and channels. Raises CompressionError where nothing that may be
+    equal scores go in the order of groups and channels. Raises CompressionError if nothing that may be
     removed meets the target.
     """
     by_score = [torch.argsort(score, stable=True) for score in scores]
@@ -72,7 +72,7 @@ def select_channels(
 
 
 def lowest_scoring(scores: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
-    """So many channels of each group, those of the lowest scores, rising."""
+    """Channels of the lowest scores, `counts` of each group, rising."""
     return [
         torch.argsort(score, stable=True)[:count].sort().values
         for score, count in zip(scores, counts, strict=True)
@@ -87,9 +87,7 @@ def max_removable(groups: Sequence[ChannelGroup], limits: Limits) -> list[int]:
 def fraction_of_counts(
     groups: Sequence[ChannelGroup], counts: Sequence[int], share: float, limits: Limits
 ) -> list[int]:
-    """A share of `counts` channels of each group, in whole rounding steps; all of them where the
-    share is 1.
-    """
+    """A share of `counts` channels of each group, in whole rounding steps; all of them if the share is 1."""
     return [
         _allowed(math.floor(share * count), group, limits)
         for group, count in zip(groups, counts, strict=True)
@@ -97,7 +95,7 @@ def fraction_of_counts(
 
 
 def out_of_reach(least: float, name: str, limits: Limits, not_pruned: Mapping[str, str]) -> CompressionError:
-    """What to say where the least that can be reached of the cost called `name` is above the target.
+    """What to say if the least that can be reached of the cost called `name` is above the target.
 
     not_pruned: why which layers cannot be cut at all.
     """
@@ -113,7 +111,7 @@ def out_of_reach(least: float, name: str, limits: Limits, not_pruned: Mapping[st
 def reasons(not_pruned: Mapping[str, str]) -> str:
     """Why which layers cannot be cut, the first of them."""
     found = [f"{modules}: {reason}" for modules, reason in not_pruned.items()]
-    return "; ".join([*found[:SHOWN], *([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])])
+    return listed(found, MOST_REASONS, "; ")
 
 
 def _prefixes(

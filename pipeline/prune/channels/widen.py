@@ -1,4 +1,4 @@
-"""From a network that was cut and trained further back to the dense shape, for the next cut."""
+"""The way back from a network that was cut and trained further to the dense shape, for the next cut."""
 
 import copy
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ def widen(dense: nn.Module, plan: Plan, narrow: nn.Module) -> nn.Module:
     """A copy of `dense` with the numbers of `narrow`, which is cut by `plan`, in their places, and zeros
     elsewhere.
 
-    It computes what `narrow` does, since a channel that is gone comes out of its norm as zero, but where
-    layer norms were cut: they count it.
+    It computes what `narrow` does, since a channel that is gone comes out of its norm as zero, except of a
+    layer norm that was cut: it counts it.
     """
     wide = copy.deepcopy(dense)
     wide.load_state_dict(widen_tensors(dense, plan, narrow.state_dict()))
@@ -37,7 +37,7 @@ def _spread(narrow: Tensor, places: Tensor, wide: Tensor) -> Tensor:
 
 
 def _places(dense: nn.Module, plan: Plan) -> dict[str, Tensor]:
-    """For each tensor of the cut network, where its numbers lie in the dense one's, row by row.
+    """Places of the numbers of each tensor of the cut network in the dense one's, row by row.
 
     Found by cutting a network that holds places instead of weights, in float64, which counts to 2**53
     exactly.

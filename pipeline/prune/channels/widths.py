@@ -117,7 +117,7 @@ class Narrowing:
         self._lost = [_lost(group, order, layers) for group, order in zip(groups, orders, strict=True)]
 
     def widths(self, counts: Sequence[int]) -> Widths:
-        """After group i has lost counts[i] channels."""
+        """Widths after group i has lost counts[i] channels."""
         lost: dict[tuple[str, ChannelSide], int] = {}
         for sides, count in zip(self._lost, counts, strict=True):
             for key, after in sides:
@@ -139,7 +139,7 @@ def cost_per_channel(group: ChannelGroup, layers: Mapping[str, LayerCost], cost:
 def _lost(
     group: ChannelGroup, order: Tensor, layers: Mapping[str, LayerCost]
 ) -> list[tuple[tuple[str, ChannelSide], list[int]]]:
-    """For each side of a layer in the group, the positions it has lost after 0, 1, 2 ... channels."""
+    """Positions that each side of a layer in the group has lost after 0, 1, 2 ... channels."""
     return [
         (
             (member.module, member.side),

@@ -25,7 +25,7 @@ from pipeline.storage import Storage
 OWNER_NAME = "owner.txt"
 ALIVE_NAME = "alive.txt"
 WATCH_S = 20.0
-"""Without four signs of life one after the other a driver counts as dead. Where it was only cut off, it is
+"""Time of four missing signs of life, after which a driver counts as dead. If it was only cut off, it is
 fenced."""
 FENCE_POLL_S = 1.0
 
@@ -42,30 +42,30 @@ class Fence:
         self._name = name
 
     def claim(self, watch_s: float = WATCH_S, every_s: float = FENCE_POLL_S) -> None:
-        """On a driver. Raises LockedError where another one lives."""
+        """Claim the run, on a driver. Raises LockedError if another one lives."""
         found = self._owner()
         if found and _place(found) != _place(self._name):
             self._watch(watch_s, every_s)
         self._storage.write(OWNER_NAME, self._name.encode())
 
     def sign(self) -> None:
-        """On a driver: show that it lives, while the run is its own."""
+        """Show, on a driver, that it lives, while the run is its own."""
         if self.is_driven:
             self._storage.write(ALIVE_NAME, secrets.token_hex(8).encode())
 
     def take(self) -> None:
-        """On a new rank 0: no other writes from now on.
+        """Take over the writing, on a new rank 0: no other writes from now on.
 
-        Raises LockedError where another driver has claimed the run.
+        Raises LockedError if another driver has claimed the run.
         """
         if not self.is_driven:
             raise self._lost()
         self._storage.write(OWNER_NAME, self._name.encode())
 
     def check(self) -> None:
-        """On rank 0, right before something becomes visible.
+        """Check, on rank 0, right before something becomes visible.
 
-        Raises LockedError where another has taken its place.
+        Raises LockedError if another has taken its place.
         """
         if not self.is_writer:
             raise self._lost()

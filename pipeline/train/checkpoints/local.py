@@ -36,8 +36,8 @@ class LocalStore:
         self.folder = folder
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Raises DiskError where the disk is full or not writable, StorageError where it fails in a way that
-        may pass.
+        """Raises DiskError if the disk is full or not writable, StorageError if it fails in a way that may
+        pass.
         """
         with explained(self.folder):
             with atomic_dir(self.folder / f"step-{step:09d}") as folder:
@@ -85,7 +85,7 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], values: dict[str,
 
 
 def read_checkpoint(folder: Path) -> CheckpointState | None:
-    """Tensors and values of the checkpoint in `folder`, or None where its digests do not hold."""
+    """Tensors and values of the checkpoint in `folder`, or None if its digests do not hold."""
     if not _verifies(folder):
         return None
     return safetensors.torch.load_file(folder / TENSORS_NAME), json.loads(

@@ -3,8 +3,8 @@ checkpoint.py.
 
 There is no rename in a bucket, so the manifest is written last and makes a checkpoint visible. Each has a
 name of its own, even of the same step: what an old rank 0 still writes after a new one has taken over never
-meets the new one's files, and becomes visible only where that happens in the same moment (fence.py). The
-journal goes along, because the next rank 0 may be on another node.
+meets the new one's files, and becomes visible only if that happens in the same moment (fence.py). The journal
+goes along, because the next rank 0 may be on another node.
 """
 
 import secrets
@@ -42,9 +42,9 @@ class RemoteStore:
         self._fence = fence
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Raises StorageError where the storage refuses for minutes, or this node's disk takes no copy.
+        """Raises StorageError if the storage refuses for minutes, or this node's disk takes no copy.
 
-        Raises LockedError where another rank 0 writes now.
+        Raises LockedError if another rank 0 writes now.
         """
         journal = self._journal.read_text(encoding="utf-8") if self._journal.exists() else ""
         with explained(str(node_cache())), scratch(node_cache(), "checkpoint") as folder:
@@ -57,7 +57,8 @@ class RemoteStore:
         self._keep(NUM_KEPT)
 
     def newest(self) -> CheckpointState | None:
-        """As Store.newest; on rank 0 the journal is then as it was at that checkpoint.
+        """Newest checkpoint, as LocalStore.newest; on rank 0 the journal is then as it was at that
+        checkpoint.
 
         Raises StorageError.
         """

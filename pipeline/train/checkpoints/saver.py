@@ -1,9 +1,9 @@
 """When the ranks meet to agree on a checkpoint or on leaving, and the thread that writes while the training
 goes on.
 
-No step waits for a write: where one takes longer than the time to the next checkpoint, of the copies that
-come meanwhile only the newest is written. So rank 0 never keeps its peers in a collective operation, however
-long a storage takes.
+No step waits for a write: if one takes longer than the time to the next checkpoint, of the copies that come
+meanwhile only the newest is written. So rank 0 never keeps its peers in a collective operation, however long
+a storage takes.
 """
 
 import threading
@@ -22,8 +22,8 @@ from pipeline.train.checkpoints.local import CheckpointState
 FIRST_STEPS = 10
 """Steps before the first meeting, by when the time of a step is known; it makes the first checkpoint."""
 AGREE_EVERY_S = 1.0
-"""Between two meetings: what is lost at most where a worker is told to go. A meeting is one gather of three
-numbers."""
+"""Time between two agreements: what is lost at most if a worker is told to go. An agreement is one gather of
+three numbers."""
 
 
 class CheckpointStore(Protocol):
@@ -31,7 +31,7 @@ class CheckpointStore(Protocol):
 
     @property
     def folder(self) -> Path | str:
-        """For a person to read."""
+        """Place of the checkpoints, for a person to read."""
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None: ...
 
@@ -62,7 +62,7 @@ class Saver:
         self._waiting: Callable[[], None] | None = None
         """The write of the newest copy, until its turn comes."""
         self._writer: threading.Thread | None = None
-        """The thread that writes; None where none runs."""
+        """The thread that writes; None if none runs."""
         self._error: Exception | None = None
 
     def start(self, step: int) -> None:
@@ -73,9 +73,9 @@ class Saver:
         return step >= self._next
 
     def agree(self, step: int, *, leaving: bool) -> StepDecision:
-        """At a step that is due: what all ranks do. leaving: whether this one was told to go.
+        """Agree, at a step that is due, on what all ranks do. leaving: whether this one was told to go.
 
-        Raises on rank 0 what a write before raised.
+        Raises on rank 0 what an earlier write raised.
         """
         self._raise()
         now = time.monotonic()
@@ -89,7 +89,7 @@ class Saver:
         return StepDecision(save=leave or bool(votes_RW[0, 1]), leave=leave)
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """On rank 0: copy the state, and write the copy beside the training.
+        """Copy the state, on rank 0, and write the copy beside the training.
 
         Raises what a write before raised.
         """

@@ -1,7 +1,7 @@
 """Distillation of what lies inside a network: of its maps, or of where it looks. Letters: B batch, C
 channels, H, W, K classes.
 
-features   squared difference of maps, the student's through a 1x1 convolution where it has other channels
+features   squared difference of maps, the student's through a 1x1 convolution if it has other channels
            (FitNets: Romero et al. 2015, arXiv 1412.6550)
 attention  squared difference of normalised maps of energy, the mean of squares over channels
            (Zagoruyko & Komodakis 2017, arXiv 1612.03928)
@@ -41,7 +41,7 @@ class Tapped(nn.Module):
             model.get_submodule(name).register_forward_hook(partial(self._take, name))
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Raises TrainingError where the network cannot compute these images, on whatever machine."""
+        """Raises TrainingError if the network cannot compute these images, on whatever machine."""
         try:
             logits_BK: Tensor = self.model(images_BCHW)
         except Exception as error:  # a network of another library can fail in any way
@@ -118,12 +118,12 @@ def transfer(maps: Sequence[Tensor], teacher_maps: Sequence[Tensor], params: Fea
 
 
 def _energy(maps_BCHW: Tensor) -> Tensor:
-    """Of unit norm, (B, H * W)."""
+    """Energy of maps, of unit norm, (B, H * W)."""
     return F.normalize(maps_BCHW.square().mean(1).flatten(1), dim=1)
 
 
 def _stage_ends(student: nn.Module, teacher: nn.Module, example_BCHW: Tensor) -> dict[str, str]:
-    """For each size of maps that both have, the last stage with it."""
+    """Last stage of each size of maps that both have."""
     ends = []
     for model, whose in ((student, "student"), (teacher, "teacher")):
         stages = getattr(model, "stages", None)

@@ -52,7 +52,7 @@ class Shards:
         the losses.
 
         Other buffers, such as batch norm's counters and tables of positions, stay as this worker's last shard
-        left them: they hang on no pixel, so every shard, having begun with the same, leaves the same.
+        left them: they depend on no pixel, so every shard, having begun with the same, leaves the same.
         """
         # Adding 0 turns a -0 into the +0 that the sum with other workers' empty rows makes of it.
         rows_SP = ranks.all_sum(self._rows_SP).add_(0.0)

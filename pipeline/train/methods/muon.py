@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic whose repetition drives singular values towards 1, chosen for speed at small ones."""
+"""Coefficients of the quintic whose repetition drives singular values to 1, chosen for speed at small
+ones."""
 ITERATIONS = 3
 
 

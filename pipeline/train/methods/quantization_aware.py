@@ -3,9 +3,9 @@
 Weights are rounded per output channel, symmetric about 0, activations per tensor to 0..255, over a range that
 follows the data as a moving average. Gradients pass rounding as if it were not there, and stop outside the
 range (straight-through). A batch norm behind a layer only scales its output channels, so rounding the weights
-before it is folded in is the same. Activations are rounded where quantize/quantizers.py has onnxruntime
-quantize: what enters a convolution or linear layer, and what leaves it behind the batch norm and the ReLU
-that follow. The learned ranges go into model.json, and from there into the file.
+before it is folded in is the same. Activations are rounded at the places at which quantize/quantizers.py has
+onnxruntime quantize: what enters a convolution or linear layer, and what leaves it behind the batch norm and
+the ReLU that follow. The learned ranges go into model.json, and from there into the file.
 
 Not torchao's PT2E: the graph it trains has names of its own, which plans, checkpoints and model.json would
 have to translate, and it rounds where another backend than onnxruntime does.
@@ -24,7 +24,7 @@ from pipeline.errors import TrainingError
 from pipeline.train.params import QuantizationAwareParams
 
 RANGE_MOMENTUM = 0.1
-"""Of the moving average, as of batch norm's statistics, which move with them."""
+"""Momentum of the moving average, that of batch norm's statistics, which move with the ranges."""
 NORMS_FREEZE = 0.5
 """Share of the rounded steps after which batch norms keep their statistics, with which the file will be
 deployed."""
@@ -163,8 +163,8 @@ class Pass(NamedTuple):
 
 
 def _watch(model: nn.Module, example_BCHW: Tensor) -> tuple[dict[str, nn.Module], set[str]]:
-    """For each layer that can round, the module at whose output it ends; and the layers that read another's
-    end as it is.
+    """The module at whose output each layer that can round ends, and the layers that read another's end as it
+    is.
 
     Raises TrainingError for a module that runs twice: it cannot have the ranges of both.
     """

@@ -18,7 +18,7 @@ def result_folder(job: Job) -> Path:
 
 
 def trained_model(job: Job) -> Path:
-    """The model folder of a finished run. Raises TrainingError where it has not finished."""
+    """The model folder of a finished run. Raises TrainingError if it has not finished."""
     result = result_folder(job)
     if not result.exists():
         raise TrainingError(
@@ -31,8 +31,8 @@ def trained_model(job: Job) -> Path:
 def collect_result(job: Job, out: Path, history: Path) -> dict[str, float]:
     """Copy the model folder to `out` and the metrics of every epoch to `history`.
 
-    Returns the last epoch's metrics and the best validation result.
-    Raises TrainingError where the run has not finished.
+    Returns the last epoch's metrics and the best validation result. Raises TrainingError if the run has not
+    finished.
     """
     model, result = trained_model(job), result_folder(job)
     with atomic_dir(out) as folder:

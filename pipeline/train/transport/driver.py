@@ -29,26 +29,31 @@ from pipeline.train.checkpoints.fence import ALIVE_NAME, FENCE_POLL_S, Fence
 from pipeline.train.job import Job
 from pipeline.train.transport.collect import result_folder
 
-INPUTS, RUNS = "inputs", "runs"
-JOURNAL, PROGRESS, ERROR = "journal.jsonl", "progress.json", "error.txt"
-RESULTS, RESULT = "results", "result.txt"
-"""Finished models by their digest, and the digest of this run's."""
+INPUTS = "inputs"
+RUNS = "runs"
+JOURNAL = "journal.jsonl"
+PROGRESS = "progress.json"
+ERROR = "error.txt"
+RESULTS = "results"
+"""Folder of finished models by their digest."""
+RESULT = "result.txt"
+"""File with the digest of this run's model."""
 SENDS_ON = "ESPALIER_SENDS_ON"
-"""Set where a disk may be lost with all that is on it, as a head's: a finished run stays until its outputs
-are sent."""
+"""Set if a disk may be lost with all that is on it, as a head's: a finished run stays until its outputs are
+sent."""
 FINISHED = Path(".espalier/finished")
 SIGN_S = 5.0
 """Between two signs of life."""
 SILENCE_S = 60.0
-"""Without one, after which the machine that a run is driven for counts as gone; an outage of 30 s must not
-look so."""
+"""Time without a sign of life after which the machine that a run is driven for counts as gone; an outage of
+30 s must not look so."""
 
 
 def send(job: Job, url: str) -> Job:
     """The job for workers elsewhere, after its inputs have reached the storage at `url` and the run there is
     this driver's.
 
-    Raises StorageError, LockedError where another driver trains the same there.
+    Raises StorageError, LockedError if another driver trains the same there.
     """
     Storage(url).check()
     inputs = Storage(url).below(INPUTS)
@@ -78,14 +83,14 @@ def fence(job: Job) -> Fence:
 
 
 def fault_path(job: Job) -> Path:
-    """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it in
-    vain.
+    """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it to no
+    effect.
     """
     return job.site.run_dir / ERROR
 
 
 def leave_fault(job: Job, text: str) -> None:
-    """For this run's driver; another one that has taken over the run is not concerned."""
+    """Leave an error for this run's driver; another one that has taken over the run is not concerned."""
     if job.site.storage is None:
         write_atomic(fault_path(job), text)
     elif fence(job).is_driven:
@@ -102,9 +107,7 @@ def read_fault(job: Job) -> str | None:
 
 @contextmanager
 def received(job: Job) -> Iterator[None]:
-    """On the driver: while the block runs, what the workers send is copied to the job's journal and run
-    directory.
-    """
+    """Copy what the workers send, while the block runs, to the job's journal and run directory."""
     if job.site.storage is None:
         yield
         return
@@ -113,7 +116,7 @@ def received(job: Job) -> Iterator[None]:
 
 
 def collect(job: Job) -> None:
-    """On the driver, after the workers are done: their journal and result.
+    """Fetch, on the driver, after the workers are done, their journal and result.
 
     Raises StorageError, TrainingError.
     """
@@ -133,9 +136,7 @@ def collect(job: Job) -> None:
 
 
 def finish(job: Job) -> None:
-    """On the driver, once the result is here: remove the run from the storage, or leave a note of it for
-    forget_finished.
-    """
+    """Remove the run from the storage, once the result is here, or note it for forget_finished."""
     if job.site.storage is None:
         return
     if os.environ.get(SENDS_ON):
@@ -145,7 +146,7 @@ def finish(job: Job) -> None:
 
 
 def forget_finished(root: Path, stage: str) -> None:
-    """Where a stage's outputs have been sent on: remove its finished runs from the storage.
+    """Remove the finished runs of a stage whose outputs have been sent on from the storage.
 
     Raises StorageError.
     """
@@ -162,9 +163,7 @@ def _forget(job: Job) -> None:
 
 @contextmanager
 def signs_of_life(job: Job, every_s: float = SIGN_S) -> Iterator[None]:
-    """On the machine that a run is driven for: while the block runs, other drivers, and its own on a cluster,
-    see it live.
-    """
+    """Show other drivers, while the block runs, that the machine that a run is driven for lives."""
     if job.site.storage is None:
         yield
         return
@@ -173,7 +172,7 @@ def signs_of_life(job: Job, every_s: float = SIGN_S) -> Iterator[None]:
 
 
 def await_silence(job: Job, silence_s: float = SILENCE_S, every_s: float = SIGN_S) -> None:
-    """On the cluster: return when there was no new sign of life for so long.
+    """Return, on the cluster, once there was no new sign of life for so long.
 
     A storage that cannot be read says nothing.
     """

@@ -28,11 +28,11 @@ from pipeline.train.transport.driver import (
 )
 
 UNUSED_S = 14 * 24 * 3600.0
-"""After which a node removes inputs and run directories that nobody has come back to."""
+"""Time after which a node removes inputs and run directories that nobody has come back to."""
 
 
 def arrive(job: Job) -> Job:
-    """On a worker: the job with its inputs and its run directory on this node, and its own name.
+    """The job, on a worker, with its inputs and its run directory on this node, and its own name.
 
     Raises StorageError.
     """
@@ -90,16 +90,14 @@ class Outbox:
 
 
 class NoOutbox:
-    """Of a worker that has nothing to send."""
+    """Outbox of a worker that has nothing to send."""
 
     def result(self) -> None: ...
 
 
 @contextmanager
 def outbox(job: Job) -> Iterator[Outbox | NoOutbox]:
-    """On a worker: rank 0's outbox, which sends beside the training while the block runs, where there is a
-    storage.
-    """
+    """Outbox of rank 0, which sends beside the training while the block runs, if there is a storage."""
     if job.site.storage is None or ranks.rank() != 0:
         yield NoOutbox()
         return

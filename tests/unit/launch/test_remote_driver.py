@@ -86,7 +86,7 @@ def order(of: Job) -> Order:
 
 def test_code_and_order_travel(sent: Job) -> None:
     cluster = Cluster()
-    assert remote_driver.attempt(order(sent), cluster) == 0
+    assert remote_driver.attempt_remotely(order(sent), cluster) == 0
     assert cluster.code == ["/pipeline/launch/driver.py"]
     assert [Order.model_validate_json(text) for text in cluster.sent.values()] == [order(sent)]
     assert cluster.entrypoint == "python -m pipeline.jobs.start order.json"
@@ -104,7 +104,7 @@ def test_code_and_order_travel(sent: Job) -> None:
 def test_each_death_is_a_status(
     sent: Job, end: JobState | BaseException, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert remote_driver.attempt(order(sent), Cluster(end)) == status
+    assert remote_driver.attempt_remotely(order(sent), Cluster(end)) == status
     said = capsys.readouterr().err
     assert ("no room" in said or "started anew" in said) == (status == 1)
 
@@ -112,7 +112,7 @@ def test_each_death_is_a_status(
 def test_a_head_that_lacks_what_a_training_needs_is_not_tried_again(sent: Job, tmp_path: Path) -> None:
     cluster = Cluster(JobState("FAILED", "why", NODE_FAULT), keep=tmp_path / "tree")
     with pytest.raises(TrainingError, match=r"the head at http://nowhere:8265 cannot train, see above"):
-        remote_driver.attempt(order(sent), cluster)
+        remote_driver.attempt_remotely(order(sent), cluster)
     words = [sys.executable, "-S", *cluster.entrypoint.split()[1:]]
     done = subprocess.run(words, cwd=tmp_path / "tree", env={}, capture_output=True, text=True, check=False)
     assert done.returncode == NODE_FAULT
@@ -127,13 +127,13 @@ def test_a_cluster_that_is_gone_is_said_with_what_to_do(sent: Job) -> None:
     with pytest.raises(
         UnreachableError, match=r"given up after 10 minutes\. A training there .*; run it again to go on from"
     ):
-        remote_driver.attempt(order(sent), cluster)
+        remote_driver.attempt_remotely(order(sent), cluster)
 
 
 def test_an_interrupted_stage_stops_its_job(sent: Job) -> None:
     cluster = Cluster(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        remote_driver.attempt(order(sent), cluster)
+        remote_driver.attempt_remotely(order(sent), cluster)
     assert cluster.stopped == list(cluster.states)
 
 
@@ -141,13 +141,13 @@ def test_what_a_killed_stage_left_is_ended_first_and_what_another_machine_left_e
     sent: Job,
 ) -> None:
     cluster = Cluster(DONE)
-    remote_driver.attempt(order(sent), cluster)
+    remote_driver.attempt_remotely(order(sent), cluster)
     left = next(iter(cluster.states))
     cluster.states[left] = RUNNING
-    remote_driver.attempt(order(sent), cluster)
+    remote_driver.attempt_remotely(order(sent), cluster)
     assert cluster.stopped == [left]
     cluster.states["run-0123abcd-4567"] = RUNNING
-    assert remote_driver.attempt(order(sent), cluster) == 0
+    assert remote_driver.attempt_remotely(order(sent), cluster) == 0
     assert cluster.stopped == [left]
 
 

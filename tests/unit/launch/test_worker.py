@@ -54,7 +54,7 @@ def attempt(the_job: Job, error: Exception, monkeypatch: pytest.MonkeyPatch) -> 
         raise error
 
     monkeypatch.setattr(loop, "fit", fit)
-    return worker.attempt(the_job, "cpu", 1, lambda _: nullcontext())
+    return worker.attempt_fit(the_job, "cpu", 1, lambda _: nullcontext())
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_int8_logits_may_differ_but_decisions_may_not() -> None:
         ({"top1": 0.985}, True, r"top-1 0\.9850 against the champion's 0\.9800"),
         ({"top1": 0.97, "latency_ms": 0.1}, False, r"top-1 0\.9700 against the champion's 0\.9800"),
         ({"top1": 0.979, "latency_ms": 0.5}, True, r"as accurate .* and 2\.00 times as fast"),
-        ({"top1": 0.981, "latency_ms": 0.99}, False, r"1\.01 times as fast, where 1\.05 times is asked for"),
+        ({"top1": 0.981, "latency_ms": 0.99}, False, r"1\.01 times as fast; 1\.05 times is asked for"),
         ({"top1": 0.981, "latency_ms": 2.0}, False, r"0\.50 times as fast"),
         ({"latency_ms": 0.1, "measured_on": "CPU y"}, False, r"latency was measured elsewhere \(CPU x\)"),
         ({"top1": 0.99, "measured_on": "CPU y"}, True, "top-1"),

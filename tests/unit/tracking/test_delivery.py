@@ -26,7 +26,7 @@ from pipeline.tracking.records import (
     write_record,
 )
 from pipeline.tracking.runs import RunSession
-from pipeline.tracking.store import KEPT_MARK, MARK, Store, ask, connect, sync
+from pipeline.tracking.store import KEPT_MARK, RUN_MARK, Store, ask, connect, sync
 from tests.support.couriers import ThreadCourier
 from tests.support.servers import answering
 from tests.support.tracked_project import empty_database, free_port, history, make_project, write
@@ -72,7 +72,7 @@ def test_a_stage_becomes_a_run_below_the_pipelines_run(root: Path) -> None:
         parent_id,
     )
     own = {"train.epochs": "3", "train.milestones": "[1, 2]", "train.schedule": "cosine"}
-    assert run.data.params == {**own, MARK: KEPT_MARK}
+    assert run.data.params == {**own, RUN_MARK: KEPT_MARK}
     assert (parent.info.run_name, parent.info.status) == (f"pipeline {stage.pipeline_key()[:8]}", "FINISHED")
     assert parent.data.params["data.seed"] == "1"
     assert not any(name.startswith("resources") for name in parent.data.params)

@@ -26,7 +26,7 @@ from pipeline.registry.versions import Versions
 from pipeline.tracking import answers
 from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.runs import MetricPoint
-from pipeline.tracking.store import KEY_TAG, MARK, Store, _experiment, connect
+from pipeline.tracking.store import KEY_TAG, RUN_MARK, Store, _experiment, connect
 from tests.support.tracked_project import make_project
 
 MEETING_S = 10.0
@@ -235,7 +235,7 @@ def test_no_order_of_their_steps_leaves_two_runs_or_none(tmp_path: Path) -> None
         store = Store(cast("MlflowClient", memory), "0", "sqlite://", tmp_path)
         starts = [1, 2, 3, 4] if seed % 2 else [4, 3, 2, 1]
         runs = at_once(partial(store._obtain, "k", "name"), starts)
-        kept = {run.info.run_id for run in memory.runs if run.data.params.get(MARK) == "kept"}
+        kept = {run.info.run_id for run in memory.runs if run.data.params.get(RUN_MARK) == "kept"}
         assert (
             kept == {run.info.run_id for run in runs} == {run.info.run_id for run in memory.search_runs()}
         ), seed

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.data.intake.ingest import Row
 from pipeline.data.intake.source import Label
-from pipeline.data.intake.splits import Indices, assign_splits, count_duplicates, number_classes
+from pipeline.data.intake.splits import assign_splits, count_duplicates, number_classes
+from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
 from tests.support.data_samples import data_params
 
