@@ -22,6 +22,7 @@ from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.pictures import draw_confusion, draw_images, draw_reliability
 from pipeline.export.session import Logits
 from pipeline.files import csv_text
+from pipeline.tasks.classification.task import LOGITS
 from pipeline.tasks.task import Task
 
 
@@ -59,7 +60,7 @@ class Answers:
 
     def metrics(self, task: Task) -> dict[str, float]:
         """The task's metrics, calibration error, and the recall of the worst class that has a test image."""
-        sums = task.sums(torch.from_numpy(self.logits), self.test.labels)
+        sums = task.sums({LOGITS: torch.from_numpy(self.logits)}, self.test.targets)
         found = task.metrics({name: float(value) for name, value in sums.items()})
         seen = self.by_class.recall[self.by_class.support > 0]
         return found | {"ece": self.bins.ece, "worst_class_recall": float(seen.min())}

@@ -25,6 +25,7 @@ from pipeline.export.session import MARK
 from pipeline.files import write_atomic
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.build import TRACED, example
+from pipeline.models.nets.outputs import named
 from pipeline.models.nets.probe import ModuleTracker
 
 PRODUCER = "espalier"
@@ -47,12 +48,15 @@ class FromPixels(nn.Module):
         super().__init__()
         self.model = model if dtype == torch.float32 else copy.deepcopy(model).to(dtype)
         self.dtype = dtype
+        self.outputs = spec.outputs
         self.register_buffer("mean", torch.tensor(spec.preprocessing.mean)[:, None, None] * LARGEST_PIXEL)
         self.register_buffer("std", torch.tensor(spec.preprocessing.std)[:, None, None] * LARGEST_PIXEL)
 
-    def forward(self, pixels_BCHW: Tensor) -> Tensor:
-        logits_BK: Tensor = self.model(((pixels_BCHW - self.mean) / self.std).to(self.dtype))
-        return logits_BK.float()
+    def forward(self, pixels_BCHW: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The output, or all of them in the order of the spec."""
+        numbers_BK: Tensor = self.model(((pixels_BCHW - self.mean) / self.std).to(self.dtype))
+        found = tuple(named(numbers_BK.float(), self.outputs).values())
+        return found if len(found) > 1 else found[0]
 
 
 def export_onnx(spec: ModelSpec, model: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:

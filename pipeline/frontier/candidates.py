@@ -22,7 +22,7 @@ OTHER_STATE = "of other code, data or a dense model of other params"
 class _Pruned(JsonFile):
     """reports/prune.json"""
 
-    dense_val_top1: float = Field(ge=0, le=1)
+    dense_val_score: float = Field(ge=0, le=1)
 
 
 class _Quantized(JsonFile):
@@ -209,7 +209,7 @@ def _candidate(experiment: Experiment, variant: str, label: str) -> Candidate:
     pruned = _read(experiment, PRUNED, _Pruned)
     quantized = _read(experiment, QUANTIZED, _Quantized)
     val_top1 = {
-        "dense": pruned.dense_val_top1,
+        "dense": pruned.dense_val_score,
         "finetuned": quantized.float_val_top1,
         "quantized": quantized.val_top1,
     }

@@ -34,9 +34,9 @@ def renew_statistics(model: nn.Module, spec: ModelSpec, train: Split, params: Sh
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches
         norm.train()
-    for images_BCHW, _ in sample(spec, train, params, max(LEAST, params.batch_size)):
-        if len(images_BCHW) >= LEAST:
-            model(images_BCHW)
+    for batch in sample(spec, train, params, max(LEAST, params.batch_size)):
+        if batch.size >= LEAST:
+            model(*batch.inputs.values())
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

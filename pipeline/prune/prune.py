@@ -28,18 +28,19 @@ from pipeline.tasks.task import Task
 
 @dataclass(frozen=True)
 class PruneReport:
-    """Costs and validation top-1 of the pruned model, before fine-tuning, and of its dense parent.
+    """Costs and validation scores of the pruned model, before fine-tuning, and of its dense parent.
 
-    before_top1: of what was cut, the dense model or, between the parts of a schedule, one that was pruned and
-    trained. notes: further numbers that only some ways of pruning have. not_pruned: layers that lost nothing
-    because no plan can cut them, and why. warning: what a reader must not miss.
+    A score is the task's objective. before_score: of what was cut, the dense model or, between the parts of a
+    schedule, one that was pruned and trained. notes: further numbers that only some ways of pruning have.
+    not_pruned: layers that lost nothing because no plan can cut them, and why. warning: what a reader must
+    not miss.
     """
 
     dense: Cost
     pruned: Cost
-    dense_top1: float
-    before_top1: float
-    pruned_top1: float
+    dense_score: float
+    before_score: float
+    pruned_score: float
     notes: dict[str, float]
     not_pruned: dict[str, str]
     warning: str | None
@@ -47,8 +48,8 @@ class PruneReport:
     def metrics(self) -> dict[str, float]:
         """Flat numbers; fractions are of the dense model."""
         values: dict[str, float] = {
-            "val_top1": self.pruned_top1,
-            "dense_val_top1": self.dense_top1,
+            "val_score": self.pruned_score,
+            "dense_val_score": self.dense_score,
             **self.notes,
         }
         for name in ("macs", "params", "size_bytes"):
@@ -119,15 +120,15 @@ def prune(
         )
     train, val = Split.open(data, "train"), Split.open(data, "val")
 
-    def top1(model: nn.Module) -> float:
-        return split_metrics(model, spec, val, params.batch_size, task)["top1"]
+    def score(model: nn.Module) -> float:
+        return split_metrics(model, spec, val, params.batch_size, task)[task.objective]
 
     one = example(spec, 1)
-    dense_cost, dense_top1 = measure_cost(dense, one, _weights(dense_folder, spec)), top1(dense)
-    before_top1, earlier = dense_top1, None
+    dense_cost, dense_score = measure_cost(dense, one, _weights(dense_folder, spec)), score(dense)
+    before_score, earlier = dense_score, None
     if part.tuned:
         tuned_spec, tuned = load_model(part.tuned)
-        before_top1, earlier = top1(tuned), PreviousCut(tuned_spec.plan, tuned)
+        before_score, earlier = score(tuned), PreviousCut(tuned_spec.plan, tuned)
         dense = widen(dense, tuned_spec.plan, tuned)
     smaller = smaller_network(dense, spec, train, params, task, PruneGoal(profile, part.share, earlier))
     if smaller.spec.plan or smaller.spec.sparse:
@@ -136,9 +137,9 @@ def prune(
     return PruneReport(
         dense=dense_cost,
         pruned=measure_cost(smaller.model, one, _weights(out, saved)),
-        dense_top1=dense_top1,
-        before_top1=before_top1,
-        pruned_top1=top1(smaller.model),
+        dense_score=dense_score,
+        before_score=before_score,
+        pruned_score=score(smaller.model),
         notes=smaller.notes,
         not_pruned=smaller.not_pruned,
         warning=smaller.warning,

@@ -5,7 +5,7 @@ fine-tuned.
 import torch
 from torch import nn
 
-from pipeline.data.prepared.reader import Split, normalise
+from pipeline.data.prepared.reader import Preprocess, Split
 from pipeline.models.description.params import NetworkParams
 from pipeline.models.description.spec import Architecture, ModelSpec
 from pipeline.models.nets.build import build
@@ -26,8 +26,8 @@ def new_student(
         torch.manual_seed(seed)
         model = build(architecture)
     first = torch.arange(min(len(train), WHITENED_IMAGES))
-    mean, std = torch.tensor(dense.preprocessing.mean), torch.tensor(dense.preprocessing.std)
-    fit_whitening(model, normalise(train.images(first), mean, std))
+    preprocess = Preprocess(dense.preprocessing.mean, dense.preprocessing.std)
+    fit_whitening(model, *preprocess(train.batch(first, "cpu")).inputs.values())
     ancestors = {**dense.ancestors, "dense": dense.digest}
     spec = dense.model_copy(
         update={"architecture": architecture, "plan": {}, "ancestors": ancestors, "provenance": {}}

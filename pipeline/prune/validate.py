@@ -1,10 +1,11 @@
-"""Metrics of a torch model on a split, between two steps of compression. Letters: B batch, C, H, W."""
+"""Metrics of a torch model on a split, between two steps of compression."""
 
 import torch
 from torch import nn
 
-from pipeline.data.prepared.reader import Split, normalise
+from pipeline.data.prepared.reader import Preprocess, Split
 from pipeline.models.description.spec import ModelSpec
+from pipeline.models.nets.outputs import answer
 from pipeline.tasks.task import Task
 
 
@@ -12,12 +13,12 @@ def split_metrics(
     model: nn.Module, spec: ModelSpec, split: Split, batch_size: int, task: Task
 ) -> dict[str, float]:
     """The task's metrics over a whole split, in eval mode; sums are divided once."""
-    mean, std = torch.tensor(spec.preprocessing.mean), torch.tensor(spec.preprocessing.std)
-    labels = split.labels
+    preprocess = Preprocess(spec.preprocessing.mean, spec.preprocessing.std)
     sums: dict[str, float] = {}
     with torch.no_grad():
-        for indices in torch.split(torch.arange(len(split)), batch_size):
-            logits_BK = model.eval()(normalise(split.images(indices), mean, std))
-            for name, value in task.sums(logits_BK, labels[indices]).items():
+        for rows in torch.split(torch.arange(len(split)), batch_size):
+            batch = preprocess(split.batch(rows, "cpu"))
+            outputs = answer(model.eval(), batch.inputs, spec.outputs)
+            for name, value in task.sums(outputs, batch.targets).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
     return task.metrics(sums)

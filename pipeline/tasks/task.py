@@ -1,4 +1,4 @@
-"""What training and evaluation ask of a kind of problem.
+"""What training, pruning and evaluation ask of a kind of problem.
 
 Metrics cross ranks as sums (numerators and counts) and are divided once, so that the result does not
 depend on how samples were cut into batches or ranks.
@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from pydantic import JsonValue
 from torch import Tensor
 
+from pipeline.data.prepared.batch import Tensors
 from pipeline.data.prepared.manifest import Manifest
 from pipeline.models.description.spec import TensorSpec
 from pipeline.tasks.classification.task import Classification, balanced_weights
@@ -16,7 +17,7 @@ from pipeline.tasks.params import TaskParams
 
 
 class Task(Protocol):
-    """Loss and metrics; letters: B batch, K classes."""
+    """Outputs, loss and metrics. outputs and targets: tensors by name; letter: B batch."""
 
     objective: ClassVar[str]
     """The metric that says which weights are best; higher is better."""
@@ -29,17 +30,34 @@ class Task(Protocol):
     def notes(self, manifest: Manifest) -> dict[str, JsonValue]:
         """What model.json keeps for who reads the outputs."""
 
-    def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        """Training loss of each sample, shape (B,)."""
+    def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Training loss of each sample, (B,); of one with several places the sum over them."""
 
-    def sums(self, logits_BK: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
+    def weights(self, targets: Tensors) -> Tensor | None:
+        """What each sample counts in the mean of a global batch, (B,), for example its valid pixels.
+
+        None if each counts 1. Of the targets alone, because all ranks must know the sum before the first part
+        of a batch goes backward.
+        """
+
+    def divergence(self, outputs: Tensors, teacher: Tensors, temperature: float) -> Tensor:
+        """How far the answers to each sample are from the teacher's, (B,), in the unit of the loss."""
+
+    def sums(self, outputs: Tensors, targets: Tensors) -> dict[str, Tensor]:
         """Numerators and the `count` of a batch, scalars, float64."""
 
     def metrics(self, sums: dict[str, float]) -> dict[str, float]:
-        """Metrics from sums over any number of batches and ranks."""
+        """Metrics from sums over any number of batches and ranks, `loss` among them."""
+
+    def strata(self, targets: Tensors) -> Tensor | None:
+        """A number for each sample, equal for samples of one kind, by which sampling is balanced; None
+        without kinds.
+        """
 
 
-def make_task(params: TaskParams, counts_K: Tensor | None = None) -> Task:
-    """counts_K: images of each class in the training split; without them the loss has no class weights."""
-    balanced = params.class_weights == "balanced" and counts_K is not None
-    return Classification(params.label_smoothing, balanced_weights(counts_K) if balanced else None)  # type: ignore[arg-type]
+def make_task(params: TaskParams, manifest: Manifest | None = None, device: str = "cpu") -> Task:
+    """manifest: of the training data; without it the loss has no class weights. device: of the training."""
+    if params.class_weights == "none" or manifest is None:
+        return Classification(params.label_smoothing)
+    weights_K = balanced_weights(manifest.splits["train"].class_counts).to(device)
+    return Classification(params.label_smoothing, weights_K)

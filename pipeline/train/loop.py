@@ -1,20 +1,18 @@
 """The training loop: one function, `fit`, for train and finetune, run by every worker.
 
-Letters: B batch, C channels, H height, W width.
+Letter: B batch.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from pipeline.data.augmentation.augment import augment, draw_choices
-from pipeline.data.augmentation.mix import draw_mix, mixed
 from pipeline.data.augmentation.streams import stream_seed
-from pipeline.data.augmentation.trivial import draw_trivial, trivial
-from pipeline.data.prepared.reader import normalise
+from pipeline.data.prepared.batch import Batch
 from pipeline.errors import StorageError, TrainingError
 from pipeline.files import locked
 from pipeline.tracking.progress import ProgressWriter
@@ -29,7 +27,7 @@ from pipeline.train.params import LOGICAL_SHARDS, Device
 from pipeline.train.run import Run, check_origin, layout, open_run, origin, prepare_torch
 from pipeline.train.sampling import epoch_batches
 from pipeline.train.state import Progress
-from pipeline.train.step import Batch, backward, train_step, update
+from pipeline.train.step import backward, train_step, update
 from pipeline.train.transport.driver import fence
 from pipeline.train.transport.result import save_result
 from pipeline.train.transport.worker import outbox
@@ -137,14 +135,12 @@ def train_epoch(run: Run) -> float | None:
     Returns its mean training loss per image, None if the ranks leave before.
     """
     params, progress = run.job.problem.params, run.state.progress
-    batches = epoch_batches(
-        run.train.labels, params.global_batch_size, params.seed, progress.epoch, params.sampling
-    )
+    batches = epoch_batches(len(run.train), params.global_batch_size, params.seed, progress.epoch, run.strata)
     writer = ProgressWriter(
         run.job.site.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step
     )
     writer.note = run.note
-    writer.validation = _val_words(progress.history[-1] if progress.history else {})
+    writer.validation = _val_words(run.task.objective, progress.history[-1] if progress.history else {})
     for rows in batches[progress.batch :]:
         beat()
         if params.quantization_aware:
@@ -200,9 +196,9 @@ def ddp_step(run: Run, rows: Tensor) -> Tensor:
     params = run.job.problem.params
     _seed_networks(run, ranks.rank())
     mine = make_batch(run, rows[ranks.shard(len(rows))])
-    cuts = torch.arange(len(mine.labels_B), device=run.device).tensor_split(params.accumulate)
-    parts = [mine.part(rows) for rows in cuts] if len(cuts) > 1 else [mine]
-    scale = ranks.world_size() / len(rows)
+    cuts = torch.arange(mine.size).tensor_split(params.accumulate)
+    parts = [mine.part(positions) for positions in cuts] if len(cuts) > 1 else [mine]
+    scale = mean_scale(run, {ranks.rank(): mine}, ranks.world_size(), len(rows), factor=ranks.world_size())
     return train_step(run.net, run.state.optimizer, run.state.scaler, parts, run.recipe, scale)
 
 
@@ -212,14 +208,14 @@ def exact_step(run: Run, shards: Shards, rows: Tensor) -> Tensor:
     Returns the sum of all losses on rank 0, and 0 elsewhere.
     """
     parts = rows.tensor_split(LOGICAL_SHARDS)
+    mine = range(*ranks.shard(LOGICAL_SHARDS).indices(LOGICAL_SHARDS))
+    batches = {number: make_batch(run, parts[number]) for number in mine}
+    scale = mean_scale(run, batches, LOGICAL_SHARDS, len(rows))
     shards.begin_step()
-    for number in range(*ranks.shard(LOGICAL_SHARDS).indices(LOGICAL_SHARDS)):
+    for number, batch in batches.items():
         _seed_networks(run, number)
         shards.begin_shard()
-        shards.end_shard(
-            number,
-            backward(run.net, run.state.scaler, make_batch(run, parts[number]), run.recipe, 1 / len(rows)),
-        )
+        shards.end_shard(number, backward(run.net, run.state.scaler, batch, run.recipe, scale))
     loss = shards.end_step()
     update(run.net, run.state.optimizer, run.state.scaler, run.recipe)
     return loss if ranks.rank() == 0 else torch.zeros_like(loss)
@@ -236,27 +232,29 @@ def _seed_networks(run: Run, part: int) -> None:
         torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(seed)
 
 
+def mean_scale(
+    run: Run, parts: Mapping[int, Batch], num_parts: int, num_samples: int, factor: int = 1
+) -> float | Tensor:
+    """What a sum of losses is multiplied by for `factor` x the mean over a global batch.
+
+    parts: those that this rank computes, by number. Weights of samples are added in the order of the parts,
+    so that the number of ranks changes no bit.
+    """
+    weights = {number: run.task.weights(part.targets) for number, part in parts.items()}
+    if all(weight is None for weight in weights.values()):
+        return factor / num_samples
+    table = torch.zeros(num_parts, dtype=torch.float64, device=run.device)
+    for number, weights_B in weights.items():
+        table[number] = 0.0 if weights_B is None else weights_B.sum()
+    return (factor / ranks.all_sum(table).sum()).float()
+
+
 def make_batch(run: Run, rows: Tensor) -> Batch:
-    """Augmented, normalised and mixed images on the run's device, changed as (seed, image, epoch) say."""
-    params = run.job.problem.params
-    images, labels = _augmented(run, rows)
-    mixing = draw_mix(rows, len(run.train), params.augment, params.seed, run.state.progress.epoch)
-    if mixing is None:
-        return Batch(images.contiguous(memory_format=layout(params)), labels)
-    others, other_labels = _augmented(run, mixing.partners_B)
-    images, share = mixed(images, others, mixing)
-    return Batch(images.contiguous(memory_format=layout(params)), labels, other_labels, share)
-
-
-def _augmented(run: Run, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Images and labels of some rows."""
-    params, epoch = run.job.problem.params, run.state.progress.epoch
-    images, labels = run.train.batch(rows, run.device)
-    if params.augment.trivial:
-        images = trivial(images, draw_trivial(rows, params.seed, epoch))
-    return normalise(
-        augment(images, draw_choices(rows, params.augment, params.seed, epoch)), run.mean, run.std
-    ), labels
+    """Augmented and preprocessed samples on the run's device, in the memory format of the network."""
+    batch = run.augmentation.batch(rows, run.state.progress.epoch, run.device)
+    form = layout(run.job.problem.params)
+    inputs = {name: images.contiguous(memory_format=form) for name, images in batch.inputs.items()}
+    return replace(batch, inputs=inputs)
 
 
 def record(run: Run, loss: float, metrics: dict[str, float]) -> None:
@@ -340,5 +338,6 @@ def _only_writer(job: Job) -> Iterator[None]:
         yield
 
 
-def _val_words(values: dict[str, float]) -> str:
-    return f"val top1 {values['val/top1']:.4f}" if "val/top1" in values else ""
+def _val_words(objective: str, values: dict[str, float]) -> str:
+    score = values.get(f"val/{objective}")
+    return "" if score is None else f"val {objective} {score:.4f}"

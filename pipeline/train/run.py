@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.data.prepared.reader import ResidentSplit, Split, normalise
+from pipeline.data.augmentation.recipe import Augmentation
+from pipeline.data.prepared.manifest import read_manifest
+from pipeline.data.prepared.reader import Preprocess, ResidentSplit, Split
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_json
 from pipeline.models.disk.sparse import hold_zeros
@@ -44,8 +46,8 @@ RESIDENT_SHARE = 0.25
 
 @dataclass
 class Run:
-    """net: what a step calls, the model with taps, in DDP among several ranks. shards: with `exact_elastic`
-    alone.
+    """net: what a step calls, the model with taps, in DDP among several ranks. strata: of the training rows,
+    by which sampling is balanced, if it is. shards: with `exact_elastic` alone.
 
     leaving: whether this rank was told to go. note: what the user should know of this run.
     """
@@ -55,8 +57,9 @@ class Run:
     task: Task
     train: Split | ResidentSplit
     val: Split
-    mean: Tensor
-    std: Tensor
+    preprocess: Preprocess
+    augmentation: Augmentation
+    strata: Tensor | None
     net: nn.Module
     shards: Shards | None
     state: State
@@ -110,19 +113,20 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     scaler = GradScaler(device, enabled=params.amp == "fp16")
     alone = ranks.world_size() == 1 or params.exact_elastic
     store = open_store(job)
-    task = make_task(
-        job.problem.task, train.labels.bincount(minlength=spec.architecture.num_outputs).to(device)
-    )
+    task = make_task(job.problem.task, read_manifest(job.inputs.data), device)
+    preprocess = Preprocess(spec.preprocessing.mean, spec.preprocessing.std, device)
+    near = _resident_if_it_fits(train, device)
     dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16
     autocast = partial(torch.autocast, device, dtype=dtype, enabled=params.amp != "off")
     run = Run(
         job=job,
         device=device,
         task=task,
-        train=_resident_if_it_fits(train, device),
+        train=near,
         val=val,
-        mean=torch.tensor(spec.preprocessing.mean, device=device),
-        std=torch.tensor(spec.preprocessing.std, device=device),
+        preprocess=preprocess,
+        augmentation=Augmentation(near, params.augment, preprocess, params.seed),
+        strata=_strata(task, train) if params.sampling == "balanced" else None,
         net=student if alone else _distributed(student, job, device),
         shards=Shards(student) if params.exact_elastic else None,
         state=State(
@@ -132,7 +136,7 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
             scaler,
             ema,
         ),
-        recipe=Recipe(task.loss, autocast, teacher, _penalty(model, job), params.grad_clip),
+        recipe=Recipe(task, spec.outputs, autocast, teacher, _penalty(model, job), params.grad_clip),
         store=store,
         saver=Saver(store, job.site.checkpoint_s, device),
         reporter=Journal(job.site.journal) if ranks.rank() == 0 else NullReporter(),
@@ -152,10 +156,17 @@ def _distributed(model: Tapped, job: Job, device: Device) -> nn.Module:
     statistics of batch norm alone.
     """
     net = DistributedDataParallel(model, gradient_as_bucket_view=True)
-    logits_BK, maps = net.eval()(example(job.problem.spec, 1).to(device))
-    torch.autograd.backward([output.sum() for output in (logits_BK, *maps)])
+    numbers_BK, maps = net.eval()(example(job.problem.spec, 1).to(device))
+    torch.autograd.backward([output.sum() for output in (numbers_BK, *maps)])
     net.zero_grad(set_to_none=False)
     return net
+
+
+def _strata(task: Task, train: Split) -> Tensor:
+    strata = task.strata(train.targets)
+    if strata is None:
+        raise TrainingError("sampling is balanced, but this task has no classes to balance; use shuffle")
+    return strata
 
 
 def _resident_if_it_fits(split: Split, device: Device) -> Split | ResidentSplit:
@@ -189,8 +200,8 @@ def _new_model(job: Job, train: Split) -> nn.Module:
         fill(model, read_tensors(job.inputs.init, spec.ancestors["init"]), str(job.inputs.init))
         return model
     first = torch.arange(min(len(train), WHITENED_IMAGES))
-    mean, std = torch.tensor(spec.preprocessing.mean), torch.tensor(spec.preprocessing.std)
-    fit_whitening(model, normalise(train.images(first), mean, std))
+    preprocess = Preprocess(spec.preprocessing.mean, spec.preprocessing.std)
+    fit_whitening(model, *preprocess(train.batch(first, "cpu")).inputs.values())
     return model
 
 

@@ -5,7 +5,6 @@ from torch import Tensor
 
 from pipeline.data.augmentation.streams import stream_seed
 from pipeline.errors import TrainingError
-from pipeline.train.params import Sampling
 
 
 def num_batches(num_images: int, global_batch_size: int) -> int:
@@ -13,29 +12,29 @@ def num_batches(num_images: int, global_batch_size: int) -> int:
 
 
 def epoch_batches(
-    labels_N: Tensor, global_batch_size: int, seed: int, epoch: int, sampling: Sampling = "shuffle"
+    num_samples: int, global_batch_size: int, seed: int, epoch: int, strata_N: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     """Row indices of every global batch of an epoch: N rows in batches of nearly equal size.
 
-    shuffle: each row once. balanced: as many rows of each class that has any, each of its rows as often as
-    another, give or take one.
+    strata_N: without them each row once; with them as many rows of each stratum that has any, each of its
+    rows as often as another, give or take one.
 
     The rows are cut evenly (sizes differ by at most one) instead of leaving a small rest, on which
     batch norm would compute poor statistics.
     """
     generator = torch.Generator().manual_seed(stream_seed("order", seed, epoch))
-    rows_N = torch.arange(len(labels_N)) if sampling == "shuffle" else _balanced(labels_N, generator)
-    order_N = torch.randperm(len(labels_N), generator=generator)
-    return rows_N[order_N].tensor_split(num_batches(len(labels_N), global_batch_size))
+    rows_N = torch.arange(num_samples) if strata_N is None else _balanced(strata_N, generator)
+    order_N = torch.randperm(num_samples, generator=generator)
+    return rows_N[order_N].tensor_split(num_batches(num_samples, global_batch_size))
 
 
-def _balanced(labels_N: Tensor, generator: torch.Generator) -> Tensor:
-    """Rows with every class equally often, N in all."""
-    present = labels_N.bincount().nonzero().flatten()
-    quotas = [len(part) for part in torch.arange(len(labels_N)).tensor_split(len(present))]
+def _balanced(strata_N: Tensor, generator: torch.Generator) -> Tensor:
+    """Rows with every stratum equally often, N in all."""
+    present = strata_N.bincount().nonzero().flatten()
+    quotas = [len(part) for part in torch.arange(len(strata_N)).tensor_split(len(present))]
     chosen = []
-    for label, quota in zip(present, quotas, strict=True):
-        rows = (labels_N == label).nonzero().flatten()
+    for stratum, quota in zip(present, quotas, strict=True):
+        rows = (strata_N == stratum).nonzero().flatten()
         rounds = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(-(-quota // len(rows)))]
         chosen.append(torch.cat(rounds)[:quota])
     return torch.cat(chosen)

@@ -1,42 +1,28 @@
 """One optimizer step: tensors in, tensors out. No clock, file, rank or logger.
 
-Letters: B batch, C channels, H height, W width, K classes.
+Letter: B batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from pipeline.data.prepared.batch import Batch, Tensors
+from pipeline.models.description.spec import TensorSpec
+from pipeline.models.nets.outputs import named
+from pipeline.tasks.task import Task
 from pipeline.train.methods.distillation import transfer
 from pipeline.train.params import DistilParams
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
-"""Per-sample losses (B,) from logits (B,K) and labels (B,)."""
-
-
-class Batch(NamedTuple):
-    """other_B, share_B: for mixed images, the partners' labels and the share of the loss that the image's own
-    label has.
-    """
-
-    images_BCHW: Tensor
-    labels_B: Tensor
-    other_B: Tensor | None = None
-    share_B: Tensor | None = None
-
-    def part(self, rows: Tensor) -> "Batch":
-        return Batch(*(None if tensor is None else tensor[rows] for tensor in self))  # type: ignore[arg-type]
-
 
 class Teacher(NamedTuple):
-    """model: gives, as the student does, logits and maps."""
+    """model: gives, as the student does, the numbers of its last layer and maps."""
 
     model: nn.Module
     params: DistilParams
@@ -45,10 +31,12 @@ class Teacher(NamedTuple):
 class Recipe(NamedTuple):
     """What a step needs beside tensors.
 
-    autocast: a fresh context each time it is called. penalize: adds to gradients.
+    outputs: of the network, and of the teacher. autocast: a fresh context each time it is called. penalize:
+    adds to gradients.
     """
 
-    loss: LossFunction
+    task: Task
+    outputs: Mapping[str, TensorSpec]
     autocast: Callable[[], AbstractContextManager[object]]
     teacher: Teacher | None
     penalize: Callable[[], None] | None
@@ -61,16 +49,16 @@ def train_step(
     scaler: GradScaler,
     parts: Sequence[Batch],
     recipe: Recipe,
-    scale: float,
+    scale: float | Tensor,
 ) -> Tensor:
     """Accumulate gradients over `parts`, then update the weights.
 
-    net: gives logits (B,K) and the maps to be compared with the teacher's (features.py).
+    net: gives the numbers of its last layer and the maps to be compared with the teacher's (distillation.py).
     scale: what the sum of sample losses is multiplied by before the backward pass; with DDP, which
-    averages over ranks, world_size / global batch size makes it the mean over the global batch.
+    averages over ranks, world_size / summed weight of the global batch makes it the mean over that.
     Returns the sum of this rank's sample losses, a scalar.
     """
-    total = torch.zeros((), device=parts[0].images_BCHW.device)
+    total = torch.zeros((), device=next(iter(parts[0].inputs.values())).device)
     for index, batch in enumerate(parts):
         with _sync_gradients(net, last=index == len(parts) - 1):
             total += backward(net, scaler, batch, recipe, scale)
@@ -79,21 +67,26 @@ def train_step(
     return total
 
 
-def backward(net: nn.Module, scaler: GradScaler, batch: Batch, recipe: Recipe, scale: float) -> Tensor:
+def backward(
+    net: nn.Module, scaler: GradScaler, batch: Batch, recipe: Recipe, scale: float | Tensor
+) -> Tensor:
     """Add the gradients of scale x the sum of the sample losses; returns that sum, without
     scale, a scalar.
     """
     with recipe.autocast():
-        logits_BK, maps = net(batch.images_BCHW)
-        taught = _teach(recipe.teacher, batch.images_BCHW)
-    losses_B = recipe.loss(logits_BK, batch.labels_B)
-    if batch.other_B is not None and batch.share_B is not None:
-        losses_B = torch.lerp(recipe.loss(logits_BK, batch.other_B), losses_B, batch.share_B)
+        numbers_BK, maps = net(*batch.inputs.values())
+        taught = _teach(recipe.teacher, batch.inputs)
+    outputs = named(numbers_BK, recipe.outputs)
+    losses_B = recipe.task.loss(outputs, batch.targets)
+    if batch.others is not None and batch.share is not None:
+        losses_B = torch.lerp(recipe.task.loss(outputs, batch.others), losses_B, batch.share)
     if recipe.teacher is not None and taught is not None:
-        params, (soft_BK, soft_maps) = recipe.teacher.params, taught
-        losses_B = distil(losses_B, logits_BK, soft_BK, params)
+        params, (teacher_BK, teacher_maps) = recipe.teacher.params, taught
+        told = named(teacher_BK, recipe.outputs)
+        divergence_B = recipe.task.divergence(outputs, told, params.temperature)
+        losses_B = (1.0 - params.weight) * losses_B + params.weight * divergence_B
         if params.features is not None:
-            losses_B = losses_B + params.features.weight * transfer(maps, soft_maps, params.features)
+            losses_B = losses_B + params.features.weight * transfer(maps, teacher_maps, params.features)
     scaler.scale(losses_B.sum() * scale).backward()  # type: ignore[no-untyped-call]
     return losses_B.detach().sum()
 
@@ -110,23 +103,12 @@ def update(net: nn.Module, optimizer: Optimizer, scaler: GradScaler, recipe: Rec
     scaler.update()
 
 
-def distil(losses_B: Tensor, logits_BK: Tensor, teacher_BK: Tensor, params: DistilParams) -> Tensor:
-    """Mix sample losses with the divergence from the teacher, scaled by T^2 (Hinton et al. 2015,
-    section 2).
-    """
-    temperature = params.temperature
-    student = F.log_softmax(logits_BK.float() / temperature, dim=1)
-    target = F.log_softmax(teacher_BK.float() / temperature, dim=1)
-    divergence_B = F.kl_div(student, target, reduction="none", log_target=True).sum(dim=1) * temperature**2
-    return (1.0 - params.weight) * losses_B + params.weight * divergence_B
-
-
-def _teach(teacher: Teacher | None, images_BCHW: Tensor) -> tuple[Tensor, list[Tensor]] | None:
-    """The teacher's logits (B,K) and maps."""
+def _teach(teacher: Teacher | None, inputs: Tensors) -> tuple[Tensor, list[Tensor]] | None:
+    """The numbers of the teacher's last layer, (B,K), and its maps."""
     if teacher is None:
         return None
     with torch.no_grad():
-        found: tuple[Tensor, list[Tensor]] = teacher.model(images_BCHW)
+        found: tuple[Tensor, list[Tensor]] = teacher.model(*inputs.values())
     return found
 
 

@@ -4,7 +4,7 @@ ranks.
 
 import torch
 
-from pipeline.data.prepared.reader import normalise
+from pipeline.models.nets.outputs import answer
 from pipeline.train import ranks
 from pipeline.train.run import Run
 from pipeline.watchdog import beat
@@ -25,10 +25,10 @@ def validate(run: Run) -> dict[str, float]:
     table = torch.zeros(len(batches), len(names), dtype=torch.float64, device=run.device)
     for number in range(*ranks.shard(len(batches)).indices(len(batches))):
         beat()
-        images, labels = run.val.batch(batches[number], run.device)
+        batch = run.preprocess(run.val.batch(batches[number], run.device))
         with run.autocast():
-            logits_BK = model(normalise(images, run.mean, run.std))
-        sums = run.task.sums(logits_BK, labels)
+            outputs = answer(model, batch.inputs, run.recipe.outputs)
+        sums = run.task.sums(outputs, batch.targets)
         table[number] = torch.stack([sums[name] for name in names])
     run.to_training()
     total: list[float] = [sum(column) for column in ranks.all_sum(table).T.tolist()]

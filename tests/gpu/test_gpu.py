@@ -50,12 +50,13 @@ def test_batches_of_a_split_kept_on_the_device_or_sent_are_the_hosts_and_no_step
     prepare_torch(the_job, "cuda", 1)
     run = open_run(the_job, "cuda", never_leaving)
     assert type(run.train) is kept
-    batches = epoch_batches(run.train.labels, the_job.problem.params.global_batch_size, 0, epoch=0)
+    batches = epoch_batches(len(run.train), the_job.problem.params.global_batch_size, 0, epoch=0)
     on_host = Split.open(folder / "prepared", "train")
     for rows in batches:
-        for here, there in zip(run.train.batch(rows, "cuda"), on_host.batch(rows, "cpu"), strict=True):
-            assert here.is_cuda
-            assert here.cpu().equal(there)
+        here, there = run.train.batch(rows, "cuda"), on_host.batch(rows, "cpu")
+        for name, tensor in (here.inputs | here.targets).items():  # type: ignore[operator]
+            assert tensor.is_cuda
+            assert tensor.cpu().equal((there.inputs | there.targets)[name])  # type: ignore[operator]
     ddp_step(run, batches[0])  # after which all libraries are ready
     torch.cuda.set_sync_debug_mode("error")
     try:

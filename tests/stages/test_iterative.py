@@ -109,8 +109,8 @@ def test_each_cut_takes_more_of_what_the_one_before_left(undisturbed: tuple[list
 
 def test_training_in_between_shows(undisturbed: tuple[list[PruneReport], Path]) -> None:
     reports, _ = undisturbed
-    assert reports[0].before_top1 == reports[0].dense_top1
-    assert reports[1].before_top1 != reports[0].pruned_top1
+    assert reports[0].before_score == reports[0].dense_score
+    assert reports[1].before_score != reports[0].pruned_score
 
 
 def test_killed_at_any_point_it_ends_in_the_same_bits(

@@ -19,13 +19,13 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from pipeline.data.prepared.batch import Batch
 from pipeline.errors import LockedError
 from pipeline.train import loop
 from pipeline.train.checkpoints.local import TENSORS_NAME
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from pipeline.train.run import Run
-from pipeline.train.step import Batch
 from tests.stages.test_exactness import final_state
 from tests.support.damage import begun, spoil_newest
 from tests.support.fit_samples import job, prepared_digits

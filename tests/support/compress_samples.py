@@ -143,7 +143,7 @@ def trained(spec: ModelSpec, data: Path, steps: int = 40) -> nn.Module:
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(steps):
         optimizer.zero_grad()
-        torch.autograd.backward(TASK.loss(model(images_BCHW), train.labels).mean())
+        torch.autograd.backward(TASK.loss({"logits": model(images_BCHW)}, train.targets).mean())
         optimizer.step()
     return model.eval()
 

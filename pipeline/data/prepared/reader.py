@@ -4,30 +4,36 @@ Letters: B batch, C channels, H height, W width, N rows of a split.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pipeline.data.prepared.batch import Batch, Tensors
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.data.prepared.send import sent
 from pipeline.data.prepared.shards import Pixels, gather_rows, map_shards
 
 LARGEST_PIXEL = 255
+PIXELS = "pixels"
+"""The input that holds an image."""
+LABEL = "label"
+"""The target that holds a class."""
 
 
 class Split:
     """Rows 0..N-1 of one split, mapped: opening costs milliseconds and no memory, and a pickle holds only the
     path.
 
-    shape: (H, W, C). shards: pixels (rows, H * W * C) of each shard. labels: (N,) int64.
+    shape: (H, W, C). shards: pixels (rows, H * W * C) of each shard. targets: by name, of all rows.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], shards: list[Pixels], labels: Tensor, reopen: tuple[Path, str]
+        self, shape: tuple[int, int, int], shards: list[Pixels], targets: Tensors, reopen: tuple[Path, str]
     ) -> None:
-        self.labels = labels
+        self.targets = targets
         self._shape = shape
         self._shards = shards
         self._reopen = reopen
@@ -43,12 +49,17 @@ class Split:
         return cls(
             (manifest.height, manifest.width, manifest.channels),
             shards,
-            torch.from_numpy(labels),
+            {LABEL: torch.from_numpy(labels)},
             (folder, name),
         )
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def labels(self) -> Tensor:
+        """The class of each row, (N,) int64."""
+        return self.targets[LABEL]
 
     def __reduce__(self) -> tuple[Callable[[Path, str], "Split"], tuple[Path, str]]:
         return Split.open, self._reopen
@@ -67,9 +78,10 @@ class Split:
         )
         return pixels_BHWC.permute(0, 3, 1, 2)
 
-    def batch(self, indices: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
-        """Pixels as of `images`, and labels (B,), on the device. `indices` are on the host."""
-        return sent(self.images(indices), device), sent(self.labels[indices], device)
+    def batch(self, rows: Tensor, device: torch.device | str) -> Batch:
+        """Pixels as of `images`, and the targets, on the device. `rows` are on the host."""
+        targets = {name: target[rows] for name, target in self.targets.items()}
+        return Batch({PIXELS: self.images(rows)}, targets, rows).to(device)
 
     @property
     def size_bytes(self) -> int:
@@ -81,23 +93,38 @@ class ResidentSplit:
     """A whole split in a device's memory, from which batches are taken without a copy from the host but of
     the indices.
 
-    labels: on the host, where the order of an epoch is made.
+    targets: on the host, where the order of an epoch is made.
     """
 
     def __init__(self, split: Split, device: torch.device | str) -> None:
-        self.labels = split.labels
-        self._labels_N = split.labels.to(device)
+        self.targets = split.targets
+        self._targets = {name: target.to(device) for name, target in split.targets.items()}
         self._pixels_NHWC = split.images(torch.arange(len(split))).permute(0, 2, 3, 1).contiguous().to(device)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._pixels_NHWC)
 
-    def batch(self, indices: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    def batch(self, rows: Tensor, device: torch.device | str) -> Batch:
         """Take a batch as Split.batch does, on the device where the split is."""
-        rows = sent(indices, device)
-        return self._pixels_NHWC.index_select(0, rows).permute(0, 3, 1, 2), self._labels_N.index_select(
-            0, rows
-        )
+        there = sent(rows, device)
+        pixels_BHWC = self._pixels_NHWC.index_select(0, there)
+        targets = {name: target.index_select(0, there) for name, target in self._targets.items()}
+        return Batch({PIXELS: pixels_BHWC.permute(0, 3, 1, 2)}, targets, rows)
+
+
+class Preprocess:
+    """The inputs of a batch as networks take them: images normalised by mean and std of each channel."""
+
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], device: torch.device | str = "cpu"
+    ) -> None:
+        self._mean_C = torch.tensor(mean, device=device)
+        self._std_C = torch.tensor(std, device=device)
+
+    def __call__(self, batch: Batch) -> Batch:
+        images = batch.inputs.items()
+        inputs = {name: normalise(images_BCHW, self._mean_C, self._std_C) for name, images_BCHW in images}
+        return replace(batch, inputs=inputs)
 
 
 def normalise(images_BCHW: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What each channel of a group is worth: the lower, the sooner it goes. Letters: B batch, C, H, W, K classes.
+"""What each channel of a group is worth: the lower, the sooner it goes.
 
 A channel is worth the sum over all weights w that go with it (Fang et al. 2023, arXiv 2301.12900), each worth
 
@@ -27,6 +27,7 @@ from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.models.channels.groups import ChannelGroup, position_sums
 from pipeline.models.description.spec import ModelSpec
+from pipeline.models.nets.outputs import answer
 from pipeline.prune.channels.sample import sample
 from pipeline.prune.params import Importance, ShapeParams
 from pipeline.tasks.task import Task
@@ -147,8 +148,8 @@ def _losses(
     Batch norms use their running statistics, so that nothing depends on the cut into batches.
     """
     model.eval()
-    for images_BCHW, labels_B in sample(spec, train, params, size):
-        yield task.loss(model(images_BCHW), labels_B).sum()
+    for batch in sample(spec, train, params, size):
+        yield task.loss(answer(model, batch.inputs, spec.outputs), batch.targets).sum()
 
 
 def _gradients(weights: Mapping[str, Tensor], losses: Iterator[Tensor]) -> Iterator[dict[str, Tensor]]:

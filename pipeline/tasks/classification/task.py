@@ -1,20 +1,27 @@
-"""Single-label classification."""
+"""Single-label classification. Letters: B batch, K classes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from pydantic import JsonValue
 from torch import Tensor, float64
 
+from pipeline.data.prepared.batch import Tensors
 from pipeline.data.prepared.manifest import Manifest
+from pipeline.data.prepared.reader import LABEL
 from pipeline.models.description.spec import TensorSpec
 
 TOP = 5
+LOGITS = "logits"
+"""The output: a logit for each class."""
 
 
-def balanced_weights(counts_K: Tensor) -> Tensor:
-    """A weight per class, in inverse proportion to its images, whose mean over all images is 1."""
+def balanced_weights(class_counts: Sequence[int]) -> Tensor:
+    """A weight per class, (K,), in inverse proportion to its images, whose mean over all images is 1."""
+    counts_K = torch.tensor(class_counts)
     return counts_K.sum() / (counts_K.clamp(min=1) * (counts_K > 0).sum())
 
 
@@ -30,22 +37,32 @@ class Classification:
 
     def outputs(self, manifest: Manifest) -> dict[str, TensorSpec]:
         meaning = "a logit for each class, in the order of the class names"
-        return {"logits": TensorSpec(shape=[len(manifest.classes)], meaning=meaning)}
+        return {LOGITS: TensorSpec(shape=[len(manifest.classes)], meaning=meaning)}
 
     def notes(self, manifest: Manifest) -> dict[str, JsonValue]:
         return {"name": "classification", "classes": [*manifest.classes]}
 
-    def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
+    def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        labels_B = targets[LABEL]
         losses_B = F.cross_entropy(
-            logits_BK.float(), labels_B, reduction="none", label_smoothing=self.label_smoothing
+            outputs[LOGITS].float(), labels_B, reduction="none", label_smoothing=self.label_smoothing
         )
-        return losses_B if self.weights_K is None else losses_B * self.weights_K.to(losses_B.device)[labels_B]
+        return losses_B if self.weights_K is None else losses_B * self.weights_K[labels_B]
 
-    def sums(self, logits_BK: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
+    def weights(self, targets: Tensors) -> None:
+        return None
+
+    def divergence(self, outputs: Tensors, teacher: Tensors, temperature: float) -> Tensor:
+        """Kullback and Leibler's, scaled by T^2 (Hinton et al. 2015, section 2)."""
+        student_BK = F.log_softmax(outputs[LOGITS].float() / temperature, dim=1)
+        target_BK = F.log_softmax(teacher[LOGITS].float() / temperature, dim=1)
+        return F.kl_div(student_BK, target_BK, reduction="none", log_target=True).sum(dim=1) * temperature**2
+
+    def sums(self, outputs: Tensors, targets: Tensors) -> dict[str, Tensor]:
         """`loss` is the plain negative log likelihood, without smoothing, so that it compares across
         settings.
         """
-        logits_BK = logits_BK.float()
+        logits_BK, labels_B = outputs[LOGITS].float(), targets[LABEL]
         # Not topk, which breaks ties at will: int8 logits tie, and then an answer is the first class, here as
         # in every argmax.
         top = logits_BK.sort(dim=1, descending=True, stable=True).indices[:, :TOP]
@@ -59,3 +76,7 @@ class Classification:
 
     def metrics(self, sums: dict[str, float]) -> dict[str, float]:
         return {name: value / sums["count"] for name, value in sums.items() if name != "count"}
+
+    def strata(self, targets: Tensors) -> Tensor:
+        """The classes."""
+        return targets[LABEL]

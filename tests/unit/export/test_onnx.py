@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,9 @@ from pipeline.errors import ArtifactError, CompressionError
 from pipeline.export.onnx import export_onnx
 from pipeline.export.parity import Parity, onnx_logits, parity, torch_logits
 from pipeline.export.session import OnnxModel
-from pipeline.models.description.spec import ModelSpec
+from pipeline.models.description.spec import ModelSpec, TensorSpec
 from pipeline.models.disk.weights import load_model
+from pipeline.profile.timing import UNSAVED
 from tests.support.compress_samples import CLASSES, SIZE, network, prepared_data, saved, spec_of
 from tests.support.places import ROOT
 
@@ -85,6 +87,19 @@ def test_inputs_and_outputs_are_named_and_the_batch_is_free(exported: Exported) 
     first, *rest = graph.input[0].type.tensor_type.shape.dim
     assert first.dim_param
     assert [dim.dim_value for dim in rest] == [3, SIZE, SIZE]
+
+
+def test_several_outputs_are_named_and_hold_their_part_of_the_last_layer(tmp_path: Path) -> None:
+    spec = spec_of("mlp")
+    heads = {"kind": TensorSpec(shape=[2], meaning=""), "count": TensorSpec(shape=[1], meaning="")}
+    several, model = spec.model_copy(update={"outputs": heads}), network(spec)
+    for name, each in (("one", spec), ("two", several)):
+        export_onnx(each.model_copy(update={"weights": UNSAVED}), model, tmp_path / name)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, SIZE, SIZE)).astype(np.float32)
+    one, two = (onnxruntime.InferenceSession(str(tmp_path / name)) for name in ("one", "two"))
+    assert [value.name for value in two.get_outputs()] == ["kind", "count"]
+    kind, count = two.run(None, {"pixels": pixels})
+    np.testing.assert_array_equal(np.concatenate([kind, count], axis=1), one.run(None, {"pixels": pixels})[0])
 
 
 def test_metadata_name_classes_and_origin(exported: Exported) -> None:

@@ -42,7 +42,10 @@ def train(data: Path) -> Split:
 def test_a_sample_has_different_images_that_the_seed_chooses(train: Split) -> None:
     def images(seed: int) -> torch.Tensor:
         return torch.cat(
-            [images for images, _ in sample(SPEC, train, prune_params(sample_batches=3, seed=seed), 10)]
+            [
+                batch.inputs["pixels"]
+                for batch in sample(SPEC, train, prune_params(sample_batches=3, seed=seed), 10)
+            ]
         )
 
     assert len(images(0)) == 3 * 16
@@ -56,7 +59,7 @@ def test_statistics_are_means_over_the_batches_of_the_sample(train: Split) -> No
     params = prune_params(sample_batches=2)
     renew_statistics(model.train(), SPEC, train, params)
     with torch.no_grad():
-        maps = [model[0](images) for images, _ in sample(SPEC, train, params, params.batch_size)]
+        maps = [model[0](each.inputs["pixels"]) for each in sample(SPEC, train, params, params.batch_size)]
     norm = model[1]
     assert isinstance(norm, nn.BatchNorm2d)
     torch.testing.assert_close(

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,17 +11,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from pipeline.data.prepared.batch import Tensors
 from pipeline.data.prepared.reader import Split, normalise
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_file
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model, save_model
+from pipeline.tasks.classification.task import Classification
 from pipeline.tracking.journal import read_journal
 from pipeline.train.bf16_rate import bf16_to_float32, slow_bf16
 from pipeline.train.checkpoints.local import LocalStore
 from pipeline.train.job import Job, child_spec
-from pipeline.train.loop import ddp_step, fit, never_leaving, resume
+from pipeline.train.loop import (
+    ddp_step,
+    exact_step,
+    fit,
+    make_batch,
+    mean_scale,
+    never_leaving,
+    resume,
+)
 from pipeline.train.run import Run, check_origin, open_run, origin
 from pipeline.train.sampling import num_batches
 from pipeline.train.transport.collect import collect_result
@@ -387,7 +399,8 @@ def test_finetuning_learns_from_the_teacher(data: Path, tmp_path: Path) -> None:
     last = list(csv.DictReader((tmp_path / "model.csv").read_text().splitlines()))[-1]
     assert float(last["val/top1"]) < 0.05
     val = Split.open(data, "val")
-    images, labels = val.batch(torch.arange(len(val)), "cpu")
+    batch = val.batch(torch.arange(len(val)), "cpu")
+    images, labels = batch.inputs["pixels"], batch.targets["label"]
     student, mean, std = (
         load_model(tmp_path / "model")[1].eval(),
         torch.tensor(spec.preprocessing.mean),
@@ -418,3 +431,37 @@ def test_weights_pruned_one_by_one_stay_zero_while_the_others_learn(data: Path, 
     after = load_model(tmp_path / "model")[1].get_parameter(name)
     assert not after[pruned].any()
     assert (after != before)[~pruned].all()
+
+
+@dataclass(frozen=True)
+class Weighed(Classification):
+    """Samples of class k count k + 1 times."""
+
+    def weights(self, targets: Tensors) -> Tensor:  # type: ignore[override]
+        return targets["label"] + 1.0
+
+
+def test_a_loss_is_divided_by_the_summed_weight_of_the_global_batch(data: Path, tmp_path: Path) -> None:
+    run = open_run(job(data, tmp_path / "run"), "cpu", never_leaving)
+    batch = make_batch(run, torch.arange(40))
+    parts = {number: batch.part(positions) for number, positions in enumerate(torch.arange(40).chunk(5))}
+    assert mean_scale(run, parts, len(parts), batch.size, factor=2) == 2 / 40
+    weighed = replace(run, task=Weighed(label_smoothing=0.1))
+    scale = mean_scale(weighed, parts, len(parts), batch.size, factor=2)
+    assert float(scale) == pytest.approx(2 / float((batch.targets["label"] + 1).sum()))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_both_kinds_of_step_divide_by_the_weight(data: Path, tmp_path: Path, *, exact: bool) -> None:
+    settings = {"exact_elastic": exact, "optimizer": BASE["optimizer"] | {"weight_decay": 0.0}}
+    changes = []
+    for task in (Classification(0.1), Weighed(0.1)):
+        run = open_run(job(data, tmp_path / "run", **settings), "cpu", never_leaving)
+        run = replace(run, task=task, recipe=run.recipe._replace(task=task))
+        before = [parameter.detach().clone() for parameter in run.state.model.parameters()]
+        rows = torch.arange(64)
+        exact_step(run, run.shards, rows) if run.shards else ddp_step(run, rows)
+        after = run.state.model.parameters()
+        changes.append([float((new.detach() - old).norm()) for new, old in zip(after, before, strict=True)])
+    weight = float((Split.open(data, "train").labels[:64] + 1).sum()) / 64
+    assert changes[0] == pytest.approx([weight * change for change in changes[1]], rel=1e-3)

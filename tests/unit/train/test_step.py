@@ -8,11 +8,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.amp import GradScaler
 
+from pipeline.data.prepared.batch import Batch
+from pipeline.models.description.spec import TensorSpec
 from pipeline.tasks.classification.task import Classification
 from pipeline.train.methods.distillation import Tapped
 from pipeline.train.optim import make_optimizer
-from pipeline.train.params import DistilParams, OptimizerParams
-from pipeline.train.step import Batch, Recipe, distil, train_step
+from pipeline.train.params import OptimizerParams
+from pipeline.train.step import Recipe, train_step
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 4])
@@ -28,9 +30,11 @@ def test_a_step_equals_plain_torch(accumulate: int) -> None:
     task = Classification(label_smoothing=0.1)
     for group in reference.param_groups:
         group |= {"momentum": 0.9, "nesterov": True}
-    parts = [Batch(i, y) for i, y in zip(images.chunk(accumulate), labels.chunk(accumulate), strict=True)]
+    whole = Batch({"pixels": images}, {"label": labels}, torch.arange(8))
+    parts = [whole.part(positions) for positions in torch.arange(8).chunk(accumulate)]
+    outputs = {"logits": TensorSpec(shape=[3], meaning="")}
     for _ in range(3):
-        recipe = Recipe(task.loss, nullcontext, None, None, None)
+        recipe = Recipe(task, outputs, nullcontext, None, None, None)
         total = train_step(Tapped(ours), optimizer, GradScaler("cpu", enabled=False), parts, recipe, 1 / 8)
         loss = F.cross_entropy(plain(images), labels, label_smoothing=0.1)
         reference.zero_grad()
@@ -38,14 +42,3 @@ def test_a_step_equals_plain_torch(accumulate: int) -> None:
         reference.step()
         assert total.item() == pytest.approx(8 * loss.item(), rel=1e-5)
     assert torch.allclose(ours.weight, plain.weight, atol=1e-6)
-
-
-def test_distillation_from_itself_adds_nothing_and_pulls_to_the_teacher() -> None:
-    logits, teacher = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
-    params = DistilParams(teacher="dense", temperature=2.0, weight=1.0, features=None)
-    assert distil(torch.ones(4), logits, logits.detach(), params).abs().max() < 1e-6
-    before = distil(torch.ones(4), logits, teacher, params)
-    before.sum().backward()  # type: ignore[no-untyped-call]
-    assert logits.grad is not None
-    after = distil(torch.ones(4), logits - 0.1 * logits.grad, teacher, params)
-    assert (after < before).all()

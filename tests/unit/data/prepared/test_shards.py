@@ -81,11 +81,12 @@ def test_images_are_fresh_writable_and_channels_last(split: Split) -> None:
 def test_a_resident_split_gives_the_same_from_memory(split: Split) -> None:
     resident = ResidentSplit(split, "cpu")
     rows = torch.tensor([10, 0, 7, 7])
-    images, labels = resident.batch(rows, "cpu")
+    batch = resident.batch(rows, "cpu")
+    images, labels = batch.inputs["pixels"], batch.targets["label"]
     assert images.equal(split.images(rows))
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert labels.equal(split.labels[rows])
-    assert resident.labels.equal(split.labels)
+    assert resident.targets["label"].equal(split.labels)
     assert len(resident) == len(split)
     assert split.size_bytes == ROWS * HEIGHT * WIDTH * CHANNELS
 
@@ -263,6 +264,8 @@ def test_normalise_follows_its_formula_in_channels_last(channels: int) -> None:
 def test_nothing_is_copied_on_the_way_to_the_cpu(split: Split) -> None:
     rows = torch.tensor([3, 1])
     assert sent(rows, "cpu") is rows
-    images, labels = split.batch(rows, "cpu")
-    assert images.equal(split.images(rows))
-    assert labels.equal(split.labels[rows])
+    batch = split.batch(rows, "cpu")
+    assert batch.rows is rows
+    assert batch.inputs["pixels"].equal(split.images(rows))
+    assert batch.targets["label"].equal(split.labels[rows])
+    assert batch.to("cpu").inputs["pixels"] is batch.inputs["pixels"]

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.ranks import on_ranks
+from pipeline.data.prepared.batch import Batch, Tensors
 from pipeline.data.prepared.reader import Split
 from pipeline.files import sha256_json
 from pipeline.models.channels.groups import Member, position_sums, trace_groups
-from pipeline.models.description.spec import ModelSpec
+from pipeline.models.description.spec import ModelSpec, Preprocessing, TensorSpec
 from pipeline.prune.channels.importance import element_importance, score_groups
 from pipeline.prune.channels.ranking import PruneGoal, make_plan
 from pipeline.prune.params import Importance
@@ -52,21 +53,26 @@ class Images:
     def __len__(self) -> int:
         return len(IMAGES)
 
-    def images(self, indices: Tensor) -> Tensor:
-        return torch.tensor(IMAGES)[indices].view(-1, 1, 1, 1)
+    def batch(self, rows: Tensor, _device: str) -> Batch:
+        images = torch.tensor(IMAGES)[rows].view(-1, 1, 1, 1)
+        return Batch({"pixels": images}, {"label": self.labels[rows]}, rows)
 
 
 class FirstLogit:
     """Its loss is logit 0, or for label 1 what is opposite to it, so that gradients cancel among images."""
 
-    def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        return torch.where(labels_B == 0, logits_BK[:, 0], -logits_BK[:, 0])
+    def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        first_B = outputs["logits"][:, 0]
+        return torch.where(targets["label"] == 0, first_B, -first_B)
 
 
 def scores_of(importance: Importance, **changes: Any) -> list[float]:
     model = Two().eval()
     params = prune_params(importance=importance, sample_batches=1, batch_size=3, **changes)
-    spec = ModelSpec.model_construct(mean=[0.0], std=[1 / 255])
+    spec = ModelSpec.model_construct(
+        preprocessing=Preprocessing(mean=[0.0], std=[1 / 255]),
+        outputs={"logits": TensorSpec(shape=[2], meaning="")},
+    )
     importances = element_importance(model, spec, cast(Split, Images()), params, cast(Task, FirstLogit()))
     groups = trace_groups(model, torch.zeros(2, 1, 1, 1), [])
     _, (scores,) = score_groups(model, groups, importances, importance, params.seed, lambda group: PRICE)
