@@ -113,6 +113,15 @@ def test_picture_of_the_layers_agrees_with_the_imports() -> None:
         assert min(LAYERS[room] for room in above) > max(LAYERS[room] for room in below)
 
 
+def test_walks_have_at_most_eight_hops() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    walks = text.partition("## Walks")[2].partition("\n## ")[0].split("\n**")[1:]
+    hops = [re.findall(r"^\| (\d+) \|", walk, re.MULTILINE) for walk in walks]
+    assert len(hops) == 3
+    assert all(found == [str(hop) for hop in range(1, len(found) + 1)] for found in hops)
+    assert max(map(len, hops)) <= 8
+
+
 def links(document: Path) -> set[str]:
     """Relative paths that a document links to."""
     return set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")))
