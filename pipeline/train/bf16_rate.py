@@ -46,10 +46,10 @@ def bf16_to_float32() -> float:
 @torch.no_grad()
 def _seconds(dtype: torch.dtype) -> float:
     # Not random: the training's numbers come from the same generator.
-    images_BCHW: Tensor = torch.ones(TIMED_SHAPE, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    images: Tensor = torch.ones(TIMED_SHAPE, dtype=dtype).contiguous(memory_format=torch.channels_last)
     weight_OIKK = torch.ones(TIMED_SHAPE[1], TIMED_SHAPE[1], 3, 3, dtype=dtype).contiguous(
         memory_format=torch.channels_last
     )
     start = time.thread_time()
-    F.conv2d(images_BCHW, weight_OIKK, padding=1)
+    F.conv2d(images, weight_OIKK, padding=1)
     return time.thread_time() - start

@@ -72,7 +72,7 @@ class DistilParams(Section):
     )
     weight: float = Field(ge=0.0, le=1.0, description="share of the teacher's loss; the rest is the task's")
     features: FeatureParams | None = Field(
-        description="learn from the teacher's maps too; null for its logits alone"
+        description="learn from the teacher's maps too; null for its answers alone"
     )
 
 

@@ -80,12 +80,12 @@ class _NotPrunable(Exception):  # noqa: N818 - an answer, not an error
     """A group of channels that no plan can cut; the text says why."""
 
 
-def trace_groups(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) -> list[ChannelGroup]:
+def trace_groups(model: nn.Module, example: Tensor, ignored: list[str]) -> list[ChannelGroup]:
     """The groups of trace_structure() alone."""
-    return trace_structure(model, example_BCHW, ignored).groups
+    return trace_structure(model, example, ignored).groups
 
 
-def trace_structure(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) -> Structure:
+def trace_structure(model: nn.Module, example: Tensor, ignored: list[str]) -> Structure:
     """The prunable groups of a model, and those that stay whole because a plan cannot cut them.
 
     Left out: the classifier's outputs, and groups in which an ignored module's outputs take part. `ignored`
@@ -101,7 +101,7 @@ def trace_structure(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) 
     kept = _ignored_names(ignored, model)
     # A forward pass may cache tensors of the traced graph, which cannot be copied.
     untraced = copy.deepcopy(model)
-    graph, found = _trace(model, example_BCHW)
+    graph, found = _trace(model, example)
     groups, not_pruned = [], {}
     for traced in found:
         if not _is_kept(graph, traced, names, kept):
@@ -109,9 +109,7 @@ def trace_structure(model: nn.Module, example_BCHW: Tensor, ignored: list[str]) 
                 groups.append(_require_two_channels(_to_group(traced, names, graph)))
             except _NotPrunable as reason:
                 not_pruned[_outputs_text(traced, names, graph, order)] = str(reason)
-    fitting, unfit = _keep_runnable(
-        untraced, example_BCHW, sorted(groups, key=lambda group: order[group.root])
-    )
+    fitting, unfit = _keep_runnable(untraced, example, sorted(groups, key=lambda group: order[group.root]))
     return Structure(fitting, not_pruned | unfit)
 
 
@@ -201,7 +199,7 @@ def _ignored_names(ignored: list[str], model: nn.Module) -> set[str]:
     return found
 
 
-def _trace(model: nn.Module, example_BCHW: Tensor) -> tuple[Any, list[Any]]:
+def _trace(model: nn.Module, example: Tensor) -> tuple[Any, list[Any]]:
     """torch-pruning's dependency graph and its groups of all channels."""
     with ModuleTracker(model) as current:
         # With a forward_fn of ours: its own way is to unpack the example, swallow the error and try again.
@@ -211,9 +209,7 @@ def _trace(model: nn.Module, example_BCHW: Tensor) -> tuple[Any, list[Any]]:
             return outputs
 
         try:
-            graph = tp.DependencyGraph().build_dependency(
-                model, example_BCHW, forward_fn=forward, verbose=False
-            )
+            graph = tp.DependencyGraph().build_dependency(model, example, forward_fn=forward, verbose=False)
             return graph, list(graph.get_all_groups())
         except (
             Exception
@@ -336,26 +332,26 @@ def _outputs_text(traced: Any, names: Names, graph: Any, order: Mapping[str, int
 
 
 def _keep_runnable(
-    model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]
+    model: nn.Module, example: Tensor, groups: list[ChannelGroup]
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
     """The groups without one channel of which the network still runs, and why the others stay whole.
 
     A forward pass may know numbers of channels that no graph shows. One channel is what no such number
     divides.
     """
-    if _failure_when_cut(model, example_BCHW, groups) is None:
+    if _failure_when_cut(model, example, groups) is None:
         return groups, {}
-    reasons = {group.root: _failure_when_cut(model, example_BCHW, [group]) for group in groups}
+    reasons = {group.root: _failure_when_cut(model, example, [group]) for group in groups}
     not_pruned = {root: reason for root, reason in reasons.items() if reason is not None}
     return [group for group in groups if group.root not in not_pruned], not_pruned
 
 
-def _failure_when_cut(model: nn.Module, example_BCHW: Tensor, groups: list[ChannelGroup]) -> str | None:
+def _failure_when_cut(model: nn.Module, example: Tensor, groups: list[ChannelGroup]) -> str | None:
     """Why the model cannot lose the first channel of each group, or does not run then; else None."""
     cut = copy.deepcopy(model)
     with torch.no_grad(), ModuleTracker(cut) as current:
         try:
-            apply_plan(cut, to_plan(model, groups, [torch.tensor([0])] * len(groups)))(example_BCHW)
+            apply_plan(cut, to_plan(model, groups, [torch.tensor([0])] * len(groups)))(example)
         except Exception as error:  # a forward pass of another library can fail in any way
             where = f"module {current.name!r}: " if current.name else ""
             return f"without one of them the network does not run: {where}{' '.join(str(error).split())}"

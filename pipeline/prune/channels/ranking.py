@@ -211,11 +211,11 @@ def _prune_by_library(scratch: nn.Module, groups: Sequence[ChannelGroup], remove
             group.traced.prune(idxs=group.root_indices(channels))
 
 
-def require_equal(ours: nn.Module, theirs: nn.Module, example_BCHW: Tensor) -> None:
+def require_equal(ours: nn.Module, theirs: nn.Module, example: Tensor) -> None:
     """Raises CompressionError if the two networks differ in a tensor or in an output bit, or do not run."""
     with torch.no_grad(), ModuleTracker(ours) as current:
         try:
-            same = torch.equal(ours.eval()(example_BCHW), theirs.eval()(example_BCHW))
+            same = torch.equal(ours.eval()(example), theirs.eval()(example))
         except RuntimeError as error:
             raise CompressionError(
                 f"the pruned network does not run: module {current.name!r}: {' '.join(str(error).split())}; "

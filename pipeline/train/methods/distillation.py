@@ -24,7 +24,8 @@ from pipeline.train.ranks import may_pass
 
 
 class Tapped(nn.Module):
-    """A network that gives beside its logits (B,K) what some of its modules put out, each through an adapter.
+    """A network that gives beside the numbers of its last layer (B,K) what some of its modules put out, each
+    through an adapter.
 
     The adapters are trained with the network, and are no part of it.
     """
@@ -40,17 +41,17 @@ class Tapped(nn.Module):
         for name in self._names:
             model.get_submodule(name).register_forward_hook(partial(self._take, name))
 
-    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Raises TrainingError if the network cannot compute these images, on whatever machine."""
         try:
-            logits_BK: Tensor = self.model(images_BCHW)
+            numbers_BK: Tensor = self.model(images)
         except Exception as error:  # a network of another library can fail in any way
             if isinstance(error, EspalierError) or may_pass(error):
                 raise
-            raise not_taken(self.model, images_BCHW, error) from error
+            raise not_taken(self.model, images, error) from error
         maps = [adapter(self._maps[name]) for name, adapter in zip(self._names, self.adapters, strict=True)]
         self._maps.clear()
-        return logits_BK, maps
+        return numbers_BK, maps
 
     def _take(self, name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
         self._maps[name] = output
@@ -64,8 +65,8 @@ class Adapter(nn.Linear):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, bias=False)
 
-    def forward(self, maps_BCHW: Tensor) -> Tensor:
-        return F.conv2d(maps_BCHW, self.weight[:, :, None, None])
+    def forward(self, maps: Tensor) -> Tensor:
+        return F.conv2d(maps, self.weight[:, :, None, None])
 
 
 class Renormalised(nn.Module):
@@ -83,21 +84,21 @@ class Renormalised(nn.Module):
         self.register_buffer("scale", std / other_std)
         self.register_buffer("shift", (mean - other_mean) / other_std)
 
-    def forward(self, images_BCHW: Tensor) -> Any:
-        return self.model(images_BCHW * self.scale + self.shift)
+    def forward(self, images: Tensor) -> Any:
+        return self.model(images * self.scale + self.shift)
 
 
 def tap(
-    student: nn.Module, teacher: nn.Module, params: FeatureParams, example_BCHW: Tensor
+    student: nn.Module, teacher: nn.Module, params: FeatureParams, example: Tensor
 ) -> tuple[Tapped, Tapped]:
     """Both networks with the taps that `params` ask for.
 
     Raises TrainingError for an unknown module, maps that cannot be compared, and networks whose stages are
     not known.
     """
-    layers = params.layers if params.layers is not None else _stage_ends(student, teacher, example_BCHW)
-    own = _outputs(student, list(layers), "student", example_BCHW)
-    taught = _outputs(teacher, list(dict.fromkeys(layers.values())), "teacher", example_BCHW)
+    layers = params.layers if params.layers is not None else _stage_ends(student, teacher, example)
+    own = _outputs(student, list(layers), "student", example)
+    taught = _outputs(teacher, list(dict.fromkeys(layers.values())), "teacher", example)
     adapters = []
     for name, other in layers.items():
         _check_comparable(name, own[name], other, taught[other])
@@ -117,12 +118,12 @@ def transfer(maps: Sequence[Tensor], teacher_maps: Sequence[Tensor], params: Fea
     return torch.stack([(own - other).square().flatten(1).mean(1) for own, other in pairs]).sum(0)
 
 
-def _energy(maps_BCHW: Tensor) -> Tensor:
+def _energy(maps: Tensor) -> Tensor:
     """Energy of maps, of unit norm, (B, H * W)."""
-    return F.normalize(maps_BCHW.square().mean(1).flatten(1), dim=1)
+    return F.normalize(maps.square().mean(1).flatten(1), dim=1)
 
 
-def _stage_ends(student: nn.Module, teacher: nn.Module, example_BCHW: Tensor) -> dict[str, str]:
+def _stage_ends(student: nn.Module, teacher: nn.Module, example: Tensor) -> dict[str, str]:
     """Last stage of each size of maps that both have."""
     ends = []
     for model, whose in ((student, "student"), (teacher, "teacher")):
@@ -130,7 +131,7 @@ def _stage_ends(student: nn.Module, teacher: nn.Module, example_BCHW: Tensor) ->
         names = (
             [f"stages.{index}" for index in range(len(stages))] if isinstance(stages, nn.Sequential) else []
         )
-        outputs = _outputs(model, names, whose, example_BCHW)
+        outputs = _outputs(model, names, whose, example)
         ends.append({tuple(found.shape[2:]): name for name, found in outputs.items() if found.ndim == 4})
     shared = {name: ends[1][size] for size, name in ends[0].items() if size in ends[1]}
     if not shared:
@@ -141,7 +142,7 @@ def _stage_ends(student: nn.Module, teacher: nn.Module, example_BCHW: Tensor) ->
     return shared
 
 
-def _outputs(model: nn.Module, names: Sequence[str], whose: str, example_BCHW: Tensor) -> dict[str, Tensor]:
+def _outputs(model: nn.Module, names: Sequence[str], whose: str, example: Tensor) -> dict[str, Tensor]:
     """What modules put out for an example, in eval mode."""
     modules = dict(model.named_modules())
     for name in names:
@@ -153,7 +154,7 @@ def _outputs(model: nn.Module, names: Sequence[str], whose: str, example_BCHW: T
     found: dict[str, Tensor] = {}
     hooks = [modules[name].register_forward_hook(partial(_note, found, name)) for name in names]
     with torch.no_grad():
-        model.eval()(example_BCHW)
+        model.eval()(example)
     for hook in hooks:
         hook.remove()
     return found

@@ -93,18 +93,18 @@ def rounded(weight: Tensor, largest: int | None) -> Tensor:
     return torch.fake_quantize_per_channel_affine(weight, scale_O, zero_O, 0, -largest, largest)
 
 
-def insert(model: nn.Module, example_BCHW: Tensor) -> None:
+def insert(model: nn.Module, example: Tensor) -> None:
     """Make layers round, once schedule() says so, and put Rounding modules at their sides, in place; names of
     weights stay.
     """
-    ends, inner = _watch(model, example_BCHW)
+    ends, inner = _watch(model, example)
     for name, end in ends.items():
         layer = model.get_submodule(name)
         layer.__class__ = LAYERS[type(layer)]
-        end.add_module("out_range", Rounding(f"{name}:out").to(example_BCHW.device))
+        end.add_module("out_range", Rounding(f"{name}:out").to(example.device))
         end.register_forward_hook(_round_output)
         if name not in inner:
-            layer.add_module("in_range", Rounding(f"{name}:in").to(example_BCHW.device))
+            layer.add_module("in_range", Rounding(f"{name}:in").to(example.device))
             layer.register_forward_pre_hook(_round_input)
 
 
@@ -162,7 +162,7 @@ class Pass(NamedTuple):
     made: Tensor
 
 
-def _watch(model: nn.Module, example_BCHW: Tensor) -> tuple[dict[str, nn.Module], set[str]]:
+def _watch(model: nn.Module, example: Tensor) -> tuple[dict[str, nn.Module], set[str]]:
     """The module at whose output each layer that can round ends, and the layers that read another's end as it
     is.
 
@@ -184,7 +184,7 @@ def _watch(model: nn.Module, example_BCHW: Tensor) -> tuple[dict[str, nn.Module]
     ]
     modes = {module: module.training for module in model.modules()}
     with torch.no_grad():
-        model.eval()(example_BCHW)
+        model.eval()(example)
     for hook in hooks:
         hook.remove()
     for module, training in modes.items():
