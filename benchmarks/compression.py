@@ -21,7 +21,7 @@ from pipeline.compare.latency import measure_latency
 from pipeline.data.prepared.reader import Split
 from pipeline.evaluate.params import LatencyParams
 from pipeline.export.onnx import export_onnx
-from pipeline.export.parity import onnx_logits, parity, torch_logits
+from pipeline.export.outputs import onnx_outputs, torch_outputs
 from pipeline.export.session import OnnxModel
 from pipeline.models.description.params import ModelParams
 from pipeline.models.disk.weights import load_model, save_model
@@ -33,7 +33,7 @@ from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
 from pipeline.prune.prune import prune
 from pipeline.tasks.params import TaskParams
-from pipeline.tasks.task import make_task
+from pipeline.tasks.training.task import make_task
 from pipeline.train.job import dense_spec
 
 BUILT_IN = {
@@ -147,5 +147,6 @@ def largest_difference(folder: Path, file: Path, data: Path) -> float:
     val = Split.open(data, "val")
     rows = torch.arange(len(val))
     session = OnnxModel(file, LATENCY.threads)
-    expected = torch_logits(model, spec, val, rows, len(val))
-    return parity(expected, onnx_logits(session, val, rows, len(val))).max_diff / float(abs(expected).max())
+    (expected,) = torch_outputs(model, spec, val, rows, len(val)).values()
+    (found,) = onnx_outputs(session, val, rows, len(val)).values()
+    return float(abs(expected - found).max() / abs(expected).max())

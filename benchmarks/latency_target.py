@@ -25,7 +25,7 @@ from pipeline.profile.profile import make_profile
 from pipeline.prune.params import PruneParams
 from pipeline.prune.prune import prune
 from pipeline.tasks.params import TaskParams
-from pipeline.tasks.task import make_task
+from pipeline.tasks.training.task import make_task
 from pipeline.train.job import dense_spec
 
 TARGET = 0.5

@@ -2,13 +2,14 @@
 
 A module may import its own package or a lower layer, never a higher or a sibling one
 (tests/contract/test_imports.py). `ray` is imported in launch/ and job_server.py, `mlflow` in tracking/,
-registry/ and pretrained/, `dvc` in jobs/remote.py, repro/dag.py and verify/, `pyarrow` under data/.
+registry/, pretrained/ and tasks/serving/, `dvc` in jobs/remote.py, repro/dag.py and verify/, `pyarrow`
+under data/.
 
 layer 0   errors.py     the exception tree
           watchdog.py   ends a worker whose training hangs
 layer 1   files.py      atomic writes, locks and content digests
           params.py     a section of params.yaml -> a frozen model
-          drawing.py    style and names of all pictures
+          drawing.py    style, names and grids of all pictures
           job_server.py the door to Ray's job server
 layer 2   records.py    JSON files that a stage left, checked, and digests that go with them
           stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
@@ -16,12 +17,12 @@ layer 2   records.py    JSON files that a stage left, checked, and digests that 
 layer 3   process/      how a process starts, leaves temporary files, and ends
           data/         sources, validation, shards, splits, augmentation
           models/       what a model is, its networks, their channels, the model on disk
-layer 4   tasks/        outputs, loss and metrics of a kind of problem
+layer 4   tasks/        a kind of problem: how it is trained, judged, shown and served
 layer 5   tracking/     the journal, the live line, and their way to MLflow
           export/       the deployment format: ONNX files, sessions on them, their parity
 layer 6   train/        optimizer, schedule, step, checkpoints, loop: one fit()
           quantize/     a float ONNX file -> an int8 one
-          evaluate/     metrics, calibration, pictures of one variant
+          evaluate/     one variant: its file, scores, tables and pictures
 layer 7   launch/       how a training gets onto machines: Ray, its driver and workers
           compare/      all variants: latency, what each step lost
 layer 8   prune/        a smaller network in the dense one's place, at once or in parts

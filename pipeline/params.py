@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -42,6 +42,8 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    renamed: ClassVar[dict[str, str]] = {}
+    """Keys that this section had before, with what each is called now."""
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -193,7 +195,7 @@ def parse_section(name: str, values: Any, model: type[SectionT], *, file: str = 
     try:
         return model.model_validate(values if values is not None else {})
     except ValidationError as error:
-        problems = [_explain(name, problem, model) for problem in error.errors()]
+        problems = [_explain(name, problem, model) for problem in _without_new_names(error, model)]
         raise ParamsError("\n".join(f"{file}: {problem}" for problem in problems)) from error
 
 
@@ -203,12 +205,25 @@ def nearest(word: str, choices: list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(choices))}"
 
 
-def _explain(section: str, problem: Any, model: type[BaseModel]) -> str:
+def _without_new_names(error: ValidationError, model: type[Section]) -> list[Any]:
+    """The problems, without the missing keys that are there under the name they had before."""
+    found = error.errors()
+    old = [each["loc"] for each in found if each["type"] == "extra_forbidden"]
+    renamed = {
+        (*loc[:-1], owner.renamed.get(str(loc[-1]))) for loc in old if (owner := _model_at(model, loc[:-1]))
+    }
+    return [each for each in found if each["type"] != "missing" or each["loc"] not in renamed]
+
+
+def _explain(section: str, problem: Any, model: type[Section]) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join([section, *location])
     if problem["type"] == "extra_forbidden":
-        siblings = _keys_at(model, location[:-1])
-        return f"unknown key {key!r}{nearest(location[-1], siblings)}"
+        owner, word = _model_at(model, location[:-1]), location[-1]
+        if owner and word in owner.renamed:
+            now = ".".join([section, *location[:-1], owner.renamed[word]])
+            return f"key {key!r} is called {now!r} now; rename it"
+        return f"unknown key {key!r}{nearest(word, list(owner.model_fields) if owner else [])}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing; add it"
     message = problem["msg"][0].lower() + problem["msg"][1:]
@@ -220,12 +235,12 @@ def _explain(section: str, problem: Any, model: type[BaseModel]) -> str:
     )
 
 
-def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    """Field names of the model nested at `location`."""
+def _model_at(model: type[Section], location: Iterable[str | int]) -> type[Section] | None:
+    """The section nested at `location`, None if there is none or it may be one of several."""
     for part in location:
-        field = model.model_fields.get(part)
+        field = model.model_fields.get(str(part))
         nested = field.annotation if field else None
-        if not (isinstance(nested, type) and issubclass(nested, BaseModel)):
-            return []
+        if not (isinstance(nested, type) and issubclass(nested, Section)):
+            return None
         model = nested
-    return list(model.model_fields)
+    return model

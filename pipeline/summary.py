@@ -12,7 +12,7 @@ from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.register import RegisteredVersion, registered_versions
 from pipeline.registry.restore import last_move, restore
 
-LOST = ("lost by", "top-1 (95 %)", "worst class (95 %)", "same answers", "lost/gained", "ECE")
+LOST = ("lost by", "score (95 %)", "worst group (95 %)", "agreement", "lost/gained")
 LONGEST_NAME = 12
 NEXT = """Next: `make ui` shows runs and versions, reports/ holds pictures and tables,
 `dvc exp run -S prune.target.macs=0.3` tries another shape, which becomes @candidate at most"""
@@ -44,7 +44,7 @@ def table(figures: dict[str, Figures]) -> str:
     latency = figures["dense"].latency
     timed = [column for size in latency.batches for column in (f"batch {size}", "speed")]
     rows = [
-        ["variant", "top-1", "MACs", "params", "size", *timed],
+        ["variant", "score", "MACs", "params", "size", *timed],
         *(_row(name, figures[name]) for name in VARIANTS),
     ]
     note = (
@@ -62,9 +62,8 @@ def lost_table(figures: dict[str, Figures]) -> str:
     rows = [[*LOST, *(f"speed at {size}" for size in sizes)]]
     rows += [[title, *_lost_cells(figures[name], other)] for title, name, other in steps]
     note = (
-        "each step against the one before it, in points with 95 % intervals; lost/gained: images that were "
-        "right and are\n"
-        "wrong, and the reverse; pictures of them, every class and slice: reports/<variant>/lost"
+        "each step against the one before it, in points with 95 % intervals; lost/gained: images whose score "
+        "fell, and rose;\npictures of them, every group and slice: reports/<variant>/lost"
     )
     return "\n".join([_aligned(rows), note, *_slower(figures)])
 
@@ -91,7 +90,7 @@ def versions_text(model_name: str, versions: list[RegisteredVersion]) -> str:
 def _said_of(version: RegisteredVersion) -> str:
     if version.variant is None:
         return "made by another tool"
-    return f"{version.variant:<10} top-1 {version.top1:.4f}"
+    return f"{version.variant:<10} score {version.score:.4f}"
 
 
 def _chosen(profile: Path, pruned: Latency) -> list[str]:
@@ -154,7 +153,7 @@ def _row(name: str, figures: Figures) -> list[str]:
     ]
     return [
         name,
-        f"{quality.top1:.4f}",
+        f"{quality.score:.4f}",
         _short(quality.macs),
         _short(quality.params),
         f"{quality.size_bytes / 1e3:,.1f} kB",
@@ -165,12 +164,12 @@ def _row(name: str, figures: Figures) -> list[str]:
 def _lost_cells(figures: Figures, other: str) -> list[str]:
     assert figures.loss is not None, "a step made it"
     found = figures.loss.against[other]
+    worst = found.worst_group
     return [
-        _points(found.top1),
-        f"{' '.join(found.worst_class.name.split())[:LONGEST_NAME]} {_points(found.worst_class)}",
+        _points(found.score),
+        f"{' '.join(worst.name.split())[:LONGEST_NAME]} {_points(worst)}" if worst else "none",
         f"{100 * found.agreement:.1f} %",
         f"{found.lost}/{found.gained}",
-        f"{found.ece_change:+.4f}",
         *(speed_text(each.speedup[other].ratio) for each in figures.latency.batches.values()),
     ]
 

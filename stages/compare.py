@@ -7,6 +7,7 @@ from pipeline.entry import run_stage
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.stage import Stage
+from pipeline.tasks.params import TaskParams
 from pipeline.tracking.journal import Reporter
 
 
@@ -14,7 +15,7 @@ def main(stage: Stage, report: Reporter) -> None:
     variants = {
         name: Evaluated(
             onnx=stage.dep(f"exported/{name}") / ONNX_NAME,
-            answers=stage.dep(f"reports/{name}/answers.csv"),
+            scores=stage.dep(f"reports/{name}/scores.csv"),
             metrics=stage.dep(f"reports/{name}/metrics.json"),
             seal=stage.dep(f"reports/{name}/seal.json"),
         )
@@ -25,7 +26,8 @@ def main(stage: Stage, report: Reporter) -> None:
         lost={name: stage.out(f"reports/{name}/lost") for name in STEPS},
         seal=stage.out("reports/seal.json"),
     )
-    found = compare(variants, stage.dep("data/prepared"), outs, stage.params("evaluate", EvaluateParams))
+    params, task = stage.params("evaluate", EvaluateParams), stage.params("task", TaskParams)
+    found = compare(variants, stage.dep("data/prepared"), outs, params, task)
     report.metrics(found.reported())
     for folder in outs.lost.values():
         report.artifact(folder)

@@ -6,7 +6,6 @@ from pipeline.evaluate.evaluate import EvaluationOuts, evaluate
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
-from pipeline.tasks.task import make_task
 from pipeline.tracking.journal import Reporter
 
 
@@ -16,14 +15,13 @@ def main(stage: Stage, report: Reporter) -> None:
     outs = EvaluationOuts(
         exported=stage.out(f"exported/{variant}"),
         metrics=stage.out(f"{folder}/metrics.json"),
-        reliability=stage.out(f"{folder}/reliability.csv"),
-        answers=stage.out(f"{folder}/answers.csv"),
-        classes=stage.out(f"{folder}/classes.csv"),
+        scores=stage.out(f"{folder}/scores.csv"),
+        tables=stage.out(f"{folder}/tables"),
         pictures=stage.out(f"{folder}/pictures"),
         seal=stage.out(f"{folder}/seal.json"),
     )
     artifact, data = stage.dep(f"artifacts/{variant}"), stage.dep("data/prepared")
-    params, task = stage.params("evaluate", EvaluateParams), make_task(stage.params("task", TaskParams))
+    params, task = stage.params("evaluate", EvaluateParams), stage.params("task", TaskParams)
     metrics = evaluate(artifact, data, outs, params, task)
     report.metrics({f"{variant}/{name}": value for name, value in metrics.items()})
     report.artifact(outs.pictures)

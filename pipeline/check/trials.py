@@ -13,6 +13,7 @@ import torch
 
 from pipeline.check.stand_in import ROWS, stand_in
 from pipeline.data.intake.params import DataParams
+from pipeline.data.prepared.manifest import LABEL
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import EspalierError
 from pipeline.launch.resources import Resources, cluster_address
@@ -31,10 +32,11 @@ from pipeline.prune.prune import smaller_network
 from pipeline.prune.schedule import Tuning, tuning_job
 from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
-from pipeline.quantize.quantize import calibration_indices
+from pipeline.quantize.quantize import calibration_rows
 from pipeline.stage import PREPARED_DATA
+from pipeline.tasks.judging.examiner import make_examiner
 from pipeline.tasks.params import TaskParams
-from pipeline.tasks.task import make_task
+from pipeline.tasks.training.task import make_task
 from pipeline.train.job import INIT_FOLDER, TEACHER_FOLDER, Job, Site, child_job, dense_job
 from pipeline.train.loop import make_batch, never_leaving
 from pipeline.train.params import LOGICAL_SHARDS, FitParams
@@ -137,9 +139,9 @@ class Trials:
         if self._is_here:
             check_int8(self._quantize)
         if self._is_prepared:
-            calibration_indices(
-                Split.open(self._data, "train").labels, read_spec(self._dense).classes, self._quantize
-            )
+            labels_N = Split.open(self._data, "train").labels.numpy()
+            examiner = make_examiner(self._task, read_spec(self._dense).classes)
+            calibration_rows(examiner.groups({LABEL: labels_N}), len(labels_N), self._quantize)
 
     def _site(self, name: str) -> Site:
         run_dir = self._scratch / name

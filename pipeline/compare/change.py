@@ -1,68 +1,55 @@
-"""What a step changed, from the answers before and after it to the same images.
-
-Letters: N samples, K classes.
-"""
+"""What a step changed, from the scores before it and after it on the same images. Letters: N samples."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.compare.records import Change, NamedChange
-from pipeline.evaluate.metrics import FRACTION_DIGITS, Ints
+from pipeline.tasks.judging.arrays import FRACTION_DIGITS, Bools, Floats
 
-Bools = npt.NDArray[np.bool_]
 Z = 1.959964
 """Quantile of the standard normal distribution for 95 %."""
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What two models answered to the same images, all (N,). actual and predicted are class numbers."""
+    """Scores of two models on the same images, and how far their answers are the same, all (N,) in 0..1."""
 
-    actual: Ints
-    before: Ints
-    now: Ints
+    before: Floats
+    now: Floats
+    same: Floats
 
-    @property
-    def was_right(self) -> Bools:
-        right: Bools = self.before == self.actual
-        return right
-
-    @property
-    def is_right(self) -> Bools:
-        right: Bools = self.now == self.actual
-        return right
-
-    @property
+    @cached_property
     def lost(self) -> Bools:
-        return self.was_right & ~self.is_right
+        fell: Bools = self.now < self.before
+        return fell
 
-    @property
+    @cached_property
     def gained(self) -> Bools:
-        return self.is_right & ~self.was_right
+        rose: Bools = self.now > self.before
+        return rose
 
-    @property
+    @cached_property
     def swapped(self) -> Bools:
-        """Wrong before, and wrong now in another way."""
-        changed: Bools = self.before != self.now
-        return changed & ~self.was_right & ~self.is_right
+        """Another answer of the same score: wrong before, and wrong now in another way."""
+        other: Bools = (self.now == self.before) & (self.same < 1)
+        return other
 
     @property
     def agreement(self) -> float:
-        return float((self.before == self.now).mean())
+        return float(self.same.mean())
 
     def change(self, rows: Bools | None = None) -> Change:
-        """Change of accuracy on the rows of a mask (N,), on all rows without one."""
-        chosen = np.ones(len(self.actual), np.bool_) if rows is None else rows
-        images, lost, gained = (int((chosen & which).sum()) for which in (chosen, self.lost, self.gained))
-        low, high = paired_interval(lost, gained, images)
-        before = int((chosen & self.was_right).sum())
+        """Change of the mean score on the rows of a mask (N,), on all rows without one."""
+        before, now = (self.before, self.now) if rows is None else (self.before[rows], self.now[rows])
+        low, high = paired_interval(now - before)
         return Change(
-            images=images,
-            before=round(before / images, FRACTION_DIGITS),
-            now=round((before - lost + gained) / images, FRACTION_DIGITS),
-            change=round((gained - lost) / images, FRACTION_DIGITS),
+            images=len(now),
+            before=round(float(before.mean()), FRACTION_DIGITS),
+            now=round(float(now.mean()), FRACTION_DIGITS),
+            change=round(float(now.sum() - before.sum()) / len(now), FRACTION_DIGITS),
             low=round(low, FRACTION_DIGITS),
             high=round(high, FRACTION_DIGITS),
         )
@@ -77,8 +64,26 @@ class Pair:
         return sorted(found, key=lambda each: each.change)
 
 
-def paired_interval(lost: int, gained: int, images: int) -> tuple[float, float]:
-    """95 % confidence interval of the change of an accuracy, (gained - lost) / images, on the same images.
+def paired_interval(differences_N: Floats) -> tuple[float, float]:
+    """95 % confidence interval of the mean difference of two scores of the same images.
+
+    If every score is all or nothing, that of two proportions; else Student's t of the differences, which for
+    one image says nothing.
+    """
+    images = len(differences_N)
+    if np.isin(differences_N, (-1.0, 0.0, 1.0)).all():
+        return proportions_interval(int((differences_N < 0).sum()), int((differences_N > 0).sum()), images)
+    if images == 1:
+        return -1.0, 1.0
+    from scipy.stats import t  # a second that scores of 0 and 1 need not wait
+
+    mean, error = float(differences_N.mean()), float(differences_N.std(ddof=1)) / images**0.5
+    half = float(t.ppf((1 + CONFIDENCE) / 2, images - 1)) * error
+    return max(-1.0, mean - half), min(1.0, mean + half)
+
+
+def proportions_interval(lost: int, gained: int, images: int) -> tuple[float, float]:
+    """95 % confidence interval of (gained - lost) / images, on the same images.
 
     Wald's with Laplace's adjustment (Bonett & Price 2012), which Fagerland et al. (Statistics in Medicine 33,
     2014) recommend: a closed form that stays wide if few images differ. Of 36 images of which none changed it
@@ -87,8 +92,3 @@ def paired_interval(lost: int, gained: int, images: int) -> tuple[float, float]:
     down, up = (lost + 1) / (images + 2), (gained + 1) / (images + 2)
     half = Z * float(np.sqrt((down + up - (up - down) ** 2) / (images + 2)))
     return max(-1.0, up - down - half), min(1.0, up - down + half)
-
-
-def by_class(actual_N: Ints, classes: list[str]) -> dict[str, Bools]:
-    """A mask (N,) for each class."""
-    return {name: actual_N == label for label, name in enumerate(classes)}

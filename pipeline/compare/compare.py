@@ -5,11 +5,12 @@ Letters: N samples, C channels, H height, W width.
 
 import csv
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.compare.change import Bools, Pair, by_class
+from pipeline.compare.change import Pair
 from pipeline.compare.latency import measure_latency
 from pipeline.compare.records import (
     LOSS_NAME,
@@ -24,16 +25,17 @@ from pipeline.compare.records import (
     references,
 )
 from pipeline.compare.slices import quarters, values
-from pipeline.data.prepared.manifest import MANIFEST, Manifest, read_manifest
+from pipeline.data.prepared.manifest import LABEL, MANIFEST, Manifest, read_manifest
 from pipeline.data.prepared.shards import Pixels, gather_rows, map_shards, read_slices
-from pipeline.drawing import drawable
+from pipeline.drawing import draw_images, drawable
 from pipeline.errors import ArtifactError
-from pipeline.evaluate.metrics import Floats, Ints
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.evaluate.pictures import draw_images
 from pipeline.files import atomic_dir, csv_text, sha256_file, to_json, write_atomic
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.records import SEAL_NAME, Sealed, read_json, write_seal
+from pipeline.tasks.judging.arrays import Bools, Floats, Ints
+from pipeline.tasks.judging.examiner import Examiner, make_examiner
+from pipeline.tasks.params import TaskParams
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Evaluated:
     """What `evaluate` left of one variant: the exported file, and its report with the seal over it."""
 
     onnx: Path
-    answers: Path
+    scores: Path
     metrics: Path
     seal: Path
 
@@ -70,14 +72,15 @@ class Compared:
         values: dict[str, float] = {}
         for name, loss in self.loss.items():
             for other, found in loss.against.items():
-                changes = {"top1_change": found.top1.change, "worst_class_change": found.worst_class.change}
-                changes |= {"ece_change": found.ece_change, "agreement": found.agreement}
+                changes = {"score_change": found.score.change, "agreement": found.agreement}
+                if found.worst_group:
+                    changes["worst_group_change"] = found.worst_group.change
                 values |= {f"{name}/against_{other}/{key}": value for key, value in changes.items()}
         return values
 
 
 def compare(
-    variants: dict[str, Evaluated], data: Path, outs: ComparisonOuts, params: EvaluateParams
+    variants: dict[str, Evaluated], data: Path, outs: ComparisonOuts, params: EvaluateParams, task: TaskParams
 ) -> Compared:
     """Time every file, hold every variant against its parent and against dense, write every out.
 
@@ -85,10 +88,10 @@ def compare(
     out is written. Raises ArtifactError if a report is missing, damaged, malformed, or of another file or
     other data; DataError for unusable data.
     """
-    test = _Test.open(data, params)
+    test = _Test.open(data, params, task)
     files = {name: _verified(name, each, test.folder) for name, each in variants.items()}
-    answered = {name: _Answered.read(each, test) for name, each in variants.items()}
-    steps = {name: [_Step(test, name, other, answered) for other in references(name)] for name in STEPS}
+    scored = {name: _Scored.read(each, test) for name, each in variants.items()}
+    steps = {name: [_Step(test, name, other, scored) for other in references(name)] for name in STEPS}
     loss = {
         name: Loss(parent=STEPS[name], against={each.other: each.comparison for each in steps[name]})
         for name in STEPS
@@ -118,7 +121,7 @@ def _verified(name: str, variant: Evaluated, data: Path) -> str:
     report = Sealed(variant.seal, f"evaluate@{name}")
     report.demand_of(ONNX_NAME, digest, variant.onnx)
     report.demand_of(MANIFEST, sha256_file(data / MANIFEST), data / MANIFEST)
-    for path in (variant.answers, variant.metrics):
+    for path in (variant.scores, variant.metrics):
         report.file(path.name)
     return digest
 
@@ -134,19 +137,24 @@ def _seal(outs: ComparisonOuts, files: dict[str, str]) -> None:
 
 @dataclass(frozen=True)
 class _Test:
-    """The test split. actual: class numbers (N,). slices: masks (N,)."""
+    """The test split. truths: the right answers (N,), in words. groups, slices: masks (N,)."""
 
     folder: Path
     manifest: Manifest
     shards: list[Pixels]
-    actual: Ints
+    examiner: Examiner
+    truths: list[str]
+    groups: dict[str, Bools]
     slices: dict[str, Bools]
 
     @classmethod
-    def open(cls, folder: Path, params: EvaluateParams) -> "_Test":
-        shards, actual_N = map_shards(folder, "test")
-        masks = values(read_slices(folder, "test")) | quarters(shards, params.slices)
-        return cls(folder, read_manifest(folder), shards, actual_N, masks)
+    def open(cls, folder: Path, params: EvaluateParams, task: TaskParams) -> "_Test":
+        shards, labels_N = map_shards(folder, "test")
+        manifest, targets = read_manifest(folder), {LABEL: labels_N}
+        examiner = make_examiner(task, manifest.classes)
+        truths, groups = examiner.truths(targets), examiner.groups(targets)
+        slices = values(read_slices(folder, "test")) | quarters(shards, params.slices)
+        return cls(folder, manifest, shards, examiner, truths, groups, slices)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -162,37 +170,30 @@ class _Test:
 
 
 @dataclass(frozen=True)
-class _Answered:
-    """One variant's figures, and its answers as class numbers (N,) with their confidence (N,)."""
+class _Scored:
+    """One variant's figures, and its answers in words (N,) with their scores (N,) and confidence (N,)."""
 
     quality: Quality
-    predicted: Ints
+    answers: list[str]
+    scores: Floats
     confidence: Floats
 
     @classmethod
-    def read(cls, variant: Evaluated, test: _Test) -> "_Answered":
-        rows = _rows(variant.answers, test)
-        if [actual for actual, _, _ in rows] != test.actual.tolist():
+    def read(cls, variant: Evaluated, test: _Test) -> "_Scored":
+        try:
+            with variant.scores.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            truths, answers = ([row[name] for row in rows] for name in ("truth", "answer"))
+            scores, sure = (np.array([float(row[name]) for row in rows]) for name in ("score", "confidence"))
+        except (KeyError, ValueError, TypeError, csv.Error) as error:
             raise ArtifactError(
-                f"{variant.answers}: answers to other images than those of {test.folder}; run `dvc repro`"
+                f"{variant.scores}: not scores of answers ({error}); run `dvc repro`"
+            ) from error
+        if truths != test.truths:
+            raise ArtifactError(
+                f"{variant.scores}: answers to other images than those of {test.folder}; run `dvc repro`"
             )
-        predicted_N = np.array([predicted for _, predicted, _ in rows], np.int64)
-        return cls(read_json(variant.metrics, Quality), predicted_N, np.array([sure for _, _, sure in rows]))
-
-
-def _rows(path: Path, test: _Test) -> list[tuple[int, int, float]]:
-    """Rows of answers.csv: actual and predicted class by number, and the confidence."""
-    numbers = {name: number for number, name in enumerate(test.manifest.classes)}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
-            return [
-                (numbers[row["actual"]], numbers[row["predicted"]], float(row["confidence"])) for row in table
-            ]
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise ArtifactError(
-            f"{path}: not answers in classes of {test.folder} ({error}); run `dvc repro`"
-        ) from error
+        return cls(read_json(variant.metrics, Quality), answers, scores, sure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,15 +203,16 @@ class _Step:
     test: _Test
     name: str
     other: str
-    answered: dict[str, _Answered]
+    scored: dict[str, _Scored]
 
-    @property
+    @cached_property
     def pair(self) -> Pair:
-        return Pair(self.test.actual, self.answered[self.other].predicted, self.answered[self.name].predicted)
+        before, now = self.scored[self.other], self.scored[self.name]
+        return Pair(before.scores, now.scores, self.test.examiner.same(before.answers, now.answers))
 
     @property
-    def classes(self) -> list[NamedChange]:
-        return self.pair.changes(by_class(self.test.actual, self.test.manifest.classes))
+    def groups(self) -> list[NamedChange]:
+        return self.pair.changes(self.test.groups)
 
     @property
     def slices(self) -> list[NamedChange]:
@@ -218,27 +220,25 @@ class _Step:
 
     @property
     def comparison(self) -> Comparison:
-        pair, before, now = self.pair, self.answered[self.other].quality, self.answered[self.name].quality
+        pair, before, now = self.pair, self.scored[self.other].quality, self.scored[self.name].quality
         return Comparison(
-            top1=pair.change(),
+            score=pair.change(),
             agreement=pair.agreement,
             lost=int(pair.lost.sum()),
             gained=int(pair.gained.sum()),
             swapped=int(pair.swapped.sum()),
-            worst_class=self.classes[0],
+            worst_group=next(iter(self.groups), None),
             worst_slice=next(iter(self.slices), None),
-            ece_change=now.ece - before.ece,
             macs_ratio=now.macs / before.macs,
             params_ratio=now.params / before.params,
             size_ratio=now.size_bytes / before.size_bytes,
         )
 
     def table(self) -> str:
-        """The change of all images, of each class and of each slice, the greatest losses first."""
+        """The change of all images, of each group and of each slice, the greatest losses first."""
         rows: list[tuple[str, str, Change]] = [("all", "", self.pair.change())]
-        rows += [("class", each.name, each) for each in self.classes] + [
-            ("slice", each.name, each) for each in self.slices
-        ]
+        rows += [("group", each.name, each) for each in self.groups]
+        rows += [("slice", each.name, each) for each in self.slices]
         columns = list(Change.model_fields)
         return csv_text(
             ["of", "name", *columns],
@@ -247,9 +247,9 @@ class _Step:
 
     def picture(self, most: int) -> bytes:
         """Images whose answer changed: what was lost first, then what is wrong in another way, then what was
-        gained.
+        gained; of each the surest first.
         """
-        pair, sure_N = self.pair, self.answered[self.name].confidence
+        pair, sure_N = self.pair, self.scored[self.name].confidence
         kinds = [np.flatnonzero(kind) for kind in (pair.lost, pair.swapped, pair.gained)]
         lost, swapped, gained = (len(rows) for rows in kinds)
         rows = np.concatenate([kind[np.argsort(-sure_N[kind], kind="stable")] for kind in kinds])[:most]
@@ -259,8 +259,9 @@ class _Step:
         return draw_images(title, self.test.images(rows), [self._caption(row) for row in rows.tolist()])
 
     def _caption(self, row: int) -> str:
-        names, pair = self.test.manifest.classes, self.pair
-        was, now, actual = (
-            drawable(names[labels[row]], labels[row]) for labels in (pair.before, pair.now, pair.actual)
+        numbers = {name: number for number, name in enumerate(self.test.groups)}
+        was, now, truth = (
+            drawable(words[row], numbers.get(words[row], row))
+            for words in (self.scored[self.other].answers, self.scored[self.name].answers, self.test.truths)
         )
-        return f"{was} → {now}\nis {actual}"
+        return f"{was} → {now}\nis {truth}"

@@ -24,11 +24,9 @@ def speed_text(speedup: float) -> str:
 
 
 class Quality(JsonFile):
-    """metrics.json: accuracies are fractions of the test images, macs are of one image."""
+    """What metrics.json holds for every kind of problem. score: mean of the test images; macs: of one."""
 
-    top1: float = Field(ge=0, le=1)
-    worst_class_recall: float = Field(ge=0, le=1)
-    ece: float = Field(ge=0, le=1)
+    score: float = Field(ge=0, le=1)
     macs: int = Field(gt=0)
     params: int = Field(gt=0)
     size_bytes: int = Field(gt=0)
@@ -85,8 +83,8 @@ class Latency(JsonFile):
 
 
 class Change(JsonFile):
-    """Accuracy on the same images, before a step and after it; low, high: 95 % confidence interval of the
-    change.
+    """The mean score of the same images, before a step and after it; low, high: 95 % confidence interval of
+    the change.
     """
 
     images: int
@@ -98,7 +96,7 @@ class Change(JsonFile):
 
 
 class NamedChange(Change):
-    """The change of one class, or of one slice of the test split."""
+    """The change of one group of the task (a class), or of one slice of the test split."""
 
     name: str
 
@@ -106,18 +104,18 @@ class NamedChange(Change):
 class Comparison(JsonFile):
     """A variant against another one on the same test images.
 
-    agreement: fraction with the same answer. lost, gained, swapped: images that were right and are wrong, the
-    reverse, and wrong in another way than before. Ratios are this one's over the other's.
+    agreement: how far the answers are the same, mean over the images. lost, gained, swapped: images whose
+    score fell, or rose, or that are wrong in another way than before. worst_group, worst_slice: None if there
+    are none. Ratios are this one's over the other's.
     """
 
-    top1: Change
+    score: Change
     agreement: float = Field(ge=0, le=1)
     lost: int
     gained: int
     swapped: int
-    worst_class: NamedChange
+    worst_group: NamedChange | None
     worst_slice: NamedChange | None
-    ece_change: float
     macs_ratio: float
     params_ratio: float
     size_ratio: float

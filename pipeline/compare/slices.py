@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.compare.change import Bools
 from pipeline.data.prepared.shards import Pixels
-from pipeline.evaluate.metrics import Floats
 from pipeline.evaluate.params import Slicing
+from pipeline.tasks.judging.arrays import Bools, Floats
 
 PIXEL_CHUNK_ROWS = 256
 QUARTERS = 4

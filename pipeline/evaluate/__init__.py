@@ -1,1 +1,1 @@
-"""What a model is worth: accuracy, calibration and cost, measured on the test split."""
+"""What a model is worth: its scores and its cost, measured on the test split."""

@@ -51,11 +51,11 @@ class EvaluateParams(Section):
     worst_images: int = Field(
         ge=1,
         le=400,
-        description="most confidently wrong images to show; as many of those that a step of compression "
+        description="most confidently wrong answers to show; as many of those that a step of compression "
         "changed",
     )
     tta: Tta = Field(
-        description="test-time augmentation behind the additional metric top1_tta: the mean answer to an "
+        description="test-time augmentation behind the additional metric score_tta: the mean answer to an "
         "image and its mirror "
         "image, with flip_shift also moved by a pixel; none leaves the metric out"
     )

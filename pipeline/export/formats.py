@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from pipeline.data.prepared.reader import Split
 from pipeline.export.onnx import export_onnx, export_torch
+from pipeline.export.outputs import batches, torch_outputs
 from pipeline.export.params import Format
-from pipeline.export.parity import Parity, batches, parity, torch_logits
+from pipeline.export.parity import Parity, parity
 from pipeline.export.session import InputPixels, Logits, OnnxModel
 from pipeline.models.description.spec import ModelSpec
+from pipeline.tasks.judging.examiner import Examiner
 
 FORMAT_FILES: dict[Format, str] = {"fp16": "model.fp16.onnx", "bf16": "model.bf16.onnx", "pt2": "model.pt2"}
 RUN_BY: dict[Format, str] = {
@@ -32,7 +34,13 @@ Answer = Callable[[InputPixels], Logits]
 
 
 def export_as(
-    kind: Format, spec: ModelSpec, model: nn.Module, folder: Path, test: Split, rows: Tensor
+    kind: Format,
+    spec: ModelSpec,
+    model: nn.Module,
+    folder: Path,
+    test: Split,
+    rows: Tensor,
+    examiner: Examiner,
 ) -> Parity:
     """Write the file of a format into `folder`; its parity with the torch model on the rows of the test
     split.
@@ -42,8 +50,10 @@ def export_as(
     if kind == "bf16":
         rows = rows[:REFERENCE_IMAGES]
     answer = EXPORTERS[kind](spec, model, folder / FORMAT_FILES[kind])
+    floats = torch_outputs(model, spec, test, rows, CHECKED_BATCH_SIZE)
+    (name,) = floats
     found = np.concatenate([answer(images) for images in batches(test, rows, CHECKED_BATCH_SIZE)])
-    return parity(torch_logits(model, spec, test, rows, CHECKED_BATCH_SIZE), found)
+    return parity(floats, {name: found}, examiner, against="the torch model", run_by=RUN_BY[kind])
 
 
 def _export_fp16(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:

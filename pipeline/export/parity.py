@@ -1,59 +1,66 @@
-"""Logits of a split's images, and how far those of two models are apart. Letters: B batch, C, H, W, K."""
+"""How far the answers of a deployed file are from those of what it was made from."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from pydantic import Field
 
-from pipeline.data.prepared.reader import Split, normalise
-from pipeline.export.session import InputPixels, Logits, OnnxModel
-from pipeline.models.description.spec import ModelSpec
+from pipeline.errors import ArtifactError
+from pipeline.records import Record, cure, sealed_json, unsealed
+from pipeline.tasks.judging.arrays import Outputs
+from pipeline.tasks.judging.examiner import Examiner
 
-
-@dataclass(frozen=True)
-class Parity:
-    """max_diff: largest absolute difference of a logit; agreement: fraction of images with the same top-1."""
-
-    max_diff: float
-    agreement: float
-    images: int
+PARITY_NAME = "parity.json"
 
 
-def parity(first: Logits, second: Logits) -> Parity:
-    """Compare the logits (B, K) of two models for the same images."""
+class Parity(Record):
+    """A deployed file beside what it was made from, on the same images.
+
+    against: what that is. run_by: what ran the file. max_diff: largest absolute difference of an output;
+    agreement: how far the answers are the same, mean over the images.
+    """
+
+    against: str
+    run_by: str
+    max_diff: float = Field(ge=0)
+    agreement: float = Field(ge=0, le=1)
+    images: int = Field(ge=1)
+
+
+class Parities(Record):
+    """parity.json, by name of the file."""
+
+    files: dict[str, Parity]
+
+    def to_json(self) -> str:
+        return sealed_json(self.model_dump())
+
+
+def read_parities(folder: Path, stage: str) -> Parities:
+    """parity.json in a folder. Raises ArtifactError if it is not what `stage` wrote."""
+    path = folder / PARITY_NAME
+    try:
+        return Parities.model_validate(unsealed(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: not the parity of a file ({' '.join(str(error).split())}); {cure(stage)}"
+        ) from error
+
+
+def parity(
+    first: Outputs,
+    second: Outputs,
+    examiner: Examiner,
+    *,
+    against: str,
+    run_by: str = "onnxruntime on the CPU",
+) -> Parity:
+    """Compare what two models gave for the same images; the second is the deployed file."""
+    same = examiner.same(examiner.answers(first), examiner.answers(second))
     return Parity(
-        max_diff=float(np.abs(first - second).max()),
-        agreement=float((first.argmax(axis=1) == second.argmax(axis=1)).mean()),
-        images=len(first),
+        against=against,
+        run_by=run_by,
+        max_diff=max(float(np.abs(first[name] - second[name]).max()) for name in first),
+        agreement=float(same.mean()),
+        images=len(same),
     )
-
-
-def batches(split: Split, indices: Tensor, batch_size: int) -> Iterator[InputPixels]:
-    """Images (B, C, H, W) of a split at `indices`, in that order."""
-    for part in torch.split(indices, batch_size):
-        yield split.images(part).numpy()
-
-
-def onnx_logits(
-    model: OnnxModel,
-    split: Split,
-    indices: Tensor,
-    batch_size: int,
-    view: Callable[[InputPixels], InputPixels] | None = None,
-) -> Logits:
-    """(B, K) for the rows at `indices`, in that order, or for a view of each of their images."""
-    found = batches(split, indices, batch_size)
-    return np.concatenate([model.logits(view(images) if view else images) for images in found])
-
-
-def torch_logits(model: nn.Module, spec: ModelSpec, split: Split, indices: Tensor, batch_size: int) -> Logits:
-    mean, std = torch.tensor(spec.preprocessing.mean), torch.tensor(spec.preprocessing.std)
-    with torch.no_grad():
-        parts = [
-            model.eval()(normalise(split.images(part), mean, std))
-            for part in torch.split(indices, batch_size)
-        ]
-    logits: Logits = torch.cat(parts).numpy()
-    return logits

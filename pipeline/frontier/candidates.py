@@ -28,8 +28,8 @@ class _Pruned(JsonFile):
 class _Quantized(JsonFile):
     """reports/quantize.json: of the int8 file and of the fine-tuned model that it was made from."""
 
-    val_top1: float = Field(ge=0, le=1)
-    float_val_top1: float = Field(ge=0, le=1)
+    val_score: float = Field(ge=0, le=1)
+    float_val_score: float = Field(ge=0, le=1)
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class Speed:
 class Candidate:
     """label: the values in which its point differs from the others, empty for the dense model.
 
-    top1, val_top1: on the test and on the validation split. Choose by the second: who chooses by the test
+    score, val_score: on the test and on the validation split. Choose by the second: who chooses by the test
     split has no test left. speeds: by batch size, ms on the device that `measured_on` names.
     """
 
     experiment: str
     variant: str
     label: str
-    top1: float
-    val_top1: float
+    score: float
+    val_score: float
     macs: int
     size_bytes: int
     measured_on: str
@@ -94,29 +94,29 @@ class Frontier:
         return self.dense.speeds[size].ms / each.speeds[size].speedup
 
     def pareto(self, batch: int) -> list[Candidate]:
-        """Candidates, slowest first, that no other beats in speed or top-1 without losing in the other."""
+        """Candidates, slowest first, that no other beats in speed or score without losing in the other."""
 
         def goods(each: Candidate) -> tuple[float, float]:
-            return each.speeds[batch].speedup, each.top1
+            return each.speeds[batch].speedup, each.score
 
         def beaten(each: Candidate) -> bool:
             rivals = [goods(other) for other in everyone if goods(other) != goods(each)]
-            return any(speedup >= goods(each)[0] and top1 >= goods(each)[1] for speedup, top1 in rivals)
+            return any(speedup >= goods(each)[0] and score >= goods(each)[1] for speedup, score in rivals)
 
         everyone = [self.dense, *self.candidates]
         return sorted((each for each in everyone if not beaten(each)), key=goods)
 
     def eligible(self, keep: float, max_ms: float | None) -> list[Candidate]:
-        """Candidates that keep a fraction of dense's validation top-1, in max_ms or less at the smallest
+        """Candidates that keep a fraction of dense's validation score, in max_ms or less at the smallest
         batch.
 
         None that is slower than what it was made from, which `register` refuses.
         """
-        floor = keep * self.dense.val_top1
+        floor = keep * self.dense.val_score
         kept = [
             each
             for each in self.candidates
-            if each.val_top1 >= floor and (max_ms is None or self.ms(each) <= max_ms)
+            if each.val_score >= floor and (max_ms is None or self.ms(each) <= max_ms)
         ]
         return [each for each in kept if not self.is_refused(each)]
 
@@ -124,10 +124,10 @@ class Frontier:
         return each.speeds[self.batches[0]].step_at_most < self.min_step
 
     def smallest(self, some: Sequence[Candidate]) -> Candidate:
-        return min(some, key=lambda each: (each.size_bytes, -each.val_top1, each.experiment))
+        return min(some, key=lambda each: (each.size_bytes, -each.val_score, each.experiment))
 
     def fastest(self, some: Sequence[Candidate]) -> Candidate:
-        return max(some, key=lambda each: (self.speedup(each), each.val_top1, each.experiment))
+        return max(some, key=lambda each: (self.speedup(each), each.val_score, each.experiment))
 
 
 def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequence[str]) -> Frontier:
@@ -208,17 +208,17 @@ def _candidate(experiment: Experiment, variant: str, label: str) -> Candidate:
     latency = _read(experiment, f"reports/{variant}/latency.json", Latency)
     pruned = _read(experiment, PRUNED, _Pruned)
     quantized = _read(experiment, QUANTIZED, _Quantized)
-    val_top1 = {
+    val_score = {
         "dense": pruned.dense_val_score,
-        "finetuned": quantized.float_val_top1,
-        "quantized": quantized.val_top1,
+        "finetuned": quantized.float_val_score,
+        "quantized": quantized.val_score,
     }
     return Candidate(
         experiment=experiment.name,
         variant=variant,
         label=label,
-        top1=quality.top1,
-        val_top1=val_top1[variant],
+        score=quality.score,
+        val_score=val_score[variant],
         macs=quality.macs,
         size_bytes=quality.size_bytes,
         measured_on=latency.measured_on,

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from pipeline.drawing import plain_style
-from pipeline.evaluate.pictures import png
+from pipeline.drawing import plain_style, png
 from pipeline.frontier.candidates import Candidate, Frontier
 from pipeline.frontier.points import COMPARED_VARIANTS
 
@@ -34,14 +33,14 @@ def draw_frontier(found: Frontier) -> bytes:
 
 
 def plot(found: Frontier) -> Figure:
-    """A panel for each batch size: latency to the right, top-1 on the test split upwards, and the steps of
+    """A panel for each batch size: latency to the right, score on the test split upwards, and the steps of
     the Pareto set.
     """
     figure = Figure(figsize=(7 * len(found.batches), 6), layout="constrained")
     panels = figure.subplots(1, len(found.batches), sharey=True, squeeze=False).flat
     for axes, batch in zip(panels, found.batches, strict=True):
         _panel(axes, found, batch)
-    figure.axes[0].set_ylabel("top-1 on the test split (fraction of images)")
+    figure.axes[0].set_ylabel("score on the test split")
     figure.suptitle(f"Labels: {', '.join(found.keys)}" if found.keys else "One point")
     handles, names = figure.axes[0].get_legend_handles_labels()
     # Within it would hide points.
@@ -130,12 +129,12 @@ def _free(box: Bbox, axes: Axes, taken: Sequence[Bbox]) -> bool:
 
 
 def _places(some: Sequence[Candidate], found: Frontier, batch: int) -> tuple[list[float], list[float]]:
-    return [found.ms(each, batch) for each in some], [each.top1 for each in some]
+    return [found.ms(each, batch) for each in some], [each.score for each in some]
 
 
 def _labels(everyone: Sequence[Candidate], found: Frontier, batch: int) -> dict[tuple[float, float], str]:
     """Labels by place; those of equal models stand below each other."""
     texts: dict[tuple[float, float], list[str]] = {}
     for each in everyone:
-        texts.setdefault((found.ms(each, batch), each.top1), []).append(each.label or each.variant)
+        texts.setdefault((found.ms(each, batch), each.score), []).append(each.label or each.variant)
     return {place: "\n".join(labels) for place, labels in texts.items()}

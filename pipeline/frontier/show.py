@@ -34,7 +34,7 @@ def candidates_table(found: Frontier) -> str:
     """Candidates as rows, the slowest first; a star if none is both faster and more accurate."""
     best = {batch: found.pareto(batch) for batch in found.batches}
     ordered = sorted(found.candidates, key=lambda each: (found.speedup(each), each.experiment))
-    head = [" ".join(found.keys), "variant", "val top-1", "test top-1", "", "MACs", "size", "ms"]
+    head = [" ".join(found.keys), "variant", "val score", "test score", "", "MACs", "size", "ms"]
     head += [f"speed at {batch}" for batch in found.batches]
     rows = [head, *(_row(each, found, best) for each in [found.dense, *ordered])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
@@ -53,8 +53,8 @@ def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
     """The choice by validation accuracy; what the test split says stands beside it."""
     within = "" if max_ms is None else f" within {max_ms:g} ms"
     floor = (
-        f"{keep:.4g} of dense's validation top-1 ({keep * found.dense.val_top1:.4f} of "
-        f"{found.dense.val_top1:.4f}){within}"
+        f"{keep:.4g} of dense's validation score ({keep * found.dense.val_score:.4f} of "
+        f"{found.dense.val_score:.4f}){within}"
     )
     eligible = found.eligible(keep, max_ms)
     refused = [
@@ -73,8 +73,8 @@ def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
             ]
         )
     if not eligible:
-        best = max(found.candidates, key=lambda each: each.val_top1)
-        none = f"None keeps {floor}; the most accurate has {best.val_top1:.4f}: {_said(best, found)}"
+        best = max(found.candidates, key=lambda each: each.val_score)
+        none = f"None keeps {floor}; the most accurate has {best.val_score:.4f}: {_said(best, found)}"
         return "\n".join([none, *refused])
     small, fast = found.smallest(eligible), found.fastest(eligible)
     chosen = [("Smallest and fastest", small)] if small is fast else [("Smallest", small), ("Fastest", fast)]
@@ -88,7 +88,7 @@ def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
 
 
 def _said(each: Candidate, found: Frontier) -> str:
-    tested = f"validation {each.val_top1:.4f}, test {each.top1:.4f} ({each.top1 - found.dense.top1:+.4f})"
+    tested = f"validation {each.val_score:.4f}, test {each.score:.4f} ({each.score - found.dense.score:+.4f})"
     timed = f"{found.ms(each):.3f} ms, {speed_text(found.speedup(each))}"
     return f"{each.variant} {each.label}: {tested}, {_size(each)}, {timed}  [{each.experiment}]"
 
@@ -97,9 +97,9 @@ def _row(each: Candidate, found: Frontier, best: dict[int, list[Candidate]]) -> 
     return [
         each.label,
         each.variant,
-        f"{each.val_top1:.4f}",
-        f"{each.top1:.4f}",
-        "" if each is found.dense else f"{each.top1 - found.dense.top1:+.4f}",
+        f"{each.val_score:.4f}",
+        f"{each.score:.4f}",
+        "" if each is found.dense else f"{each.score - found.dense.score:+.4f}",
         f"{each.macs / found.dense.macs:.0%}",
         _size(each),
         f"{found.ms(each):.3f}",

@@ -35,7 +35,7 @@ from pipeline.prune.channels.widths import Narrowing
 from pipeline.prune.params import ShapeParams
 from pipeline.prune.profile_report import Chosen, Profile, RoundingTrial, TimedNetwork
 from pipeline.tasks.params import TaskParams
-from pipeline.tasks.task import make_task
+from pipeline.tasks.training.task import make_task
 
 ROUNDINGS = (1, 4, 8, 16, 32)
 CLEARLY_FASTER = 0.97

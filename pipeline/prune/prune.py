@@ -23,7 +23,7 @@ from pipeline.prune.profile_report import Profile
 from pipeline.prune.sparsify import kept_share, sparsify
 from pipeline.prune.student import new_student
 from pipeline.prune.validate import split_metrics
-from pipeline.tasks.task import Task
+from pipeline.tasks.training.task import Task
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
 from pipeline.prune.prune import WHOLE, Part, PruneReport, prune
 from pipeline.tasks.params import TaskParams
-from pipeline.tasks.task import make_task
+from pipeline.tasks.training.task import make_task
 from pipeline.train.job import Job, Site, child_job
 from pipeline.train.params import FitParams
 from pipeline.train.transport.collect import trained_model

@@ -17,7 +17,7 @@ from pipeline.models.channels.groups import prunable_weights
 from pipeline.models.description.spec import ModelSpec
 from pipeline.prune.channels.importance import element_importance, score_weights
 from pipeline.prune.params import PruneParams
-from pipeline.tasks.task import Task
+from pipeline.tasks.training.task import Task
 
 GROUP_SIZE = 4
 """Neighbours along a layer's inputs in the pattern 2_of_4 (Mishra et al. 2021, arXiv 2104.08378)."""

@@ -6,7 +6,7 @@ from torch import nn
 from pipeline.data.prepared.reader import Preprocess, Split
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.outputs import answer
-from pipeline.tasks.task import Task
+from pipeline.tasks.training.task import Task
 
 
 def split_metrics(

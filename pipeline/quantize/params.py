@@ -18,12 +18,13 @@ class QuantizeParams(Section):
     max_drop: float = Field(
         ge=0.0,
         le=1.0,
-        description="largest loss of validation top-1 against the float export; the layers that cost most "
-        "stay float "
-        "until it holds",
+        description="largest loss of the validation score against the float export; the layers that cost "
+        "most stay float until it holds",
     )
     calibration_images: int = Field(
-        ge=1, le=1_000_000, description="training images, evenly over the classes, that set the int8 ranges"
+        ge=1,
+        le=1_000_000,
+        description="training images, evenly over the groups of the task (classes), that set the int8 ranges",
     )
     calibration: Literal["minmax", "percentile"] = Field(
         description="how a range follows from the activations seen: all of them, or without the outermost "

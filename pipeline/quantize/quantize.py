@@ -1,26 +1,31 @@
-"""A file with cheaper products for CPUs, which loses no more top-1 than allowed.
+"""A file with cheaper products for CPUs, which loses no more of its score than allowed.
 
 Weights use all 8 bits unless `reduce_range`: with VNNI (AVX-512 or AVX) 8-bit products do not saturate.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
-from pipeline.export.parity import Parity, batches, onnx_logits, parity
+from pipeline.export.outputs import batches, onnx_outputs
+from pipeline.export.parity import PARITY_NAME, Parities, Parity, parity
 from pipeline.export.session import Logits, OnnxModel
-from pipeline.models.description.spec import ModelSpec
+from pipeline.models.description.spec import ONNX_NAME
 from pipeline.models.disk.artifact import exported_onnx, read_spec, save_onnx
 from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantizers import Quantizer, open_quantizer
 from pipeline.quantize.sensitivity import Effect, ExportedLayer, fewest, scan
+from pipeline.tasks.judging.arrays import Bools, Outputs, Targets
+from pipeline.tasks.judging.examiner import make_examiner
+from pipeline.tasks.params import TaskParams
 
 THREADS = 2
 """Threads of onnxruntime while validating; fixed, because a sum's order may follow it."""
@@ -40,8 +45,8 @@ class QuantizeReport:
     """
 
     int8: Parity
-    float_top1: float
-    int8_top1: float
+    float_score: float
+    int8_score: float
     float_bytes: int
     int8_bytes: int
     float_macs_fraction: float
@@ -53,8 +58,8 @@ class QuantizeReport:
         return {
             "int8_max_diff": self.int8.max_diff,
             "int8_agreement": self.int8.agreement,
-            "float_val_top1": self.float_top1,
-            "val_top1": self.int8_top1,
+            "float_val_score": self.float_score,
+            "val_score": self.int8_score,
             "float_size_bytes": self.float_bytes,
             "size_bytes": self.int8_bytes,
             "size_fraction": round(self.int8_bytes / self.float_bytes, 6),
@@ -78,31 +83,39 @@ class QuantizeReport:
         }
 
 
-def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: QuantizeParams) -> QuantizeReport:
+def quantize(
+    finetuned: Path, floats: Path, data: Path, out: Path, params: QuantizeParams, task: TaskParams
+) -> QuantizeReport:
     """Quantize `floats`, the export of the artifact `finetuned`, and save the result as an ONNX artifact.
 
-    If that loses more than `params.max_drop`, the layers that cost most stay in float. The artifact's
-    provenance holds the parity of the quantized file with the float one, because whoever evaluates it has no
-    float parent at hand. Raises CompressionError if the CPU lacks int8, a class has no image to calibrate on
-    or nothing can be quantized; ArtifactError if the file is damaged or was exported from another model.
+    If that loses more than `params.max_drop`, the layers that cost most stay in float. parity.json beside the
+    file says how far it is from the float one, because whoever evaluates it has no float parent at hand.
+    Raises CompressionError if the CPU lacks int8, a group has no image to calibrate on or nothing can be
+    quantized; ArtifactError if the file is damaged or was exported from another model.
     """
     check_int8(params)
     spec = read_spec(finetuned)
     float_model = OnnxModel(exported_onnx(floats.parent, finetuned, "evaluate@finetuned"), THREADS)
     train, val = Split.open(data, "train"), Split.open(data, "val")
-    chosen = calibration_indices(train.labels, spec.classes, params)
+    examiner = make_examiner(task, spec.classes)
+    groups = examiner.groups(_targets(train))
+    chosen = calibration_rows(groups, len(train), params)
+
+    def score(outputs: Outputs) -> float:
+        return float(examiner.score(outputs, _targets(val)).mean())
+
     with tempfile.TemporaryDirectory(prefix="espalier-quantize-") as name:
         quantizer = open_quantizer(
             floats, Path(name), spec, batches(train, chosen, params.batch_size), params
         )
         trial = Trial(quantizer, float_model, Path(name) / "int8.onnx", params)
-        float_logits = trial.floats(val)
-        effects, left = trial.fewest_floats(train, chosen, val, _top1(float_logits, val.labels))
-        int8_logits = trial.ints(val, left)
+        given = trial.floats(val)
+        effects, left = trial.fewest_floats(train, chosen, val, score(given), score)
+        rounded = trial.ints(val, left)
         report = QuantizeReport(
-            int8=parity(float_logits, int8_logits),
-            float_top1=_top1(float_logits, val.labels),
-            int8_top1=_top1(int8_logits, val.labels),
+            int8=parity(given, rounded, examiner, against="the float export, when quantized"),
+            float_score=score(given),
+            int8_score=score(rounded),
             float_bytes=floats.stat().st_size,
             int8_bytes=trial.file.stat().st_size,
             float_macs_fraction=quantizer.float_macs_fraction(left),
@@ -110,7 +123,9 @@ def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: Quant
             left_in_float=left,
             scan=effects,
         )
-        save_onnx(out, _quantized_spec(spec, report.int8), trial.file)
+        quantized = spec.model_copy(update={"ancestors": spec.ancestors | {"finetuned": spec.digest}})
+        record = Parities(files={ONNX_NAME: report.int8}).to_json()
+        save_onnx(out, quantized, trial.file, {PARITY_NAME: record})
     return report
 
 
@@ -124,7 +139,7 @@ class Trial:
     params: QuantizeParams
 
     def fewest_floats(
-        self, train: Split, chosen: Tensor, val: Split, float_top1: float
+        self, train: Split, chosen: Tensor, val: Split, float_score: float, score: Callable[[Outputs], float]
     ) -> tuple[list[Effect], list[ExportedLayer]]:
         """The effects of all layers, and those to leave in float; both empty if no more than max_drop is lost
         anyway.
@@ -132,71 +147,64 @@ class Trial:
         Layers are ranked on the calibration images: the validation split judges the file, and does not rank
         layers as well.
         """
-        worst = float_top1 - self.params.max_drop - ROUNDING
+        worst = float_score - self.params.max_drop - ROUNDING
 
         def holds(left: Sequence[ExportedLayer]) -> bool:
-            return _top1(self.ints(val, left), val.labels) >= worst
+            return score(self.ints(val, left)) >= worst
 
         if holds([]):
             return [], []
         effects = scan(
-            self.quantizer.layers, lambda left: self.ints(train, left, chosen), self.floats(train, chosen)
+            self.quantizer.layers,
+            lambda left: _joined(self.ints(train, left, chosen)),
+            _joined(self.floats(train, chosen)),
         )
         return effects, fewest([effect.layer for effect in effects], holds)
 
-    def floats(self, split: Split, rows: Tensor | None = None) -> Logits:
+    def floats(self, split: Split, rows: Tensor | None = None) -> Outputs:
         return self._answers(self.float_model, split, rows)
 
-    def ints(self, split: Split, left: Sequence[ExportedLayer], rows: Tensor | None = None) -> Logits:
+    def ints(self, split: Split, left: Sequence[ExportedLayer], rows: Tensor | None = None) -> Outputs:
         """Answers of the file with the layers `left` in float, which is then at `file`."""
         self.quantizer.write(self.file, left)
         return self._answers(OnnxModel(self.file, THREADS), split, rows)
 
-    def _answers(self, model: OnnxModel, split: Split, rows: Tensor | None) -> Logits:
-        return onnx_logits(
+    def _answers(self, model: OnnxModel, split: Split, rows: Tensor | None) -> Outputs:
+        return onnx_outputs(
             model, split, torch.arange(len(split)) if rows is None else rows, self.params.batch_size
         )
 
 
-def calibration_indices(labels_N: Tensor, classes: list[str], params: QuantizeParams) -> Tensor:
-    """Rows of the training split to calibrate on, the same for the same seed, as evenly over the classes as
+def calibration_rows(groups: dict[str, Bools], num_rows: int, params: QuantizeParams) -> Tensor:
+    """Rows of the training split to calibrate on, the same for the same seed, as evenly over the groups as
     they allow.
 
-    Raises CompressionError if a class has no image, or would get none.
+    groups: masks (num_rows,); without any, rows are drawn from all. Raises CompressionError if a group has no
+    image, or would get none.
     """
-    present = torch.bincount(labels_N, minlength=len(classes))
-    missing = [name for name, count in zip(classes, present.tolist(), strict=True) if not count]
+    missing = [name for name, rows in groups.items() if not rows.any()]
     if missing:
         raise CompressionError(
-            f"quantize: class {missing[0]!r} has no training image to calibrate on; prepare with some"
+            f"quantize: {missing[0]!r} has no training image to calibrate on; prepare with some"
         )
-    if params.calibration_images < len(classes):
+    if params.calibration_images < len(groups):
         raise CompressionError(
-            f"quantize.calibration_images is {params.calibration_images}, but there are {len(classes)} "
-            "classes; "
-            f"raise it to {len(classes)} or more"
+            f"quantize.calibration_images is {params.calibration_images}, but there are {len(groups)} groups "
+            f"(classes) of images; raise it to {len(groups)} or more"
         )
-    shuffled = torch.randperm(len(labels_N), generator=torch.Generator().manual_seed(params.seed))
-    by_class = [shuffled[labels_N[shuffled] == label] for label in range(len(classes))]
-    # First one image of each class, then a second one of each, and so on.
-    rounds = torch.cat([torch.arange(len(rows)) for rows in by_class])
-    order = torch.argsort(rounds, stable=True)
-    return torch.cat(by_class)[order[: params.calibration_images]]
+    shuffled = torch.randperm(num_rows, generator=torch.Generator().manual_seed(params.seed))
+    masks = [torch.from_numpy(rows) for rows in groups.values()] or [torch.ones(num_rows, dtype=torch.bool)]
+    by_group = [shuffled[mask[shuffled]] for mask in masks]
+    # First one image of each group, then a second one of each, and so on; one of several groups counts once.
+    rounds = torch.cat([torch.arange(len(rows)) for rows in by_group])
+    order = torch.cat(by_group)[torch.argsort(rounds, stable=True)]
+    return torch.tensor(list(dict.fromkeys(order.tolist()))[: params.calibration_images])
 
 
-def _quantized_spec(spec: ModelSpec, agreement: Parity) -> ModelSpec:
-    measured = {
-        "int8_max_diff": agreement.max_diff,
-        "int8_agreement": agreement.agreement,
-        "int8_images": agreement.images,
-    }
-    return spec.model_copy(
-        update={
-            "ancestors": spec.ancestors | {"finetuned": spec.digest},
-            "provenance": spec.provenance | measured,
-        }
-    )
+def _targets(split: Split) -> Targets:
+    return {name: target.numpy() for name, target in split.targets.items()}
 
 
-def _top1(logits_NK: Logits, labels_N: Tensor) -> float:
-    return float((logits_NK.argmax(axis=1) == labels_N.numpy()).mean())
+def _joined(outputs: Outputs) -> Logits:
+    """All that a network gave, (N, numbers)."""
+    return np.concatenate([value.reshape(len(value), -1) for value in outputs.values()], axis=1)

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.compare.records import VARIANTS
+from pipeline.export.parity import Parity, read_parities
 from pipeline.files import sha256_file, sha256_json
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.artifact import read_spec
 from pipeline.params import read_yaml
-from pipeline.records import read_json
 from pipeline.registry.chain import check_chain
-from pipeline.registry.figures import Figures, Parity, read_figures
+from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.submission import read_submission
 from pipeline.stage import Stage
+from pipeline.tasks.params import TaskParams
 from pipeline.tracking.records import deciding_params
 
 PARENTS = {"dense": None, "finetuned": "dense", "quantized": "finetuned"}
@@ -48,9 +49,10 @@ class CandidateInputs:
 
     figures: dict[str, Figures]
     exports: dict[str, Export]
+    task: TaskParams
 
     def metrics(self) -> dict[str, float]:
-        """What a person compares: `dense/top1` and so on, for every variant."""
+        """What a person compares: `dense/score` and so on, for every variant."""
         values: dict[str, float] = {}
         for name, own in self.figures.items():
             values |= {f"{name}/{key}": value for key, value in own.quality.model_dump().items()}
@@ -61,13 +63,14 @@ class CandidateInputs:
         return values
 
 
-def read_inputs(stage: Stage) -> CandidateInputs:
+def read_inputs(stage: Stage, task: TaskParams) -> CandidateInputs:
     """Raises ArtifactError that names the file that does not fit and the stage that makes it again,
     UndeclaredError.
     """
     check_chain(stage.dep)
     figures = {name: read_figures(name, stage.dep) for name in VARIANTS}
-    return CandidateInputs(figures, {name: _read_export(stage, name) for name in PARENTS})
+    exports = {name: _read_export(stage, name) for name in PARENTS}
+    return CandidateInputs(figures, exports, task)
 
 
 def image_shape(onnx: Path) -> tuple[int, int, int]:
@@ -104,7 +107,7 @@ def _read_export(stage: Stage, variant: str) -> Export:
         spec,
         weights if weights.exists() else None,
         read_spec(artifact),
-        read_json(exported / "parity.json", Parity),
+        read_parities(exported, f"evaluate@{variant}").files["model.onnx"],
     )
 
 

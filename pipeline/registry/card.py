@@ -1,12 +1,12 @@
 """The model card: what a person must know of a registered model before using it. Pure text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pipeline.compare.records import Change, Speedup
-from pipeline.errors import listed
-from pipeline.registry.figures import Figures, Parity
+from pipeline.export.parity import Parity
+from pipeline.registry.figures import Figures
+from pipeline.tasks.serving.serving import Serving
 
-SHOWN_CLASSES = 20
 USE = """## Use
 ```python
 import mlflow
@@ -15,11 +15,10 @@ import numpy as np
 {address}
 model = mlflow.pyfunc.load_model("models:/{name}@champion")
 images = np.zeros((1, {channels}, {height}, {width}), np.uint8)  # yours: (B, C, H, W), pixels as they are
-print(model.predict(images))  # a DataFrame: label, class_index, probability
+print(model.predict(images))  # a DataFrame: {columns}
 ```
 Without MLflow: `artifacts/model.onnx` runs in any onnxruntime. Its input `pixels` is float32
-(B, {channels}, {height}, {width}) with values 0..255 as they are in the image (the graph normalises them),
-its output `logits` (B, {classes})."""
+(B, {channels}, {height}, {width}) with values 0..255 as they are in the image (the graph normalises them)."""
 
 
 ADDRESS = 'mlflow.set_tracking_uri("{uri}")'
@@ -32,7 +31,7 @@ def model_card(
     name: str,
     variant: str,
     shape: tuple[int, int, int],
-    classes: Sequence[str],
+    serving: Serving,
     figures: Mapping[str, Figures],
     parity: Parity,
     lineage: Mapping[str, str],
@@ -45,20 +44,19 @@ def model_card(
     channels, height, width = shape
     parts = [
         f"# {name}: {variant}",
-        f"Classifies images of {height} x {width} pixels, {channels} channel{'s' * (channels > 1)}, "
-        f"into {len(classes)} classes: {listed(classes, SHOWN_CLASSES)}.",
-        _figures(figures["dense"], figures[variant], parity),
+        serving.purpose(f"images of {height} x {width} pixels, {channels} channel{'s' * (channels > 1)},"),
+        _figures(figures["dense"], figures[variant], parity, serving.score),
         "## Lineage\n" + "\n".join(f"- {key}: {value}" for key, value in lineage.items()),
         USE.format(
             name=name,
             channels=channels,
             height=height,
             width=width,
-            classes=len(classes),
+            columns=", ".join(serving.columns),
             address=_address(uri),
         ),
-        "## Limits\nIt gives every image one of the classes above, also an image of something else. "
-        "Accuracy holds for images like those of the test split; it was measured on no other.",
+        f"## Limits\n{serving.limits} "
+        "The score holds for images like those of the test split; it was measured on no other.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -69,19 +67,17 @@ def _address(uri: str | None) -> str:
     return ADDRESS.format(uri=uri) + ("" if uri.startswith("http") else LOCAL)
 
 
-def _figures(dense: Figures, own: Figures, parity: Parity) -> str:
+def _figures(dense: Figures, own: Figures, parity: Parity, score: str) -> str:
     return "\n".join(
         [
             "## Figures",
-            f"- top-1 on the test split: {own.quality.top1:.4f} (dense {dense.quality.top1:.4f}); "
-            f"recall of the worst class: {own.quality.worst_class_recall:.4f}",
+            f"- score ({score}) on the test split: {own.quality.score:.4f} (dense {dense.quality.score:.4f})",
             f"- MACs {own.quality.macs:,}, parameters {own.quality.params:,}, size "
             f"{own.quality.size_bytes:,} bytes",
             *_lost(own),
             *_speed(own),
-            f"- ONNX file against {parity.against}: the same top-1 on {parity.agreement:.4f} of "
-            f"{parity.images} images, "
-            f"largest logit difference {parity.max_diff:.2g}",
+            f"- ONNX file against {parity.against}: agreement {parity.agreement:.4f} on {parity.images} "
+            f"images, largest difference of an output {parity.max_diff:.2g}",
         ]
     )
 
@@ -91,12 +87,9 @@ def _lost(own: Figures) -> list[str]:
     if own.loss is None:
         return []
     found = own.loss.against["dense"]
-    worst = found.worst_class
-    return [
-        f"- against dense: top-1 {_change(found.top1)}; the same answer to {found.agreement:.4f} of the "
-        "images; "
-        f"the class that lost most, {worst.name}: {_change(worst)}"
-    ]
+    worst = found.worst_group
+    said = f"- against dense: score {_change(found.score)}; agreement {found.agreement:.4f}"
+    return [said + (f"; the group that lost most, {worst.name}: {_change(worst)}" if worst else "")]
 
 
 def _change(change: Change) -> str:

@@ -102,7 +102,7 @@ def standing(version: int, tags: Mapping[str, str]) -> VersionFigures:
     """A version's figures as its tags keep them; one that another tool made has none to compare."""
     return VersionFigures(
         version,
-        number(tags, "top1"),
+        number(tags, "score"),
         number(tags, "latency_ms"),
         tags.get("measured_on", ""),
         tags.get("data", ""),

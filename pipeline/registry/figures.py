@@ -3,21 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from pipeline.compare.records import LOSS_NAME, STEPS, Latency, Loss, Quality
-from pipeline.records import JsonFile, read_json
-
-
-class Parity(JsonFile):
-    """parity.json: an ONNX file against what it was made from: largest logit difference, fraction with the
-    same top-1.
-    """
-
-    against: str
-    max_diff: float = Field(ge=0)
-    agreement: float = Field(ge=0, le=1)
-    images: int
+from pipeline.records import read_json
 
 
 class Figures(BaseModel):

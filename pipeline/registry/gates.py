@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.compare.records import Change, Timing
+from pipeline.compare.records import Change, NamedChange, Timing
 from pipeline.errors import GateError
+from pipeline.export.parity import Parity
 from pipeline.registry.candidates import PARENTS
-from pipeline.registry.figures import Figures, Parity
+from pipeline.registry.figures import Figures
 from pipeline.registry.params import RegisterParams
 
 SLOWER_CURES = {
@@ -95,25 +96,19 @@ class Verdict:
 def judge(params: RegisterParams, figures: Mapping[str, Figures], parities: Mapping[str, Parity]) -> Verdict:
     """Hold the candidate against the limits and against dense, and every export against its network.
 
-    figures: at least the candidate's. parities: one for each variant that is to be registered. An int8 file
-    rounds on purpose, so its logits may differ from its parent's; its decisions may not. Raises ArtifactError
-    if the batch size of the speed-up was not timed.
+    figures: at least the candidate's. parities: one for each variant that is to be registered.
+    An int8 file rounds on purpose, so its outputs may differ from its parent's; its decisions may not.
+    Raises ArtifactError if the batch size of the speed-up was not timed.
     """
     candidate, batch = figures[params.candidate], params.speed_batch
     assert candidate.loss is not None, "RegisterParams.candidate is a variant that a step made"
     lost = candidate.loss.against["dense"]
-    worst = lost.worst_class
+    same = params.min_agreement_with_dense
     gates = [
-        Gate("top-1 accuracy", candidate.quality.top1, params.min_top1, True, "min_top1"),
-        _drop("top-1 lost against dense", lost.top1, params.max_drop, "max_drop"),
-        _drop(
-            "recall lost by the worst class",
-            worst,
-            params.max_class_drop,
-            "max_class_drop",
-            f" of {worst.name!r}",
-        ),
-        Gate("same answers as dense", lost.agreement, params.min_same_answers, True, "min_same_answers"),
+        Gate("score", candidate.quality.score, params.min_score, True, "min_score"),
+        _drop("score lost against dense", lost.score, params.max_drop, "max_drop"),
+        *_worst_group(params, lost.worst_group),
+        Gate("agreement with dense", lost.agreement, same, True, "min_agreement_with_dense"),
         *_speeds(params, candidate.latency.at(batch)),
     ]
     for name, parity in parities.items():
@@ -121,27 +116,33 @@ def judge(params: RegisterParams, figures: Mapping[str, Figures], parities: Mapp
             difference = parity.max_diff
             gates.append(
                 Gate(
-                    f"{name} export: logit difference",
+                    f"{name} export: output difference",
                     difference,
-                    params.max_logit_diff,
+                    params.max_export_diff,
                     False,
-                    "max_logit_diff",
+                    "max_export_diff",
                 )
             )
         gates.append(
-            Gate(f"{name} export: same top-1", parity.agreement, params.min_agreement, True, "min_agreement")
+            Gate(
+                f"{name} export: agreement",
+                parity.agreement,
+                params.min_export_agreement,
+                True,
+                "min_export_agreement",
+            )
         )
     return Verdict(params.candidate, tuple(gates))
 
 
 @dataclass(frozen=True)
 class VersionFigures:
-    """A registered version as the champion rule sees it; data: digest of the data that top1 was
+    """A registered version as the champion rule sees it; data: digest of the data that the score was
     measured on.
     """
 
     version: int
-    top1: float
+    score: float
     latency_ms: float
     measured_on: str
     data: str
@@ -157,7 +158,7 @@ class Decision:
 
 
 def decide(params: RegisterParams, candidate: VersionFigures, champion: VersionFigures | None) -> Decision:
-    """Champion rule: a top-1 gain of `champion_min_gain` wins; within it, a latency ratio of
+    """Champion rule: a gain of score of `champion_min_gain` wins; within it, a latency ratio of
     `champion_min_speedup` does.
 
     Figures of other data or another device are not comparable, and then the champion stays.
@@ -170,9 +171,9 @@ def decide(params: RegisterParams, candidate: VersionFigures, champion: VersionF
         return Decision(
             False, f"{why}; `espalier promote` moves the alias, or register under another model_name"
         )
-    gain = _difference(candidate.top1, champion.top1)
+    gain = _difference(candidate.score, champion.score)
     if gain and abs(gain) >= params.champion_min_gain:
-        return Decision(gain > 0, f"top-1 {candidate.top1:.4f} against the champion's {champion.top1:.4f}")
+        return Decision(gain > 0, f"score {candidate.score:.4f} against the champion's {champion.score:.4f}")
     if champion.measured_on != candidate.measured_on:
         return Decision(
             False,
@@ -187,11 +188,17 @@ def decide(params: RegisterParams, candidate: VersionFigures, champion: VersionF
 
 
 def _incomparable(candidate: VersionFigures, champion: VersionFigures) -> str | None:
-    if not (math.isfinite(champion.top1) and champion.latency_ms > 0):
-        return (
-            "the champion has no figures to compare (tags top1 and latency_ms), as one that another tool made"
-        )
+    if not (math.isfinite(champion.score) and champion.latency_ms > 0):
+        return "the champion has no figures to compare (tags score, latency_ms): another tool made it"
     return None if champion.data == candidate.data else "the champion was measured on other data"
+
+
+def _worst_group(params: RegisterParams, worst: NamedChange | None) -> list[Gate]:
+    """The gate of the worst group, none if the task tells no groups apart."""
+    if worst is None:
+        return []
+    name, kind = "score lost by the worst group", f" of {worst.name!r}"
+    return [_drop(name, worst, params.max_group_drop, "max_group_drop", kind)]
 
 
 def _drop(name: str, change: Change, limit: float, key: str, kind: str = "") -> Gate:

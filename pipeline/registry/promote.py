@@ -17,7 +17,7 @@ from pipeline.tracking.answers import mlflow_errors, settled
 from pipeline.tracking.store import KEY_TAG, connect
 
 URI = re.compile(r"models:/([A-Za-z0-9_.-]+)(?:/([0-9]+)|@([A-Za-z0-9_.-]+))")
-FIGURES = {"top1": "top-1", "latency_ms": "ms", "size_bytes": "bytes", "macs": "MACs"}
+FIGURES = {"score": "score", "latency_ms": "ms", "size_bytes": "bytes", "macs": "MACs"}
 """Tags of a version that are shown, and what to call them."""
 
 

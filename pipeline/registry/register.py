@@ -24,6 +24,7 @@ from pipeline.registry.gates import Decision, Verdict, judge
 from pipeline.registry.params import RegisterParams
 from pipeline.registry.versions import Versions
 from pipeline.stage import STATE_FOLDER, Stage
+from pipeline.tasks.serving.serving import Serving, make_serving
 from pipeline.tracking.answers import mlflow_errors, settled
 from pipeline.tracking.local import printed_uri
 from pipeline.tracking.records import deciding_params
@@ -31,7 +32,6 @@ from pipeline.tracking.runs import obtain_pipeline
 from pipeline.tracking.store import ENVIRONMENT, KEY_TAG, Store, connect
 
 UPLOAD_TIMEOUT_S = "120"
-SERVING_CODE = Path(__file__).parent / "serving_model.py"
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,10 @@ def lock_path(root: Path) -> Path:
 
 
 def figures_of(params: RegisterParams, figures: Figures) -> dict[str, str]:
-    """Tags by which versions are compared: accuracy, and a median time at which batch size on what."""
+    """Tags by which versions are compared: score, and a median time at which batch size on what."""
     batch = params.speed_batch
     return {
-        "top1": repr(figures.quality.top1),
+        "score": repr(figures.quality.score),
         "latency_ms": repr(figures.latency.at(batch).median_ms),
         "measured_on": f"{figures.latency.measured_on}, batch {batch}",
     }
@@ -125,11 +125,11 @@ def figures_of(params: RegisterParams, figures: Figures) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """variant: None for a version that another tool made. top1: NaN if none is noted."""
+    """variant: None for a version that another tool made. score: NaN if none is noted."""
 
     version: int
     variant: str | None
-    top1: float
+    score: float
     aliases: tuple[str, ...]
 
 
@@ -145,7 +145,7 @@ def registered_versions(root: Path, model_name: str) -> list[RegisteredVersion]:
         RegisteredVersion(
             int(each.version),
             each.tags.get("variant") if KEY_TAG in each.tags else None,
-            number(each.tags, "top1"),
+            number(each.tags, "score"),
             tuple(sorted(alias for alias, number in aliases.items() if int(number) == int(each.version))),
         )
         for each in found
@@ -169,7 +169,7 @@ class _Registrar:
 
         def save(model: str) -> None:
             with tempfile.TemporaryDirectory() as folder:
-                save_served(Path(folder), export, card, model)
+                save_served(Path(folder), export, self._serving(export), card, model)
                 self._client.log_model_artifacts(model, str(Path(folder) / "model"))
 
         name = f"{self._params.model_name}-{export.variant}"
@@ -196,6 +196,9 @@ class _Registrar:
             **figures_of(self._params, figures),
         }
 
+    def _serving(self, export: Export) -> Serving:
+        return make_serving(self._inputs.task, export.spec.classes)
+
     def _card(self, export: Export) -> str:
         lineage_shown = {
             **self._lineage,
@@ -206,7 +209,7 @@ class _Registrar:
             name=self._params.model_name,
             variant=export.variant,
             shape=image_shape(export.onnx),
-            classes=export.spec.classes,
+            serving=self._serving(export),
             figures=self._inputs.figures,
             parity=export.parity,
             lineage=lineage_shown,
@@ -214,7 +217,7 @@ class _Registrar:
         )
 
 
-def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
+def save_served(folder: Path, export: Export, serving: Serving, card: str, model_id: str) -> None:
     """Write `folder`/model: ONNX file, torch weights, model.json, card and serving code; no pickle, no path
     of this machine.
     """
@@ -225,13 +228,11 @@ def save_served(folder: Path, export: Export, card: str, model_id: str) -> None:
 
     shape = image_shape(export.onnx)
     (folder / "README.md").write_text(card, encoding="utf-8")
-    outputs = Schema(
-        [ColSpec("string", "label"), ColSpec("long", "class_index"), ColSpec("double", "probability")]
-    )
+    outputs = Schema([ColSpec(kind, name) for name, kind in serving.columns.items()])
     model = Model(model_uuid=model_id, model_id=model_id)
     mlflow.pyfunc.save_model(
         str(folder / "model"),
-        python_model=str(SERVING_CODE),
+        python_model=str(serving.code),
         artifacts={
             "onnx": export.onnx.absolute().as_uri(),
             "seal": export.seal.absolute().as_uri(),

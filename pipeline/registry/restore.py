@@ -18,6 +18,7 @@ from pipeline.registry.figures import read_figures
 from pipeline.registry.params import RegisterParams
 from pipeline.registry.register import examine_candidate, figures_of, lock_path, register
 from pipeline.stage import Stage
+from pipeline.tasks.params import TaskParams
 from pipeline.tracking.answers import mlflow_errors, settled
 from pipeline.tracking.records import deciding_params
 from pipeline.tracking.runs import obtain_pipeline
@@ -60,7 +61,7 @@ def restore(root: Path, *, judge: bool) -> list[str]:
 
 def _register(root: Path, params: RegisterParams, lacking: list[str], *, judge: bool) -> list[str]:
     stage = Stage("register", root)
-    inputs = read_inputs(stage)
+    inputs = read_inputs(stage, stage.params("task", TaskParams))
     if examine_candidate(params, inputs).to_json() != (root / VERDICT).read_text(encoding="utf-8"):
         raise ArtifactError(
             f"{VERDICT} is not of the models, reports and params.yaml that are here, so that "

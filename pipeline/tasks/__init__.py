@@ -1,1 +1,1 @@
-"""What a model is trained for: loss and metrics of one kind of problem per file."""
+"""What a model is trained for: how that is trained, judged, shown and served; one kind of problem a file."""

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from pipeline.params import Section
 
+LOGITS = "logits"
+"""Output of a classifier: a logit for each class, (B, K)."""
+
 
 class TaskParams(Section):
     name: Literal["classification"] = Field(description="kind of problem")

@@ -21,7 +21,7 @@ from pipeline.models.description.spec import Architecture, ModelSpec, Preprocess
 from pipeline.models.disk.artifact import SPEC_NAME, read_spec
 from pipeline.records import Record
 from pipeline.tasks.params import TaskParams
-from pipeline.tasks.task import make_task
+from pipeline.tasks.training.task import make_task
 from pipeline.train.params import DistilParams, FitParams
 
 INIT_FOLDER = "data/init"

@@ -24,7 +24,7 @@ from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import example, rebuild
 from pipeline.models.nets.whitening import WHITENED_IMAGES, fit_whitening
 from pipeline.params import nearest
-from pipeline.tasks.task import Task, make_task
+from pipeline.tasks.training.task import Task, make_task
 from pipeline.tracking.journal import Journal, NullReporter, Reporter
 from pipeline.train import ranks
 from pipeline.train.checkpoints.saver import CheckpointStore, Saver

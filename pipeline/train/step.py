@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from pipeline.data.prepared.batch import Batch, Tensors
 from pipeline.models.description.spec import TensorSpec
 from pipeline.models.nets.outputs import named
-from pipeline.tasks.task import Task
+from pipeline.tasks.training.task import Task
 from pipeline.train.methods.distillation import transfer
 from pipeline.train.params import DistilParams
 

@@ -30,7 +30,7 @@ A_LINE = 8
 LONGEST_S = float(os.environ.get("ESPALIER_KILL_WITHIN_S", "20"))
 """From the start of `make repro` to a kill at most: a training, the longest stage, goes on from its
 checkpoints."""
-SHORT = {"train": {"epochs": 2}, "finetune": {"epochs": 1}, "register": {"min_top1": 0.05}}
+SHORT = {"train": {"epochs": 2}, "finetune": {"epochs": 1}, "register": {"min_score": 0.05}}
 OUTS = ("artifacts", "exported", "data/prepared")
 """What repeats to the byte; reports hold timings too."""
 REPRO = ("make", "-o", ".venv/ready", "repro")

@@ -9,7 +9,6 @@ from tests.support.words import joint_assignments, shared_names, word_faults
 ROOT = Path(__file__).parents[2]
 SHARED = {
     "main": "what `python -m` runs, in each file that is started so",
-    "Parity": "measured beside an export, and read again for the gates",
     "VERDICT": "the same file; the command line imports no MLflow",
     "place": "a lock, a placement, a folder of an artifact",
     "shown": "a text without secrets, and the live line of a training",

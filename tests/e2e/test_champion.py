@@ -44,7 +44,7 @@ def lay_out(project: Project) -> None:
 def test_an_experiment_is_a_candidate_and_what_a_folder_lost_comes_back(tmp_path: Path) -> None:
     with opened_project(tmp_path) as project:
         lay_out(project)
-        ran = project.run("dvc", "exp", "run", "-S", "register.min_top1=0.9").expect_success().out
+        ran = project.run("dvc", "exp", "run", "-S", "register.min_score=0.9").expect_success().out
         assert running_stages(ran) == ["register"]
         assert (
             "quantized does not replace the champion: the champion moves by a repro outside an experiment"

@@ -18,7 +18,7 @@ from tests.support.project import Project, copied_project, read_json
 pytestmark = pytest.mark.timeout(900)
 
 ESPALIER = (sys.executable, "-m", "pipeline.cli", "verify")
-ANSWERS = "reports/quantized/answers.csv"
+ANSWERS = "reports/quantized/scores.csv"
 
 
 class Case(NamedTuple):
@@ -46,7 +46,7 @@ def faster(path: Path) -> None:
 
 
 def better(path: Path) -> None:
-    damage.edit(path, f'"top1": {read_json(path)["top1"]}', '"top1": 0.999')
+    damage.edit(path, f'"score": {read_json(path)["score"]}', '"score": 0.999')
 
 
 CASES = [
@@ -71,8 +71,8 @@ CASES = [
     ),
     Case(
         "compare",
-        on("reports/dense/answers.csv", partial(damage.flip, share=0.9)),
-        "reports/dense/answers.csv",
+        on("reports/dense/scores.csv", partial(damage.flip, share=0.9)),
+        "reports/dense/scores.csv",
     ),
     Case("quantize", on("data/prepared/train-00000.arrow", damage.flip), "data/prepared/train-00000.arrow"),
     Case(

@@ -77,7 +77,7 @@ def test_a_killed_sweep_goes_on_and_what_it_made_is_registered_after_apply(
         assert [line.split()[1] for line in shown.splitlines() if line.startswith(("0.6 ", "0.7 "))].count(
             "quantized"
         ) == 2
-        assert "that keeps 0.01 of dense's validation top-1" in shown
+        assert "that keeps 0.01 of dense's validation score" in shown
         assert (project.root / ".espalier/frontier.png").stat().st_size > 10_000
         assert project.run("git", "status", "--short").expect_success().out == before
 

@@ -16,7 +16,7 @@ from pipeline.registry.restore import restore
 from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tracking.store import connect
-from tests.support.figures_samples import evaluate, evaluated_project, register_params
+from tests.support.figures_samples import TASK_PARAMS, evaluate, evaluated_project, register_params
 from tests.support.tracked_project import empty_database, write
 
 VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
@@ -32,7 +32,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def registered(root: Path) -> Registration:
     """As the stage does it, with its out."""
     stage = Stage("register", root)
-    made = register(register_params(), stage, read_inputs(stage))
+    made = register(register_params(), stage, read_inputs(stage, TASK_PARAMS))
     write(root, "reports/verdict.json", made.examined.to_json())
     return made
 
@@ -69,7 +69,7 @@ def test_what_was_applied_is_judged_although_register_is_cached(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registered(root)
-    evaluate(root, "quantized", seed=11, top1=0.99)
+    evaluate(root, "quantized", seed=11, score=0.99)
     monkeypatch.setenv("DVC_EXP_NAME", "puny-puma")
     registered(root)
     monkeypatch.delenv("DVC_EXP_NAME")
@@ -77,7 +77,7 @@ def test_what_was_applied_is_judged_although_register_is_cached(
     assert restore(root, judge=False) == [], "who looks moves nothing"
     assert read(root).champion == 3
     assert restore(root, judge=True) == [
-        "quantized (version 4) is the new champion: top-1 0.9900 against the champion's 0.9800"
+        "quantized (version 4) is the new champion: score 0.9900 against the champion's 0.9800"
     ]
     assert [(move.by, move.before, move.version) for move in moves(root)] == [
         ("repro", None, 3),
@@ -122,7 +122,7 @@ def test_who_looks_puts_versions_back_and_makes_no_champion(root: Path) -> None:
 def test_models_that_were_not_judged_are_not_registered_again(root: Path) -> None:
     registered(root)
     connect(root).client.delete_registered_model("tiny")
-    evaluate(root, "quantized", seed=11, top1=0.99)
+    evaluate(root, "quantized", seed=11, score=0.99)
     with pytest.raises(
         ArtifactError, match=r"verdict\.json is not of the models, reports and params\.yaml that are here"
     ):
@@ -140,11 +140,11 @@ def test_before_register_passed_nothing_is_put_back(root: Path) -> None:
 
 def test_a_person_promotes_and_no_repro_undoes_it(root: Path) -> None:
     registered(root)
-    evaluate(root, "quantized", seed=11, top1=0.99)
+    evaluate(root, "quantized", seed=11, score=0.99)
     registered(root)
     said = promote(root, "models:/tiny/3", "4 fails in the field")
-    assert "before  version 4: quantized, top-1 0.99, ms 0.25" in said
-    assert "now     version 3: quantized, top-1 0.98, ms 0.25" in said
+    assert "before  version 4: quantized, score 0.99, ms 0.25" in said
+    assert "now     version 3: quantized, score 0.98, ms 0.25" in said
     assert read(root).champion == 3
     last = moves(root)[-1]
     assert (last.by, last.before, last.version, last.reason) == ("promote", 4, 3, "4 fails in the field")
@@ -153,7 +153,7 @@ def test_a_person_promotes_and_no_repro_undoes_it(root: Path) -> None:
     )
     assert restore(root, judge=True) == [f"quantized (version 4) does not replace the champion: {stays}"]
     assert registered(root).champion.reason == stays
-    evaluate(root, "quantized", seed=12, top1=0.99)
+    evaluate(root, "quantized", seed=12, score=0.99)
     assert registered(root).champion.moves, "twin: of a version that is newer than the promotion"
     promote(root, None, None)
     assert promote(root, "models:/tiny@candidate", None) == "version 5 of tiny is the champion already"
@@ -161,11 +161,11 @@ def test_a_person_promotes_and_no_repro_undoes_it(root: Path) -> None:
 
 def test_the_candidate_is_promoted_where_none_is_named(root: Path) -> None:
     registered(root)
-    evaluate(root, "quantized", seed=11, top1=0.975)
+    evaluate(root, "quantized", seed=11, score=0.975)
     assert not registered(root).champion.moves
     assert "by promote: version 4: quantized" in promote(root, None, None)
     assert read(root).champion == 4
-    assert "version 4: quantized, top-1 0.975" in moves(root)[-1].reason
+    assert "version 4: quantized, score 0.975" in moves(root)[-1].reason
 
 
 def test_what_may_not_be_champion_is_refused(root: Path) -> None:
@@ -189,10 +189,10 @@ def test_what_may_not_be_champion_is_refused(root: Path) -> None:
 
 def test_an_alias_that_was_moved_by_hand_stays(root: Path) -> None:
     registered(root)
-    evaluate(root, "quantized", seed=11, top1=0.975)
+    evaluate(root, "quantized", seed=11, score=0.975)
     registered(root)
     connect(root).client.set_registered_model_alias("tiny", "champion", "4")
-    evaluate(root, "quantized", seed=12, top1=0.99)
+    evaluate(root, "quantized", seed=12, score=0.99)
     decision = registered(root).champion
     assert (
         decision.reason == "version 4 was made champion by hand; `espalier promote models:/tiny/5` moves it"

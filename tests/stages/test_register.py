@@ -24,6 +24,7 @@ from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import Registration, register, registered_versions, save_served
 from pipeline.stage import Stage
 from pipeline.summary import summary
+from pipeline.tasks.serving.classification import ClassificationServing
 from pipeline.tracking import delivery
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.local import tracking_uri
@@ -32,7 +33,15 @@ from pipeline.tracking.store import connect, sync
 from stages.register import main
 from tests.support import damage
 from tests.support.couriers import ThreadCourier
-from tests.support.figures_samples import CLASSES, SHAPE, evaluate, evaluated_project, register_params, seal
+from tests.support.figures_samples import (
+    CLASSES,
+    SHAPE,
+    TASK_PARAMS,
+    evaluate,
+    evaluated_project,
+    register_params,
+    seal,
+)
 from tests.support.pickles import pickles
 from tests.support.tracked_project import free_port, mlflow_server
 
@@ -65,7 +74,7 @@ def mlflow_address(uri: str) -> Iterator[None]:
 
 def register_now(root: Path, **changes: Any) -> Registration:
     stage = Stage("register", root)
-    return register(register_params(**changes), stage, read_inputs(stage))
+    return register(register_params(**changes), stage, read_inputs(stage, TASK_PARAMS))
 
 
 def aliases(root: Path) -> dict[str, int]:
@@ -80,7 +89,7 @@ def test_a_passing_candidate_is_registered_with_its_ancestors(root: Path) -> Non
     client = connect(root).client
     quantized = client.get_model_version_by_alias("tiny", "champion")
     tags = quantized.tags
-    assert (tags["variant"], tags["parent"], tags["data"], tags["top1"]) == (
+    assert (tags["variant"], tags["parent"], tags["data"], tags["score"]) == (
         "quantized",
         "2",
         "d" * 64,
@@ -98,7 +107,7 @@ def test_a_passing_candidate_is_registered_with_its_ancestors(root: Path) -> Non
         "size_bytes",
     } <= set(tags)
     assert quantized.description is not None
-    assert "recall of the worst class: 0.9000" in quantized.description
+    assert "score (top-1 accuracy) on the test split: 0.9800" in quantized.description
     assert not any(str(root) in value for value in tags.values())
     assert quantized.run_id is not None
     run = client.get_run(quantized.run_id)
@@ -145,18 +154,18 @@ def test_the_same_models_make_no_second_version(root: Path) -> None:
 
 def test_the_champion_moves_to_a_better_model_and_stays_before_a_worse_one(root: Path) -> None:
     register_now(root)
-    evaluate(root, "quantized", seed=11, top1=0.976)
+    evaluate(root, "quantized", seed=11, score=0.976)
     worse = register_now(root)
     assert worse.versions == {"dense": 1, "finetuned": 2, "quantized": 4}
-    assert "does not replace the champion: top-1 0.9760 against the champion's 0.9800" in str(worse)
+    assert "does not replace the champion: score 0.9760 against the champion's 0.9800" in str(worse)
     assert aliases(root) == {"dense": 1, "candidate": 4, "champion": 3}
-    evaluate(root, "quantized", seed=12, top1=0.99)
+    evaluate(root, "quantized", seed=12, score=0.99)
     assert "is the new champion" in str(register_now(root))
     assert aliases(root) == {"dense": 1, "candidate": 5, "champion": 5}
 
 
 def test_a_failed_gate_registers_nothing(root: Path) -> None:
-    evaluate(root, "quantized", seed=3, top1=0.9)
+    evaluate(root, "quantized", seed=3, score=0.9)
     with (
         pytest.raises(GateError, match="quantized fails 1 of 11 gates; nothing was registered"),
         tracked(Stage("register", root)) as report,
@@ -204,8 +213,8 @@ def test_a_loaded_model_predicts_what_onnxruntime_computes(root: Path) -> None:
 
 @pytest.mark.parametrize("harm", [damage.flip, damage.truncate, damage.zero])
 def test_a_stored_file_that_is_damaged_is_not_served(root: Path, harm: Callable[[Path], None]) -> None:
-    export = read_inputs(Stage("register", root)).exports["quantized"]
-    save_served(root, export, "card", "m-1")
+    export = read_inputs(Stage("register", root), TASK_PARAMS).exports["quantized"]
+    save_served(root, export, ClassificationServing(tuple(CLASSES)), "card", "m-1")
     mlflow.pyfunc.load_model(str(root / "model"))
     harm(root / "model/artifacts/model.onnx")
     with pytest.raises(ValueError, match=r"model\.onnx: not the file that was registered: it is damaged"):
@@ -220,7 +229,7 @@ def test_the_stored_folder_has_no_pickle_no_local_path_and_runs_without_espalier
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {
         "MLmodel",
-        "serving_model.py",
+        "classification_model.py",
         "artifacts/model.onnx",
         "artifacts/model.json",
         "artifacts/README.md",
@@ -299,16 +308,16 @@ def files(folder: Path) -> set[Path]:
 def test_versions_that_another_tool_made_or_edited_stop_nothing(root: Path) -> None:
     register_now(root)
     client = connect(root).client
-    foreign = client.create_model_version("tiny", str(root), tags={"top1": "high"}).version
+    foreign = client.create_model_version("tiny", str(root), tags={"score": "high"}).version
     client.set_registered_model_alias("tiny", "prod", foreign)
     assert "version 4  made by another tool  @prod" in summary_after(root)
     no_figures, by_hand = "the champion has no figures to compare", "version 4 was made champion by hand"
-    edited = {"top1": "very high", "latency_ms": ""}
+    edited = {"score": "very high", "latency_ms": ""}
     for champion, tags, reason in (("3", edited, no_figures), (foreign, {}, by_hand)):
         for name, value in tags.items():
             client.set_model_version_tag("tiny", champion, name, value)
         client.set_registered_model_alias("tiny", "champion", champion)
-        evaluate(root, "quantized", seed=20 + int(champion), top1=0.99)
+        evaluate(root, "quantized", seed=20 + int(champion), score=0.99)
         assert reason in register_now(root).champion.reason
         assert aliases(root)["champion"] == int(champion)
         assert "@champion" in summary_after(root)
@@ -318,7 +327,7 @@ def test_a_report_that_lacks_a_key_is_named(root: Path) -> None:
     (root / "reports/pruned/latency.json").write_text('{"device": "CPU x"}')
     seal(root, "pruned")
     with pytest.raises(ArtifactError, match=r"reports/pruned/latency\.json: threads: field required"):
-        read_inputs(Stage("register", root))
+        read_inputs(Stage("register", root), TASK_PARAMS)
 
 
 def test_a_registry_that_does_not_answer_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +376,7 @@ def test_a_server_holds_runs_and_versions_as_the_local_database_does(
                 main(stage, report)
         pipeline = store.find(stage.pipeline_key())
         assert pipeline is not None
-        assert [point.value for point in store.client.get_metric_history(pipeline, "dense/top1")] == [0.98]
+        assert [point.value for point in store.client.get_metric_history(pipeline, "dense/score")] == [0.98]
         assert [file.path for file in store.client.list_artifacts(pipeline, "reports")] == [
             "reports/verdict.json"
         ]

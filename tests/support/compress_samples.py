@@ -20,13 +20,16 @@ from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
 from pipeline.quantize.params import QuantizeParams
 from pipeline.records import write_seal
+from pipeline.tasks.judging.examiner import make_examiner
 from pipeline.tasks.params import TaskParams
-from pipeline.tasks.task import make_task
+from pipeline.tasks.training.task import make_task
 
 SIZE = 8
 CLASSES = ["left", "right", "top"]
 ROWS = {"train": 96, "val": 48, "test": 60}
-TASK = make_task(TaskParams(name="classification", label_smoothing=0.0, class_weights="none"))
+TASK_PARAMS = TaskParams(name="classification", label_smoothing=0.0, class_weights="none")
+TASK = make_task(TASK_PARAMS)
+EXAMINER = make_examiner(TASK_PARAMS, CLASSES)
 
 
 def prune_params(**changes: Any) -> PruneParams:

@@ -13,16 +13,16 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-def candidate(variant: str, label: str, speedup: float, top1: float, **changes: Any) -> Candidate:
+def candidate(variant: str, label: str, speedup: float, score: float, **changes: Any) -> Candidate:
     values: dict[str, Any] = {
         "experiment": f"frontier-{label}",
-        "val_top1": top1,
+        "val_score": score,
         "macs": 100,
         "size_bytes": 1000,
         "measured_on": "CPU x",
         "speeds": {1: Speed(1 / speedup, speedup, 1.0), 64: Speed(64 / speedup, speedup, 1.0)},
     }
-    return Candidate(variant=variant, label=label, top1=top1, **{**values, **changes})
+    return Candidate(variant=variant, label=label, score=score, **{**values, **changes})
 
 
 DENSE = candidate("dense", "", 1.0, 0.98, speeds={1: Speed(2.0, 1.0, 1.0), 64: Speed(64.0, 1.0, 1.0)})
@@ -36,6 +36,6 @@ def sample() -> Frontier:
         candidate("finetuned", "0.5", 2.0, 0.97, size_bytes=500),
         candidate("finetuned", "0.7", 0.8, 0.975, size_bytes=700),
         candidate("quantized", "0.5", 4.0, 0.95, size_bytes=150),
-        candidate("quantized", "0.7", 3.0, 0.97, val_top1=0.979, size_bytes=200),
+        candidate("quantized", "0.7", 3.0, 0.97, val_score=0.979, size_bytes=200),
     ]
     return Frontier(DENSE, found, ["prune.max_ratio"], left_out={}, min_step=1.0)

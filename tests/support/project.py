@@ -38,13 +38,13 @@ TINY: dict[str, Any] = {
     "quantize": {"calibration_images": 64, "max_drop": 1.0},
     "evaluate": {"parity_images": 64, "latency": {"warmup": 1, "repeats": 5, "threads": 1}},
     "register": {
-        "min_top1": 0.3,
+        "min_score": 0.3,
         "max_drop": 1.0,
-        "max_class_drop": 1.0,
-        "min_same_answers": 0.0,
+        "max_group_drop": 1.0,
+        "min_agreement_with_dense": 0.0,
         "min_speedup": 0.001,
         "min_parent_speedup": 0.001,
-        "min_agreement": 0.5,
+        "min_export_agreement": 0.5,
     },
     "resources": {"workers": 2, "threads_per_worker": 1},
 }

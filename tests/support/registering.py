@@ -4,7 +4,6 @@
 an MLflow's address a round.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -22,7 +21,7 @@ from pipeline.tracking.delivery import tracked
 from pipeline.tracking.store import KEY_TAG, connect, sync
 from stages.register import main
 from tests.support.couriers import ThreadCourier
-from tests.support.figures_samples import GOOD, evaluate, evaluated_project
+from tests.support.figures_samples import GOOD, evaluate, evaluated_project, params_yaml
 from tests.support.tracked_project import write
 
 CLIENTS = 4
@@ -73,7 +72,7 @@ def register_in_rounds(root: Path, folder: Path, clients: int, addresses: list[s
         write(
             root,
             "params.yaml",
-            f"data: {{seed: 1}}\nregister: {json.dumps({**GOOD, 'model_name': model_name(number)})}\n",
+            params_yaml({**GOOD, "model_name": model_name(number)}),
         )
         for place, variant in enumerate(VARIANTS):
             evaluate(root, variant, seed=100 * number + place)

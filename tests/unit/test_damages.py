@@ -16,6 +16,7 @@ from pipeline.compare.records import VARIANTS
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import EspalierError
 from pipeline.evaluate.evaluate import evaluate
+from pipeline.export.parity import Parities, Parity
 from pipeline.files import sha256_file
 from pipeline.models.disk.artifact import exported_onnx, read_spec, save_onnx
 from pipeline.models.disk.weights import load_model
@@ -29,7 +30,7 @@ from tests.support import damage
 from tests.support.compress_samples import (
     CLASSES,
     SIZE,
-    TASK,
+    TASK_PARAMS,
     fixed_profile,
     network,
     prepared_data,
@@ -63,18 +64,20 @@ def made_line(root: Path) -> Path:
     data = prepared_data(root / "data/prepared")
     digest = sha256_file(data / "manifest.json")
     spec = spec_of("mlp", width=4).model_copy(update={"ancestors": {"data": digest}})
-    answers = [f"{CLASSES[label]},{CLASSES[label]},0.5" for label in Split.open(data, "test").labels.tolist()]
+    labels = Split.open(data, "test").labels.tolist()
+    scores = [f"{row},1.0,{CLASSES[label]},{CLASSES[label]},0.5" for row, label in enumerate(labels)]
     for number, variant in enumerate(VARIANTS):
         artifact, onnx = root / "artifacts" / variant, root / "exported" / variant / "model.onnx"
         linear_onnx(onnx, seed=number, shape=(3, SIZE, SIZE))
         if variant == "quantized":
-            measured = {"int8_max_diff": 0.1, "int8_agreement": 1.0, "int8_images": 48}
-            save_onnx(artifact, spec.model_copy(update={"provenance": measured}), onnx)
+            measured = Parity(against="floats", run_by="hand", max_diff=0.1, agreement=1.0, images=48)
+            parities = Parities(files={"model.onnx": measured}).to_json()
+            save_onnx(artifact, spec, onnx, {"parity.json": parities})
         else:
             spec = saved(artifact, spec, network(spec, seed=number))
             spec = spec.model_copy(update={"ancestors": spec.ancestors | {variant: spec.digest}})
-        (root / "reports" / variant / "answers.csv").write_text(
-            "\n".join(["actual,predicted,confidence", *answers, ""])
+        (root / "reports" / variant / "scores.csv").write_text(
+            "\n".join(["row,score,answer,truth,confidence", *scores, ""])
         )
         seal(root, variant, digest)
     (root / "reports/profile.json").write_text(fixed_profile().to_json())
@@ -112,27 +115,40 @@ def read_to_quantize(root: Path) -> None:
 
 def run_quantize(root: Path) -> None:
     floats = root / "exported/finetuned/model.onnx"
-    quantize(root / "artifacts/finetuned", floats, root / "data/prepared", root / "out", quantize_params())
+    quantize(
+        root / "artifacts/finetuned",
+        floats,
+        root / "data/prepared",
+        root / "out",
+        quantize_params(),
+        TASK_PARAMS,
+    )
 
 
 def run_evaluate(root: Path, variant: str) -> None:
     outs, params = test_evaluate.outs_in(root / "out"), test_evaluate.evaluate_params()
-    evaluate(root / "artifacts" / variant, root / "data/prepared", outs, params, TASK)
+    evaluate(root / "artifacts" / variant, root / "data/prepared", outs, params, TASK_PARAMS)
 
 
 def run_compare(root: Path) -> None:
     variants = {
         name: Evaluated(
             root / "exported" / name / "model.onnx",
-            *(root / "reports" / name / file for file in ("answers.csv", "metrics.json", "seal.json")),
+            *(root / "reports" / name / file for file in ("scores.csv", "metrics.json", "seal.json")),
         )
         for name in VARIANTS
     }
-    compare(variants, root / "data/prepared", test_compare.outs_in(root / "out"), test_compare.params())
+    compare(
+        variants,
+        root / "data/prepared",
+        test_compare.outs_in(root / "out"),
+        test_compare.params(),
+        TASK_PARAMS,
+    )
 
 
 def read_to_register(root: Path) -> None:
-    read_inputs(Stage("register", root))
+    read_inputs(Stage("register", root), TASK_PARAMS)
 
 
 def on(path: str, how: Callable[[Path], object]) -> Damage:
@@ -211,18 +227,21 @@ DAMAGES: dict[Callable[[Path], object], list[Damage]] = {
         *flips("artifacts/quantized/model.onnx"),
         *losses("artifacts/quantized/model.onnx"),
         *exchanges("artifacts/quantized/model.onnx", "exported/dense/model.onnx"),
+        *flips("artifacts/quantized/parity.json"),
+        *losses("artifacts/quantized/parity.json"),
+        *edits("artifacts/quantized/parity.json", "0.1", "0.2"),
     ],
     run_compare: [
         *flips("exported/quantized/model.onnx"),
         *losses("exported/pruned/model.onnx"),
         *exchanges("exported/quantized/model.onnx", "exported/dense/model.onnx"),
         *exchanges("exported/quantized", "exported/dense"),
-        *flips("reports/pruned/answers.csv"),
-        *losses("reports/dense/answers.csv"),
-        *edits("reports/dense/answers.csv", "left,left", "left,top"),
+        *flips("reports/pruned/scores.csv"),
+        *losses("reports/dense/scores.csv"),
+        *edits("reports/dense/scores.csv", "left,left", "left,top"),
         *exchanges("reports/dense", "reports/quantized"),
         *edits("reports/finetuned/metrics.json", "20000", "10000"),
-        *edits("reports/finetuned/seal.json", "answers.csv", "answer.csv"),
+        *edits("reports/finetuned/seal.json", "scores.csv", "score.csv"),
         *flips(TEST),
     ],
     read_to_register: [

@@ -1,7 +1,7 @@
 """A wrong key or value of params.yaml is one clear error."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field
@@ -162,3 +162,36 @@ def test_schema_describes_every_field() -> None:
         if "description" not in field and "$ref" not in field
     ]
     assert undescribed == []
+
+
+RENAMED = [(section, old, new) for section, model in SECTIONS.items() for old, new in model.renamed.items()]
+
+
+@pytest.mark.parametrize(("section", "old", "new"), RENAMED)
+def test_an_old_key_is_told_its_new_name_and_nothing_else(section: str, old: str, new: str) -> None:
+    values = read_yaml(ROOT / "params.yaml")[section]
+    values[old] = values.pop(new)
+    with pytest.raises(ParamsError) as error:
+        parse_section(section, values, SECTIONS[section])
+    assert str(error.value) == (
+        f"params.yaml: key '{section}.{old}' is called '{section}.{new}' now; rename it"
+    )
+
+
+class Renamed(Section):
+    renamed: ClassVar[dict[str, str]] = {"old": "new"}
+    new: int = Field(description="one")
+    other: int = Field(description="two")
+
+
+class AroundRenamed(Section):
+    inner: Renamed = Field(description="nested")
+
+
+def test_an_old_key_of_a_nested_section_is_told_too_and_what_else_is_missing_is() -> None:
+    with pytest.raises(ParamsError) as error:
+        parse_section("outer", {"inner": {"old": 1}}, AroundRenamed)
+    assert sorted(str(error.value).splitlines()) == [
+        "params.yaml: key 'outer.inner.old' is called 'outer.inner.new' now; rename it",
+        "params.yaml: key 'outer.inner.other' is missing; add it",
+    ]

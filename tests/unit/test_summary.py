@@ -19,7 +19,7 @@ def test_the_table_has_a_row_per_variant_and_names_the_device() -> None:
         {
             "dense": figures("dense", speedup=1.0, speedup64=1.0),
             "pruned": figures("pruned", speedup=1.5, speedup64=0.8, macs=2_000_000),
-            "finetuned": figures("finetuned", speedup=0.998, speedup64=2.0, top1=0.975),
+            "finetuned": figures("finetuned", speedup=0.998, speedup64=2.0, score=0.975),
             "quantized": figures("quantized", ms=0.25, size_bytes=21_000),
         }
     ).splitlines()
@@ -48,12 +48,12 @@ def test_the_table_has_a_row_per_variant_and_names_the_device() -> None:
     assert "on CPU x, 2 threads, onnxruntime 1" in lines[6]
 
 
-def test_what_each_step_lost_has_a_row_and_names_the_worst_class_and_who_is_slower() -> None:
+def test_what_each_step_lost_has_a_row_and_names_the_worst_group_and_who_is_slower() -> None:
     made = {variant: figures(variant) for variant in ("dense", "pruned", "finetuned")}
-    made["quantized"] = figures(class_change=-0.25, top1_change=-0.01, speedup64=0.9)
+    made["quantized"] = figures(group_change=-0.25, score_change=-0.01, speedup64=0.9)
     lines = lost_table(made).splitlines()
     assert [line.split()[0] for line in lines[2:6]] == ["pruned", "finetuned", "quantized", "all"]
-    cells = "-1.0 (-6.0 to +4.0) eel -25.0 (-30.0 to -20.0) 99.0 % 2/1 +0.0000 2.00x 0.90x (slower)"
+    cells = "-1.0 (-6.0 to +4.0) eel -25.0 (-30.0 to -20.0) 99.0 % 2/1 2.00x 0.90x (slower)"
     assert " ".join(lines[4].split()).endswith(cells)
 
 
@@ -76,8 +76,8 @@ def test_only_versions_with_an_alias_are_listed() -> None:
     text = versions_text("tiny", versions)
     assert text.startswith("Registered as models:/tiny (4 versions):")
     assert "version 2  made by another tool  @prod" in text
-    assert "version 1  dense      top-1 nan  @dense" in text
-    assert "version 4  quantized  top-1 0.9800  @candidate, @champion" in text
+    assert "version 1  dense      score nan  @dense" in text
+    assert "version 4  quantized  score 0.9800  @candidate, @champion" in text
     assert "version 3" not in text
 
 

@@ -9,6 +9,8 @@ from pipeline.files import write_atomic
 from pipeline.records import Record, cure, sealed_json, unsealed
 
 MANIFEST = "manifest.json"
+LABEL = "label"
+"""Name of the target, and of its column in the shards."""
 REMEDY = cure("prepare")
 
 

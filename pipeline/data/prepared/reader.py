@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 
 from pipeline.data.prepared.batch import Batch, Tensors
-from pipeline.data.prepared.manifest import read_manifest
+from pipeline.data.prepared.manifest import LABEL, read_manifest
 from pipeline.data.prepared.send import sent
 from pipeline.data.prepared.shards import Pixels, gather_rows, map_shards
 
 LARGEST_PIXEL = 255
 PIXELS = "pixels"
 """The input that holds an image."""
-LABEL = "label"
-"""The target that holds a class."""
 
 
 class Split:

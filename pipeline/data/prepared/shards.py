@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.data.prepared.manifest import REMEDY, Manifest, ShardInfo, read_manifest
+from pipeline.data.prepared.manifest import LABEL, REMEDY, Manifest, ShardInfo, read_manifest
 from pipeline.errors import DataError
 from pipeline.files import sha256_file
 from pipeline.params import nearest
@@ -59,7 +59,7 @@ def _write_shard(path: Path, table: Table, rows: Indices) -> None:
         "pixels": pa.FixedSizeBinaryArray.from_buffers(
             pa.binary(table.pixels.shape[1]), len(rows), [None, pixels]
         ),
-        "label": pa.array(table.labels[rows], pa.int64()),
+        LABEL: pa.array(table.labels[rows], pa.int64()),
         "file": pa.array([file for file, _ in origins], pa.string()),
         "row": pa.array([row for _, row in origins], pa.int64()),
     }
@@ -123,7 +123,7 @@ def _map_shard(folder: Path, info: ShardInfo, manifest: Manifest) -> tuple[Pixel
     _verify(path, info.sha256)
     try:
         batch: Any = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-        pixels, labels = batch.column("pixels"), batch.column("label")
+        pixels, labels = batch.column("pixels"), batch.column(LABEL)
     except (OSError, pa.ArrowException, KeyError, IndexError) as error:
         raise DataError(f"{path}: not a readable shard ({' '.join(str(error).split())}); {REMEDY}") from error
     row_bytes = manifest.height * manifest.width * manifest.channels

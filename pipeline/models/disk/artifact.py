@@ -8,6 +8,7 @@ against the bytes before they are parsed, on every load, and the seal of model.j
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,9 +41,13 @@ def read_spec(folder: Path) -> ModelSpec:
     return spec
 
 
-def save_onnx(folder: Path, spec: ModelSpec, source: Path) -> ModelSpec:
+def save_onnx(
+    folder: Path, spec: ModelSpec, source: Path, beside: Mapping[str, str] | None = None
+) -> ModelSpec:
     """Write an artifact whose numbers are an ONNX file, copied from `source`; returns the spec with its
     digest.
+
+    beside: further texts, by name of the file.
     """
     with atomic_dir(folder) as partial:
         path = partial / ONNX_NAME
@@ -52,6 +57,8 @@ def save_onnx(folder: Path, spec: ModelSpec, source: Path) -> ModelSpec:
         )
         saved = spec.model_copy(update={"weights": weights})
         write_spec(partial, saved)
+        for name, text in (beside or {}).items():
+            (partial / name).write_text(text, encoding="utf-8")
     return saved
 
 

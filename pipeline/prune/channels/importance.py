@@ -30,7 +30,7 @@ from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.outputs import answer
 from pipeline.prune.channels.sample import sample
 from pipeline.prune.params import Importance, ShapeParams
-from pipeline.tasks.task import Task
+from pipeline.tasks.training.task import Task
 
 IN_LOSS: tuple[Importance, ...] = ("taylor", "hessian")
 """Importances in the unit of the loss."""

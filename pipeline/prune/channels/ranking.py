@@ -32,7 +32,7 @@ from pipeline.prune.channels.widen import widen_tensors
 from pipeline.prune.channels.widths import LayerCost, Measure, cost_per_channel, counted_measure, layer_costs
 from pipeline.prune.params import ShapeParams
 from pipeline.prune.profile_report import Profile
-from pipeline.tasks.task import Task
+from pipeline.tasks.training.task import Task
 
 
 @dataclass(frozen=True)

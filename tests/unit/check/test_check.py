@@ -127,7 +127,7 @@ CASES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ),
     (
         {"quantize": {"calibration_images": 3}},
-        "quantize: quantize.calibration_images is 3, but there are 10 classes; raise it to 10 or more",
+        "quantize.calibration_images is 3, but there are 10 groups (classes) of images; raise it to 10 or",
         {"quantize": {"calibration_images": 10}},
     ),
 ]
@@ -187,7 +187,7 @@ def test_the_same_inputs_are_checked_once(prepared: Path, tried: list[str]) -> N
         "digits are prepared sooner than they are checked, and nothing trains after finetune"
     )
     (prepared / "params.yaml").write_text(
-        yaml.safe_dump(params(register={"min_top1": 0.1}, evaluate={"parity_images": 3}))
+        yaml.safe_dump(params(register={"min_score": 0.1}, evaluate={"parity_images": 3}))
     )
     check_before("train", prepared)
     assert len(tried) == 1, "no training depends on these"

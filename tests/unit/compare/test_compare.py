@@ -17,16 +17,16 @@ from pipeline.compare.compare import Compared, ComparisonOuts, Evaluated, compar
 from pipeline.compare.latency import BLOCK_ROUNDS, BLOCKS, Times, speedup
 from pipeline.compare.records import STEPS, VARIANTS, Speedup
 from pipeline.data.prepared.reader import Split
+from pipeline.drawing import draw_images
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.evaluate.pictures import draw_images
 from pipeline.export.session import device_name
 from pipeline.files import sha256_file
 from pipeline.params import parse_section
 from pipeline.records import write_seal
-from tests.support.compress_samples import CLASSES, SIZE, prepared_data
+from tests.support.compress_samples import CLASSES, SIZE, TASK_PARAMS, prepared_data
 from tests.support.figures_samples import QUALITY, linear_onnx
-from tests.unit.evaluate.test_pictures import shown
+from tests.unit.tasks.reports.test_pictures import shown
 
 PARAMS: dict[str, Any] = {
     "batch_size": 16,
@@ -47,10 +47,10 @@ WRONG: dict[str, dict[int, int]] = {
 """Rows of the test split that each variant takes for another class, and how many classes after theirs.
 Classes come in turn: 0 and 3 are of "left", 7 and 10 of "right", 20 of "top"."""
 FIGURES: dict[str, dict[str, Any]] = {
-    "dense": {"ece": 0.01, "macs": 400, "params": 800, "size_bytes": 3200},
-    "pruned": {"ece": 0.21, "macs": 100, "params": 400, "size_bytes": 1600},
-    "finetuned": {"ece": 0.03, "macs": 100, "params": 400, "size_bytes": 1600},
-    "quantized": {"ece": 0.02, "macs": 100, "params": 200, "size_bytes": 320},
+    "dense": {"macs": 400, "params": 800, "size_bytes": 3200},
+    "pruned": {"macs": 100, "params": 400, "size_bytes": 1600},
+    "finetuned": {"macs": 100, "params": 400, "size_bytes": 1600},
+    "quantized": {"macs": 100, "params": 200, "size_bytes": 320},
 }
 """Of metrics.json: what each variant differs in from the others."""
 
@@ -77,17 +77,17 @@ def params(**changes: Any) -> EvaluateParams:
 
 def evaluated(folder: Path, name: str, labels: list[int], data: Path) -> Evaluated:
     made = Evaluated(
-        *(folder / name / file for file in ("onnx/model.onnx", "answers.csv", "metrics.json", "seal.json"))
+        *(folder / name / file for file in ("onnx/model.onnx", "scores.csv", "metrics.json", "seal.json"))
     )
     made.onnx.parent.mkdir(parents=True)
     linear_onnx(made.onnx, seed=0, shape=(3, SIZE, SIZE))
     made.metrics.write_text(json.dumps(QUALITY | FIGURES[name]))
     given = [(label + WRONG[name].get(row, 0)) % len(CLASSES) for row, label in enumerate(labels)]
     rows = [
-        f"{CLASSES[label]},{CLASSES[answer]},0.{row + 10}"
+        f"{row},{float(label == answer)},{CLASSES[answer]},{CLASSES[label]},0.{row + 10}"
         for row, (label, answer) in enumerate(zip(labels, given, strict=True))
     ]
-    made.answers.write_text("\n".join(["actual,predicted,confidence", *rows, ""]))
+    made.scores.write_text("\n".join(["row,score,answer,truth,confidence", *rows, ""]))
     write_seal(made.onnx.parent, ["model.onnx"], {})
     seal(made, data)
     return made
@@ -95,7 +95,7 @@ def evaluated(folder: Path, name: str, labels: list[int], data: Path) -> Evaluat
 
 def seal(made: Evaluated, data: Path) -> None:
     of = {"model.onnx": sha256_file(made.onnx), "manifest.json": sha256_file(data / "manifest.json")}
-    write_seal(made.seal.parent, ["answers.csv", "metrics.json"], of)
+    write_seal(made.seal.parent, ["scores.csv", "metrics.json"], of)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     labels = Split.open(data, "test").labels.tolist()
     variants = {name: evaluated(folder / "evaluated", name, labels, data) for name in VARIANTS}
     outs = outs_in(folder / "reports")
-    return Found(data, variants, outs, compare(variants, data, outs, params()))
+    return Found(data, variants, outs, compare(variants, data, outs, params(), TASK_PARAMS))
 
 
 def loaded(path: Path) -> Any:
@@ -119,43 +119,41 @@ def test_each_step_is_held_against_its_parent_and_against_dense(found: Found) ->
         "finetuned": (0, 1, 1),
         "dense": (3, 1, 1),
     }
-    assert lost["against"]["dense"]["top1"]["change"] == pytest.approx(-2 / 60, abs=1e-6)
+    assert lost["against"]["dense"]["score"]["change"] == pytest.approx(-2 / 60, abs=1e-6)
     assert lost["against"]["dense"]["agreement"] == pytest.approx(55 / 60)
     assert list(loaded(found.outs.lost["pruned"] / "lost.json")["against"]) == ["dense"]
 
 
 @pytest.mark.parametrize(
-    ("name", "other", "ece", "macs", "params", "size"),
+    ("name", "other", "macs", "params", "size"),
     [
-        ("pruned", "dense", +0.2, 0.25, 0.5, 0.5),
-        ("finetuned", "pruned", -0.18, 1.0, 1.0, 1.0),
-        ("quantized", "finetuned", -0.01, 1.0, 0.5, 0.2),
-        ("quantized", "dense", +0.01, 0.25, 0.25, 0.1),
+        ("pruned", "dense", 0.25, 0.5, 0.5),
+        ("finetuned", "pruned", 1.0, 1.0, 1.0),
+        ("quantized", "finetuned", 1.0, 0.5, 0.2),
+        ("quantized", "dense", 0.25, 0.25, 0.1),
     ],
 )
-def test_costs_are_parts_of_the_others_and_calibration_is_a_difference(
-    found: Found, name: str, other: str, ece: float, macs: float, params: float, size: float
+def test_costs_are_parts_of_the_others(
+    found: Found, name: str, other: str, macs: float, params: float, size: float
 ) -> None:
     against = loaded(found.outs.lost[name] / "lost.json")["against"][other]
-    assert against["ece_change"] == pytest.approx(ece)
     assert (against["macs_ratio"], against["params_ratio"], against["size_ratio"]) == (macs, params, size)
-    assert found.compared.reported()[f"{name}/against_{other}/ece_change"] == pytest.approx(ece)
 
 
-def test_the_worst_class_is_the_one_that_lost_most_not_the_one_that_is_lowest(found: Found) -> None:
+def test_the_worst_group_is_the_one_that_lost_most_not_the_one_that_is_lowest(found: Found) -> None:
     """The lowest recall fell from 0.95 ("left") to 0.9 ("right"), but "right" lost twice that."""
-    worst = loaded(found.outs.lost["quantized"] / "lost.json")["against"]["dense"]["worst_class"]
+    worst = loaded(found.outs.lost["quantized"] / "lost.json")["against"]["dense"]["worst_group"]
     assert (worst["name"], worst["images"], worst["before"], worst["now"]) == ("right", 20, 1.0, 0.9)
     assert worst["change"] == pytest.approx(-0.1)
     assert worst["low"] < worst["change"] < worst["high"]
 
 
-def test_the_table_has_all_images_every_class_and_every_slice(found: Found) -> None:
+def test_the_table_has_all_images_every_group_and_every_slice(found: Found) -> None:
     with (found.outs.lost["pruned"] / "against_dense.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["of"] for row in rows] == ["all", *["class"] * 3, *["slice"] * 4]
+    assert [row["of"] for row in rows] == ["all", *["group"] * 3, *["slice"] * 4]
     assert sum(int(row["images"]) for row in rows if row["of"] == "slice") == 60
-    assert {row["name"] for row in rows if row["of"] == "class"} == set(CLASSES)
+    assert {row["name"] for row in rows if row["of"] == "group"} == set(CLASSES)
     assert float(rows[0]["change"]) == pytest.approx(-28 / 60, abs=1e-6)
 
 
@@ -254,7 +252,7 @@ def test_equal_files_are_in_the_interval_and_slower_ones_are_not() -> None:
 
 def test_again_gives_the_same_bytes_but_for_the_times(found: Found, tmp_path: Path) -> None:
     outs = outs_in(tmp_path)
-    compare(found.variants, found.data, outs, params())
+    compare(found.variants, found.data, outs, params(), TASK_PARAMS)
     for name in STEPS:
         for path in found.outs.lost[name].iterdir():
             assert (outs.lost[name] / path.name).read_bytes() == path.read_bytes()
@@ -262,16 +260,16 @@ def test_again_gives_the_same_bytes_but_for_the_times(found: Found, tmp_path: Pa
 
 def test_reported_are_the_changes(found: Found) -> None:
     reported = found.compared.reported()
-    assert reported["quantized/against_dense/top1_change"] == pytest.approx(-2 / 60, abs=1e-6)
-    assert "finetuned/against_pruned/worst_class_change" in reported
+    assert reported["quantized/against_dense/score_change"] == pytest.approx(-2 / 60, abs=1e-6)
+    assert "finetuned/against_pruned/worst_group_change" in reported
 
 
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda text: text.replace("left,", "wrong,", 1), "not answers in classes of .*'wrong'"),
-        (lambda text: text.replace("actual", "truth", 1), "not answers in classes of .*'actual'"),
-        (lambda text: text.replace("left,", "top,", 1), "answers to other images than those of"),
+        (lambda text: text.replace("1.0,", "high,", 1), "not scores of answers .*'high'"),
+        (lambda text: text.replace("truth", "actual", 1), "not scores of answers .*'truth'"),
+        (lambda text: text.replace(",left,0.", ",top,0.", 1), "answers to other images than those of"),
         (lambda text: text.rsplit("\n", 2)[0] + "\n", "answers to other images than those of"),
     ],
 )
@@ -281,11 +279,11 @@ def test_answers_that_do_not_belong_to_the_data_are_refused(
     folder = tmp_path / "dense"
     shutil.copytree(found.variants["dense"].seal.parent, folder)
     dense = Evaluated(
-        *(folder / file for file in ("onnx/model.onnx", "answers.csv", "metrics.json", "seal.json"))
+        *(folder / file for file in ("onnx/model.onnx", "scores.csv", "metrics.json", "seal.json"))
     )
-    dense.answers.write_text(damage(dense.answers.read_text()))
-    for reason in ("answers.csv: not what .*seal.json sealed.*`dvc repro -f -s evaluate@dense`", says):
+    dense.scores.write_text(damage(dense.scores.read_text()))
+    for reason in ("scores.csv: not what .*seal.json sealed.*`dvc repro -f -s evaluate@dense`", says):
         with pytest.raises(ArtifactError, match=reason):
-            compare({**found.variants, "dense": dense}, found.data, outs_in(tmp_path), params())
+            compare({**found.variants, "dense": dense}, found.data, outs_in(tmp_path), params(), TASK_PARAMS)
         seal(dense, found.data)
     assert not (tmp_path / "pruned").exists()

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from pipeline.compare.compare import Evaluated, _Answered, _Step, _Test
+from pipeline.compare.compare import Evaluated, _Scored, _Step, _Test
 from pipeline.data.prepared.manifest import read_manifest, write_manifest
 from pipeline.data.prepared.reader import Split
-from pipeline.evaluate.answers import Answers
+from pipeline.data.prepared.shards import Pixels
+from pipeline.evaluate.evaluate import scores_csv
 from pipeline.files import write_atomic
-from tests.support.compress_samples import prepared_data
+from pipeline.tasks.judging.arrays import Ints
+from pipeline.tasks.reports.report import make_report
+from tests.support.compress_samples import TASK_PARAMS, prepared_data
 from tests.support.figures_samples import QUALITY
 from tests.unit.compare.test_compare import FIGURES, params
 
@@ -26,15 +30,21 @@ def test_any_name_comes_back_from_the_table_of_evaluate_and_is_drawn(
     """Warnings, as of letters that a font lacks, are errors."""
     data = prepared_data(tmp_path / "data")
     write_manifest(data, read_manifest(data).model_copy(update={"classes": names}))
-    test, split = _Test.open(data, params()), Split.open(data, "test")
+    test, split = _Test.open(data, params(), TASK_PARAMS), Split.open(data, "test")
     logits_NK = np.random.default_rng(0).normal(size=(len(split), 3)).astype(np.float32)
-    answers = Answers.of(logits_NK, split, names, params())
+    outputs, targets = {"logits": logits_NK}, {"label": split.labels.numpy()}
+    report = make_report(TASK_PARAMS, names, calibration_bins=5)
     made = Evaluated(
-        tmp_path / "none", tmp_path / "answers.csv", tmp_path / "metrics.json", tmp_path / "seal.json"
+        tmp_path / "none", tmp_path / "scores.csv", tmp_path / "metrics.json", tmp_path / "seal.json"
     )
     made.metrics.write_text(json.dumps(QUALITY | FIGURES["dense"]))
-    write_atomic(made.answers, answers.answers_csv())
-    read = _Answered.read(made, test)
-    assert read.predicted.tolist() == logits_NK.argmax(axis=1).tolist()
-    assert all(answers.pictures().values())
+    write_atomic(made.scores, scores_csv(test.examiner, outputs, targets))
+    read = _Scored.read(made, test)
+    assert [names.index(answer) for answer in read.answers] == logits_NK.argmax(axis=1).tolist()
+
+    def images(rows: Ints) -> Pixels:
+        pixels: Pixels = split.images(torch.from_numpy(rows)).numpy()
+        return pixels
+
+    assert all(report.pictures(outputs, targets, images, 4).values())
     assert _Step(test, "pruned", "dense", {"dense": read, "pruned": read}).picture(4)

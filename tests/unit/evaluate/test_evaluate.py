@@ -16,17 +16,17 @@ from pipeline.data.prepared.manifest import read_manifest, write_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, EspalierError
 from pipeline.evaluate.evaluate import EvaluationOuts, evaluate
-from pipeline.evaluate.metrics import softmax
 from pipeline.evaluate.params import EvaluateParams, LatencyParams
 from pipeline.export.params import Format
 from pipeline.export.session import OnnxModel
 from pipeline.models.cost import count_macs, count_params
 from pipeline.models.disk.weights import load_model
 from pipeline.quantize.quantize import quantize
+from pipeline.tasks.judging.classification import softmax
 from tests.support.compress_samples import (
     CLASSES,
     ROWS,
-    TASK,
+    TASK_PARAMS,
     prepared_data,
     quantize_params,
     saved,
@@ -35,7 +35,7 @@ from tests.support.compress_samples import (
 )
 from tests.support.pickles import pickles
 
-TEXTS = ("metrics", "reliability", "answers", "classes", "seal")
+TEXTS = ("metrics", "scores", "seal")
 
 
 def evaluate_params(exports: list[Format] | None = None) -> EvaluateParams:
@@ -57,9 +57,8 @@ def outs_in(folder: Path) -> EvaluationOuts:
     return EvaluationOuts(
         exported=folder / "exported",
         metrics=reports / "metrics.json",
-        reliability=reports / "reliability.csv",
-        answers=reports / "answers.csv",
-        classes=reports / "classes.csv",
+        scores=reports / "scores.csv",
+        tables=reports / "tables",
         pictures=reports / "pictures",
         seal=reports / "seal.json",
     )
@@ -81,9 +80,16 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Variants:
     spec = spec_of("vgg11", width=4)
     saved(folder / "finetuned", spec, trained(spec, data, steps=12))
     outs = outs_in(folder / "floats")
-    metrics = evaluate(folder / "finetuned", data, outs, evaluate_params(["fp16", "bf16", "pt2"]), TASK)
+    metrics = evaluate(
+        folder / "finetuned", data, outs, evaluate_params(["fp16", "bf16", "pt2"]), TASK_PARAMS
+    )
     quantize(
-        folder / "finetuned", outs.exported / "model.onnx", data, folder / "quantized", quantize_params()
+        folder / "finetuned",
+        outs.exported / "model.onnx",
+        data,
+        folder / "quantized",
+        quantize_params(),
+        TASK_PARAMS,
     )
     return Variants(data, folder / "finetuned", folder / "quantized", outs, metrics)
 
@@ -105,7 +111,7 @@ def test_metrics_are_those_of_the_deployed_file(variants: Variants) -> None:
     labels = test.labels.numpy()
     metrics = loaded(variants.outs.metrics)
     assert metrics == variants.metrics
-    assert metrics["top1"] == (logits.argmax(axis=1) == labels).mean()
+    assert metrics["score"] == metrics["top1"] == (logits.argmax(axis=1) == labels).mean()
     assert metrics["top5"] == 1.0  # of three classes
     assert metrics["loss"] == pytest.approx(log_loss(labels, softmax(logits)), rel=1e-5)
     recalls = [(logits.argmax(axis=1)[labels == label] == label).mean() for label in range(len(CLASSES))]
@@ -123,7 +129,7 @@ def test_tta_is_the_mean_answer_to_moved_and_mirrored_images(variants: Variants)
     model = OnnxModel(variants.outs.exported / "model.onnx", threads=1)
     mean = sum(share * (model.logits(x.numpy()) + model.logits(x.flip(3).numpy())) / 2 for share, x in moved)
     assert (
-        loaded(variants.outs.metrics)["top1_tta"]
+        loaded(variants.outs.metrics)["score_tta"]
         == (np.asarray(mean).argmax(axis=1) == test.labels.numpy()).mean()
     )
 
@@ -136,20 +142,20 @@ def test_metrics_hold_cost_and_parity(variants: Variants) -> None:
     assert metrics["size_bytes"] == (variants.outs.exported / "model.onnx").stat().st_size
     assert metrics["parity_max_diff"] < 1e-4
     assert metrics["parity_agreement"] == 1.0
-    found = loaded(variants.outs.exported / "parity.json")
-    exports = found.pop("exports")
-    assert found == {
+    files = loaded(variants.outs.exported / "parity.json")["files"]
+    assert files.pop("model.onnx") == {
         "against": "the torch model",
+        "run_by": "onnxruntime on the CPU",
         "max_diff": metrics["parity_max_diff"],
         "agreement": 1.0,
         "images": 10,
     }
-    assert set(exports) == {"model.fp16.onnx", "model.bf16.onnx", "model.pt2"}
+    assert set(files) == {"model.fp16.onnx", "model.bf16.onnx", "model.pt2"}
 
 
 def test_other_formats_are_checked_on_images_and_half_as_large(variants: Variants) -> None:
-    exports = loaded(variants.outs.exported / "parity.json")["exports"]
-    exact = loaded(variants.outs.exported / "parity.json")["max_diff"]
+    exports = loaded(variants.outs.exported / "parity.json")["files"]
+    exact = exports["model.onnx"]["max_diff"]
     assert exports["model.pt2"]["max_diff"] <= exact + 1e-5
     assert exact < exports["model.fp16.onnx"]["max_diff"] < exports["model.bf16.onnx"]["max_diff"] < 0.5
     assert exports["model.fp16.onnx"]["agreement"] > 0.9
@@ -178,15 +184,16 @@ def test_a_half_precision_file_still_takes_pixels_and_names_its_classes(variants
 
 
 def test_tables_agree_with_the_metrics(variants: Variants) -> None:
-    answers = table(variants.outs.answers)
+    answers = table(variants.outs.scores)
     metrics = loaded(variants.outs.metrics)
-    assert len(answers) == ROWS["test"]
-    assert np.mean([row["actual"] == row["predicted"] for row in answers]) == metrics["top1"]
+    assert [row["row"] for row in answers] == [str(number) for number in range(ROWS["test"])]
+    assert [float(row["score"]) for row in answers] == [row["truth"] == row["answer"] for row in answers]
+    assert np.mean([float(row["score"]) for row in answers]) == metrics["score"]
     assert all(1 / len(CLASSES) <= float(row["confidence"]) <= 1 for row in answers)
-    classes = table(variants.outs.classes)
+    classes = table(variants.outs.tables / "classes.csv")
     assert [row["class"] for row in classes] == CLASSES
     assert min(float(row["recall"]) for row in classes) == metrics["worst_class_recall"]
-    bins = table(variants.outs.reliability)
+    bins = table(variants.outs.tables / "reliability.csv")
     assert sum(int(row["count"]) for row in bins) == ROWS["test"]
     gaps = [abs(float(row["confidence"]) - float(row["accuracy"])) * int(row["count"]) for row in bins]
     assert sum(gaps) / ROWS["test"] == pytest.approx(metrics["ece"])
@@ -199,10 +206,10 @@ def test_pictures_are_there(variants: Variants) -> None:
 
 def test_again_gives_the_same_bytes(variants: Variants, tmp_path: Path) -> None:
     outs = outs_in(tmp_path)
-    evaluate(variants.floats, variants.data, outs, evaluate_params(["fp16", "bf16", "pt2"]), TASK)
+    evaluate(variants.floats, variants.data, outs, evaluate_params(["fp16", "bf16", "pt2"]), TASK_PARAMS)
     for name in TEXTS:
         assert getattr(outs, name).read_bytes() == getattr(variants.outs, name).read_bytes()
-    for folder in ("exported", "pictures"):
+    for folder in ("exported", "tables", "pictures"):
         again, first = getattr(outs, folder), getattr(variants.outs, folder)
         assert sorted(path.name for path in again.iterdir()) == sorted(path.name for path in first.iterdir())
         assert all(path.read_bytes() == (first / path.name).read_bytes() for path in again.iterdir())
@@ -210,9 +217,10 @@ def test_again_gives_the_same_bytes(variants: Variants, tmp_path: Path) -> None:
 
 def test_an_int8_artifact_is_deployed_as_it_is(variants: Variants, tmp_path: Path) -> None:
     outs = outs_in(tmp_path)
-    metrics = evaluate(variants.ints, variants.data, outs, evaluate_params(), TASK)
+    metrics = evaluate(variants.ints, variants.data, outs, evaluate_params(), TASK_PARAMS)
     assert (outs.exported / "model.onnx").read_bytes() == (variants.ints / "model.onnx").read_bytes()
-    found = loaded(outs.exported / "parity.json")
+    assert (outs.exported / "parity.json").read_bytes() == (variants.ints / "parity.json").read_bytes()
+    found = loaded(outs.exported / "parity.json")["files"]["model.onnx"]
     assert found["against"] == "the float export, when quantized"
     assert found["images"] == ROWS["val"]
     assert metrics["parity_agreement"] == found["agreement"] > 0.8
@@ -226,7 +234,7 @@ def test_data_with_other_classes_are_refused(variants: Variants, tmp_path: Path)
     with pytest.raises(
         ArtifactError, match=r"its classes are \['left', 'right', 'top'\], but .*\['x', 'y', 'z'\]"
     ):
-        evaluate(variants.floats, data, outs_in(tmp_path), evaluate_params(), TASK)
+        evaluate(variants.floats, data, outs_in(tmp_path), evaluate_params(), TASK_PARAMS)
 
 
 def test_a_failure_leaves_the_old_outs(variants: Variants, tmp_path: Path) -> None:
@@ -241,6 +249,6 @@ def test_a_failure_leaves_the_old_outs(variants: Variants, tmp_path: Path) -> No
             content[len(content) // 2] ^= 1
         (corrupt / file.name).write_bytes(content)
     with pytest.raises(EspalierError, match=r"model.onnx: its SHA-256 is"):
-        evaluate(corrupt, variants.data, outs, evaluate_params(), TASK)
+        evaluate(corrupt, variants.data, outs, evaluate_params(), TASK_PARAMS)
     assert outs.metrics.read_text() == "old"
     assert not outs.exported.exists()

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError
 from pipeline.export.onnx import export_onnx
-from pipeline.export.parity import Parity, onnx_logits, parity, torch_logits
+from pipeline.export.outputs import onnx_outputs, torch_outputs
+from pipeline.export.parity import Parity, parity
 from pipeline.export.session import OnnxModel
 from pipeline.models.description.spec import ModelSpec, TensorSpec
 from pipeline.models.disk.weights import load_model
 from pipeline.profile.timing import UNSAVED
-from tests.support.compress_samples import CLASSES, SIZE, network, prepared_data, saved, spec_of
+from tests.support.compress_samples import CLASSES, EXAMINER, SIZE, network, prepared_data, saved, spec_of
 from tests.support.places import ROOT
 
 EXAMPLE = ROOT / "examples" / "classify.py"
@@ -62,9 +63,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 def test_the_file_answers_as_the_model(exported: Exported) -> None:
     test = Split.open(exported.data, "test")
     rows = torch.arange(len(test))
-    by_file = onnx_logits(OnnxModel(exported.file, threads=1), test, rows, batch_size=16)
-    by_model = torch_logits(exported.model, exported.spec, test, rows, batch_size=16)
-    found = parity(by_file, by_model)
+    by_file = onnx_outputs(OnnxModel(exported.file, threads=1), test, rows, batch_size=16)
+    by_model = torch_outputs(exported.model, exported.spec, test, rows, batch_size=16)
+    found = parity(by_file, by_model, EXAMINER, against="the torch model")
     assert found.max_diff < 1e-4
     assert found.agreement == 1.0
     assert found.images == len(test)
@@ -214,7 +215,8 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
 def test_parity_is_the_largest_difference_and_the_share_of_equal_answers() -> None:
     first = np.array([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0], [1.0, 0.0]], np.float32)
     second = np.array([[1.0, 2.5], [3.0, 0.0], [0.0, 1.0], [1.0, 4.0]], np.float32)
-    assert parity(first, second) == Parity(max_diff=4.0, agreement=0.75, images=4)
+    found = parity({"logits": first}, {"logits": second}, EXAMINER, against="itself", run_by="hand")
+    assert found == Parity(against="itself", run_by="hand", max_diff=4.0, agreement=0.75, images=4)
 
 
 def test_a_loaded_model_exports_to_the_same_bytes(exported: Exported, tmp_path: Path) -> None:

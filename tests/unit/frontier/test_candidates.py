@@ -33,8 +33,8 @@ def experiment(project: Project, changes: dict[str, Any], device: str = "CPU x")
         for each in ("dense", *COMPARED_VARIANTS)
         for name, part in parts.items()
     }
-    measured |= {"reports/prune.json": {"dense_val_top1": 0.98}}
-    measured |= {"reports/quantize.json": {"val_top1": 0.96, "float_val_top1": 0.97}}
+    measured |= {"reports/prune.json": {"dense_val_score": 0.98}}
+    measured |= {"reports/quantize.json": {"val_score": 0.96, "float_val_score": 0.97}}
     return Experiment(point.name, point.values, measured)
 
 
@@ -44,7 +44,7 @@ def test_a_model_that_points_share_is_one_candidate(project: Project) -> None:
         for images in (64, 128)
     ]
     found = frontier(project, made, ["finetuned", "quantized"])
-    assert sorted((each.variant, each.label, each.val_top1) for each in found.candidates) == [
+    assert sorted((each.variant, each.label, each.val_score) for each in found.candidates) == [
         ("finetuned", "", 0.97),
         ("quantized", "128", 0.96),
         ("quantized", "64", 0.96),
@@ -74,9 +74,11 @@ def test_experiments_of_another_state_are_left_out(project: Project) -> None:
     assert "\nexperiments left out: 1 of other code" in candidates_table(found)
     with pytest.raises(ArtifactError, match=r"no experiments on this commit to show \(1 of other code"):
         frontier(project, [old], ["finetuned"])
-    lacking = Experiment(mine.name, mine.params, {**mine.metrics, "reports/quantize.json": {"val_top1": 0.9}})
+    lacking = Experiment(
+        mine.name, mine.params, {**mine.metrics, "reports/quantize.json": {"val_score": 0.9}}
+    )
     with pytest.raises(
-        ArtifactError, match=r"reports/quantize.json of experiment frontier-\w+: float_val_top1"
+        ArtifactError, match=r"reports/quantize.json of experiment frontier-\w+: float_val_score"
     ):
         frontier(project, [lacking], ["finetuned"])
 

@@ -13,7 +13,7 @@ def test_the_choice_is_by_validation_and_names_the_experiment() -> None:
     assert found.fastest(found.eligible(0.9, None)).speeds[1].speedup == 4.0
     assert [each.label for each in found.eligible(0.9, max_ms=0.6)] == ["0.5"], "2 ms / 4"
     said = choice(found, 0.995, None)
-    assert said.startswith("Smallest and fastest that keeps 0.995 of dense's validation top-1")
+    assert said.startswith("Smallest and fastest that keeps 0.995 of dense's validation score")
     assert "\nFastest that keeps 0.9 " in choice(
         Frontier(DENSE, [*found.candidates, TINY], [], {}, 1.0), 0.9, None
     )
@@ -23,7 +23,7 @@ def test_the_choice_is_by_validation_and_names_the_experiment() -> None:
     )
     assert "`dvc exp apply frontier-0.7`" in said
     assert choice(found, 0.999, 0.1).startswith(
-        "None keeps 0.999 of dense's validation top-1 (0.9790 of 0.9800) within 0.1 ms"
+        "None keeps 0.999 of dense's validation score (0.9790 of 0.9800) within 0.1 ms"
     )
     assert "; the fastest that keeps as much takes longer: quantized 0.5: " in choice(found, 0.9, 0.1)
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
 
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError, ParamsError
+from pipeline.export.parity import read_parities
 from pipeline.export.session import OnnxModel
 from pipeline.files import sha256_file
 from pipeline.models.description.spec import ModelSpec
@@ -19,9 +21,12 @@ from pipeline.models.disk.weights import load_model
 from pipeline.params import parse_section
 from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
-from pipeline.quantize.quantize import QuantizeReport, calibration_indices, quantize
+from pipeline.quantize.quantize import QuantizeReport, calibration_rows, quantize
+from pipeline.tasks.judging.arrays import Bools
+from pipeline.tasks.judging.classification import ClassificationExaminer
 from tests.support.compress_samples import (
     CLASSES,
+    TASK_PARAMS,
     exported,
     network,
     prepared_data,
@@ -51,7 +56,12 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
     spec = saved(folder / "finetuned", spec, model)
     exported(folder / "finetuned")
     report = quantize(
-        folder / "finetuned", folder / "model.onnx", data, folder / "quantized", quantize_params()
+        folder / "finetuned",
+        folder / "model.onnx",
+        data,
+        folder / "quantized",
+        quantize_params(),
+        TASK_PARAMS,
     )
     return Quantized(data, folder / "finetuned", folder / "model.onnx", folder / "quantized", spec, report)
 
@@ -59,8 +69,8 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
 def test_the_int8_file_agrees_with_its_parent(quantized: Quantized) -> None:
     values = quantized.report.metrics()
     assert values["int8_agreement"] > 0.95
-    assert values["float_val_top1"] > 0.95
-    assert abs(values["val_top1"] - values["float_val_top1"]) < 0.05
+    assert values["float_val_score"] > 0.95
+    assert abs(values["val_score"] - values["float_val_score"]) < 0.05
     assert values["int8_max_diff"] > 0
 
 
@@ -91,8 +101,8 @@ def test_the_file_is_smaller_and_its_size_is_reported(quantized: Quantized) -> N
 def test_the_artifact_knows_its_parent_and_its_parity(quantized: Quantized) -> None:
     spec = read_spec(quantized.folder)
     assert spec.ancestors == {"data": "a" * 64, "finetuned": quantized.spec.digest}
-    assert spec.provenance["int8_agreement"] == quantized.report.int8.agreement
-    assert spec.provenance["int8_max_diff"] == quantized.report.int8.max_diff
+    assert spec.provenance == quantized.spec.provenance
+    assert read_parities(quantized.folder, "quantize").files == {"model.onnx": quantized.report.int8}
     assert spec.architecture == quantized.spec.architecture
     with pytest.raises(ArtifactError, match="holds an ONNX graph"):
         load_model(quantized.folder)
@@ -105,10 +115,17 @@ def test_the_file_names_its_classes(quantized: Quantized) -> None:
 
 
 def test_again_gives_the_same_bytes_and_leaves_nothing_behind(quantized: Quantized, tmp_path: Path) -> None:
-    quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / "again", quantize_params())
-    for name in ("model.json", "model.onnx"):
+    quantize(
+        quantized.parent, quantized.floats, quantized.data, tmp_path / "again", quantize_params(), TASK_PARAMS
+    )
+    for name in ("model.json", "model.onnx", "parity.json"):
         assert sha256_file(tmp_path / "again" / name) == sha256_file(quantized.folder / name)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["again", "model.json", "model.onnx"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "again",
+        "model.json",
+        "model.onnx",
+        "parity.json",
+    ]
     assert b"/" not in (tmp_path / "again" / "model.json").read_bytes()
 
 
@@ -120,7 +137,12 @@ def test_an_export_of_other_weights_is_refused(quantized: Quantized, tmp_path: P
         match=r"is of another model.json than .*finetuned.*`dvc repro -f -s evaluate@finetuned`",
     ):
         quantize(
-            tmp_path / "finetuned", quantized.floats, quantized.data, tmp_path / "out", quantize_params()
+            tmp_path / "finetuned",
+            quantized.floats,
+            quantized.data,
+            tmp_path / "out",
+            quantize_params(),
+            TASK_PARAMS,
         )
 
 
@@ -140,7 +162,9 @@ def test_every_calibration_finds_ranges_of_its_own_within_those_seen(
     scales = {}
     for calibration in ("minmax", "percentile"):
         params = quantize_params(calibration=calibration, calibration_images=42)
-        report = quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / calibration, params)
+        report = quantize(
+            quantized.parent, quantized.floats, quantized.data, tmp_path / calibration, params, TASK_PARAMS
+        )
         assert report.int8.agreement > 0.9
         scales[calibration] = activation_scales(tmp_path / calibration)
     fractions = [scale / scales["minmax"][name] for name, scale in scales["percentile"].items()]
@@ -156,7 +180,14 @@ def test_batches_of_calibration_change_ranges_by_little_or_nothing(
     scales = []
     for batch_size in (42, 16):
         params = quantize_params(calibration=calibration, calibration_images=42, batch_size=batch_size)
-        quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / str(batch_size), params)
+        quantize(
+            quantized.parent,
+            quantized.floats,
+            quantized.data,
+            tmp_path / str(batch_size),
+            params,
+            TASK_PARAMS,
+        )
         scales.append(activation_scales(tmp_path / str(batch_size)))
     assert scales[1] == pytest.approx(scales[0], rel=0.05 if calibration == "percentile" else 1e-6)
 
@@ -183,7 +214,12 @@ def outlier(quantized: Quantized, tmp_path_factory: pytest.TempPathFactory) -> Q
     spec = saved(folder / "finetuned", spec, model)
     exported(folder / "finetuned")
     report = quantize(
-        folder / "finetuned", folder / "model.onnx", quantized.data, folder / "out", quantize_params()
+        folder / "finetuned",
+        folder / "model.onnx",
+        quantized.data,
+        folder / "out",
+        quantize_params(),
+        TASK_PARAMS,
     )
     return Quantized(
         quantized.data, folder / "finetuned", folder / "model.onnx", folder / "out", spec, report
@@ -195,7 +231,7 @@ def test_the_layers_that_cost_too_much_stay_in_float(outlier: Quantized) -> None
     assert sorted(record["left_in_float"]) == ["stages.0.linear", "stages.1.linear"]
     assert sorted(row["layer"] for row in record["scan"][:2]) == ["stages.0.linear", "stages.1.linear"]
     assert record["scan"][1]["noise"] > 100 * record["scan"][2]["noise"]
-    assert record["float_val_top1"] - record["val_top1"] <= 0.05
+    assert record["float_val_score"] - record["val_score"] <= 0.05
     assert record["float_layers"] == 2
     macs = [192 * 16, 16 * 16, 16 * 3]
     assert record["float_macs_fraction"] == pytest.approx(sum(macs[:2]) / sum(macs), abs=1e-6)
@@ -203,7 +239,9 @@ def test_the_layers_that_cost_too_much_stay_in_float(outlier: Quantized) -> None
 
 
 def test_the_search_repeats_to_the_byte(outlier: Quantized, tmp_path: Path) -> None:
-    again = quantize(outlier.parent, outlier.floats, outlier.data, tmp_path / "again", quantize_params())
+    again = quantize(
+        outlier.parent, outlier.floats, outlier.data, tmp_path / "again", quantize_params(), TASK_PARAMS
+    )
     assert again.record() == outlier.report.record()
     assert sha256_file(tmp_path / "again" / "model.onnx") == sha256_file(outlier.folder / "model.onnx")
 
@@ -211,9 +249,14 @@ def test_the_search_repeats_to_the_byte(outlier: Quantized, tmp_path: Path) -> N
 def test_without_the_gate_the_same_network_is_ruined(outlier: Quantized, tmp_path: Path) -> None:
     """The twin that must fail: nothing but the fallback keeps the accuracy."""
     report = quantize(
-        outlier.parent, outlier.floats, outlier.data, tmp_path / "out", quantize_params(max_drop=1.0)
+        outlier.parent,
+        outlier.floats,
+        outlier.data,
+        tmp_path / "out",
+        quantize_params(max_drop=1.0),
+        TASK_PARAMS,
     )
-    assert report.float_top1 - report.int8_top1 > 0.3
+    assert report.float_score - report.int8_score > 0.3
     assert (report.left_in_float, report.scan) == ([], [])
 
 
@@ -229,7 +272,7 @@ def test_linear_layers_can_be_dynamic_or_have_small_weights(
     exported(tmp_path / "finetuned")
     params = quantize_params(mode=mode, max_drop=0.02)
     report = quantize(
-        tmp_path / "finetuned", tmp_path / "model.onnx", quantized.data, tmp_path / "out", params
+        tmp_path / "finetuned", tmp_path / "model.onnx", quantized.data, tmp_path / "out", params, TASK_PARAMS
     )
     assert [node.op_type for node in onnx.load(onnx_path(tmp_path / "out")).graph.node].count(operator) == 3
     assert report.metrics()["size_fraction"] < smaller
@@ -259,7 +302,12 @@ def test_all_linear_layers_of_a_transformer_are_quantized_and_its_attention_stay
 ) -> None:
     folder, data = transformer
     report = quantize(
-        folder / "finetuned", folder / "model.onnx", data, tmp_path / "out", quantize_params(mode=mode)
+        folder / "finetuned",
+        folder / "model.onnx",
+        data,
+        tmp_path / "out",
+        quantize_params(mode=mode),
+        TASK_PARAMS,
     )
     nodes = Counter(node.op_type for node in onnx.load(onnx_path(tmp_path / "out")).graph.node)
     # Q, k and v; projection; two of the MLP; the head.
@@ -276,7 +324,12 @@ def test_convolutions_stay_float_in_a_mode_for_linear_layers_and_the_report_says
     quantized: Quantized, tmp_path: Path
 ) -> None:
     report = quantize(
-        quantized.parent, quantized.floats, quantized.data, tmp_path / "out", quantize_params(mode="dynamic")
+        quantized.parent,
+        quantized.floats,
+        quantized.data,
+        tmp_path / "out",
+        quantize_params(mode="dynamic"),
+        TASK_PARAMS,
     )
     assert report.record()["note"] == "100% of the MACs stay float: expect little speed"
 
@@ -302,30 +355,46 @@ def test_int8_on_a_cpu_without_the_instructions_is_refused(tmp_path: Path) -> No
         check_int8(wrong, cpuinfo)
 
 
+def by_class(labels: list[int], classes: list[str] = CLASSES) -> dict[str, Bools]:
+    return ClassificationExaminer(tuple(classes)).groups({"label": np.array(labels)})
+
+
 def test_calibration_images_are_spread_over_the_classes_by_seed(quantized: Quantized) -> None:
     labels = Split.open(quantized.data, "train").labels
-    chosen = calibration_indices(labels, CLASSES, quantize_params(calibration_images=10))
-    assert torch.bincount(labels[chosen]).tolist() == [4, 3, 3]
-    assert len(set(chosen.tolist())) == 10
-    assert torch.equal(chosen, calibration_indices(labels, CLASSES, quantize_params(calibration_images=10)))
-    assert not torch.equal(
-        chosen, calibration_indices(labels, CLASSES, quantize_params(calibration_images=10, seed=1))
-    )
+
+    def chosen(seed: int) -> torch.Tensor:
+        params = quantize_params(calibration_images=10, seed=seed)
+        return calibration_rows(by_class(labels.tolist()), len(labels), params)
+
+    assert torch.bincount(labels[chosen(0)]).tolist() == [4, 3, 3]
+    assert len(set(chosen(0).tolist())) == 10
+    assert torch.equal(chosen(0), chosen(0))
+    assert not torch.equal(chosen(0), chosen(1))
 
 
 def test_a_rare_class_gives_all_it_has() -> None:
-    labels = torch.tensor([0] * 20 + [1] * 2)
-    chosen = calibration_indices(labels, ["common", "rare"], quantize_params(calibration_images=10))
-    assert torch.bincount(labels[chosen]).tolist() == [8, 2]
+    labels = [0] * 20 + [1] * 2
+    groups = by_class(labels, ["common", "rare"])
+    chosen = calibration_rows(groups, len(labels), quantize_params(calibration_images=10))
+    assert torch.bincount(torch.tensor(labels)[chosen]).tolist() == [8, 2]
+
+
+def test_an_image_of_several_groups_calibrates_once_and_without_groups_all_are_one() -> None:
+    groups = {"even": np.arange(12) % 2 == 0, "thirds": np.arange(12) % 3 == 0}
+    params = quantize_params(calibration_images=6)
+    for given in (groups, {}):
+        chosen = calibration_rows(given, 12, params).tolist()
+        assert len(set(chosen)) == len(chosen) == 6
+    assert all(groups["even"][row] or groups["thirds"][row] for row in calibration_rows(groups, 12, params))
 
 
 def test_a_class_without_an_image_is_named() -> None:
-    with pytest.raises(CompressionError, match="class 'right' has no training image to calibrate on"):
-        calibration_indices(torch.tensor([0, 0, 2]), CLASSES, quantize_params())
+    with pytest.raises(CompressionError, match="'right' has no training image to calibrate on"):
+        calibration_rows(by_class([0, 0, 2]), 3, quantize_params())
 
 
 def test_fewer_images_than_classes_are_too_few() -> None:
     with pytest.raises(
-        CompressionError, match=r"calibration_images is 2, but there are 3 classes; raise it to 3"
+        CompressionError, match=r"calibration_images is 2, but there are 3 groups \(classes\).*raise it to 3"
     ):
-        calibration_indices(torch.tensor([0, 1, 2]), CLASSES, quantize_params(calibration_images=2))
+        calibration_rows(by_class([0, 1, 2]), 3, quantize_params(calibration_images=2))

@@ -9,13 +9,13 @@ from pipeline.registry.champion import MOVES, Move, RegisteredModel, decide_cham
 from tests.support.figures_samples import register_params
 from tests.support.places import ROOT
 
-TAGS = {"top1": "0.98", "latency_ms": "1.0", "measured_on": "CPU x", "data": "d"}
+TAGS = {"score": "0.98", "latency_ms": "1.0", "measured_on": "CPU x", "data": "d"}
 
 
 def registered(champion: int | None, *moves: Move) -> RegisteredModel:
     """Versions 3, 4 and 5, each a point better than the one before."""
     versions = {
-        number: SimpleNamespace(tags={**TAGS, "top1": f"0.9{number}", "espalier.key": f"k{number}"})
+        number: SimpleNamespace(tags={**TAGS, "score": f"0.9{number}", "espalier.key": f"k{number}"})
         for number in (3, 4, 5)
     }
     tags = {f"{MOVES}{number}": move.model_dump_json() for number, move in enumerate(moves)}

@@ -9,13 +9,14 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import ArtifactError, GateError
+from pipeline.export.parity import Parity
 from pipeline.registry.card import model_card
-from pipeline.registry.figures import Parity
 from pipeline.registry.gates import Verdict, VersionFigures, decide, judge
+from pipeline.tasks.serving.classification import ClassificationServing
 from tests.support.figures_samples import CLASSES, SHAPE, figures, register_params
 
-EXACT = Parity(against="the torch model", max_diff=1e-5, agreement=1.0, images=100)
-CHAMPION = VersionFigures(version=3, top1=0.98, latency_ms=1.0, measured_on="CPU x", data="d")
+EXACT = Parity(against="the torch model", run_by="hand", max_diff=1e-5, agreement=1.0, images=100)
+CHAMPION = VersionFigures(version=3, score=0.98, latency_ms=1.0, measured_on="CPU x", data="d")
 
 
 def verdict(parity: Parity = EXACT, **candidate: Any) -> Verdict:
@@ -33,29 +34,32 @@ def test_a_good_candidate_passes_every_gate() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"top1": 0.9}, r"FAIL  top-1 accuracy +0\.9000  >= 0\.95 +register\.min_top1"),
+        ({"score": 0.9}, r"FAIL  score +0\.9000  >= 0\.95 +register\.min_score"),
         (
-            {"top1_change": -0.01},
-            r"FAIL  top-1 lost against dense +0\.0100  <= 0\.005 +register\.max_drop  "
+            {"score_change": -0.01},
+            r"FAIL  score lost against dense +0\.0100  <= 0\.005 +register\.max_drop  "
             r"\(95 %: -0\.0400 to 0\.0600, 100 images\)",
         ),
         (
-            {"class_change": -0.4},
-            r"FAIL  recall lost by the worst class +0\.4000  <= 0\.02 +register\.max_class_drop  "
+            {"group_change": -0.4},
+            r"FAIL  score lost by the worst group +0\.4000  <= 0\.02 +register\.max_group_drop  "
             r"\(95 %: 0\.3500 to 0\.4500, 100 images of 'eel'\)",
         ),
-        ({"agreement": 0.8}, r"FAIL  same answers as dense +0\.8000  >= 0\.9 +register\.min_same_answers"),
+        (
+            {"agreement": 0.8},
+            r"FAIL  agreement with dense +0\.8000  >= 0\.9 +register\.min_agreement_with_dense",
+        ),
         (
             {"speedup": 1.2},
             r"FAIL  speed-up at batch 1 +1\.2000  >= 1\.5 +register\.min_speedup  \(95 %: 1\.1400 to 1\.2600",
         ),
         (
             {"parity": EXACT.model_copy(update={"max_diff": 0.2})},
-            r"FAIL  finetuned export: logit difference +0\.2000  <= 0\.001 +register\.max_logit_diff",
+            r"FAIL  finetuned export: output difference +0\.2000  <= 0\.001 +register\.max_export_diff",
         ),
         (
             {"parity": EXACT.model_copy(update={"agreement": 0.9})},
-            r"FAIL  finetuned export: same top-1 +0\.9000  >= 0\.99 +register\.min_agreement",
+            r"FAIL  finetuned export: agreement +0\.9000  >= 0\.99 +register\.min_export_agreement",
         ),
     ],
 )
@@ -66,7 +70,7 @@ def test_each_gate_fails_with_its_figure_and_limit(changes: dict[str, Any], mess
 
 
 def test_the_limit_itself_passes() -> None:
-    verdict(top1_change=-0.005, class_change=-0.02, agreement=0.9).demand()
+    verdict(score_change=-0.005, group_change=-0.02, agreement=0.9).demand()
 
 
 def test_the_batch_of_the_speed_up_is_chosen_and_named() -> None:
@@ -102,24 +106,24 @@ def test_int8_slower_than_its_floats_is_refused_however_fast_it_is_against_dense
 
 def test_int8_logits_may_differ_but_decisions_may_not() -> None:
     both = {"quantized": figures(speedup=4.0)}
-    rounded = Parity(against="the float export", max_diff=3.0, agreement=0.995, images=100)
+    rounded = Parity(against="the float export", run_by="hand", max_diff=3.0, agreement=0.995, images=100)
     judge(register_params(), both, {"dense": EXACT, "quantized": rounded}).demand()
-    with pytest.raises(GateError, match="quantized export: same top-1"):
+    with pytest.raises(GateError, match="quantized export: agreement"):
         judge(register_params(), both, {"quantized": rounded.model_copy(update={"agreement": 0.98})}).demand()
 
 
 @pytest.mark.parametrize(
     ("candidate", "moves", "reason"),
     [
-        ({"top1": 0.985}, True, r"top-1 0\.9850 against the champion's 0\.9800"),
-        ({"top1": 0.97, "latency_ms": 0.1}, False, r"top-1 0\.9700 against the champion's 0\.9800"),
-        ({"top1": 0.979, "latency_ms": 0.5}, True, r"as accurate .* and 2\.00 times as fast"),
-        ({"top1": 0.981, "latency_ms": 0.99}, False, r"1\.01 times as fast; 1\.05 times is asked for"),
-        ({"top1": 0.981, "latency_ms": 2.0}, False, r"0\.50 times as fast"),
+        ({"score": 0.985}, True, r"score 0\.9850 against the champion's 0\.9800"),
+        ({"score": 0.97, "latency_ms": 0.1}, False, r"score 0\.9700 against the champion's 0\.9800"),
+        ({"score": 0.979, "latency_ms": 0.5}, True, r"as accurate .* and 2\.00 times as fast"),
+        ({"score": 0.981, "latency_ms": 0.99}, False, r"1\.01 times as fast; 1\.05 times is asked for"),
+        ({"score": 0.981, "latency_ms": 2.0}, False, r"0\.50 times as fast"),
         ({"latency_ms": 0.1, "measured_on": "CPU y"}, False, r"latency was measured elsewhere \(CPU x\)"),
-        ({"top1": 0.99, "measured_on": "CPU y"}, True, "top-1"),
-        ({"top1": 1.0, "data": "other"}, False, "measured on other data"),
-        ({"version": 3, "top1": 1.0}, False, "it is the champion already"),
+        ({"score": 0.99, "measured_on": "CPU y"}, True, "score"),
+        ({"score": 1.0, "data": "other"}, False, "measured on other data"),
+        ({"version": 3, "score": 1.0}, False, "it is the champion already"),
     ],
 )
 def test_the_champion_rule(candidate: dict[str, Any], moves: bool, reason: str) -> None:
@@ -129,11 +133,11 @@ def test_the_champion_rule(candidate: dict[str, Any], moves: bool, reason: str) 
 
 
 @pytest.mark.parametrize(
-    ("top1", "latency_ms"), [(math.nan, 1.0), (math.inf, 1.0), (0.9, math.nan), (0.9, 0.0)]
+    ("score", "latency_ms"), [(math.nan, 1.0), (math.inf, 1.0), (0.9, math.nan), (0.9, 0.0)]
 )
-def test_a_champion_without_figures_stays(top1: float, latency_ms: float) -> None:
-    champion = replace(CHAMPION, top1=top1, latency_ms=latency_ms)
-    decision = decide(register_params(), replace(CHAMPION, version=4, top1=1.0), champion)
+def test_a_champion_without_figures_stays(score: float, latency_ms: float) -> None:
+    champion = replace(CHAMPION, score=score, latency_ms=latency_ms)
+    decision = decide(register_params(), replace(CHAMPION, version=4, score=1.0), champion)
     assert not decision.moves
     assert "the champion has no figures to compare" in decision.reason
 
@@ -147,6 +151,17 @@ def test_equal_models_never_replace_each_other() -> None:
     assert not decide(params, replace(CHAMPION, version=4), CHAMPION).moves
 
 
+def test_a_task_without_groups_has_no_gate_for_the_worst() -> None:
+    made = figures("finetuned")
+    assert made.loss
+    alone = made.loss.against["dense"].model_copy(update={"worst_group": None})
+    loss = made.loss.model_copy(update={"against": {**made.loss.against, "dense": alone}})
+    found = judge(
+        register_params(candidate="finetuned"), {"finetuned": made.model_copy(update={"loss": loss})}, {}
+    )
+    assert [gate.key for gate in found.gates][:3] == ["min_score", "max_drop", "min_agreement_with_dense"]
+
+
 def test_params_are_bounded() -> None:
     with pytest.raises(ValidationError, match="model_name"):
         register_params(model_name="a/b")
@@ -155,12 +170,12 @@ def test_params_are_bounded() -> None:
 
 
 def test_the_card_says_slower_where_it_is_slower() -> None:
-    both = {"dense": figures("dense"), "quantized": figures(speedup=0.5, class_change=-0.3)}
+    both = {"dense": figures("dense"), "quantized": figures(speedup=0.5, group_change=-0.3)}
     card = model_card(
         name="tiny",
         variant="quantized",
         shape=SHAPE,
-        classes=CLASSES,
+        serving=ClassificationServing(tuple(CLASSES)),
         figures=both,
         parity=EXACT,
         lineage={"git_commit": "c0ffee"},
@@ -175,7 +190,7 @@ def test_the_card_says_slower_where_it_is_slower() -> None:
         "at batch 64: 32.000 ms on CPU x, 2 threads, onnxruntime 1; 3.00 times as fast as dense (95 %: 2.85 "
         "to 3.15)" in card
     )
-    assert "the class that lost most, eel: -0.3000 (95 %: -0.3500 to -0.2500, 100 images)" in card
+    assert "the group that lost most, eel: -0.3000 (95 %: -0.3500 to -0.2500, 100 images)" in card
     for text in (
         "tiny: quantized",
         "cat, dog, eel",

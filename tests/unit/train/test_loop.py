@@ -19,7 +19,7 @@ from pipeline.errors import TrainingError
 from pipeline.files import sha256_file
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model, save_model
-from pipeline.tasks.classification.task import Classification
+from pipeline.tasks.training.classification import Classification
 from pipeline.tracking.journal import read_journal
 from pipeline.train.bf16_rate import bf16_to_float32, slow_bf16
 from pipeline.train.checkpoints.local import LocalStore

@@ -10,7 +10,7 @@ from torch.amp import GradScaler
 
 from pipeline.data.prepared.batch import Batch
 from pipeline.models.description.spec import TensorSpec
-from pipeline.tasks.classification.task import Classification
+from pipeline.tasks.training.classification import Classification
 from pipeline.train.methods.distillation import Tapped
 from pipeline.train.optim import make_optimizer
 from pipeline.train.params import OptimizerParams

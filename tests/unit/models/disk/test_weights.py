@@ -13,7 +13,8 @@ from torch.optim.swa_utils import update_bn
 from benchmarks.rebuilt import digests_elsewhere, logits_digest
 from pipeline.data.prepared.reader import Split
 from pipeline.export.onnx import export_onnx
-from pipeline.export.parity import onnx_logits, parity, torch_logits
+from pipeline.export.outputs import onnx_outputs, torch_outputs
+from pipeline.export.parity import parity
 from pipeline.export.session import OnnxModel
 from pipeline.models.cost import count_macs
 from pipeline.models.disk.artifact import read_spec
@@ -23,6 +24,7 @@ from pipeline.models.nets.cut import apply_plan
 from pipeline.prune.batch_norm import renew_statistics
 from pipeline.prune.prune import prune
 from tests.support.compress_samples import (
+    EXAMINER,
     TASK,
     fixed_profile,
     network,
@@ -68,10 +70,10 @@ def test_the_file_of_a_pruned_network_answers_as_it_does(data: Path, tmp_path: P
     export_onnx(spec, model, tmp_path / "model.onnx")
     test = Split.open(data, "test")
     rows = torch.arange(len(test))
-    expected = torch_logits(model, spec, test, rows, len(test))
-    found = parity(
-        expected, onnx_logits(OnnxModel(tmp_path / "model.onnx", threads=1), test, rows, len(test))
-    )
+    outputs = torch_outputs(model, spec, test, rows, len(test))
+    by_file = onnx_outputs(OnnxModel(tmp_path / "model.onnx", threads=1), test, rows, len(test))
+    found = parity(outputs, by_file, EXAMINER, against="the torch model")
+    (expected,) = outputs.values()
     assert np.ptp(expected) > 0.1
     assert found.max_diff < 1e-5 * np.abs(expected).max()
     assert found.agreement == 1.0

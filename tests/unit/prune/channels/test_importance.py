@@ -16,7 +16,7 @@ from pipeline.models.description.spec import ModelSpec, Preprocessing, TensorSpe
 from pipeline.prune.channels.importance import element_importance, score_groups
 from pipeline.prune.channels.ranking import PruneGoal, make_plan
 from pipeline.prune.params import Importance
-from pipeline.tasks.task import Task
+from pipeline.tasks.training.task import Task
 from pipeline.train import ranks
 from tests.support.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, spec_of
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.tasks.classification.task import Classification, balanced_weights
+from pipeline.tasks.training.classification import Classification, balanced_weights
 
 
 def test_class_weights_make_every_class_count_the_same() -> None:

@@ -1,4 +1,4 @@
-"""What predictions are worth, from their logits. Letters: N samples, K classes, M bins."""
+"""What predictions are worth, by class and by confidence. Letters: N samples, K classes, M bins."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,10 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-FRACTION_DIGITS = 6
-"""Digits of fractions in tables."""
+from pipeline.tasks.judging.arrays import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -37,14 +34,6 @@ class Reliability:
         1706.04599).
         """
         return float((np.abs(self.confidence - self.accuracy) * self.count).sum() / self.count.sum())
-
-
-def softmax(logits_NK: npt.NDArray[np.float32]) -> Floats:
-    """Probabilities, in float64."""
-    shifted = logits_NK.astype(np.float64) - logits_NK.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 def confusion_matrix(labels_N: Ints, predicted_N: Ints, num_classes: int) -> Ints:

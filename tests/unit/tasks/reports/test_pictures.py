@@ -8,18 +8,17 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pipeline.evaluate.metrics import Reliability, reliability
-from pipeline.evaluate.pictures import (
+from pipeline.drawing import (
     CAPTION_INCHES,
     CELL_INCHES,
-    COLUMNS,
     DPI,
+    GRID_COLUMNS,
     SIDE_INCHES,
     TITLE_INCHES,
-    draw_confusion,
     draw_images,
-    draw_reliability,
 )
+from pipeline.tasks.reports.metrics import Reliability, reliability
+from pipeline.tasks.reports.pictures import draw_confusion, draw_reliability
 
 
 def bins() -> Reliability:
@@ -78,7 +77,7 @@ def shown(content: bytes, number: int, size: int) -> npt.NDArray[np.uint8]:
     """Pixels (C, size, size) of a square colour image of a grid: those in the middle of where each is drawn
     large.
     """
-    row, column = divmod(number, COLUMNS)
+    row, column = divmod(number, GRID_COLUMNS)
     left, top = (
         (column + 0.5) * CELL_INCHES[0] - SIDE_INCHES / 2,
         TITLE_INCHES + row * CELL_INCHES[1] + CAPTION_INCHES,

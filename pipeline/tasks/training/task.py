@@ -12,8 +12,8 @@ from torch import Tensor
 from pipeline.data.prepared.batch import Tensors
 from pipeline.data.prepared.manifest import Manifest
 from pipeline.models.description.spec import TensorSpec
-from pipeline.tasks.classification.task import Classification, balanced_weights
 from pipeline.tasks.params import TaskParams
+from pipeline.tasks.training.classification import Classification, balanced_weights
 
 
 class Task(Protocol):

@@ -10,13 +10,11 @@ from pydantic import JsonValue
 from torch import Tensor, float64
 
 from pipeline.data.prepared.batch import Tensors
-from pipeline.data.prepared.manifest import Manifest
-from pipeline.data.prepared.reader import LABEL
+from pipeline.data.prepared.manifest import LABEL, Manifest
 from pipeline.models.description.spec import TensorSpec
+from pipeline.tasks.params import LOGITS
 
 TOP = 5
-LOGITS = "logits"
-"""The output: a logit for each class."""
 
 
 def balanced_weights(class_counts: Sequence[int]) -> Tensor:

@@ -1,1 +1,0 @@
-"""One class of K for each example."""

@@ -1,0 +1,37 @@
+"""What answers are worth, and which are the same: all that judging a model asks of a kind of problem.
+
+No torch here, so that comparing and registering do not wait for its import.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pipeline.tasks.judging.arrays import Bools, Floats, Outputs, Targets
+from pipeline.tasks.judging.classification import ClassificationExaminer
+from pipeline.tasks.params import TaskParams
+
+
+class Examiner(Protocol):
+    """Judges N answers at once; a score is of one sample, in 0..1, higher is better."""
+
+    def score(self, outputs: Outputs, targets: Targets) -> Floats:
+        """How right each answer is, (N,); the mean is the task's objective."""
+
+    def answers(self, outputs: Outputs) -> list[str]:
+        """Each answer in words, as scores.csv and pictures show it."""
+
+    def truths(self, targets: Targets) -> list[str]:
+        """The right answers, in the same words."""
+
+    def confidence(self, outputs: Outputs) -> Floats:
+        """How sure each answer is, (N,) in 0..1."""
+
+    def same(self, first: Sequence[str], second: Sequence[str]) -> Floats:
+        """How far two models agree on each sample, (N,) in 0..1, from their answers in words."""
+
+    def groups(self, targets: Targets) -> dict[str, Bools]:
+        """Masks (N,) of samples for which a loss is stated apart: a class each, for example."""
+
+
+def make_examiner(params: TaskParams, classes: Sequence[str]) -> Examiner:
+    return {"classification": ClassificationExaminer}[params.name](tuple(classes))

@@ -1,0 +1,1 @@
+"""What a registered model of each kind of problem answers with."""

@@ -1,0 +1,1 @@
+"""Loss and metrics of each kind of problem, while it is trained."""
