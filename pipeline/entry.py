@@ -20,7 +20,7 @@ from pipeline.errors import EspalierError
 from pipeline.params import nearest, read_yaml
 from pipeline.process.ending import USAGE, flushed, tell
 from pipeline.process.leftovers import at_work
-from pipeline.repro.machine_lock import place
+from pipeline.repro.machine_lock import hold_machine
 from pipeline.repro.mend import RWLOCK, pids_in
 from pipeline.repro.side_by_side import STARTER
 from pipeline.schema import check_params
@@ -47,7 +47,7 @@ def run_stage(name: str, main: Callable[[Stage, Reporter], None]) -> None:
         die_with_dvc()
         check_params(Path("params.yaml"))
         stage = Stage(name)
-        with at_work(stage), place(stage):
+        with at_work(stage), hold_machine(stage):
             check_before(name.partition("@")[0], stage.root)
             with tracked(stage) as report, flushed():
                 main(stage, report)

@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-NODE_FAULT = 78
+EXIT_NODE_INCOMPLETE = 78
 """Exit status of a job whose node lacks what it needs (EX_CONFIG of sysexits.h), which another attempt would
 find again."""
 USER_OF_A_URL = re.compile(r"(?<=://)[^/\s]+@")
@@ -93,10 +93,8 @@ class GateError(EspalierError):
     """A model fails a gate and is not registered."""
 
 
-def shown(text: str) -> str:
-    """A text for people to read, without logins and signatures of addresses, and without values of secret
-    variables.
-    """
+def redacted(text: str) -> str:
+    """The text without secrets: logins and signatures in addresses, and values of secret variables."""
     text = SIGNED.sub(r"\g<name>***", USER_OF_A_URL.sub("", text))
     for _, value in _secret_variables():
         text = text.replace(value, "***")

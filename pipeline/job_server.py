@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.errors import SubmitError, UnreachableError, shown
+from pipeline.errors import SubmitError, UnreachableError, redacted
 
 REQUEST_TIMEOUT_S = 30.0
 """Time for one request, and for a line of the log; a longer silence is asked after."""
@@ -33,7 +33,7 @@ TALKERS = (
     "ray._private.authentication.http_token_authentication",
 )
 """Loggers of Ray's SDK that tell of each step it takes."""
-REACH = (
+ADDRESS_HINT = (
     "its address is the head's dashboard, http://host:8265; an ssh tunnel or a port-forward keeps that "
     "off the network"
 )
@@ -105,7 +105,7 @@ class JobServer:
 
         patience_s: while a job is followed, after which a server that does not answer is given up.
         """
-        self.address = shown(address)
+        self.address = redacted(address)
         self._url = address.strip().rstrip("/")
         self._timeout_s = timeout_s
         self._silence_s = silence_s
@@ -241,7 +241,7 @@ class JobServer:
             raise SubmitError(f"{self.address} refuses the token; {token_remedy()}") from error
         except RuntimeError as error:  # an answer, but none that Ray's SDK takes
             raise UnreachableError(
-                f"the Ray job server at {self.address} says: {_one_line(error)}; {REACH}"
+                f"the Ray job server at {self.address} says: {_one_line(error)}; {ADDRESS_HINT}"
             ) from error
         except (
             OSError,
@@ -250,9 +250,9 @@ class JobServer:
             TypeError,
         ) as error:  # the last two: JSON of another kind of server
             raise UnreachableError(
-                f"no answer from a Ray job server at {self.address} ({_one_line(error)}); {REACH}"
+                f"no answer from a Ray job server at {self.address} ({_one_line(error)}); {ADDRESS_HINT}"
             ) from error
 
 
 def _one_line(error: Exception) -> str:
-    return shown(" ".join(str(error).split()))[:200] or type(error).__name__
+    return redacted(" ".join(str(error).split()))[:200] or type(error).__name__

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from pipeline.data.intake.params import DataParams
-from pipeline.errors import ParamsError, secret_in, shown
+from pipeline.errors import ParamsError, redacted, secret_in
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.launch.resources import Resources
 from pipeline.models.description.params import ModelParams
@@ -124,7 +124,7 @@ def _refuse_secrets(values: dict[str, Any], file: str) -> None:
             "(AWS_*, MLFLOW_TRACKING_*, RAY_*), and replace the secret if it was committed"
         )
         raise ParamsError(
-            "\n".join(f"{file}: {shown(name)} holds {secret}; {cure}" for name, secret in found)
+            "\n".join(f"{file}: {redacted(name)} holds {secret}; {cure}" for name, secret in found)
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import EspalierError, StorageError, shown
+from pipeline.errors import EspalierError, StorageError, redacted
 from pipeline.files import atomic_dir, locked, sha256_file, sha256_json, to_json, write_atomic
 
 TREE_NAME = "tree.json"
@@ -72,7 +72,7 @@ class Storage:
         self.write(name, content)
         if self.read(name) != content:
             raise StorageError(
-                f"resources.storage: {shown(self.url)} does not show what was written to it a moment ago"
+                f"resources.storage: {redacted(self.url)} does not show what was written to it a moment ago"
             )
         self.remove(name)
 
@@ -145,7 +145,7 @@ class Storage:
         """
         if not DIGEST.fullmatch(digest):
             raise StorageError(
-                f"{shown(self.url)} has {digest[:80]!r} for a digest; it was tampered with, do not use it"
+                f"{redacted(self.url)} has {digest[:80]!r} for a digest; it was tampered with, do not use it"
             )
         folder = cache / digest
         with locked(cache / f"{digest}.lock", wait_s=OTHERS_WAIT_S, what="this copy of the run's inputs"):
@@ -158,10 +158,11 @@ class Storage:
         written = place.read(TREE_NAME)
         if written is None:
             raise StorageError(
-                f"{shown(place.url)} is gone or incomplete; run the stage again, which sends it anew"
+                f"{redacted(place.url)} is gone or incomplete; run the stage again, which sends it anew"
             )
         damaged = StorageError(
-            f"{shown(place.url)} is not what was sent; remove it and run the stage again, which sends it anew"
+            f"{redacted(place.url)} is not what was sent; remove it and run the stage again, which sends it "
+            "anew"
         )
         tree = _parsed(written)
         if tree is None or sha256_json(tree)[:DIGEST_DIGITS] != digest:
@@ -192,8 +193,8 @@ class Storage:
             return fsspec.url_to_fs(self.url, **options)[0]
         except (ImportError, ValueError) as error:
             raise StorageError(
-                f"resources.storage: {shown(self.url)} is no storage known here ({_one_line(error)}); use a "
-                "folder or s3://bucket/prefix"
+                f"resources.storage: {redacted(self.url)} is no storage known here ({_one_line(error)}); "
+                "use a folder or s3://bucket/prefix"
             ) from error
 
     @property
@@ -214,9 +215,8 @@ class Storage:
             if not ours and not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
                 raise
             raise StorageError(
-                f"cannot {verb} {shown(self.url)}/{name}: {_one_line(error)}; check resources.storage, the "
-                "AWS_* variables on "
-                "every node, and that the storage has room and may be written"
+                f"cannot {verb} {redacted(self.url)}/{name}: {_one_line(error)}; check resources.storage, "
+                "the AWS_* variables on every node, and that the storage has room and may be written"
             ) from error
 
 
@@ -264,4 +264,4 @@ def _copy_atomic(file: Path, target: Path) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    return shown(" ".join(str(error).split())) or type(error).__name__
+    return redacted(" ".join(str(error).split())) or type(error).__name__

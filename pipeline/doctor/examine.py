@@ -20,7 +20,7 @@ from pipeline.doctor.ports import PORTS, port
 from pipeline.doctor.project import params, secrets, stages
 from pipeline.doctor.ray_services import job_server, ray_cluster, ray_token
 from pipeline.doctor.versions import packages, python
-from pipeline.errors import EspalierError, ParamsError, TrainingError, shown
+from pipeline.errors import EspalierError, ParamsError, TrainingError, redacted
 from pipeline.launch.resources import Resources, cluster_address
 from pipeline.params import parse_section, read_yaml
 from pipeline.stage import STATE_FOLDER
@@ -35,7 +35,7 @@ def examine(root: Path) -> Iterator[Finding]:
     """
     for name, check in _checks(root):
         verdict = _made(check)
-        yield Finding(name, verdict.state, shown(verdict.text))
+        yield Finding(name, verdict.state, redacted(verdict.text))
 
 
 def _checks(root: Path) -> Iterator[Check]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.doctor.finding import CheckResult, check_result, ok, one_line, problem, skipped
-from pipeline.errors import shown
+from pipeline.errors import redacted
 from pipeline.process.leftovers import is_held
 from pipeline.tracking.records import all_journals, journal_lock, read_record
 from pipeline.tracking.store import ask
@@ -28,9 +28,9 @@ def mlflow(root: Path, timeout_s: float = MLFLOW_TIMEOUT_S) -> CheckResult:
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     if fault := _health_fault(f"{uri.rstrip('/')}/health", timeout_s):
-        return problem(f"MLflow at {shown(uri)} {fault}")
+        return problem(f"MLflow at {redacted(uri)} {fault}")
     ask(root)
-    return ok(f"{shown(uri)} answers, also to what runs ask of it")
+    return ok(f"{redacted(uri)} answers, also to what runs ask of it")
 
 
 def journals(root: Path) -> CheckResult:

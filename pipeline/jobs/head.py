@@ -22,7 +22,7 @@ from pipeline.jobs.results import leave_results
 from pipeline.registry.submission import Submission, read_submission
 from pipeline.repro.dag import entries, forget
 from pipeline.repro.side_by_side import repro
-from pipeline.train.transport.driver import SENDS_ON, forget_finished
+from pipeline.train.transport.driver import KEEP_UNTIL_PUSHED, forget_finished
 
 NO_GIT = "[core]\n    no_scm = true\n"
 """Configuration of DVC for a tree that was sent, which has none of its own beside it."""
@@ -41,7 +41,7 @@ def run_tree(root: Path, waits_s: Sequence[float] = WAITS_S) -> int:
     if submission is None:
         raise SubmitError("this folder is no submitted tree; use `espalier submit`")
     signal.signal(signal.SIGTERM, _stop)
-    os.environ[SENDS_ON] = "1"
+    os.environ[KEEP_UNTIL_PUSHED] = "1"
     write_atomic(root / ".dvc" / "config.local", NO_GIT)
     check_remote(root)
     if gone := lacking(root):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import SubmitError, secret_in, shown
+from pipeline.errors import SubmitError, redacted, secret_in
 from pipeline.repro.dag import opened
 from pipeline.storage import PROBE_BYTES
 
@@ -122,8 +122,8 @@ def _asked(name: str, url: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # DVC's, botocore's and the system's have no common base
-        said = shown(" ".join(str(error).split())) or type(error).__name__
+        said = redacted(" ".join(str(error).split())) or type(error).__name__
         raise SubmitError(
-            f"the DVC remote {name!r} ({shown(url)}) takes no file: {said}; check that it exists, and its "
+            f"the DVC remote {name!r} ({redacted(url)}) takes no file: {said}; check that it exists, and its "
             "credentials"
         ) from error

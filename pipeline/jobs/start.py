@@ -1,7 +1,7 @@
 """Where a job starts on the cluster's head: what the head lacks is said before anything runs.
 
     python -m pipeline.jobs.start               # a submitted tree (head.py)
-    python -m pipeline.jobs.start order.json    # a training for a machine that is no node (../attached.py)
+    python -m pipeline.jobs.start launch.json   # a training for a machine that is no node
 
 Until that is known, only what Python 3.8 has may be imported, and be in this file.
 """
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import NODE_FAULT, EspalierError, SubmitError
+from pipeline.errors import EXIT_NODE_INCOMPLETE, EspalierError, SubmitError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 PYTHON = (3, 11)
 
 
-def main(order: list[str]) -> None:
+def main(request: list[str]) -> None:
     try:
         check_node(Path(), sys.version_info[:3])
-        if not order:
+        if not request:
             check_tracking(os.environ)
     except SubmitError as error:
         sys.stderr.write(f"espalier job: {error}\n")
-        sys.exit(NODE_FAULT)
-    (_train if order else _repro)(*order)
+        sys.exit(EXIT_NODE_INCOMPLETE)
+    (_train if request else _repro)(*request)
 
 
 def check_node(root: Path, python: tuple[int, ...]) -> None:
@@ -63,10 +63,10 @@ def _repro() -> None:
         sys.exit(f"espalier job: {error}")
 
 
-def _train(order: str) -> None:
+def _train(request: str) -> None:
     from pipeline.launch.driver import main as drive
 
-    drive(Path(order), is_attached=True)
+    drive(Path(request), is_attached=True)
 
 
 def _missing(project: Path) -> list[str]:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from pipeline.errors import SubmitError, shown
+from pipeline.errors import SubmitError, redacted
 
 LARGEST_BYTES = 50_000_000
 """Size of all files together: code and parameters. Data goes through the DVC remote."""
@@ -86,7 +86,7 @@ def _git(root: Path, *words: str) -> str:
     except FileNotFoundError as error:
         raise SubmitError("git is not installed; what is submitted is what git knows of") from error
     except subprocess.CalledProcessError as error:
-        said = shown(" ".join(error.stderr.split()))
+        said = redacted(" ".join(error.stderr.split()))
         raise SubmitError(
             f"what is submitted is what git knows of, and `git {words[0]}` says: {said}"
         ) from error

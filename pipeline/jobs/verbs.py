@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.errors import ParamsError, SubmitError, UnreachableError, shown
+from pipeline.errors import ParamsError, SubmitError, UnreachableError, redacted
 from pipeline.files import to_json, write_atomic
 from pipeline.job_server import JobState, Server
 from pipeline.jobs.remote import check_remote
@@ -108,7 +108,7 @@ def attach(root: Path, server: Server, job: str | None) -> None:
         )
     if not fetched:
         raise SubmitError(
-            f"{job} left nothing at {shown(storage)}; is this the resources.storage that it was submitted "
+            f"{job} left nothing at {redacted(storage)}; is this the resources.storage that it was submitted "
             "with?"
         )
     whole = (root / "reports" / "verdict.json").exists()
@@ -222,4 +222,4 @@ def _dvc(root: Path, *words: str) -> str:
     use_site_cache()
     command = [sys.executable, "-m", "dvc", *words]
     done = subprocess.run(command, cwd=root, stderr=subprocess.PIPE, text=True, check=False)
-    return (shown(" ".join(done.stderr.split())) or f"status {done.returncode}") if done.returncode else ""
+    return (redacted(" ".join(done.stderr.split())) or f"status {done.returncode}") if done.returncode else ""

@@ -24,7 +24,7 @@ NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 CAPACITY_POLL_S = 0.5
 
 
-class Reach(NamedTuple):
+class ClusterLimits(NamedTuple):
     """What a cluster can grow to."""
 
     nodes: Sequence[Node]
@@ -40,15 +40,15 @@ def alive_nodes() -> list[Node]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def limits() -> Reach | None:
+def cluster_limits() -> ClusterLimits | None:
     """Limits of the cluster of this process; None without an autoscaler, or if they cannot be seen."""
     name = os.environ.get("RAY_CLUSTER_NAME")  # KubeRay sets it in every container
     config = _of_kubernetes(name) if name else _of_process()
-    return reach(config, alive_nodes()) if config else None
+    return derived_limits(config, alive_nodes()) if config else None
 
 
-def reach(config: Mapping[str, Any], alive: Sequence[Node]) -> Reach | None:
-    """config: as the cluster launcher completes it.
+def derived_limits(config: Mapping[str, Any], alive: Sequence[Node]) -> ClusterLimits | None:
+    """Limits that an autoscaler's configuration sets, `config` being as the cluster launcher completes it.
 
     None if it does not tell a node's size, as for machines that exist.
     """
@@ -58,7 +58,7 @@ def reach(config: Mapping[str, Any], alive: Sequence[Node]) -> Reach | None:
     if any(count and "CPU" not in node for node, count in counted):
         return None
     head = [node for node in alive if HEAD in node and node.get("CPU", 0.0) >= 1.0]
-    return Reach(head + [node for node, count in counted for _ in range(count)], most + len(head))
+    return ClusterLimits(head + [node for node, count in counted for _ in range(count)], most + len(head))
 
 
 def await_nodes(resources: Resources, placement: Placement, where: str) -> None:

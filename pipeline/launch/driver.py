@@ -26,25 +26,25 @@ from pipeline.errors import EspalierError, TrainingError
 from pipeline.files import check_room, write_atomic
 from pipeline.job_server import JobServer
 from pipeline.launch import remote_driver
-from pipeline.launch.ray_cluster import Order, drive, ray_folders
+from pipeline.launch.ray_cluster import LaunchRequest, drive, ray_folders
 from pipeline.launch.resources import Resources, cluster_address, is_job_server
 from pipeline.process.leftovers import users_temporary_folder
-from pipeline.tracking.progress import shown
+from pipeline.tracking.progress import live_line
 from pipeline.train.job import Job
 from pipeline.train.transport.collect import result_folder
 from pipeline.train.transport.driver import (
     await_silence,
     collect,
-    fault_path,
     finish,
-    leave_fault,
-    read_fault,
+    read_user_error,
     received,
+    report_user_error,
     send,
     signs_of_life,
+    user_error_path,
 )
 
-OUR_FAULT = 70
+EXIT_INTERNAL = 70
 """Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which another attempt would meet
 again."""
 CLEARS_S = 5.0
@@ -62,7 +62,7 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     """
     if result_folder(job).exists():
         return  # of a run before this one, which ended before the stage took it over
-    fault_path(job).unlink(missing_ok=True)
+    user_error_path(job).unlink(missing_ok=True)
     server = _job_server(resources)
     if server is None:
         for folder in (
@@ -72,24 +72,24 @@ def launch(job: Job, resources: Resources, name: str) -> None:
             check_room(folder)
     if resources.storage:
         job = send(job, resources.storage)
-    order = Order(job=job, resources=resources)
-    with shown(job.site.run_dir, name, sys.stderr):
+    request = LaunchRequest(job=job, resources=resources)
+    with live_line(job.site.run_dir, name, sys.stderr):
         with signs_of_life(job):
             with received(job):
-                _attempts(order, server, name)
+                _attempts(request, server, name)
             collect(job)
         finish(job)  # not before the last of what the workers sent was received
 
 
-def _attempts(order: Order, server: JobServer | None, name: str) -> None:
+def _attempts(request: LaunchRequest, server: JobServer | None, name: str) -> None:
     """Drive Ray until the training is done. Raises as launch does."""
-    for left in reversed(range(order.resources.max_failures + 1)):
-        status = remote_driver.attempt_remotely(order, server) if server else _attempt(order)
-        if fault := read_fault(order.job):
+    for left in reversed(range(request.resources.max_failures + 1)):
+        status = remote_driver.attempt_remotely(request, server) if server else _attempt(request)
+        if fault := read_user_error(request.job):
             raise TrainingError(fault)
         if status == 0:
             return
-        if status == OUR_FAULT:
+        if status == EXIT_INTERNAL:
             raise EspalierError(
                 "an error in this program ended the training, see above; complete checkpoints are kept"
             )
@@ -97,9 +97,8 @@ def _attempts(order: Order, server: JobServer | None, name: str) -> None:
             f"espalier {name}: {_death(status)}; {left} more attempts from the last checkpoint\n"
         )
     raise TrainingError(
-        f"the process that drives Ray died {order.resources.max_failures + 1} times; show_ray_logs may tell "
-        "why. "
-        "Checkpoints are kept: run the stage again to go on from the last one"
+        f"the process that drives Ray died {request.resources.max_failures + 1} times; show_ray_logs may "
+        "tell why. Checkpoints are kept: run the stage again to go on from the last one"
     )
 
 
@@ -122,13 +121,13 @@ def _job_server(resources: Resources) -> JobServer | None:
     return server
 
 
-def _attempt(order: Order) -> int:
+def _attempt(request: LaunchRequest) -> int:
     """Its exit status. The pipe to its stdin closes when this process ends, however it ends, and ends it too.
 
     A session of its own keeps a terminal's Ctrl-C from it: this process answers that, in one line.
     """
-    path = order.job.site.run_dir / "order.json"
-    write_atomic(path, order.model_dump_json())
+    path = request.job.site.run_dir / "launch.json"
+    write_atomic(path, request.model_dump_json())
     command = [sys.executable, "-m", "pipeline.launch.driver", str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
         try:
@@ -148,27 +147,27 @@ def _death(status: int) -> str:
 
 
 def main(path: Path, *, is_attached: bool) -> None:
-    """The child: drive one attempt. Exit status 0 when it is done or has met a user's error, OUR_FAULT for an
-    error of ours.
+    """The child: drive one attempt. Exit status 0 when it is done or has met a user's error, EXIT_INTERNAL
+    for an error of ours.
 
     Any other end is a death, of Ray's controller or of its head, that another attempt survives.
     """
-    told = Order.model_validate_json(path.read_bytes())
-    wait = partial(await_silence, told.job) if is_attached else sys.stdin.buffer.read
+    request = LaunchRequest.model_validate_json(path.read_bytes())
+    wait = partial(await_silence, request.job) if is_attached else sys.stdin.buffer.read
     threading.Thread(
-        target=_end_after, args=(wait, told.job.site.run_dir), daemon=True, name="end-with-parent"
+        target=_end_after, args=(wait, request.job.site.run_dir), daemon=True, name="end-with-parent"
     ).start()
     status = 0
     try:
-        drive(told)
+        drive(request)
     except EspalierError as error:
         if is_attached:  # its disk is not the stage's
-            leave_fault(told.job, str(error))
+            report_user_error(request.job, str(error))
         else:
-            write_atomic(fault_path(told.job), str(error))
+            write_atomic(user_error_path(request.job), str(error))
     except Exception as error:  # each of Ray's errors, whatever it derives from, must end in a status
-        status = 1 if type(error).__module__.startswith("ray.") else OUR_FAULT
-        if status == OUR_FAULT or told.resources.show_ray_logs:
+        status = 1 if type(error).__module__.startswith("ray.") else EXIT_INTERNAL
+        if status == EXIT_INTERNAL or request.resources.show_ray_logs:
             traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -191,5 +190,5 @@ def _end_after(wait: Callable[[], object], run_dir: Path) -> None:
 
 if __name__ == "__main__":
     words = argparse.ArgumentParser(prog="python -m pipeline.launch.driver")
-    words.add_argument("order", type=Path)
-    main(words.parse_args().order, is_attached=False)
+    words.add_argument("request", type=Path)
+    main(words.parse_args().request, is_attached=False)

@@ -22,8 +22,15 @@ from typing import Any
 from pipeline.errors import TrainingError, UnreachableError
 from pipeline.files import sha256_json
 from pipeline.job_server import token_remedy
-from pipeline.launch.autoscaler import alive_nodes, await_nodes, limits
-from pipeline.launch.resources import Placement, Resources, cluster_address, count_gpus, gpu_note, place
+from pipeline.launch.autoscaler import alive_nodes, await_nodes, cluster_limits
+from pipeline.launch.resources import (
+    Placement,
+    Resources,
+    choose_placement,
+    cluster_address,
+    count_gpus,
+    gpu_note,
+)
 from pipeline.launch.worker import listen, work
 from pipeline.process.leftovers import scratch
 from pipeline.records import Record
@@ -75,17 +82,17 @@ JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in what a submitted job runs."""
 
 
-class Order(Record):
-    """What a driver is told, as JSON."""
+class LaunchRequest(Record):
+    """What a driver reads from launch.json: the training, and where to run it."""
 
     job: Job
     resources: Resources
 
 
-def drive(order: Order) -> None:
+def drive(request: LaunchRequest) -> None:
     """Run `fit(job)` on the workers that `resources` say until it is done. Raises EspalierError."""
-    with _cluster(order.resources, order.job) as placement:
-        while not _run_trainer(order.job, order.resources, placement):
+    with _cluster(request.resources, request.job) as placement:
+        while not _run_trainer(request.job, request.resources, placement):
             sys.stderr.write(
                 "espalier: a worker was told to go; training goes on elsewhere from the step that it "
                 "reached\n"
@@ -201,16 +208,16 @@ def _placement(resources: Resources, params: FitParams, address: str | None) -> 
 
     Raises TrainingError if they never can be, or do not come in time.
     """
-    reach = limits() if address and resources.await_nodes_s else None
+    limits = cluster_limits() if address and resources.await_nodes_s else None
     # `auto` counts what may be started: what happens to be there would make the same run end in other bits.
     where = address or "this machine"
-    nodes, most = (reach.nodes, reach.most) if reach else (alive_nodes(), None)
-    if reach:
+    nodes, most = (limits.nodes, limits.most) if limits else (alive_nodes(), None)
+    if limits:
         where = f"{address}, with all nodes that its autoscaler may start,"
-    placement = place(resources, nodes, params.global_batch_size, where, most, params.most_workers)
+    placement = choose_placement(resources, nodes, params.global_batch_size, where, most, params.most_workers)
     if note := gpu_note(resources, placement, count_gpus(resources, nodes, most)):
         sys.stderr.write(f"espalier: {note}\n")
-    if reach and address:
+    if limits and address:
         await_nodes(resources, placement, address)
     return placement
 

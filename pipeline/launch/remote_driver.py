@@ -1,6 +1,6 @@
 """Training on a cluster of which this machine is no node: its job server starts the driver there.
 
-Code and order travel as the job's working directory. Data go and results come through the storage, as for
+Code and request travel as the job's working directory. Data go and results come through the storage, as for
 every run whose workers share no disk with its driver (train/transport/driver.py).
 """
 
@@ -11,15 +11,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.errors import NODE_FAULT, SubmitError, TrainingError, UnreachableError
+from pipeline.errors import EXIT_NODE_INCOMPLETE, SubmitError, TrainingError, UnreachableError
 from pipeline.files import write_atomic
 from pipeline.job_server import Server
-from pipeline.launch.ray_cluster import Order
+from pipeline.launch.ray_cluster import LaunchRequest
 from pipeline.train.job import Job
 from pipeline.train.transport.driver import driver_id
 
-ORDER_NAME = "order.json"
-ENTRYPOINT = f"python -m pipeline.jobs.start {ORDER_NAME}"
+REQUEST_NAME = "launch.json"
+ENTRYPOINT = f"python -m pipeline.jobs.start {REQUEST_NAME}"
 CODE = Path(__file__).parents[1]
 END_S = 60.0
 """Time until a job that was told to stop has ended: Ray takes its workers down first."""
@@ -27,22 +27,22 @@ POLL_S = 0.5
 DIED = 1
 
 
-def attempt_remotely(order: Order, server: Server) -> int:
+def attempt_remotely(request: LaunchRequest, server: Server) -> int:
     """Drive one attempt there, and show what it prints. Returns its exit status; interrupted, it ends the
     job.
 
     Raises SubmitError and UnreachableError if no job is taken, TrainingError if the head lacks what a
     training needs.
     """
-    _end_earlier(order.job, server)
-    name = f"{_prefix(order.job)}{secrets.token_hex(4)}"
+    _end_earlier(request.job, server)
+    name = f"{_prefix(request.job)}{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         shutil.copytree(CODE, tree / CODE.name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(CODE.parent / "pyproject.toml", tree)  # by which the head looks for what it lacks
-        write_atomic(tree / ORDER_NAME, order.model_dump_json())
+        write_atomic(tree / REQUEST_NAME, request.model_dump_json())
         try:
-            server.submit(tree, name, ENTRYPOINT, {"run": order.job.site.run_dir.name})
+            server.submit(tree, name, ENTRYPOINT, {"run": request.job.site.run_dir.name})
             return _followed(name, server)
         except KeyboardInterrupt:
             server.stop(name)
@@ -62,7 +62,7 @@ def _followed(name: str, server: Server) -> int:
         return DIED
     if state.status == "SUCCEEDED":
         return 0
-    if state.exit_code == NODE_FAULT:
+    if state.exit_code == EXIT_NODE_INCOMPLETE:
         raise TrainingError(f"the head at {server.address} cannot train, see above")
     if state.exit_code is None:  # it never ran, or was stopped
         sys.stderr.write(f"espalier: {name} ended as {state.status}: {state.message}\n")

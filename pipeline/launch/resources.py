@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.errors import TrainingError, shown
+from pipeline.errors import TrainingError, redacted
 from pipeline.params import Name, Section
 from pipeline.train.params import Device
 
@@ -119,9 +119,9 @@ def cluster_address(resources: Resources | None) -> str | None:
             else "is no address of a Ray cluster"
         )
         raise TrainingError(
-            f"{source} is {shown(address)}, which {what}; give host:port, as `ray start --head` prints it, "
-            "on one of its "
-            "nodes, http://host:8265, its dashboard, elsewhere, or local for a Ray of this stage alone"
+            f"{source} is {redacted(address)}, which {what}; give host:port, as `ray start --head` prints "
+            "it, on one of its nodes, http://host:8265, its dashboard, elsewhere, or local for a Ray of this "
+            "stage alone"
         )
     return address
 
@@ -148,7 +148,7 @@ class Placement(NamedTuple):
         return self.needs | ({ACCELERATOR + resources.accelerator: 0.001} if resources.accelerator else {})
 
 
-def place(
+def choose_placement(
     resources: Resources,
     nodes: Sequence[Node],
     batch: int,

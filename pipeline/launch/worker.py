@@ -11,7 +11,7 @@ import pipeline.process.environment  # noqa: F401 - first: it settles what the o
 from pipeline.errors import EspalierError, LockedError, StorageError
 from pipeline.train.job import Job
 from pipeline.train.params import Device
-from pipeline.train.transport.driver import leave_fault, read_fault
+from pipeline.train.transport.driver import read_user_error, report_user_error
 from pipeline.watchdog import watched
 
 OURS = (
@@ -57,7 +57,7 @@ def attempt_fit(
     # Here, so that the driver need not wait for torch before it starts Ray.
     from pipeline.train.transport.worker import arrive
 
-    if read_fault(job):
+    if read_user_error(job):
         return True
     job = arrive(job)  # before the others wait for this worker in a collective, which times out
     with join(device), watched():
@@ -66,11 +66,11 @@ def attempt_fit(
         except (StorageError, LockedError):
             raise  # which may pass: the next attempt goes on from the last checkpoint
         except EspalierError as error:
-            leave_fault(job, str(error))
+            report_user_error(job, str(error))
         except Exception as error:
             if not _is_passing(error):
-                leave_fault(job, f"{OURS}\n{traceback.format_exc().rstrip()}")
-            elif not read_fault(job):
+                report_user_error(job, f"{OURS}\n{traceback.format_exc().rstrip()}")
+            elif not read_user_error(job):
                 raise
         return True
 

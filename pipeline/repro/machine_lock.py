@@ -20,7 +20,7 @@ LOCKS_FOLDER = f"{STATE_FOLDER}/machine"
 """Folder of the locks. The points of a sweep share their project's."""
 
 
-def place(stage: Stage) -> AbstractContextManager[None]:
+def hold_machine(stage: Stage) -> AbstractContextManager[None]:
     """This machine for a stage's work, alone if it times, or no place if it computes elsewhere."""
     kind = _kind(stage)
     if kind == "workers" and is_job_server(cluster_address(stage.resources(Resources)) or ""):

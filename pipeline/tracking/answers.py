@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from traceback import walk_tb
 from typing import TypeVar
 
-from pipeline.errors import EspalierError, UnreachableError, shown
+from pipeline.errors import EspalierError, UnreachableError, redacted
 
 ResultT = TypeVar("ResultT")
 REFUSALS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}
@@ -78,11 +78,11 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         raise _told(uri, error) from error
     except RequestException as error:  # of an artifact that is sent or fetched
         raise UnreachableError(
-            f"MLflow at {shown(uri)} does not take or give artifacts ({_line(error)}); {MLFLOW_CURE}"
+            f"MLflow at {redacted(uri)} does not take or give artifacts ({_line(error)}); {MLFLOW_CURE}"
         ) from error
     except (SQLAlchemyError, ImportError) as error:
         raise UnreachableError(
-            f"the database at {shown(uri)} cannot be opened ({_line(error)}); {MLFLOW_CURE}"
+            f"the database at {redacted(uri)} cannot be opened ({_line(error)}); {MLFLOW_CURE}"
         ) from error
     except (ParseError, AttributeError, TypeError, ValueError, LookupError) as error:
         # MLflow's client looks at little of what it is answered. An error of our own code stays what it is.
@@ -93,7 +93,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
 
 def foreign(uri: str) -> UnreachableError:
     """The error of an address at which something else answers, such as a proxy's page."""
-    return UnreachableError(f"what answers at {shown(uri)} does not answer as MLflow does; {MLFLOW_CURE}")
+    return UnreachableError(f"what answers at {redacted(uri)} does not answer as MLflow does; {MLFLOW_CURE}")
 
 
 def _told(uri: str, error: Exception) -> EspalierError:
@@ -103,13 +103,13 @@ def _told(uri: str, error: Exception) -> EspalierError:
     if not isinstance(error, RestException) and error.error_code in REFUSALS:
         cure = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of an account that may"
         return EspalierError(
-            f"MLflow at {shown(uri)} refuses who asks (status {REFUSALS[error.error_code]}); {cure}"
+            f"MLflow at {redacted(uri)} refuses who asks (status {REFUSALS[error.error_code]}); {cure}"
         )
     if "not in a valid JSON format" in str(error):
         return foreign(uri)
     if _is_silence(uri, error):
-        return UnreachableError(f"MLflow at {shown(uri)} does not answer; {MLFLOW_CURE}")
-    return EspalierError(f"MLflow at {shown(uri)} refuses: {_line(error)}")
+        return UnreachableError(f"MLflow at {redacted(uri)} does not answer; {MLFLOW_CURE}")
+    return EspalierError(f"MLflow at {redacted(uri)} refuses: {_line(error)}")
 
 
 def _is_silence(uri: str, error: Exception) -> bool:
@@ -130,4 +130,4 @@ def _is_mlflows(error: Exception) -> bool:
 
 def _line(error: Exception) -> str:
     text = str(error).strip()
-    return shown(text.splitlines()[0]) if text else type(error).__name__
+    return redacted(text.splitlines()[0]) if text else type(error).__name__

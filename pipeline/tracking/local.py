@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from pipeline.errors import EspalierError, shown
+from pipeline.errors import EspalierError, redacted
 from pipeline.stage import STATE_FOLDER
 
 EXPERIMENT = "espalier"
@@ -60,7 +60,7 @@ def printed_uri(root: Path) -> str | None:
     uri = tracking_uri(root)
     if is_a_projects(database_file(uri)):
         return f"{SQLITE}{DATABASE}"
-    return shown(uri) if uri.startswith("http") else None
+    return redacted(uri) if uri.startswith("http") else None
 
 
 def local_folder(root: Path) -> Path:

@@ -62,7 +62,7 @@ class ProgressWriter:
 
 
 @contextmanager
-def shown(run_dir: Path, name: str, out: TextIO) -> Iterator[None]:
+def live_line(run_dir: Path, name: str, out: TextIO) -> Iterator[None]:
     """Show the run's live line while the block runs: in place in a terminal, every ten seconds in a log."""
     (run_dir / "progress.json").unlink(missing_ok=True)  # an attempt before this one may have left its line
     stop = threading.Event()

@@ -106,7 +106,7 @@ class Additions:
             path for path in digests if (root / path).exists() and sha256_tree(root / path) == digests[path]
         ]
         for path in current:
-            self._server.log_artifact(self.run.id, root / path, place(root, path))
+            self._server.log_artifact(self.run.id, root / path, artifact_folder(root, path))
         if len(current) == len(digests):
             self.describe({}, {ARTIFACTS_TAG: sha256_json(dict(digests))})
         return len(current)
@@ -205,7 +205,7 @@ def obtain_pipeline(server: TrackingServer, key: str, params: Mapping[str, str],
     return pipeline
 
 
-def place(root: Path, path: str) -> str | None:
+def artifact_folder(root: Path, path: str) -> str | None:
     """The folder of an artifact inside its run: as below the project, or the top for a path from
     elsewhere.
     """

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import EspalierError, shown
+from pipeline.errors import EspalierError, redacted
 from pipeline.files import write_atomic
 from pipeline.tracking.local import artifact_root, local_folder, sqlite_uri, tracking_uri
 
@@ -53,7 +53,8 @@ def ui(root: Path, port: int, host: str = "127.0.0.1", environment: Mapping[str,
     uri = tracking_uri(root)
     if uri.startswith("http"):
         raise EspalierError(
-            f"the UI of this server is at {shown(uri)}; unset MLFLOW_TRACKING_URI to see the local database"
+            f"the UI of this server is at {redacted(uri)}; unset MLFLOW_TRACKING_URI to see the local "
+            "database"
         )
     local_folder(root).mkdir(parents=True, exist_ok=True)
     is_loopback = _is_loopback(host)

@@ -129,7 +129,7 @@ OPTIMIZER_RESTORED = Edit(
     "pipeline/train/state.py", 'self._restore_optimizer(without_prefix(tensors, "optimizer."))', "pass"
 )
 DRIVER_STARTED_AGAIN = Edit(
-    "pipeline/launch/driver.py", "range(order.resources.max_failures + 1)", "range(1)"
+    "pipeline/launch/driver.py", "range(request.resources.max_failures + 1)", "range(1)"
 )
 DVC_WATCHED = Edit("pipeline/entry.py", "        die_with_dvc()\n", "")
 VERIFIED = Edit("pipeline/train/checkpoints/local.py", "if not _verifies(folder):", "if not folder.exists():")

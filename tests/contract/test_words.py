@@ -10,8 +10,6 @@ ROOT = Path(__file__).parents[2]
 SHARED = {
     "main": "what `python -m` runs, in each file that is started so",
     "VERDICT": "the same file; the command line imports no MLflow",
-    "place": "a lock, a placement, a folder of an artifact",
-    "shown": "a text without secrets, and the live line of a training",
 }
 """Names that several modules may define, with the reason. The list only shrinks."""
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from infra.local_cluster import local_cluster
-from pipeline.launch.ray_cluster import Order
-from pipeline.train.transport.driver import read_fault
+from pipeline.launch.ray_cluster import LaunchRequest
+from pipeline.train.transport.driver import read_user_error
 from tests.support.fit_samples import job, prepared_digits
 from tests.support.launch_samples import resources
 
@@ -37,12 +37,14 @@ def refused(client: dict[str, str], folder: Path, before: str = "", **changes: s
     """What the process that drives Ray leaves for the stage to say."""
     (folder / "run").mkdir()
     (folder / "wrong").write_text("0" * 64)
-    order = Order(job=job(prepared_digits(folder), folder / "run"), resources=resources(await_nodes_s=0.0))
-    (folder / "order.json").write_text(order.model_dump_json())
-    words = [sys.executable, "-c", before + DRIVER, str(folder / "order.json")]
+    request = LaunchRequest(
+        job=job(prepared_digits(folder), folder / "run"), resources=resources(await_nodes_s=0.0)
+    )
+    (folder / "launch.json").write_text(request.model_dump_json())
+    words = [sys.executable, "-c", before + DRIVER, str(folder / "launch.json")]
     with subprocess.Popen(words, env={**os.environ, **client, **changes}, stdin=subprocess.PIPE) as driver:
         assert driver.wait(60) == 0, "it would be tried again"
-    fault = read_fault(order.job)
+    fault = read_user_error(request.job)
     assert fault is not None
     return fault
 

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from pipeline.errors import TrainingError
-from pipeline.launch.autoscaler import HEAD, reach
-from pipeline.launch.resources import Resources, place
+from pipeline.launch.autoscaler import HEAD, derived_limits
+from pipeline.launch.resources import Resources, choose_placement
 from tests.infra.autoscaling import autoscaling_cluster
 from tests.infra.manifests import INFRA, documents
 from tests.support.places import ROOT
@@ -174,12 +174,14 @@ def read(folder: Path, answer: dict[str, Any] | None) -> tuple[Any, str]:
 def test_kubernetes_tells_how_many_pods_may_be(tmp_path: Path) -> None:
     config, said = read(tmp_path, raycluster())
     assert "cannot be read" not in said
-    limits = reach(config, [{HEAD: 1.0}])
+    limits = derived_limits(config, [{HEAD: 1.0}])
     assert limits is not None
     resources = {**documents(ROOT / "params.yaml")[0]["resources"], "threads_per_worker": "auto"}
 
     def placed(**changes: Any) -> tuple[int, int, str]:
-        return place(Resources.model_validate(resources | changes), limits.nodes, 512, "here", limits.most)
+        return choose_placement(
+            Resources.model_validate(resources | changes), limits.nodes, 512, "here", limits.most
+        )
 
     assert placed() == (2, 8, "cuda")
     assert placed(device="cpu", workers=8, threads_per_worker=4) == (8, 4, "cpu")

@@ -16,7 +16,7 @@ from pipeline.launch import worker
 from pipeline.train import loop, ranks
 from pipeline.train.job import Job
 from pipeline.train.run import Run
-from pipeline.train.transport.driver import read_fault
+from pipeline.train.transport.driver import read_user_error
 from tests.support.fit_samples import job, prepared_digits
 
 FAILING_STEP = 2
@@ -60,10 +60,10 @@ def the_job(tmp_path: Path) -> Job:
 def test_the_first_error_is_left_and_no_other_hides_it(the_job: Job) -> None:
     on_ranks(2, work, the_job, stumble, forked=True)
     assert [(the_job.site.run_dir / f"outcome-{rank}").read_text() for rank in range(2)] == ["True", "True"]
-    assert "KeyError: 'lost'" in (read_fault(the_job) or "")
+    assert "KeyError: 'lost'" in (read_user_error(the_job) or "")
 
 
 def test_a_rank_that_died_leaves_no_error_and_the_others_try_again(the_job: Job) -> None:
     on_ranks(2, work, the_job, die, forked=True)
     assert (the_job.site.run_dir / "outcome-0").read_text() == "tries again"
-    assert read_fault(the_job) is None
+    assert read_user_error(the_job) is None

@@ -19,7 +19,7 @@ import secrets
 import sys
 import time
 
-from pipeline.errors import LockedError, shown
+from pipeline.errors import LockedError, redacted
 from pipeline.storage import Storage
 
 OWNER_NAME = "owner.txt"
@@ -81,7 +81,7 @@ class Fence:
 
     def _watch(self, watch_s: float, every_s: float) -> None:
         """Return when the other driver gave no sign for so long; raise LockedError at its first."""
-        where = shown(self._storage.url)
+        where = redacted(self._storage.url)
         sys.stderr.write(
             f"espalier: another folder or machine began {where}; looking for {watch_s:.0f} s whether it "
             "lives\n"
@@ -104,7 +104,7 @@ class Fence:
 
     def _lost(self) -> LockedError:
         return LockedError(
-            f"{shown(self._storage.url)}: another worker has taken over this run; this one ends"
+            f"{redacted(self._storage.url)}: another worker has taken over this run; this one ends"
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pipeline.errors import shown
+from pipeline.errors import redacted
 from pipeline.files import write_atomic
 from pipeline.process.leftovers import scratch
 from pipeline.storage import Storage, node_cache
@@ -36,7 +36,7 @@ class RemoteStore:
     """journal: this node's, kept with every checkpoint and brought back with it. fence: of the run."""
 
     def __init__(self, storage: Storage, journal: Path, fence: Fence) -> None:
-        self.folder = shown(storage.url)
+        self.folder = redacted(storage.url)
         self._storage = storage
         self._journal = journal
         self._fence = fence

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from pipeline.errors import DiskError, StorageError, TrainingError, shown
+from pipeline.errors import DiskError, StorageError, TrainingError, redacted
 from pipeline.files import atomic_dir, sha256_json, write_atomic
 from pipeline.storage import Storage
 from pipeline.train.checkpoints.fence import ALIVE_NAME, FENCE_POLL_S, Fence
@@ -38,7 +38,7 @@ RESULTS = "results"
 """Folder of finished models by their digest."""
 RESULT = "result.txt"
 """File with the digest of this run's model."""
-SENDS_ON = "ESPALIER_SENDS_ON"
+KEEP_UNTIL_PUSHED = "ESPALIER_KEEP_UNTIL_PUSHED"
 """Set if a disk may be lost with all that is on it, as a head's: a finished run stays until its outputs are
 sent."""
 FINISHED = Path(".espalier/finished")
@@ -82,25 +82,25 @@ def fence(job: Job) -> Fence:
     return Fence(run_storage(job), job.site.owner)
 
 
-def fault_path(job: Job) -> Path:
+def user_error_path(job: Job) -> Path:
     """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it to no
     effect.
     """
     return job.site.run_dir / ERROR
 
 
-def leave_fault(job: Job, text: str) -> None:
+def report_user_error(job: Job, text: str) -> None:
     """Leave an error for this run's driver; another one that has taken over the run is not concerned."""
     if job.site.storage is None:
-        write_atomic(fault_path(job), text)
+        write_atomic(user_error_path(job), text)
     elif fence(job).is_driven:
         run_storage(job).write(ERROR, text.encode())
 
 
-def read_fault(job: Job) -> str | None:
+def read_user_error(job: Job) -> str | None:
     """The user's error that ended this run, if one did."""
-    if fault_path(job).exists():
-        return fault_path(job).read_text(encoding="utf-8")
+    if user_error_path(job).exists():
+        return user_error_path(job).read_text(encoding="utf-8")
     left = run_storage(job).read(ERROR) if job.site.storage else None
     return left.decode() if left is not None else None
 
@@ -126,7 +126,7 @@ def collect(job: Job) -> None:
     digest = storage.read(RESULT)
     if digest is None:
         raise TrainingError(
-            f"{shown(storage.url)} holds no finished run; run the stage again, it resumes from the last "
+            f"{redacted(storage.url)} holds no finished run; run the stage again, it resumes from the last "
             "checkpoint"
         )
     folder = storage.below(RESULTS).fetch_tree(digest.decode(errors="replace"), job.site.run_dir / "fetched")
@@ -139,7 +139,7 @@ def finish(job: Job) -> None:
     """Remove the run from the storage, once the result is here, or note it for forget_finished."""
     if job.site.storage is None:
         return
-    if os.environ.get(SENDS_ON):
+    if os.environ.get(KEEP_UNTIL_PUSHED):
         write_atomic(FINISHED / f"{job.site.run_dir.name}.json", job.model_dump_json())
     else:
         _forget(job)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import NODE_FAULT, SubmitError
+from pipeline.errors import EXIT_NODE_INCOMPLETE, SubmitError
 from pipeline.files import to_json
 from pipeline.jobs.results import fetch_results, leave_results, lock_digest
 from pipeline.jobs.start import check_node, check_tracking
@@ -124,7 +124,7 @@ def test_it_starts_with_the_standard_library_alone(node: Path) -> None:
     done = subprocess.run(
         command, cwd=node, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
-    assert done.returncode == NODE_FAULT
+    assert done.returncode == EXIT_NODE_INCOMPLETE
     assert done.stderr.startswith("espalier job: the head's Python (")
     assert done.stderr.endswith("lacks dvc, pydantic; install requirements.txt there and on every node\n")
 

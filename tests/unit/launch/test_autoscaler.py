@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.errors import TrainingError
-from pipeline.launch.autoscaler import Reach, await_room, reach
-from pipeline.launch.resources import Placement, place, room_for
+from pipeline.launch.autoscaler import ClusterLimits, await_room, derived_limits
+from pipeline.launch.resources import Placement, choose_placement, room_for
 from tests.support.launch_samples import GPU, SMALL, resources
 
 
@@ -22,45 +22,46 @@ HEAD = {"node:__internal_head__": 1.0}
 
 
 def test_what_an_autoscaler_may_start_counts_as_there() -> None:
-    limits = reach(autoscaler(10, (SMALL, 3)), [HEAD])
-    assert limits == Reach([SMALL] * 3, 10)
-    assert place(resources(workers=3), limits.nodes, 128, "here", limits.most) == (3, 2, "cpu")
+    limits = derived_limits(autoscaler(10, (SMALL, 3)), [HEAD])
+    assert limits == ClusterLimits([SMALL] * 3, 10)
+    assert choose_placement(resources(workers=3), limits.nodes, 128, "here", limits.most) == (3, 2, "cpu")
     with pytest.raises(
         TrainingError, match="4 workers of 2 CPUs each do not fit: the cluster at here has 3x2 CPUs"
     ):
-        place(resources(workers=4), limits.nodes, 128, "here", limits.most)
+        choose_placement(resources(workers=4), limits.nodes, 128, "here", limits.most)
 
 
 def test_a_head_with_cpus_is_one_node_more() -> None:
-    assert reach(autoscaler(1, (SMALL, 3)), [HEAD | {"CPU": 4.0}, SMALL]) == Reach(
+    assert derived_limits(autoscaler(1, (SMALL, 3)), [HEAD | {"CPU": 4.0}, SMALL]) == ClusterLimits(
         [HEAD | {"CPU": 4.0}, SMALL], 2
     )
-    assert reach(autoscaler(0, (SMALL, 3)), [HEAD]) == Reach([], 0)
+    assert derived_limits(autoscaler(0, (SMALL, 3)), [HEAD]) == ClusterLimits([], 0)
 
 
 def test_kinds_share_the_largest_number_of_nodes() -> None:
-    limits = reach(autoscaler(4, (SMALL, 3), (GPU, 3)), [HEAD])
+    limits = derived_limits(autoscaler(4, (SMALL, 3), (GPU, 3)), [HEAD])
     assert limits is not None
-    assert place(
+    assert choose_placement(
         resources(workers="auto", threads_per_worker="auto"), limits.nodes, 512, "here", limits.most
     ) == (3, 8, "cuda")
     with pytest.raises(TrainingError, match=r"has 3x8\+2 CPUs"):
-        place(resources(workers=14, device="cpu"), limits.nodes, 512, "here", limits.most)
+        choose_placement(resources(workers=14, device="cpu"), limits.nodes, 512, "here", limits.most)
     with pytest.raises(
         TrainingError, match=r"4 workers of 2 CPUs and 1 GPUs each do not fit: .* has 3x8 CPUs and 3x1 GPUs"
     ):
-        place(resources(workers=4, device="cuda"), limits.nodes, 512, "here", limits.most)
+        choose_placement(resources(workers=4, device="cuda"), limits.nodes, 512, "here", limits.most)
 
 
 def test_of_nodes_with_as_many_gpus_those_with_more_cpus_may_come() -> None:
-    limits = reach(autoscaler(2, ({"CPU": 2.0, "GPU": 1.0}, 2), (GPU, 2)), [HEAD])
+    limits = derived_limits(autoscaler(2, ({"CPU": 2.0, "GPU": 1.0}, 2), (GPU, 2)), [HEAD])
     assert limits is not None
-    assert place(resources(threads_per_worker=8), limits.nodes, 128, "here", limits.most) == (2, 8, "cuda")
+    wide = resources(threads_per_worker=8)
+    assert choose_placement(wide, limits.nodes, 128, "here", limits.most) == (2, 8, "cuda")
 
 
 def test_machines_that_exist_are_no_limits() -> None:
     """Ray's launcher knows their number, and learns their size when they join."""
-    assert reach(autoscaler(3, ({}, 3)), [HEAD]) is None
+    assert derived_limits(autoscaler(3, ({}, 3)), [HEAD]) is None
 
 
 def test_room_is_counted_in_whole_workers_of_the_kind_of_gpu_asked_for() -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from pipeline.errors import DiskError, EspalierError, LockedError, TrainingError
 from pipeline.launch import driver
-from pipeline.launch.driver import OUR_FAULT, launch
-from pipeline.launch.ray_cluster import Order
+from pipeline.launch.driver import EXIT_INTERNAL, launch
+from pipeline.launch.ray_cluster import LaunchRequest
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
-from pipeline.train.transport.driver import PROGRESS, fault_path, run_storage, send, signs_of_life
+from pipeline.train.transport.driver import PROGRESS, run_storage, send, signs_of_life, user_error_path
 from tests.support.fit_samples import changed_job, job, prepared_digits
 from tests.support.launch_samples import resources
 from tests.support.places import ROOT
@@ -26,12 +26,12 @@ def the_job(tmp_path: Path) -> Job:
     return job(prepared_digits(tmp_path), tmp_path / "run")
 
 
-def ends(monkeypatch: pytest.MonkeyPatch, *statuses: int) -> list[Order]:
+def ends(monkeypatch: pytest.MonkeyPatch, *statuses: int) -> list[LaunchRequest]:
     """Let the attempts end so, one after the other; returns what they were told, as they come."""
     left, told = list(statuses), []
 
-    def attempt(order: Order) -> int:
-        told.append(order)
+    def attempt(request: LaunchRequest) -> int:
+        told.append(request)
         return left.pop(0)
 
     monkeypatch.setattr(driver, "_attempt", attempt)
@@ -43,7 +43,7 @@ def test_a_driver_that_died_is_started_again_with_the_same_order(
 ) -> None:
     told = ends(monkeypatch, -9, 1, 0)
     launch(the_job, resources(max_failures=3), "train")
-    assert told == [Order(job=the_job, resources=resources(max_failures=3))] * 3
+    assert told == [LaunchRequest(job=the_job, resources=resources(max_failures=3))] * 3
     lines = capsys.readouterr().err.splitlines()
     assert "espalier train: the process that drives Ray died (SIGKILL)" in lines[0]
     assert "3 more attempts" in lines[0]
@@ -77,15 +77,15 @@ def test_it_gives_up_after_the_failures_that_are_allowed(
 
 
 def test_an_error_of_this_program_is_not_tried_again(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = ends(monkeypatch, OUR_FAULT)
+    told = ends(monkeypatch, EXIT_INTERNAL)
     with pytest.raises(EspalierError, match="an error in this program ended the training, see above"):
         launch(the_job, resources(max_failures=2), "train")
     assert len(told) == 1
 
 
 def test_a_users_error_is_told_as_it_is(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    def attempt(_order: Order) -> int:
-        fault_path(the_job).write_text("amp is fp16, which needs a CUDA device")
+    def attempt(_request: LaunchRequest) -> int:
+        user_error_path(the_job).write_text("amp is fp16, which needs a CUDA device")
         return 0
 
     monkeypatch.setattr(driver, "_attempt", attempt)
@@ -98,10 +98,10 @@ def test_what_workers_sent_last_is_shown(
 ) -> None:
     """Their live line may reach the storage just before they end, after the driver's last look at it."""
 
-    def attempt(order: Order) -> int:
+    def attempt(request: LaunchRequest) -> int:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "node"))
-        fit(order.job, "cpu", 1)
-        last = run_storage(order.job)
+        fit(request.job, "cpu", 1)
+        last = run_storage(request.job)
         last.write(PROGRESS, (last.read(PROGRESS) or b"").replace(b'"epoch": 3', b'"epoch": 4'))
         return 0
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import NODE_FAULT, StorageError, SubmitError, TrainingError, UnreachableError
+from pipeline.errors import EXIT_NODE_INCOMPLETE, StorageError, SubmitError, TrainingError, UnreachableError
 from pipeline.job_server import JobState
 from pipeline.launch import remote_driver
 from pipeline.launch.driver import launch
-from pipeline.launch.ray_cluster import Order
+from pipeline.launch.ray_cluster import LaunchRequest
 from pipeline.storage import Storage
 from pipeline.train.job import Job
 from pipeline.train.transport.driver import await_silence, send, signs_of_life
@@ -41,7 +41,7 @@ class Cluster:
 
     def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
         self.states[job], self.entrypoint = RUNNING, entrypoint
-        self.sent[job] = (tree / remote_driver.ORDER_NAME).read_text()
+        self.sent[job] = (tree / remote_driver.REQUEST_NAME).read_text()
         # As the head does: the tree alone must be enough.
         words = [
             sys.executable,
@@ -80,16 +80,16 @@ def sent(tmp_path: Path) -> Job:
     return send(job(prepared_digits(tmp_path), tmp_path / "run"), str(tmp_path / "bucket"))
 
 
-def order(of: Job) -> Order:
-    return Order(job=of, resources=resources(storage=of.site.storage, address="http://nowhere:8265"))
+def request(of: Job) -> LaunchRequest:
+    return LaunchRequest(job=of, resources=resources(storage=of.site.storage, address="http://nowhere:8265"))
 
 
-def test_code_and_order_travel(sent: Job) -> None:
+def test_code_and_request_travel(sent: Job) -> None:
     cluster = Cluster()
-    assert remote_driver.attempt_remotely(order(sent), cluster) == 0
+    assert remote_driver.attempt_remotely(request(sent), cluster) == 0
     assert cluster.code == ["/pipeline/launch/driver.py"]
-    assert [Order.model_validate_json(text) for text in cluster.sent.values()] == [order(sent)]
-    assert cluster.entrypoint == "python -m pipeline.jobs.start order.json"
+    assert [LaunchRequest.model_validate_json(text) for text in cluster.sent.values()] == [request(sent)]
+    assert cluster.entrypoint == "python -m pipeline.jobs.start launch.json"
     assert cluster.stopped == []
 
 
@@ -104,18 +104,18 @@ def test_code_and_order_travel(sent: Job) -> None:
 def test_each_death_is_a_status(
     sent: Job, end: JobState | BaseException, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert remote_driver.attempt_remotely(order(sent), Cluster(end)) == status
+    assert remote_driver.attempt_remotely(request(sent), Cluster(end)) == status
     said = capsys.readouterr().err
     assert ("no room" in said or "started anew" in said) == (status == 1)
 
 
 def test_a_head_that_lacks_what_a_training_needs_is_not_tried_again(sent: Job, tmp_path: Path) -> None:
-    cluster = Cluster(JobState("FAILED", "why", NODE_FAULT), keep=tmp_path / "tree")
+    cluster = Cluster(JobState("FAILED", "why", EXIT_NODE_INCOMPLETE), keep=tmp_path / "tree")
     with pytest.raises(TrainingError, match=r"the head at http://nowhere:8265 cannot train, see above"):
-        remote_driver.attempt_remotely(order(sent), cluster)
+        remote_driver.attempt_remotely(request(sent), cluster)
     words = [sys.executable, "-S", *cluster.entrypoint.split()[1:]]
     done = subprocess.run(words, cwd=tmp_path / "tree", env={}, capture_output=True, text=True, check=False)
-    assert done.returncode == NODE_FAULT
+    assert done.returncode == EXIT_NODE_INCOMPLETE
     assert re.fullmatch(
         r"espalier job: the head's Python \(\S+\) lacks dvc, .*, torchvision; install requirements.*\n",
         done.stderr,
@@ -127,13 +127,13 @@ def test_a_cluster_that_is_gone_is_said_with_what_to_do(sent: Job) -> None:
     with pytest.raises(
         UnreachableError, match=r"given up after 10 minutes\. A training there .*; run it again to go on from"
     ):
-        remote_driver.attempt_remotely(order(sent), cluster)
+        remote_driver.attempt_remotely(request(sent), cluster)
 
 
 def test_an_interrupted_stage_stops_its_job(sent: Job) -> None:
     cluster = Cluster(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        remote_driver.attempt_remotely(order(sent), cluster)
+        remote_driver.attempt_remotely(request(sent), cluster)
     assert cluster.stopped == list(cluster.states)
 
 
@@ -141,13 +141,13 @@ def test_what_a_killed_stage_left_is_ended_first_and_what_another_machine_left_e
     sent: Job,
 ) -> None:
     cluster = Cluster(DONE)
-    remote_driver.attempt_remotely(order(sent), cluster)
+    remote_driver.attempt_remotely(request(sent), cluster)
     left = next(iter(cluster.states))
     cluster.states[left] = RUNNING
-    remote_driver.attempt_remotely(order(sent), cluster)
+    remote_driver.attempt_remotely(request(sent), cluster)
     assert cluster.stopped == [left]
     cluster.states["run-0123abcd-4567"] = RUNNING
-    assert remote_driver.attempt_remotely(order(sent), cluster) == 0
+    assert remote_driver.attempt_remotely(request(sent), cluster) == 0
     assert cluster.stopped == [left]
 
 

@@ -6,7 +6,7 @@ from pipeline.errors import TrainingError
 from pipeline.launch.ray_cluster import (
     _placement,
 )
-from pipeline.launch.resources import cluster_address, count_gpus, place
+from pipeline.launch.resources import choose_placement, cluster_address, count_gpus
 from pipeline.train.params import LOGICAL_SHARDS, FitParams
 from tests.support.fit_samples import BASE
 from tests.support.launch_samples import resources
@@ -18,26 +18,27 @@ def test_what_cannot_be_placed_is_said_with_what_the_cluster_has() -> None:
         match=r"2 workers of 2 CPUs each do not fit: the cluster at 10.0.0.1:6379 has 2\+1 CPUs; lower "
         r"resources.w",
     ):
-        place(resources(), [{"CPU": 2.0}, {"CPU": 1.0}], 128, "10.0.0.1:6379")
+        choose_placement(resources(), [{"CPU": 2.0}, {"CPU": 1.0}], 128, "10.0.0.1:6379")
     with pytest.raises(
         TrainingError,
         match="2 workers of 2 CPUs and 1 GPUs each do not fit: the cluster at this machine has 8 CPUs and 0 "
         "GPUs",
     ):
-        place(resources(device="cuda"), [{"CPU": 8.0}], 128, "this machine")
-    assert place(resources(), [{"CPU": 4.0}], 128, "here") == (2, 2, "cpu")
+        choose_placement(resources(device="cuda"), [{"CPU": 8.0}], 128, "this machine")
+    assert choose_placement(resources(), [{"CPU": 4.0}], 128, "here") == (2, 2, "cpu")
 
 
 def test_a_worker_must_fit_on_one_node() -> None:
     with pytest.raises(TrainingError, match=r"has 2x3\+2 CPUs"):
-        place(resources(workers=4), [{"CPU": 3.0}, {"CPU": 3.0}, {"CPU": 2.0}], 128, "here")
+        choose_placement(resources(workers=4), [{"CPU": 3.0}, {"CPU": 3.0}, {"CPU": 2.0}], 128, "here")
 
 
 def test_a_head_without_cpus_takes_no_part() -> None:
     nodes = [{"CPU": 0.0}, {"memory": 1e9}, {"CPU": 8.0}, {"CPU": 8.0}]
-    assert place(resources(workers=4, threads_per_worker="auto"), nodes, 512, "here") == (4, 4, "cpu")
+    spread = resources(workers=4, threads_per_worker="auto")
+    assert choose_placement(spread, nodes, 512, "here") == (4, 4, "cpu")
     with pytest.raises(TrainingError, match="the cluster at here has no CPUs to train on; add nodes"):
-        place(resources(), [{"CPU": 0.0}], 128, "here")
+        choose_placement(resources(), [{"CPU": 0.0}], 128, "here")
 
 
 def test_the_accelerator_that_is_asked_for_is_there_or_the_others_are_named() -> None:
@@ -45,11 +46,12 @@ def test_the_accelerator_that_is_asked_for_is_there_or_the_others_are_named() ->
         {"CPU": 8.0, "GPU": 2.0, "accelerator_type:A100": 1.0},
         {"CPU": 8.0, "GPU": 4.0, "accelerator_type:H100": 1.0},
     ]
-    assert place(resources(workers="auto", accelerator="H100"), nodes, 512, "here") == (4, 2, "cuda")
+    fast = resources(workers="auto", accelerator="H100")
+    assert choose_placement(fast, nodes, 512, "here") == (4, 2, "cuda")
     with pytest.raises(
         TrainingError, match=r"accelerator is L4, but the cluster at here has A100, H100; name one of them"
     ):
-        place(resources(accelerator="L4"), nodes, 128, "here")
+        choose_placement(resources(accelerator="L4"), nodes, 128, "here")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_auto_takes_the_gpus_that_are_there(
     gpus: int, changes: dict[str, object], expected: tuple[int, int, str]
 ) -> None:
     node = {"CPU": 8.0, "GPU": float(gpus)} if gpus else {"CPU": 8.0}
-    assert place(resources(**changes), [node], 128, "here") == expected
+    assert choose_placement(resources(**changes), [node], 128, "here") == expected
 
 
 @pytest.mark.parametrize(
@@ -119,8 +121,8 @@ def test_where_workers_and_gpus_differ_a_line_says_so(
 
 def test_the_remedies_of_that_line_work() -> None:
     node = {"CPU": 16.0, "GPU": 1.0}
-    assert place(resources(workers=4, device="cpu"), [node], 128, "here") == (4, 2, "cpu")
-    assert place(resources(min_workers=1), [node], 128, "here") == (1, 2, "cuda")
+    assert choose_placement(resources(workers=4, device="cpu"), [node], 128, "here") == (4, 2, "cpu")
+    assert choose_placement(resources(min_workers=1), [node], 128, "here") == (1, 2, "cuda")
 
 
 def test_gpus_of_another_kind_do_not_count() -> None:
@@ -128,7 +130,7 @@ def test_gpus_of_another_kind_do_not_count() -> None:
         {"CPU": 8.0, "GPU": 2.0, "accelerator_type:A100": 1.0},
         {"CPU": 8.0, "GPU": 1.0, "accelerator_type:H100": 1.0},
     ]
-    assert place(resources(accelerator="H100"), nodes, 128, "here") == (1, 2, "cuda")
+    assert choose_placement(resources(accelerator="H100"), nodes, 128, "here") == (1, 2, "cuda")
     assert count_gpus(resources(accelerator="H100"), nodes) == 1
     assert count_gpus(resources(), [*nodes, {"CPU": 0.0, "GPU": 8.0}]) == 3
 
@@ -194,7 +196,8 @@ def test_auto_gives_cpus_to_threads_until_a_worker_each_has_images_enough(
     threads: int | str, cpus: list[int], batch: int, expected: tuple[int, int, str]
 ) -> None:
     nodes = [{"CPU": float(number)} for number in cpus]
-    assert place(resources(workers="auto", threads_per_worker=threads), nodes, batch, "here") == expected
+    spread = resources(workers="auto", threads_per_worker=threads)
+    assert choose_placement(spread, nodes, batch, "here") == expected
 
 
 def test_auto_takes_no_more_workers_than_the_training_has_work_for(monkeypatch: pytest.MonkeyPatch) -> None:

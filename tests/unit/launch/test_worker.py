@@ -15,7 +15,7 @@ from pipeline.launch import worker
 from pipeline.train import loop, ranks
 from pipeline.train.job import Job
 from pipeline.train.loop import _only_writer
-from pipeline.train.transport.driver import leave_fault, read_fault
+from pipeline.train.transport.driver import read_user_error, report_user_error
 from tests.support.fit_samples import job, prepared_digits
 
 
@@ -73,7 +73,7 @@ def test_what_may_pass_is_for_ray_to_try_again(
 ) -> None:
     with pytest.raises(type(error)):
         attempt(the_job, error, monkeypatch)
-    assert read_fault(the_job) is None
+    assert read_user_error(the_job) is None
 
 
 @pytest.mark.parametrize(
@@ -93,15 +93,15 @@ def test_what_each_attempt_would_meet_is_left_for_the_driver(
 ) -> None:
     assert attempt(the_job, error, monkeypatch)
     assert re.fullmatch(
-        left if isinstance(error, EspalierError) else f"(?s){left}.*", read_fault(the_job) or ""
+        left if isinstance(error, EspalierError) else f"(?s){left}.*", read_user_error(the_job) or ""
     )
 
 
 def test_a_rank_whose_peer_left_an_error_does_not_hide_it(
     the_job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leave_fault(the_job, "the first error")
+    report_user_error(the_job, "the first error")
     looks = iter([None, "the first error"])
-    monkeypatch.setattr(worker, "read_fault", lambda _: next(looks))
+    monkeypatch.setattr(worker, "read_user_error", lambda _: next(looks))
     assert attempt(the_job, CLOSED, monkeypatch)
-    assert read_fault(the_job) == "the first error"
+    assert read_user_error(the_job) == "the first error"

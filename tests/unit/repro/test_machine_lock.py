@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.process.leftovers import is_held
-from pipeline.repro.machine_lock import LOCKS_FOLDER, place, taken
+from pipeline.repro.machine_lock import LOCKS_FOLDER, hold_machine, taken
 from pipeline.stage import Stage
 from tests.support.project import until
 
@@ -74,10 +74,10 @@ def test_what_times_waits_for_who_computes_and_who_comes_later_for_it(
 
 def test_dvc_yaml_says_who_computes_where(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = root / LOCKS_FOLDER / "work.lock"
-    with place(stage(root, "evaluate@dense")), place(stage(root, "train")):
+    with hold_machine(stage(root, "evaluate@dense")), hold_machine(stage(root, "train")):
         assert not is_held(work), "others may take it too"
-    with place(stage(root, "compare")):
+    with hold_machine(stage(root, "compare")):
         assert is_held(work)
         monkeypatch.setenv("RAY_ADDRESS", "http://head:8265")
-        with place(stage(root, "train")):  # on a cluster of which this machine is no node
+        with hold_machine(stage(root, "train")):  # on a cluster of which this machine is no node
             pass

@@ -5,7 +5,7 @@ import json
 import time
 from pathlib import Path
 
-from pipeline.tracking.progress import WRITE_EVERY_S, ProgressWriter, render, shown
+from pipeline.tracking.progress import WRITE_EVERY_S, ProgressWriter, live_line, render
 
 
 def test_the_live_line_reads_well() -> None:
@@ -24,7 +24,7 @@ def test_the_live_line_reads_well() -> None:
 
 def test_a_log_file_gets_whole_lines_and_the_last_state(tmp_path: Path) -> None:
     out = io.StringIO()
-    with shown(tmp_path, "train", out):
+    with live_line(tmp_path, "train", out):
         writer = ProgressWriter(tmp_path, epochs=2, steps=8, first_step=0)
         writer.note = "goes on elsewhere"
         writer.write(epoch=2, step=8, loss=0.5)

@@ -21,7 +21,7 @@ from pipeline.train.transport.driver import (
     PROGRESS,
     fence,
     finish,
-    leave_fault,
+    report_user_error,
     run_storage,
     send,
     signs_of_life,
@@ -104,7 +104,7 @@ def test_a_driver_that_shows_no_life_is_replaced_and_disturbs_no_more(
     assert "looking for 0 s whether it lives" in capsys.readouterr().err
     with pytest.raises(LockedError, match=TAKEN):
         fence(arrive(sent)).take()
-    leave_fault(sent, "the loss is not finite")
+    report_user_error(sent, "the loss is not finite")
     fence(sent).sign()
     finish(sent)
     assert run.read(ERROR) is None

@@ -18,13 +18,13 @@ from pipeline.train.step import train_step
 from pipeline.train.transport.collect import result_folder
 from pipeline.train.transport.driver import (
     FINISHED,
+    KEEP_UNTIL_PUSHED,
     RESULT,
-    SENDS_ON,
     collect,
     finish,
     forget_finished,
-    leave_fault,
-    read_fault,
+    read_user_error,
+    report_user_error,
     run_storage,
     send,
 )
@@ -130,16 +130,16 @@ def test_only_whole_checkpoints_count_and_two_are_kept(sent: Job, tmp_path: Path
 def test_a_users_error_reaches_the_driver_and_is_forgotten_at_the_next_start(
     sent: Job, tmp_path: Path
 ) -> None:
-    assert read_fault(sent) is None
-    leave_fault(sent, "the loss is not finite at step 3")
-    assert read_fault(sent) == "the loss is not finite at step 3"
-    assert read_fault(send(sent, str(tmp_path / "bucket"))) is None
+    assert read_user_error(sent) is None
+    report_user_error(sent, "the loss is not finite at step 3")
+    assert read_user_error(sent) == "the loss is not finite at step 3"
+    assert read_user_error(send(sent, str(tmp_path / "bucket"))) is None
 
 
 def test_on_a_disk_that_may_be_lost_a_finished_run_stays_until_its_outputs_are_sent(
     sent: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SENDS_ON, "1")
+    monkeypatch.setenv(KEEP_UNTIL_PUSHED, "1")
     monkeypatch.chdir(tmp_path)
     run = send(changed_job(sent, run_dir=tmp_path / "train-12"), str(tmp_path / "bucket"))
     run_storage(run).write(RESULT, b"digest")
