@@ -116,7 +116,7 @@ def judge(params: RegisterParams, figures: Mapping[str, Figures], parities: Mapp
             difference = parity.max_diff
             gates.append(
                 Gate(
-                    f"{name} export: output difference",
+                    f"{name} export: difference",
                     difference,
                     params.max_export_diff,
                     False,

@@ -23,7 +23,7 @@ def test_points_that_share_a_training_take_turns(project: Project) -> None:
 def test_without_a_commit_or_room_nothing_starts(
     copy: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    with pytest.raises(EspalierError, match="has no commit, on which experiments hang"):
+    with pytest.raises(EspalierError, match="has no commit, on which experiments are based"):
         head(tmp_path_factory.mktemp("empty"))
     override(copy / "params.yaml", {"resources.workers": 4096})
     with pytest.raises(TrainingError, match="2 trainings of 4096 CPUs each do not fit"):

@@ -55,7 +55,7 @@ def test_a_good_candidate_passes_every_gate() -> None:
         ),
         (
             {"parity": EXACT.model_copy(update={"max_diff": 0.2})},
-            r"FAIL  finetuned export: output difference +0\.2000  <= 0\.001 +register\.max_export_diff",
+            r"FAIL  finetuned export: difference +0\.2000  <= 0\.001 +register\.max_export_diff",
         ),
         (
             {"parity": EXACT.model_copy(update={"agreement": 0.9})},
