@@ -83,6 +83,12 @@ def test_every_document_is_in_the_contents() -> None:
     assert sorted({*(ROOT / "docs").rglob("*.md")} - listed - {contents}) == []
 
 
+def test_tree_of_the_readme_has_every_package() -> None:
+    tree = README.read_text(encoding="utf-8").partition("## The tree")[2].split("```")[1]
+    packages = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert packages - set(re.findall(r"(\w+)/", tree)) == set()
+
+
 def test_architecture_names_files_that_exist() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:\w+/)*\w+\.py)`", text))
