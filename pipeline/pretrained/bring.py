@@ -62,7 +62,7 @@ def bring(source: str, root: Path) -> str:
     millions = sum(tensor.numel() for tensor in tensors.values()) / 1e6
     taken_off = f", without the {prefix!r} that its names began with" if prefix else ""
     return (
-        f"{folder / WEIGHTS_NAME}: {millions:.1f} M numbers from {origin}{taken_off}; `model.init: file` "
+        f"{folder / WEIGHTS_NAME}: {millions:.1f} M parameters from {origin}{taken_off}; `model.init: file` "
         "trains from them"
     )
 

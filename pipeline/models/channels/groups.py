@@ -99,9 +99,10 @@ def trace_structure(model: nn.Module, example: Tensor, ignored: list[str]) -> St
             "the network has no convolution (Conv2d) and no linear layer (Linear), so no channels to prune"
         )
     kept = _ignored_names(ignored, model)
-    # A forward pass may cache tensors of the traced graph, which cannot be copied.
+    # 1. Trace. A forward pass may cache tensors of the traced graph, which cannot be copied: copy before.
     untraced = copy.deepcopy(model)
     graph, found = _trace(model, example)
+    # 2. Turn each group of layers into index tables, unless it must stay whole.
     groups, not_pruned = [], {}
     for traced in found:
         if not _is_kept(graph, traced, names, kept):
@@ -109,6 +110,7 @@ def trace_structure(model: nn.Module, example: Tensor, ignored: list[str]) -> St
                 groups.append(_require_two_channels(_to_group(traced, names, graph)))
             except _NotPrunable as reason:
                 not_pruned[_outputs_text(traced, names, graph, order)] = str(reason)
+    # 3. Cut each group by one channel: only groups without which the network still runs are kept.
     fitting, unfit = _keep_runnable(untraced, example, sorted(groups, key=lambda group: order[group.root]))
     return Structure(fitting, not_pruned | unfit)
 

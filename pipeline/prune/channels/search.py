@@ -51,6 +51,7 @@ def select_channels(
     equal scores go in the order of groups and channels. Raises CompressionError if nothing that may be
     removed meets the target.
     """
+    # 1. One order for the channels of all groups, and what an earlier cut has taken already.
     by_score = [torch.argsort(score, stable=True) for score in scores]
     order = _order(scores, by_score, limits.scope)
     gone = [int((score == REMOVED_SCORE).sum()) for score in scores]
@@ -59,11 +60,13 @@ def select_channels(
     def fraction_of(counts: Sequence[int]) -> float:
         return cost.of(narrowing.widths(counts)) / cost.dense
 
+    # 2. Prefixes of that order, the shortest first, until one fits: each removes one rounding step more.
     least = math.inf
     rounding = [_step(group, limits) for group in groups]
     for steps, counts in _prefixes(order, groups, gone, limits):
         least = min(least, fraction_of(counts))
         if least <= limits.fraction:
+            # 3. The last step may have removed more than needed: return what still fits.
             back = _give_back(
                 counts, gone, order[:steps], rounding, lambda counts: fraction_of(counts) <= limits.fraction
             )

@@ -1,9 +1,8 @@
-"""When the ranks meet to agree on a checkpoint or on leaving, and the thread that writes while the training
-goes on.
+"""Agreement of all ranks on a checkpoint or on leaving, and the thread that writes beside the training.
 
 No step waits for a write: if one takes longer than the time to the next checkpoint, of the copies that come
 meanwhile only the newest is written. So rank 0 never keeps its peers in a collective operation, however long
-a storage takes.
+a storage takes. Letters: R ranks, W votes of a rank.
 """
 
 import threading
@@ -78,13 +77,16 @@ class Saver:
         Raises on rank 0 what an earlier write raised.
         """
         self._raise()
+        # 1. This rank's votes: steps to the next agreement, whether to save, whether to leave.
         now = time.monotonic()
         step_s = (now - self._time) / max(1, step - self._step)
         pace = max(1, round(min(self._seconds, AGREE_EVERY_S) / max(step_s, 1e-6)))
         votes_RW = ranks.gather_ranks(
             torch.tensor([pace, now - self._saved >= self._seconds, leaving], device=self._device)
         ).cpu()
+        # 2. Rank 0's clock decides on pace and saving, so that all ranks do the same.
         self._step, self._time, self._next = step, now, step + int(votes_RW[0, 0])
+        # 3. One rank that leaves takes all along, after a checkpoint.
         leave = bool(votes_RW[:, 2].any())
         return StepDecision(save=leave or bool(votes_RW[0, 1]), leave=leave)
 

@@ -43,6 +43,7 @@ class Shards:
 
     def end_shard(self, shard: int, loss: Tensor) -> None:
         """Take what the shard's backward pass left."""
+        # One row: gradients, then float buffers, then the loss.
         found = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self._parameters]
         flat = [tensor.detach().reshape(-1) for tensor in (*found, *self._statistics)]
         torch.cat([*flat, loss.detach().reshape(1)], out=self._rows_SP[shard])
@@ -54,11 +55,13 @@ class Shards:
         Other buffers, such as batch norm's counters and tables of positions, stay as this worker's last shard
         left them: they depend on no pixel, so every shard, having begun with the same, leaves the same.
         """
-        # Adding 0 turns a -0 into the +0 that the sum with other workers' empty rows makes of it.
+        # 1. All rows on every worker. Adding 0 turns a -0 into the +0 that a sum with empty rows has.
         rows_SP = ranks.all_sum(self._rows_SP).add_(0.0)
+        # 2. Their sum in the order of the shards, which is the same whoever computed them.
         total_P = rows_SP[0].clone()
         for row_P in rows_SP[1:]:
             total_P += row_P
+        # 3. Back into the model: sums are the gradients, means the statistics; the last number is the loss.
         parts = torch.split(total_P[:-1], self._sizes)
         num_parameters = len(self._parameters)
         for parameter, gradient in zip(self._parameters, parts[:num_parameters], strict=True):

@@ -168,6 +168,7 @@ def _watch(model: nn.Module, example: Tensor) -> tuple[dict[str, nn.Module], set
 
     Raises TrainingError for a module that runs twice: it cannot have the ranges of both.
     """
+    # 1. Run the network once in eval mode, and note what each module without children reads and makes.
     passes: list[Pass] = []
 
     def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -189,6 +190,7 @@ def _watch(model: nn.Module, example: Tensor) -> tuple[dict[str, nn.Module], set
         hook.remove()
     for module, training in modes.items():
         module.training = training
+    # 2. A layer ends behind the batch norm and the ReLU that alone read it, if there are any.
     ends = {found.name: _end(passes, found) for found in passes if type(found.module) in LAYERS}
     calls = Counter(found.name for found in passes)
     twice = [name for layer, end in ends.items() for name in (layer, end.name) if calls[name] > 1]
@@ -196,6 +198,7 @@ def _watch(model: nn.Module, example: Tensor) -> tuple[dict[str, nn.Module], set
         raise TrainingError(
             f"quantization_aware: module {twice[0]!r} runs more than once in a pass; use one module per place"
         )
+    # 3. A layer that reads what another one ends with needs no rounding of its own before it.
     made = [end.made for end in ends.values()]
     inner = {found.name for found in passes if any(found.read is tensor for tensor in made)} & set(ends)
     return {name: end.module for name, end in ends.items()}, inner

@@ -134,9 +134,11 @@ def _tables(
     """The channel of each position (P), C for none, and the positions of each channel (C, M), filled up with
     P.
     """
+    # 1. Positions of all sides lie one after the other: `starts` says where each side begins.
     starts = dict(
         zip(((side.name, side.side) for side in sides), accumulate(lengths, initial=0), strict=False)
     )
+    # 2. The channel of each position, numbered over all groups.
     num_channels = sum(group.channels for group in groups)
     channel_P = torch.full((sum(lengths),), num_channels)
     first = 0
@@ -145,6 +147,7 @@ def _tables(
             if (member.module, member.side) in starts:
                 channel_P[starts[member.module, member.side] + member.positions] = first + member.channels
         first += group.channels
+    # 3. The reverse: sorted by channel, a position's rank among those of its channel is its column.
     order = channel_P.argsort(stable=True)
     counts = channel_P.bincount(minlength=num_channels + 1)
     nth_P = torch.arange(len(order)) - (counts.cumsum(0) - counts)[channel_P[order]]
