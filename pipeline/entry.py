@@ -36,8 +36,7 @@ RWLOCK_POLLS = 20
 
 
 def run_stage(name: str, main: Callable[[Stage, Reporter], None]) -> None:
-    """Run a stage's main and end this process. A user's error ends with its message on stderr and status 1,
-    Ctrl-C with 130.
+    """Run a stage's main and end this process. A user's error ends with status 1, Ctrl-C with 130.
 
     Words on the command line are of a stage with items (`foreach` of dvc.yaml): the name of one of them.
     """
@@ -85,9 +84,7 @@ def die_with_dvc() -> None:
 
 
 def _starters() -> list[psutil.Process]:
-    """The `dvc repro` or `espalier repro` that started this process, and what stands between; empty without
-    one.
-    """
+    """The `dvc repro` or `espalier repro` that started this process, and what is between; else empty."""
     if STAGE not in os.environ:
         return []
     parents: list[psutil.Process] = psutil.Process().parents()

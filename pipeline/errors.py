@@ -20,11 +20,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 EXIT_NODE_INCOMPLETE = 78
-"""Exit status of a job whose node lacks what it needs (EX_CONFIG of sysexits.h), which another attempt would
-find again."""
+"""Exit status of a job whose node lacks something (EX_CONFIG of sysexits.h); another attempt would too."""
 USER_OF_A_URL = re.compile(r"(?<=://)[^/\s]+@")
-"""Matches user info in a URL, to redact it. May over-match; LOGIN is the strict pattern that makes us
-refuse."""
+"""Matches user info in a URL, to redact it; may over-match. LOGIN, by which we refuse, is strict."""
 LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@'\"]+)@", re.IGNORECASE)
 LOGIN_SCHEMES = {"ssh", "sftp", "hdfs", "webhdfs", "webdav", "webdavs"}
 """Schemes in which a user name alone is how one logs in, and no secret."""
@@ -102,9 +100,7 @@ def redacted(text: str) -> str:
 
 
 def secret_in(text: str) -> str | None:
-    """What in a text must not be committed or sent along, in words that do not repeat it; None if there is
-    nothing.
-    """
+    """What in a text must not be committed or sent along, without repeating it; None if there is nothing."""
     if any(
         ":" in login["user"] or login["scheme"].lower() not in LOGIN_SCHEMES for login in LOGIN.finditer(text)
     ):

@@ -41,8 +41,7 @@ CURES = {
     errno.EFBIG: ("cannot be written (File too large)", "Let larger files be written (`ulimit -f`)"),
     errno.EMFILE: ("cannot be opened (Too many open files)", "Let more be open at once (`ulimit -n`)"),
 }
-"""What a user can do about an OSError by its number, after what it means; others are no fault of the disk or
-its rights."""
+"""What an OSError means by its number, and the remedy; others are no fault of the disk or its rights."""
 
 
 def sha256_file(path: Path) -> str:
@@ -219,9 +218,7 @@ def disk_fault(error: OSError, path: Path | str | None = None) -> DiskError | No
 
 @contextmanager
 def may_write(path: Path) -> Iterator[None]:
-    """Raises DiskError for an OSError that keeps a file out of `path`, or EspalierError if no
-    cure is known.
-    """
+    """Raises DiskError for an OSError that keeps a file out of `path`, EspalierError if no cure is known."""
     try:
         yield
     except OSError as error:

@@ -71,9 +71,7 @@ class Server(Protocol):
         ...
 
     def submit(self, tree: Path, job: str, entrypoint: str, metadata: dict[str, str]) -> None:
-        """entrypoint: a constant, to be run in the tree: what it does is read from files there, so no shell
-        ever sees data.
-        """
+        """entrypoint: a constant, run in the tree: data is read from files there, so no shell sees it."""
         ...
 
     def jobs(self) -> dict[str, JobState]: ...
@@ -171,8 +169,7 @@ class JobServer:
             return text
 
     def follow(self, job: str) -> JobState:
-        """Print the job's log as it grows, from its start, until the job is over. A lost connection is taken
-        up again.
+        """Print the job's log as it grows, from its start, until the job is over, over lost connections.
 
         Raises UnreachableError if that failed for as long as the timeout allows.
         """

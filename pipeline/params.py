@@ -93,9 +93,7 @@ def parse_yaml(text: str, name: str) -> Any:
 
 
 def _problem(error: YAMLError) -> str:
-    """What is wrong on which line, without ruamel's advice to programmers and without a value, which may be a
-    secret.
-    """
+    """What is wrong on which line, without ruamel's advice and without a value, which may be a secret."""
     if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
         return " ".join(str(error).split())
     said = ", ".join(words for words in (error.context, error.problem) if words)

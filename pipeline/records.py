@@ -1,5 +1,4 @@
-"""Records: the JSON files that stages leave, checked while they are read, and seals, SHA-256 digests that go
-with them.
+"""Records: JSON files that stages leave, checked when read, and seals, the SHA-256 digests that go with them.
 
 By its seal who reads a file sees damage, exchange and edits by hand. A JSON record carries its own under the
 key `seal`. Other files are named by a record beside them, seal.json, which also says of which input they are.
@@ -19,14 +18,11 @@ from pipeline.files import sha256_file, sha256_json, to_json, write_atomic
 SEAL_NAME = "seal.json"
 KEY = "seal"
 MEND = "run `espalier verify --mend`, then `dvc repro`"
-"""Alone, `dvc repro -f -s` of a stage ends with the damaged bytes again if DVC's cache holds such under the
-same digest."""
+"""A mere `dvc repro -f -s` gives the damaged bytes again if DVC's cache holds them under this digest."""
 
 
 class Record(BaseModel):
-    """Base of what is written to JSON and read again whole: frozen, without unknown keys, NaN or silent
-    conversions.
-    """
+    """Base of what is written to JSON and read again whole: frozen, strict, no unknown keys, no NaN."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 

@@ -79,9 +79,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _other_grids(finetune: dict[str, Any], quantize: dict[str, Any]) -> Iterator[str]:
-    """What quantization-aware training (train/methods) rounds in another way than the file that
-    is deployed.
-    """
+    """What quantization-aware training (train/methods) rounds in another way than the deployed file."""
     if finetune["quantization_aware"] is None:
         return
     rounds = {

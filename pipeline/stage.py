@@ -118,9 +118,7 @@ class Stage:
 
 
 def _declaration(name: str, dvc: dict[str, Any], params: dict[str, Any]) -> dict[str, list[str]]:
-    """The params, deps and outs of a stage (outs with metrics and plots), with ${...} filled in
-    as DVC does.
-    """
+    """Params, deps and outs of a stage (with metrics and plots), with ${...} filled in as DVC does."""
     base, _, item = name.partition("@")
     stages = dvc.get("stages", {})
     if base not in stages:

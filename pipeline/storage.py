@@ -26,18 +26,15 @@ TREE = TypeAdapter(dict[str, str])
 DIGEST_DIGITS = 32
 DIGEST = re.compile(f"[0-9a-f]{{{DIGEST_DIGITS}}}")
 REQUEST_ATTEMPTS = 10
-"""Attempts of one request, with growing waits of at most 20 s: about two minutes of a bucket that answers
-503."""
+"""Attempts of one request, with growing waits of at most 20 s: two minutes of a bucket's 503."""
 FIRST_ATTEMPTS = 3
-"""Attempts of a run's first request, after which an endpoint counts as dead; nothing is lost yet: 5 s instead
-of 75 s."""
+"""Attempts of a run's first request, after which an endpoint counts as dead: 5 s instead of 75 s."""
 CONNECT_S = 5
 """Time to connect, after which an attempt is given up; ten of botocore's 60 s would be ten minutes."""
 READ_S = 30
 """Time to answer, after which an attempt is given up; botocore's is 60 s too."""
 UNANSWERED = {"EndpointConnectionError", "ConnectTimeoutError"}
-"""botocore's errors if no connection was made; a store that answers with an error is asked again for
-longer."""
+"""botocore's errors if no connection was made; a store that answers with an error is asked longer."""
 PROBE_BYTES = 1 << 20
 """Tried before a run: a full disk still takes an empty file or a short one; a bucket has this in a second."""
 OTHERS_WAIT_S = 3600.0
@@ -52,8 +49,7 @@ class Storage:
         self._attempts = attempts
 
     def check(self) -> None:
-        """Raises StorageError if the place is not there or full, or files cannot be written, read and removed
-        in it.
+        """Raises StorageError if the place is missing or full, or files cannot be written, read and removed.
 
         If nothing answers at all, within seconds.
         """
@@ -137,8 +133,7 @@ class Storage:
         return digest
 
     def fetch_tree(self, digest: str, cache: Path) -> Path:
-        """The folder that add_tree named `digest`, as a verified copy in `cache`, which all workers of a node
-        share.
+        """The folder that add_tree named `digest`, as a verified copy in `cache`, shared by a node's workers.
 
         A copy that has lost or changed a byte since is fetched again. Raises StorageError if the stored one
         has, and for what is no digest: it may come from the storage itself, and names a folder here.

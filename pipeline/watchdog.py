@@ -16,14 +16,12 @@ from contextlib import contextmanager
 
 LOOK_S = 1.0
 SHORTEST = 30
-"""Looks without a batch after which a training can count as hung; later than Ray gives up a frozen process
-(20 s)."""
+"""Looks without a batch after which a training can count as hung; Ray gives up a frozen process at 20 s."""
 TIMES_LONGEST = 20
 """Factor on the longest time that a batch took so far, which the limit is at least. A false alarm costs a
 restart, which then learns the new pace."""
 FIRST = 600
-"""Time until the second step: the first may compile, or read everything from a slow disk. As long as Ray
-would wait by default."""
+"""Time until the second step, as Ray's default: the first may compile, or read all from a slow disk."""
 HUNG = 75
 """Exit status: try again (EX_TEMPFAIL of sysexits.h)."""
 

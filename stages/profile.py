@@ -1,6 +1,4 @@
-"""Measure what pruning needs to know of this machine: the rounding, and how wide a network of the target's
-latency may be.
-"""
+"""Measure what pruning needs to know of this machine: the rounding, and the width for a latency."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run_stage

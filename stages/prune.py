@@ -1,6 +1,4 @@
-"""Make a smaller network of the dense one: without what it can best do without, at once or in parts, or
-another one.
-"""
+"""Make a smaller network of the dense one: without what it needs least, at once or in parts, or another."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run_stage

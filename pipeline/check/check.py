@@ -19,8 +19,7 @@ from pipeline.stage import KEY_DIGITS, PREPARED_DATA, STATE_FOLDER
 
 CHECKED_FOLDER = f"{STATE_FOLDER}/checked"
 TRIED_SECTIONS = ("data", "model", "task", "train", "prune", "finetune", "quantize")
-"""Sections on which the trial depends; of `resources` only the number of workers counts, since it cuts
-batches."""
+"""Sections on which the trial depends; of `resources` only the number of workers counts: it cuts batches."""
 IMPORT_ROOT = Path(__file__).parents[2]
 BROUGHT = ("data/init/weights.safetensors", "data/teacher/model.json")
 """Files that are no stage's out, and large: their size and time stand for their content."""

@@ -1,6 +1,4 @@
-"""A few rows of noise in the place of data that are yet to be prepared, of the size that
-params.yaml gives.
-"""
+"""A few rows of noise in place of data that are yet to be prepared, of the size that params.yaml gives."""
 
 from pathlib import Path
 

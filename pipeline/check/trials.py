@@ -1,5 +1,4 @@
-"""What is tried: every section that trains, prunes or quantizes, by the functions of its stage, on an
-untrained network.
+"""The trials: each section that trains, prunes or quantizes, by its stage's functions, untrained.
 
 The number of workers, as far as params.yaml says it, cuts batches as in the stage. All else is of one process
 on the CPU.

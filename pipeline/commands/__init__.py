@@ -1,3 +1,1 @@
-"""What `espalier` can do: one file for each group of commands, and in it one function for each that adds its
-parser.
-"""
+"""What `espalier` can do: a file for each group of commands, a function for each that adds its parser."""

@@ -113,9 +113,7 @@ def compare(
 
 
 def _verified(name: str, variant: Evaluated, data: Path) -> str:
-    """The SHA-256 of the exported file, once it and its report are known to be as `evaluate` left them, and
-    of each other.
-    """
+    """The SHA-256 of the exported file, once it and its report are as `evaluate` left them."""
     export = Sealed(variant.onnx.parent / SEAL_NAME, f"evaluate@{name}")
     digest = sha256_file(export.file(ONNX_NAME))
     report = Sealed(variant.seal, f"evaluate@{name}")

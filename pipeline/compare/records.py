@@ -1,6 +1,4 @@
-"""The files that say what each variant is worth, and what each step of compression lost; written here, read
-by all after.
-"""
+"""The files that say what each variant is worth, and what each step of compression lost."""
 
 from pydantic import Field
 
@@ -33,9 +31,7 @@ class Quality(JsonFile):
 
 
 class Speedup(JsonFile):
-    """Another variant's time over this one's, both timed in turns in one process; low, high: its interval, of
-    95 % at least.
-    """
+    """Another variant's time over this one's, timed in turns; low, high: its interval, of 95 % or more."""
 
     ratio: float = Field(ge=0)
     low: float = Field(ge=0)

@@ -13,8 +13,7 @@ QUARTERS = 4
 
 
 def quarters(shards: list[Pixels], slicings: list[Slicing]) -> dict[str, Bools]:
-    """A mask (N,) for each quarter of the images by each slicing, from the least to the most: "contrast 1/4"
-    has the least.
+    """A mask (N,) for each quarter of the images by each slicing, rising: "contrast 1/4" has the least.
 
     shards: pixels (rows, H * W * C) of the test split. If many images are equal in it, quarters differ in
     size.

@@ -14,8 +14,7 @@ from pipeline.repro.site_cache import SITE_CACHE_SETTING, VARIABLE, fault
 
 SMALLEST_FREE = 2_000_000_000
 SMALLEST_SHM = 256_000_000
-"""A local Ray's object store takes 100 MB of it (launch/ray_cluster.py); a container has 64 MB unless told
-otherwise."""
+"""A local Ray's object store takes 100 MB of it (launch/ray_cluster.py); a container has 64 MB by default."""
 LONGEST_SOCKET = 107
 SOCKET = "/ray-01234567-01234567/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """The longest name below the temporary folder that a local Ray listens on."""

@@ -1,6 +1,4 @@
-"""What dead processes leave: locks that somebody still holds, DVC's files cut off, folders of a Ray that is
-gone.
-"""
+"""What dead processes leave: locks that are still held, DVC's files cut off, folders of dead Rays."""
 
 import os
 import re
@@ -84,9 +82,7 @@ def dead_ray_folders(temporary: Path, young_s: float = YOUNG_S) -> CheckResult:
 
 
 def _is_at_work(folder: Path, commands: str, young_s: float) -> bool:
-    """Whether a Ray is in a folder: by the lock of what started it, if it has one, else by its processes'
-    command lines.
-    """
+    """Whether a Ray is in a folder: by the lock of what started it, else by its processes' commands."""
     if (folder / OWNER_LOCK).exists():
         return is_held(folder / OWNER_LOCK)
     return str(folder) in commands or time.time() - folder.lstat().st_mtime <= young_s

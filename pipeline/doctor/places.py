@@ -1,6 +1,4 @@
-"""Where data travels: resources.storage as a training uses it, with the clock that signatures need, and the
-DVC remote.
-"""
+"""Where data travels: resources.storage, with the clock that signatures need, and the DVC remote."""
 
 import secrets
 import threading

@@ -77,9 +77,7 @@ def _missing(needed: Iterator[Requirement], version_of: Installed) -> list[str]:
 
 
 def _different(pins: list[Requirement], version_of: Installed) -> list[str]:
-    """Pins that are not installed are what only developers or other platforms need, or named as missing
-    already.
-    """
+    """Pins that are not installed serve developers or other platforms alone, or are named as missing."""
     found = [(pin, version_of(pin.name)) for pin in pins]
     names = [
         f"{pin.name} {have} ({str(pin.specifier).removeprefix('==')})"

@@ -55,8 +55,7 @@ class EvaluationOuts:
 def evaluate(
     artifact: Path, data: Path, outs: EvaluationOuts, params: EvaluateParams, task: TaskParams
 ) -> dict[str, float]:
-    """Export an artifact (an int8 one is a file already), measure the file on the test split, write every
-    out.
+    """Export an artifact (an int8 one is a file already), measure it on the test split, write every out.
 
     Returns the metrics, as in metrics.json; they are the same in every run on the same machine.
     Everything is computed before the first out is written. Raises CompressionError if the model cannot
@@ -115,8 +114,7 @@ def _images(test: Split, rows: Ints) -> InputPixels:
 def _deploy(
     spec: ModelSpec, artifact: Path, file: Path, test: Split, params: EvaluateParams, examiner: Examiner
 ) -> Parities:
-    """Put the deployable file at `file`, other formats beside it, and say how far their answers are from the
-    model's.
+    """Put the deployable file at `file`, other formats beside it, and measure how far they are off.
 
     A float export is compared with the torch model. An int8 file is its model; how far it is from its
     float parent was measured when it was made.
@@ -161,9 +159,7 @@ def _parity_metrics(parities: Parities) -> dict[str, float]:
 
 
 def _cost(spec: ModelSpec, file: Path) -> dict[str, float]:
-    """MACs and parameters of the network that the spec describes (int8 does the same work), bytes of the
-    file.
-    """
+    """MACs and parameters of the network that the spec describes (int8 does the same work), and file size."""
     model = rebuild(spec)
     return {
         "macs": count_macs(model, example(spec, 1)),

@@ -1,5 +1,4 @@
-"""Test-time augmentation: the mean answer to several views of an image (Jordan 2024, arXiv 2404.00498,
-section 3.5).
+"""Test-time augmentation: mean answers to views of an image (Jordan 2024, arXiv 2404.00498, section 3.5).
 
 Letters: B batch, C channels, H height, W width.
 """

@@ -42,8 +42,7 @@ def export_as(
     rows: Tensor,
     examiner: Examiner,
 ) -> Parity:
-    """Write the file of a format into `folder`; its parity with the torch model on the rows of the test
-    split.
+    """Write the file of a format into `folder`; its parity with the torch model on rows of the test split.
 
     Raises CompressionError if the model cannot be exported.
     """

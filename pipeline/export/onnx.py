@@ -35,8 +35,7 @@ BF16_OPSET = 22
 
 
 class FromPixels(nn.Module):
-    """A model behind its normalisation, which is the same arithmetic as data/prepared/reader.py's, and in
-    float32 like it.
+    """A model behind its normalisation, with the arithmetic of data/prepared/reader.py, in float32 too.
 
     dtype: of the model's weights and activations.
     """
@@ -114,9 +113,7 @@ def _trace(wrapped: FromPixels, spec: ModelSpec) -> torch.export.ExportedProgram
 
 
 def _round_convolutions(graph: Any) -> None:
-    """The exporter folds batch norms into bf16 convolutions in float32, and leaves the weights so; round
-    them, in place.
-    """
+    """Round, in place, weights that the exporter left in float32, folding batch norms into bf16."""
     names = {name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]}
     for tensor in graph.initializer:
         if tensor.name in names and tensor.data_type == onnx.TensorProto.FLOAT:
@@ -160,9 +157,7 @@ def _missing_operator(message: str, program: torch.export.ExportedProgram) -> st
 
 
 def _name_nodes(graph: Any) -> None:
-    """Name each node after the module that it comes from and its operator, in place: quantize.py tells them
-    by it.
-    """
+    """Name each node after the module that it comes from and its operator, in place, for quantize.py."""
     taken: Counter[str] = Counter()
     for node in graph.node:
         name = f"{_module_of(node)}/{node.op_type}"

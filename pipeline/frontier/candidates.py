@@ -34,8 +34,7 @@ class _Quantized(JsonFile):
 
 @dataclass(frozen=True)
 class Speed:
-    """Speed at one batch size. speedup: the dense model's time over this one's, both timed in turns in one
-    process.
+    """Speed at one batch size. speedup: the dense model's time over this one's, timed in turns.
 
     step_at_most: the most that the time of the model it was made from over this one's may be, at 95 %.
     """
@@ -87,9 +86,7 @@ class Frontier:
         return each.speeds[self.batches[0]].speedup
 
     def ms(self, each: Candidate, batch: int | None = None) -> float:
-        """Comparable among processes: the dense model's time, of which the candidate took the
-        measured part.
-        """
+        """Time comparable among processes: the part of the dense model's that the candidate took."""
         size = batch or self.batches[0]
         return self.dense.speeds[size].ms / each.speeds[size].speedup
 
@@ -131,8 +128,7 @@ class Frontier:
 
 
 def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequence[str]) -> Frontier:
-    """Frontier of the experiments with this code, these data and this dense model, timed on most of them's
-    device.
+    """Frontier of the experiments with this code, data and dense model, timed on the commonest device.
 
     Raises ArtifactError if there is none, or one lacks a figure.
     """
@@ -161,9 +157,7 @@ def frontier(project: Project, experiments: Sequence[Experiment], variants: Sequ
 
 
 def _on_one_device(experiments: Sequence[Experiment]) -> tuple[list[Experiment], dict[str, int]]:
-    """The experiments of the device that timed most of them, and how many each other device timed, by what
-    they are.
-    """
+    """The experiments of the device that timed most of them, and how many each other device timed."""
     devices = [_read(each, "reports/dense/latency.json", Latency).measured_on for each in experiments]
     timed = Counter(devices)
     device = max(sorted(timed), key=lambda each: timed[each])
@@ -191,9 +185,7 @@ def _varying(project: Project, experiments: Sequence[Experiment]) -> list[str]:
 
 
 def _labels(experiments: Sequence[Experiment], keys: Sequence[str]) -> list[str]:
-    """The values of these keys; with its name if a key is not in all, as of prune.target={macs: 0.5} and
-    {params: 0.5}.
-    """
+    """The values of these keys; with its name if a key is not in all, as of {macs: 0.5} and {params: 0.5}."""
     flat = [flatten(each.params) for each in experiments]
     shared = {key for key in keys if all(key in values for values in flat)}
 

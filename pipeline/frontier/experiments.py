@@ -1,5 +1,4 @@
-"""DVC experiments of this project's commit: which there are, what they measured, and how a folder becomes
-one.
+"""DVC experiments of this project's commit: which there are, their figures, and how a folder becomes one.
 
 An experiment is a commit below `refs/exps/<commit>/`. It is made by git's own parts and not by `dvc exp
 save`, which stashes the workspace for seconds in which a kill loses it, and commits a pickle of its

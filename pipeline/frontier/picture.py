@@ -87,8 +87,7 @@ def _panel(axes: Axes, found: Frontier, batch: int) -> None:
 
 
 def _annotate(axes: Axes, labels: dict[tuple[float, float], str]) -> None:
-    """Put each label at the first place around its point that no point and no other label takes, tied to it
-    by a line.
+    """Put each label at the first free place around its point, tied to it by a line.
 
     If all are taken, at the last: a label that lies on another is better than none.
     """

@@ -1,6 +1,4 @@
-"""Which points a sweep has: the product of the values asked for, each checked as a stage would, named by what
-decides it.
-"""
+"""Which points a sweep has: the product of the given values, each checked, and named by what decides it."""
 
 import copy
 import itertools

@@ -1,6 +1,4 @@
-"""`espalier frontier run`: every point that is not an experiment yet becomes one; killed
-anywhere, run again.
-"""
+"""`espalier frontier run`: every point becomes an experiment; killed anywhere, run it again."""
 
 import math
 import os
@@ -125,9 +123,7 @@ class _Sweep:
 
 
 def parallel_groups(open_points: Sequence[SweepPoint]) -> list[list[SweepPoint]]:
-    """Groups that may run at the same time; the points of one share a fine-tuned model, which the first makes
-    for all.
-    """
+    """Groups that may run at the same time; points of one share the fine-tuned model that the first makes."""
     groups: dict[str, list[SweepPoint]] = {}
     for point in open_points:
         groups.setdefault(point.training, []).append(point)

@@ -75,9 +75,7 @@ class PointWorkspace:
             raise EspalierError("code, data or params.yaml changed while the sweep ran; run it again")
 
     def clear_outputs(self) -> None:
-        """Leave nothing in the folder but checkpoints, from which the next attempt goes on; the rest is in
-        DVC's cache.
-        """
+        """Leave only checkpoints in the folder, for the next attempt; the rest is in DVC's cache."""
         for path in self.folder.iterdir() if self.folder.exists() else []:
             if path.name != STATE_FOLDER:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -107,9 +105,7 @@ class PointWorkspace:
             )
 
     def clear(self) -> None:
-        """Bring the journals to the project's, from which `espalier sync` sends them, and remove what is left
-        of the point.
-        """
+        """Move the journals to the project, for `espalier sync`, and remove what is left of the point."""
         for journal in sorted((self.folder / JOURNALS).glob("*.jsonl")):
             with locked(
                 journal_lock(journal), wait_s=COURIER_S, what="the journal of a stage that has ended"
@@ -121,17 +117,13 @@ class PointWorkspace:
 
 
 def clear_killed(root: Path, wanted: Collection[str]) -> None:
-    """Remove folders that killed sweeps left of other points than the wanted; from the newest such a sweep
-    would go on.
-    """
+    """Remove folders that killed sweeps left of other points than the wanted; the newest stay."""
     folders = [path for path in (root / SWEEP_FOLDER).glob("*") if path.is_dir() and path.name not in wanted]
     keep_newest(path for path in folders if not is_held(path.with_suffix(".lock")))
 
 
 def override(path: Path, overrides: Mapping[str, Any]) -> None:
-    """Change values of a YAML file and nothing else: comments stay, because `dvc exp apply` brings the file
-    back.
-    """
+    """Change values of a YAML file and nothing else: comments stay: `dvc exp apply` brings the file back."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1000
@@ -170,9 +162,7 @@ def _supply(source: Path, target: Path) -> None:
 
 
 def _configure(source: Path, target: Path, cache: Path) -> None:
-    """DVC's settings for the folder: the project's private ones, its cache, and that git is not
-    its business.
-    """
+    """DVC's settings for the folder: the project's private ones, its cache, and no git."""
     config = configparser.ConfigParser(interpolation=None)
     config.read(source)
     config.read_dict({"core": {"no_scm": "true"}, "cache": {"dir": str(cache.absolute())}})

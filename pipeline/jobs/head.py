@@ -1,5 +1,4 @@
-"""What a submitted job does on the cluster's head: the repro of the tree that was sent, and the way of its
-results back.
+"""A submitted job on the cluster's head: the repro of the tree that was sent, and its results' way back.
 
 Inputs come through the DVC remote. Each stage's outputs go there as soon as it is done, so that a head which
 is lost later takes nothing finished along; dvc.lock and the journals go to the storage at the end, also after
@@ -27,8 +26,7 @@ from pipeline.train.transport.driver import KEEP_UNTIL_PUSHED, forget_finished
 NO_GIT = "[core]\n    no_scm = true\n"
 """Configuration of DVC for a tree that was sent, which has none of its own beside it."""
 WAITS_S = (5.0, 15.0, 40.0, 60.0)
-"""Pauses before each further attempt to send outputs, which live on this head alone: two minutes of a remote
-that answers 503."""
+"""Pauses before each further attempt to send outputs, for two minutes of a remote that answers 503."""
 
 
 def run_tree(root: Path, waits_s: Sequence[float] = WAITS_S) -> int:
@@ -73,9 +71,7 @@ def _repro(root: Path, submission: Submission, keeper: "_Keeper") -> int:
 
 
 class _Keeper:
-    """Sends the outputs of each stage that is done, and knows of which dvc.lock may tell because they are in
-    the remote.
-    """
+    """Sends the outputs of each stage that is done, and knows those that dvc.lock may name, being sent."""
 
     def __init__(self, root: Path, waits_s: Sequence[float]) -> None:
         self._root, self._waits_s = root, waits_s

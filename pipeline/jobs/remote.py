@@ -19,9 +19,7 @@ PROBE_PREFIX = "espalier-probe-"
 
 
 def check_remote(root: Path) -> None:
-    """Raises SubmitError if the tree that is sent would name no remote that nodes reach, or this one takes no
-    file.
-    """
+    """Raises SubmitError if the tree names no remote that nodes reach, or this one takes no file."""
     name, url = named_remote(root)
     _write(root, name, url)
 
@@ -102,9 +100,7 @@ def lacking(root: Path) -> list[str]:
 
 
 def _write(root: Path, name: str, url: str) -> None:
-    """Write a file to the remote, as `dvc push` would, and remove it: a push of nothing never asks the
-    remote.
-    """
+    """Write a file to the remote, as `dvc push` would, and remove it: pushing nothing asks no remote."""
     with _asked(name, url), opened(root) as repo:
         remote = repo.cloud.get_remote(name)
         files, path = remote.fs, remote.fs.join(remote.path, PROBE_PREFIX + secrets.token_hex(4))

@@ -1,5 +1,4 @@
-"""The way of a job's results: its head leaves dvc.lock and the journals in the storage, the client takes them
-over.
+"""The way of a job's results: its head leaves dvc.lock and journals in the storage, the client takes them.
 
 What dvc.lock names, models and data, travels through the DVC remote.
 """

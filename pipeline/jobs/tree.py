@@ -66,9 +66,7 @@ def _listed(root: Path) -> list[str]:
 
 
 def _check_file(path: Path, name: str, sent: set[Path]) -> None:
-    """A link goes as the file that it leads to, which must be sent itself: git may ignore it as a secret, or
-    as data.
-    """
+    """A link goes as the file that it leads to, which must be sent itself: git may ignore it."""
     if path.is_symlink() and Path(os.path.realpath(path)) not in sent:
         raise SubmitError(
             f"{name} is a link to {path.readlink()}, which is not among the files to send; remove the link"

@@ -158,9 +158,7 @@ def storage_url(root: Path) -> str:
 
 
 def _name(tree: Path, targets: list[str], server: Server) -> tuple[str, bool]:
-    """The job of this tree and these targets, and whether it runs; each submission after its end has the next
-    number.
-    """
+    """The job of this tree and these targets, and whether it runs; each later one has the next number."""
     digest = hashlib.sha256(to_json(targets).encode())
     for file in sorted(path for path in tree.rglob("*") if path.is_file()):
         digest.update(

@@ -62,8 +62,7 @@ def derived_limits(config: Mapping[str, Any], alive: Sequence[Node]) -> ClusterL
 
 
 def await_nodes(resources: Resources, placement: Placement, where: str) -> None:
-    """Return when the nodes that are there have room for the fewest workers to start with; the autoscaler is
-    asked for all.
+    """Return when the nodes have room for the fewest workers; the autoscaler is asked for all.
 
     Raises TrainingError after `resources.await_nodes_s`.
     """

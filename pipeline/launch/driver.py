@@ -45,8 +45,7 @@ from pipeline.train.transport.driver import (
 )
 
 EXIT_INTERNAL = 70
-"""Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which another attempt would meet
-again."""
+"""Exit status for an error in this program (EX_SOFTWARE of sysexits.h), which a retry would meet again."""
 CLEARS_S = 5.0
 """How long an interrupted stage waits for the process that drives Ray to end what it started."""
 KILLED_S = 0.5

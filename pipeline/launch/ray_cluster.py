@@ -1,5 +1,4 @@
-"""The door to Ray: run `fit` on every worker of a local or a running cluster. launch/driver.py runs this as a
-process.
+"""The door to Ray: `fit` on every worker of a local or running cluster, in launch/driver.py's process.
 
 Ray Train places the workers, joins them in a process group and restarts them after a failure. What a
 restarted worker resumes from is decided by our own checkpoints (train/checkpoints/local.py); nothing reads
@@ -40,13 +39,11 @@ from pipeline.train.transport.driver import run_storage
 from pipeline.train.worker_settings import WORKER_SETTINGS
 
 RESIZE_EVERY_S = 30.0
-"""How often a run that went on with fewer workers asks for room for more; each resize is a restart of the
-workers."""
+"""How often a run with fewer workers asks for room for more; each resize restarts the workers."""
 OBJECT_STORE_BYTES = 100_000_000
 CONNECT_TIMEOUT_S = 10
 RAYS_OWN = "r"
-"""Ray's folder in ours: Ray opens its folder and all in it to every user of the machine (0777), and ours lets
-none in."""
+"""Ray's folder in ours: Ray opens its folder to every user of the machine (0777), ours lets none in."""
 RAY_SETTINGS = {
     # the default of 2 s is paid at the start, the end and every failure
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -145,9 +142,7 @@ def _run_trainer(job: Job, resources: Resources, placement: Placement) -> bool:
 
 
 def _listening() -> Any:
-    """Makes every worker listen to SIGTERM, which only its main thread can do, and trainings run
-    in another.
-    """
+    """Makes every worker's main thread, which alone can, listen to SIGTERM; trainings run in another."""
     from ray.train.backend import Backend, BackendConfig
 
     class Listening(Backend):
@@ -162,8 +157,7 @@ def _listening() -> Any:
 
 @contextmanager
 def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
-    """Connect to the cluster at RAY_ADDRESS or resources.address, or start a local one that ends with the
-    block.
+    """Connect to the cluster at RAY_ADDRESS or resources.address, or start a local one for the block.
 
     Yields the room that the training gets there.
     """
@@ -232,8 +226,7 @@ def _environment(job: Job) -> dict[str, Any]:
 
 @contextmanager
 def _ray_folder(run_dir: Path) -> Iterator[Path]:
-    """This user's alone (0700), with the token and a local Ray's sockets and logs: short, as a socket's path
-    has 107 bytes.
+    """This user's folder (0700) for the token and a local Ray; short, as a socket's path has 107 bytes.
 
     Its name says the run, so that what a killed attempt left is cleared by the next, and ends in something
     random, because that attempt's Ray may still be about to end.
@@ -265,9 +258,7 @@ def _token(folder: Path) -> dict[str, str]:
 
 
 def _local(resources: Resources, temporary: Path) -> dict[str, Any]:
-    """A cluster of this process alone: loopback, no dashboard, its own folder, so that it meets
-    no other Ray.
-    """
+    """A cluster of this process alone: loopback, no dashboard, its own folder, apart from any other Ray."""
     return {
         "address": "local",
         "num_cpus": _local_cpus(resources),

@@ -28,8 +28,7 @@ DIED = 1
 
 
 def attempt_remotely(request: LaunchRequest, server: Server) -> int:
-    """Drive one attempt there, and show what it prints. Returns its exit status; interrupted, it ends the
-    job.
+    """Drive one attempt there, show what it prints, return its exit status; interrupted, it ends the job.
 
     Raises SubmitError and UnreachableError if no job is taken, TrainingError if the head lacks what a
     training needs.

@@ -156,8 +156,7 @@ def choose_placement(
     most: int | None = None,
     most_workers: int | None = None,
 ) -> Placement:
-    """Workers and threads for a cluster whose nodes have these CPUs and GPUs, and for global batches of
-    `batch` images.
+    """Workers and threads for nodes with these CPUs and GPUs, and for global batches of `batch` images.
 
     most: nodes that can be up at once if an autoscaler starts them. most_workers: limit of `auto`. Raises
     TrainingError if they have no room, for which Ray would wait for ever.
@@ -254,9 +253,7 @@ def count_gpus(resources: Resources, nodes: Sequence[Node], most: int | None = N
 
 
 def gpu_note(resources: Resources, placement: Placement, gpus: int) -> str | None:
-    """What `device: auto` came to with so many GPUs, in a line, if it is not what `workers` says; None if it
-    is.
-    """
+    """What `device: auto` came to with so many GPUs, in a line; None if it is what `workers` says."""
     if resources.device != "auto" or not gpus:
         return None
     if placement.device == "cpu":

@@ -30,9 +30,7 @@ def listen() -> None:
 
 
 def _is_leaving() -> bool:
-    """Whether this worker got SIGTERM, or Ray was told that a node of the training is going (drained, or
-    SIGTERM to it).
-    """
+    """Whether this worker got SIGTERM, or Ray was told that a node of the training is going."""
     # What is public is a barrier of all workers.
     from ray.train.v2._internal.execution.context import get_train_context
 

@@ -36,9 +36,7 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
 
 
 def module_macs(model: nn.Module, example: Tensor) -> dict[str, int]:
-    """MACs for an input by module name, for the modules that do any themselves, outside the modules they
-    hold.
-    """
+    """MACs for an input, by the name of each module that does any itself, outside those that it holds."""
     return _count(model, example)[1]
 
 

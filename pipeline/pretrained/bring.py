@@ -1,5 +1,4 @@
-"""`espalier weights`: bring weights to train from, or a teacher, into data/, once, so that a stage never
-needs the network.
+"""`espalier weights`: bring weights to start from, or a teacher, into data/; no stage needs the network.
 
 A stage whose result depends on what a server holds today could not be repeated; a file that DVC knows by its
 content can.
@@ -32,8 +31,7 @@ MORE_THAN_ONE = 2
 
 
 def bring(source: str, root: Path) -> str:
-    """Fill data/init from `pretrained` (of model.name, by timm or torchvision), models:/<name>@<alias> or a
-    local file.
+    """Fill data/init from `pretrained` (model.name of timm or torchvision), models:/<name>@<alias> or a file.
 
     Returns what to do next. Raises ParamsError, ArtifactError and UnreachableError, and then leaves data/init
     as it was.

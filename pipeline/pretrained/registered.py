@@ -42,9 +42,7 @@ def registered_model(uri: str, root: Path) -> Iterator[Path]:
 
 @contextmanager
 def _looked_up_at(address: str) -> Iterator[None]:
-    """Have MLflow look up `models:/` names at an address for the time of the block; it notes that in the
-    environment too.
-    """
+    """Have MLflow look up `models:/` names at an address during the block, also by the environment."""
     import mlflow
 
     before = os.environ.get("MLFLOW_TRACKING_URI")

@@ -43,9 +43,7 @@ def tell(error: BaseException, who: str) -> int:
 
 
 def _mute() -> int:
-    """The status of a process whose reader has left, as `| head` does; what it has yet to say
-    goes nowhere.
-    """
+    """The status of a process whose reader has left, as `| head` does; what it has to say goes nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

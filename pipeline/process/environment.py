@@ -1,5 +1,4 @@
-"""The environment may say where to run, never what to compute: what libraries obey in it is settled here,
-once.
+"""The environment may say where to run, never what to compute: what libraries obey is settled here, once.
 
 Importing this module does that, so it is the first import of whatever starts as a process of ours
 (tests/contract/test_imports.py); a library reads some of these variables while it is imported. It holds for
@@ -106,9 +105,7 @@ def _warn_as_python_does() -> None:
 
 
 def _end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Ctrl-C before anything was begun, for example while libraries are imported, is no error in this
-    program.
-    """
+    """Ctrl-C before anything was begun, such as while libraries are imported, is no error in this program."""
     if issubclass(kind, KeyboardInterrupt):
         sys.stderr.write("espalier: interrupted\n")
     else:

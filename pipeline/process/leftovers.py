@@ -1,5 +1,4 @@
-"""What stages hold while they work, and what killed ones leave: locks that name their holder, folders of
-temporary files.
+"""What stages hold while they work, and killed ones leave: locks with their holder's name, temporary folders.
 
 Whether an owner lives is asked of the kernel, which frees a lock when its holder dies: a pid may be another
 process's by now. Nothing here can change an out, so no stage of dvc.yaml depends on this file.
@@ -39,8 +38,7 @@ _users: list[str] = []
 
 @contextmanager
 def at_work(stage: Stage) -> Iterator[None]:
-    """Hold a stage: no other process makes its outs meanwhile. Its temporary files go to a folder that ends
-    with the block.
+    """Hold a stage: no other process makes its outs, and its temporary files' folder ends with the block.
 
     What killed processes left of the stage is removed first. Raises LockedError that names the holder.
     """
@@ -100,8 +98,7 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def scratch(root: Path, name: str, place: Path | None = None) -> Iterator[Path]:
-    """A new folder for temporary files, of this user alone, that ends with the block. Those of killed
-    processes go first.
+    """A new folder for temporary files, this user's, that ends with the block. Killed processes' go first.
 
     place: where to make it instead of in the project, because its path must be short; other folders there are
     left alone, but for those that this project's killed processes made with `place` too. Raises DiskError if
@@ -170,9 +167,7 @@ def _clear_partial(outs: Iterable[Path]) -> None:
 
 @contextmanager
 def _temporary_files(folder: Path) -> Iterator[None]:
-    """Let all that asks for a temporary file in this process have it in a folder; children keep what the user
-    has set.
-    """
+    """Have temporary files of this process made in a folder; children keep what the user has set."""
     before = tempfile.tempdir
     _users.append(tempfile.gettempdir())
     tempfile.tempdir = str(folder)
@@ -184,7 +179,5 @@ def _temporary_files(folder: Path) -> Iterator[None]:
 
 
 def users_temporary_folder() -> Path:
-    """Where processes that this one starts put temporary files: as the user has set it, also while a stage is
-    at work.
-    """
+    """Where child processes put temporary files: as the user has set it, also while a stage is at work."""
     return Path(_users[0] if _users else tempfile.gettempdir())

@@ -1,5 +1,4 @@
-"""The measurements of the stage `profile`: networks cut along the trained order of channels, in turns with
-the dense one.
+"""Measurements of the stage `profile`: networks cut along the order of channels, in turns with the dense one.
 
 Nothing predicts how long a network takes: a table of single layers, added up and fitted to whole networks,
 was up to a fifth off (docs/failed.md). But pruning takes channels in one order, so the networks that it can
@@ -111,9 +110,7 @@ def measure(subject: Subject, device: TimingDevice) -> Profile:
 
 
 def try_roundings(subject: Subject, device: TimingDevice) -> list[RoundingTrial]:
-    """A network of the target's cost for each rounding that can reach it: for a target of latency, of as many
-    MACs.
-    """
+    """A network of the target's cost for each rounding that can reach it; for latency, of as many MACs."""
     target = subject.params.target
     least = subject.fraction(subject.smallest(ROUNDINGS[0])) if target.kind == "latency" else 0.0
     cuts: dict[int, Counts] = {}
@@ -137,8 +134,7 @@ def try_roundings(subject: Subject, device: TimingDevice) -> list[RoundingTrial]
 
 
 def fastest(trials: Sequence[RoundingTrial], target: float) -> int:
-    """The rounding with the least latency for the same cost: a coarser one may have left less than the
-    target.
+    """The rounding with the least latency for the same cost: a coarser one may leave less than the target.
 
     If none reaches a target of latency, the one that comes nearest; choose() then says so.
     """

@@ -1,6 +1,4 @@
-"""The stage `profile`: what pruning must know of this machine, so that pruning itself stays a
-pure function.
-"""
+"""The stage `profile`: what pruning must know of this machine, so that pruning stays a pure function."""
 
 from pathlib import Path
 
@@ -10,8 +8,8 @@ from pipeline.tasks.params import TaskParams
 
 
 def make_profile(dense: Path, data: Path, params: ShapeParams, task: TaskParams) -> Profile:
-    """Measure what the section asks for, on the trained network: with a fixed rounding and a target that is
-    counted, nothing.
+    """Measure what the section asks for, on the trained network: nothing for fixed rounding and counted
+    target.
 
     Nor does it import torch then. Raises CompressionError if the network cannot be traced, cut or exported,
     the target is out of reach, or this machine lacks the device; ArtifactError and DataError if an input is

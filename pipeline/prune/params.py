@@ -32,9 +32,7 @@ class PartsParams(Section):
 
 
 class PruneTarget(Section):
-    """What the pruned network may cost at most, as a fraction of the dense one: by exactly one of four
-    measures.
-    """
+    """What the pruned network may cost at most, as a fraction of the dense one: one of four measures."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]})
 
@@ -110,9 +108,7 @@ class PruneTarget(Section):
 
 
 class ShapeParams(Section):
-    """The part of `prune` that decides the shape of the pruned network, with the dense one: what the stage
-    `profile` reads.
-    """
+    """The part of `prune` that decides the shape of the pruned network, which `profile` reads too."""
 
     target: PruneTarget
     scope: Literal["global", "layer"] = Field(

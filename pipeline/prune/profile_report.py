@@ -1,6 +1,4 @@
-"""What the stage `profile` found, as JSON: the rounding, and how wide the network is that meets a target of
-latency.
-"""
+"""What the stage `profile` found, as JSON: the rounding, and the network's width for a target of latency."""
 
 from pathlib import Path
 

@@ -1,6 +1,4 @@
-"""A smaller network in the dense one's place: without some of its channels, without some of its weights, or
-another one.
-"""
+"""A smaller network in the dense one's place: without some channels or weights, or another one."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

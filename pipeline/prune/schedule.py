@@ -21,8 +21,8 @@ from pipeline.train.transport.collect import trained_model
 
 @dataclass(frozen=True)
 class Tuning:
-    """The training between two cuts. fit: runs a job to its end. site: of the stage; each training has a run
-    directory below that of the stage.
+    """The training between two cuts. fit: runs a job to its end. site: the stage's, below whose run directory
+    each training has its own.
 
     teacher_folder: of a teacher other than dense, if params say so.
     """
@@ -42,8 +42,7 @@ def prune_in_parts(
     task: TaskParams,
     tuning: Tuning,
 ) -> list[PruneReport]:
-    """Prune a dense artifact as `params.schedule` says and save the result of the last cut; returns a report
-    of each cut.
+    """Prune a dense artifact as `params.schedule` says and save the last result; reports of all cuts.
 
     Raises as prune() and `tuning.fit` do.
     """

@@ -28,8 +28,7 @@ KEPT_IN_GROUP = 2
 def sparsify(
     model: nn.Module, spec: ModelSpec, train: Split, params: PruneParams, task: Task, share: float
 ) -> list[str]:
-    """Set weights of a model to zero, in place, until the target of `params` is met, or the part `share` of
-    the way to it.
+    """Set weights of a model to zero, in place, until the target of `params`, or `share` of it, is met.
 
     Zeros of an earlier part go first: they are worth nothing, or the seed gives the same random order again.
     Returns the names of the pruned parameters. Raises CompressionError as prunable_weights() and
@@ -60,8 +59,7 @@ def kept_share(model: nn.Module, ignored: list[str]) -> float:
 
 
 def drop_least(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sparsity: float) -> None:
-    """Set the fraction `sparsity` of all weights to zero, in place, lowest score first, over all layers
-    together.
+    """Set the fraction `sparsity` of all weights to zero, in place, lowest score first, over all layers.
 
     Equal scores go in the order of layers and positions.
     """

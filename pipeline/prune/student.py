@@ -1,6 +1,4 @@
-"""Another, smaller network in place of a pruned one, which learns from the dense one while it is
-fine-tuned.
-"""
+"""Another, smaller network in place of a pruned one, which learns from the dense one in fine-tuning."""
 
 import torch
 from torch import nn
@@ -15,8 +13,7 @@ from pipeline.models.nets.whitening import WHITENED_IMAGES, fit_whitening
 def new_student(
     dense: ModelSpec, network: NetworkParams, train: Split, seed: int
 ) -> tuple[ModelSpec, nn.Module]:
-    """The untrained network for the dense one's images and classes, in eval mode, and its spec, an offspring
-    of dense.
+    """The untrained network for dense's images and classes, in eval mode, and its spec, a child of dense.
 
     Raises ParamsError if there is no such network.
     """

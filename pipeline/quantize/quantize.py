@@ -69,9 +69,7 @@ class QuantizeReport:
         }
 
     def record(self) -> dict[str, object]:
-        """reports/quantize.json: the metrics, the layers by the names of their modules, and what a reader
-        must not miss.
-        """
+        """reports/quantize.json: the metrics, layers by their modules' names, and a warning."""
         scanned = [{"layer": effect.layer.module, "noise": round(effect.noise, 9)} for effect in self.scan]
         mostly = f"{self.float_macs_fraction:.0%} of the MACs stay float: expect little speed"
         note = {"note": mostly} if self.float_macs_fraction > MOSTLY_FLOAT else {}
@@ -141,8 +139,7 @@ class Trial:
     def fewest_floats(
         self, train: Split, chosen: Tensor, val: Split, float_score: float, score: Callable[[Outputs], float]
     ) -> tuple[list[Effect], list[ExportedLayer]]:
-        """The effects of all layers, and those to leave in float; both empty if no more than max_drop is lost
-        anyway.
+        """The effects of all layers, and those to leave in float; both empty if at most max_drop is lost.
 
         Layers are ranked on the calibration images: the validation split judges the file, and does not rank
         layers as well.

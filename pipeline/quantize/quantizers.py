@@ -85,8 +85,7 @@ class Quantizer:
 def open_quantizer(
     floats: Path, folder: Path, spec: ModelSpec, images: Images, params: QuantizeParams
 ) -> Quantizer:
-    """Prepare a float file in `folder`, which must outlive the quantizer; images calibrate, once, if the mode
-    is static.
+    """Prepare a float file in `folder`, which must outlive the quantizer; images calibrate a static mode.
 
     Raises CompressionError if the network has nothing that the mode quantizes.
     """

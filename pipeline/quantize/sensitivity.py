@@ -1,5 +1,4 @@
-"""Which layers lose most by quantization, and how few of them must stay in float (Wu et al. 2020, arXiv
-2004.09602).
+"""Which layers lose most by quantization, and how few must stay in float (Wu et al. 2020, arXiv 2004.09602).
 
 A layer is a module's convolutions and matrix products in the ONNX graph, each with the ReLU or Clip that
 follows it alone. Letters: N images, K classes.
@@ -21,8 +20,7 @@ ACTIVATIONS = ("Relu", "Clip")
 
 @dataclass(frozen=True)
 class ExportedLayer:
-    """module: its name in the torch model. macs: of one image. constant: whether all its weights are in the
-    file.
+    """module: its name in the torch model. macs: of one image. constant: if all its weights are in the file.
 
     sides: the tensors that enter and leave it, by ":in" and ":out"; none if the module has several products,
     and no ":out" of a MatMul, whose bias is a node of its own.

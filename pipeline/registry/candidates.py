@@ -23,9 +23,7 @@ PARENTS = {"dense": None, "finetuned": "dense", "quantized": "finetuned"}
 
 @dataclass(frozen=True)
 class Export:
-    """One variant as it is deployed, with what can be trained further: torch weights, which an int8 one
-    lacks.
-    """
+    """One variant as it is deployed, with what can be trained: torch weights, which an int8 one lacks."""
 
     variant: str
     onnx: Path
@@ -64,9 +62,7 @@ class CandidateInputs:
 
 
 def read_inputs(stage: Stage, task: TaskParams) -> CandidateInputs:
-    """Raises ArtifactError that names the file that does not fit and the stage that makes it again,
-    UndeclaredError.
-    """
+    """Raises ArtifactError that names the file that does not fit and the stage that makes it."""
     check_chain(stage.dep)
     figures = {name: read_figures(name, stage.dep) for name in VARIANTS}
     exports = {name: _read_export(stage, name) for name in PARENTS}

@@ -1,6 +1,4 @@
-"""The unbroken chain from weights to what is registered: artifact -> exported file -> what was measured on
-it.
-"""
+"""The unbroken chain from weights to what is registered: artifact -> exported file -> its measurements."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +16,7 @@ COMPARED = "reports/seal.json"
 
 
 def check_chain(place: Callable[[str], Path]) -> None:
-    """Compare every file that a registration reads with its digest, and what it says that it is of with what
-    is there.
+    """Compare every file that a registration reads with its digest, and what it names with what is there.
 
     place: from a path below the project's root to the path itself.
     Raises ArtifactError that names the file and the stage that makes it again.

@@ -1,5 +1,4 @@
-"""Who is the champion of a registered model: the alias moves on purpose, and each move is recorded with its
-reason.
+"""The champion of a registered model: its alias moves on purpose, and each move is recorded with its reason.
 
 A repro outside an experiment moves it by the rule in gates.py, `espalier promote` (promote.py) because a
 person says so. An experiment may be the environment of a stage, which decides no out; so nothing of this

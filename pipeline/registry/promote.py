@@ -1,6 +1,4 @@
-"""`espalier promote`: a person makes a registered version the champion, and the registry keeps who was
-before, and why.
-"""
+"""`espalier promote`: a person makes a version the champion; the registry keeps the one before, and why."""
 
 import math
 import re

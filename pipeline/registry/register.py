@@ -1,5 +1,4 @@
-"""The model registry: a candidate that passes its gates becomes, with its ancestors, versions of one
-registered model.
+"""The model registry: a candidate that passes becomes, with its ancestors, versions of a registered model.
 
 Every step looks for its own result before it acts, so a registration that was cut off resumes, and the
 same models registered again make no second version.
@@ -218,9 +217,7 @@ class _Registrar:
 
 
 def save_served(folder: Path, export: Export, serving: Serving, card: str, model_id: str) -> None:
-    """Write `folder`/model: ONNX file, torch weights, model.json, card and serving code; no pickle, no path
-    of this machine.
-    """
+    """Write `folder`/model: ONNX file, torch weights, model.json, card, serving code; no path of here."""
     import mlflow
     import numpy as np
     from mlflow.models import Model, ModelSignature

@@ -1,5 +1,4 @@
-"""Versions of a registered model and what they are of, each once per key, whatever the number of clients that
-register it.
+"""Versions of a registered model and what they are of, each once per key, however many clients register it.
 
 Each client stores a model and makes a version of its own, looks which others there are, and settles: MLflow
 numbers versions one after the other, so whoever made the higher number sees the lower one, and the lowest
@@ -14,8 +13,7 @@ from pipeline.tracking.answers import MISSING, TAKEN, foreign, settled, tolerate
 from pipeline.tracking.store import KEY_TAG, Store
 
 STALE_S = 24 * 3600.0
-"""How old a half-made model must be to be taken for one of a dead client; a living one may be storing it
-right now."""
+"""Age at which a half-made model counts as a dead client's; a living one may be storing it right now."""
 
 
 class Versions:
@@ -96,9 +94,7 @@ class Versions:
         return model
 
     def _sweep(self, key: str, source: str) -> None:
-        """Delete the models of this key that the version's source is not and that no living client may be
-        making.
-        """
+        """Delete models of this key that are not the version's source and that no client may be making."""
         for model in self._models(key):
             is_old = time.time() - model.creation_timestamp / 1000 > STALE_S
             if str(model.model_id) not in source and (is_old or model.model_id in self._made):

@@ -1,5 +1,4 @@
-"""DVC's own plan of a repro, and one stage of it: what it would look at, in which order, and what of that has
-changed.
+"""DVC's own plan of a repro, and one stage of it: what it would look at, in which order, what has changed.
 
 The plan, the locks and the words for what is wrong are DVC's, so that nothing here can differ from `dvc
 repro`.
@@ -78,9 +77,7 @@ def make(root: Path, name: str, *, pull: bool) -> None:
 
 
 def settle_lock(root: Path, steps: Sequence[Step]) -> None:
-    """Bring what is new in dvc.lock into the order in which `dvc repro` adds it; else the file would tell who
-    was quicker.
-    """
+    """Sort what is new in dvc.lock as `dvc repro` adds it; else the file would tell who was quicker."""
     from dvc.utils.serialize import dumps_yaml
 
     with opened(root):
@@ -151,8 +148,7 @@ def _read(root: Path) -> dict[str, Any]:
 
 @contextmanager
 def opened(root: Path) -> Iterator[Any]:
-    """DVC's view of the project, which no other `dvc` changes meanwhile. Raises EspalierError for DVC's
-    errors.
+    """DVC's view of the project, which no other `dvc` changes. Raises EspalierError for DVC's errors.
 
     It waits for the lock: a dvc that finds it taken for 3 s when a command has ended throws the results away.
     """

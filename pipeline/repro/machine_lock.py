@@ -1,5 +1,4 @@
-"""Who computes on this machine: a stage that times waits until no other of this project does, and none starts
-beside it.
+"""Who computes on this machine: a stage that times runs alone among those of this project.
 
 dvc.yaml says it in meta.machine. alone: it times. workers: a training, which computes where its workers are.
 No word: it computes here.

@@ -1,5 +1,4 @@
-"""What a killed `dvc` or a full disk damaged of DVC's own files, and how DVC can start again: `espalier
-mend`.
+"""What a killed `dvc` or a full disk damaged of DVC's own files, and its remedy: `espalier mend`.
 
 DVC writes .dvc/tmp/rwlock and dvc.lock in place, and a note of a run into a folder that it made before. Cut
 off between, each ends every later `dvc repro`, with words that name no remedy. Nothing is touched while a
@@ -48,9 +47,7 @@ class Fault(NamedTuple):
 
 
 def mending(root: Path, work: Callable[[], Result]) -> Result:
-    """What `work` returns; if it fails and DVC's files are found damaged, they are mended, and it is done
-    once more.
-    """
+    """What `work` returns; if it fails and DVC's files are damaged, they are mended, and it is retried."""
     try:
         return work()
     except EspalierError:

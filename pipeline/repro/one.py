@@ -1,6 +1,4 @@
-"""A process for one step of a repro, because DVC's locks are of processes: `python -m pipeline.repro.one
-<name>`.
-"""
+"""A process for one step of a repro, as processes hold DVC's locks: `python -m pipeline.repro.one <name>`."""
 
 import argparse
 import signal

@@ -1,5 +1,4 @@
-"""Runs the steps of a plan, several at a time, each in a process that does what `dvc repro` does with this
-one step.
+"""Runs the steps of a plan, several at a time, each in a process that does it as `dvc repro` does.
 
 DVC holds the project's lock but for the time of a stage's command, notes in .dvc/tmp/rwlock what that reads
 and writes, and takes the lock again to write dvc.lock. So commands overlap, and nothing else does. What is

@@ -1,5 +1,4 @@
-"""DVC's site cache, a folder of this user's alone: `python -m pipeline.repro.site_cache` gives the project
-one.
+"""DVC's site cache, a folder of this user's: `python -m pipeline.repro.site_cache` gives a project one.
 
 DVC keeps pickled state there, by default in /var/tmp/dvc, which it opens to every user of the machine:
 whoever puts a file there runs code as the user whose `dvc` reads it next.
@@ -27,8 +26,7 @@ def site_cache() -> Path:
 
 
 def use_site_cache() -> None:
-    """Have each DVC that this process is or starts keep its state in this user's folder, unless the variable
-    names another.
+    """Have DVC here, and below, keep its state in this user's folder, unless the variable names another.
 
     Raises EspalierError if that folder cannot be made, or is not this user's alone.
     """
@@ -37,8 +35,7 @@ def use_site_cache() -> None:
 
 
 def configure(root: Path) -> None:
-    """Set it for a `dvc` that a person starts: in .dvc/config.local, which stays out of git and `espalier
-    submit`.
+    """Set it for a `dvc` that a person starts: in .dvc/config.local, which git and `espalier submit` ignore.
 
     Raises EspalierError.
     """
@@ -55,8 +52,7 @@ def configure(root: Path) -> None:
 
 
 def make_private(folder: Path) -> Path:
-    """The folder, which from now on only this user may enter. Emptied if others could write there: it is a
-    cache.
+    """The folder, which from now on only this user may enter. Emptied if others could write there.
 
     Raises EspalierError if it cannot be made, belongs to another user, or another user could put one in its
     place.

@@ -23,8 +23,7 @@ CONFLICTS = {
     TAKEN,
     MISSING,
 }
-"""MLflow's answers if two clients insert the same row, a database is locked, or something went between look
-and act."""
+"""MLflow's answers if two clients insert one row, a database is locked, or something went meanwhile."""
 MLFLOW_ATTEMPTS = 6
 FIRST_PAUSE_S = 0.1
 """The longest before the second attempt; it doubles from one to the next."""
@@ -33,8 +32,7 @@ MLFLOW_CURE = "start it, or correct or unset MLFLOW_TRACKING_URI"
 
 
 def settled(uri: str, act: Callable[[], ResultT]) -> ResultT:
-    """What `act` gives: it looks before it makes, and is done again, look and all, if another client came
-    between.
+    """What `act` gives: it looks before it makes, and is done anew if another client came between.
 
     Not if an address does not answer: the wait for it was long enough.
     """
@@ -64,9 +62,7 @@ def tolerated(code: str) -> Iterator[None]:
 
 @contextmanager
 def mlflow_errors(uri: str) -> Iterator[None]:
-    """MLflow's exceptions become ours: UnreachableError without an answer that is MLflow's, EspalierError for
-    a refusal.
-    """
+    """MLflow's exceptions become ours: UnreachableError without an answer, EspalierError for a refusal."""
     from google.protobuf.json_format import ParseError
     from mlflow.exceptions import MlflowException
     from requests import RequestException

@@ -1,5 +1,4 @@
-"""The process that carries one stage's journal to MLflow while the stage works: `python -m
-pipeline.tracking.courier`.
+"""The process that carries a stage's journal to MLflow meanwhile: `python -m pipeline.tracking.courier`.
 
 It ends after the last delivery when the stage says on stdin that it has ended, and at once when that pipe
 closes without a word. What a server that does not answer leaves undelivered, it says in one line on stderr.

@@ -1,5 +1,4 @@
-"""A stage's side of tracking: it writes the journal, and starts a process, the courier, that carries that to
-MLflow.
+"""A stage's side of tracking: it writes the journal, and starts the courier that carries it to MLflow.
 
 The stage never waits for MLflow. A process and not a thread: to import MLflow takes seconds, which a thread
 would take from the stage's own work. The courier ends a few seconds after the stage at the latest, and at
@@ -26,9 +25,7 @@ END = b"end"
 
 @contextmanager
 def tracked(stage: Stage) -> Iterator[Reporter]:
-    """A reporter for a stage's work: it writes the stage's journal, and the courier delivers
-    that to MLflow.
-    """
+    """A reporter for a stage's work: it writes the stage's journal, which the courier takes to MLflow."""
     write_record(stage.journal, new_record(stage, time.time()))
     courier = start_courier(stage)
     try:

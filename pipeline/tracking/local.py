@@ -1,6 +1,4 @@
-"""Where runs go: the address of MLflow, and the project's own database if there is none, also after the
-project has moved.
-"""
+"""Where runs go: the address of MLflow, else the project's own database, also after a move."""
 
 import os
 import sqlite3
@@ -28,9 +26,7 @@ BUSY_S = 20.0
 
 
 def tracking_uri(root: Path, seen_from: Path = Path()) -> str:
-    """MLFLOW_TRACKING_URI, else a SQLite file below the project's folder, for a process in the folder
-    `seen_from`.
-    """
+    """MLFLOW_TRACKING_URI, else a SQLite file below the project's folder, seen from `seen_from`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root, seen_from)
 
 
@@ -52,8 +48,7 @@ def sqlite_uri(file: Path, seen_from: Path = Path()) -> str:
 
 
 def printed_uri(root: Path) -> str | None:
-    """The address as anyone may read it: a server's without login, the own database's as seen from the
-    project's folder.
+    """The address as anyone may read it: a server's without login, a database's from the project's folder.
 
     None for another database, whose place is known to whoever set MLFLOW_TRACKING_URI.
     """
@@ -90,9 +85,7 @@ def is_a_projects(database: Path | None) -> bool:
 
 
 def lock_of(root: Path, uri: str) -> Path:
-    """A file whose holder may make what MLflow lacks: one of all clients of a database file here, else of the
-    project's.
-    """
+    """A file whose holder may make what MLflow lacks: a database file's, else the project's."""
     database = database_file(uri)
     if database is None or is_a_projects(database):
         return (database.parent if database else local_folder(root)).with_suffix(".lock")
@@ -100,9 +93,7 @@ def lock_of(root: Path, uri: str) -> Path:
 
 
 def make_database(database: Path) -> None:
-    """Make a database beside its place and move it there, because a kill while MLflow makes its tables spoils
-    it.
-    """
+    """Make a database beside its place and move it there: a kill while MLflow makes its tables spoils it."""
     from mlflow import MlflowClient
 
     partial = database.with_name(f"{database.stem}.partial.db")

@@ -29,9 +29,7 @@ class ProgressWriter:
         """What the user should know once, in a line of its own."""
 
     def due(self, num_images: int) -> bool:
-        """Count images; True at most every half second, so that reading the loss off the device
-        stays rare.
-        """
+        """Count images; True at most every half second, so that the loss is rarely read off the device."""
         self._num_images += num_images
         return time.monotonic() - self._written >= WRITE_EVERY_S
 

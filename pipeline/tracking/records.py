@@ -1,5 +1,4 @@
-"""What must be known of a stage run to send its journal to MLflow at any later time, even into an empty
-database.
+"""What must be known of a stage run to send its journal to MLflow later, even into an empty database.
 
 Beside every journal `<stage>-<key>.jsonl` lies its record `<stage>-<key>.run.json`. It is a file of its
 own, because a resumed run rewrites its journal.
@@ -187,8 +186,7 @@ def _feeds(producer: Stage, consumer: Stage) -> bool:
 
 
 class Tail:
-    """Reads what was appended to a journal, also by another process; starts over when the journal was
-    rewritten.
+    """Reads what was appended to a journal, also by another process; starts over once it was rewritten.
 
     A rewrite (a run that resumes) puts another file in the old one's place, or a shorter one.
     """

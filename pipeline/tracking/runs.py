@@ -75,9 +75,7 @@ class Additions:
         return self._send(list(missing.values()))
 
     def finals(self, points: Sequence[MetricPoint]) -> int:
-        """Send final values that are absent, or differ from the run's newest (a timing, measured again); the
-        number sent.
-        """
+        """Send final values that are absent, or differ from the run's newest; the number sent."""
         return self._send([p for p in points if self.run.history.get(p.key, {}).get(p.step) != p.value])
 
     def _send(self, points: list[MetricPoint]) -> int:
@@ -169,9 +167,7 @@ class RunSession:
         self.sent_artifacts += run.artifacts(self._root, self._artifacts)
 
     def _final_points(self) -> list[MetricPoint]:
-        """Final values; one that also has a curve is added only if it differs from the curve's end, beside
-        it.
-        """
+        """Final values; one that also has a curve is added only if it differs from the curve's end."""
         alone = [point for key, point in self._finals.items() if key not in self._curves]
         beside = [
             point for key, point in self._finals.items() if self._curves.get(key, point.value) != point.value
@@ -188,9 +184,7 @@ class RunSession:
         return pipeline
 
     def _links(self, record: RunRecord) -> dict[str, str]:
-        """Tags for the stage's own run and for those that its inputs came from, made now or taken from the
-        cache.
-        """
+        """Tags for the stage's own run and those that its inputs came from, now or from the cache."""
         keys = {**record.upstream, record.stage: record.run_key}
         found = {stage: self._server.find(key) for stage, key in keys.items()}
         return {
@@ -206,9 +200,7 @@ def obtain_pipeline(server: TrackingServer, key: str, params: Mapping[str, str],
 
 
 def artifact_folder(root: Path, path: str) -> str | None:
-    """The folder of an artifact inside its run: as below the project, or the top for a path from
-    elsewhere.
-    """
+    """The folder of an artifact inside its run: as in the project, or the top for a path from elsewhere."""
     full = (root / path).absolute()
     if not full.is_relative_to(root.absolute()):
         return None

@@ -1,5 +1,4 @@
-"""The way of journals to MLflow: one run for each key, whatever the number of clients, and sent what it
-lacks.
+"""The way of journals to MLflow: one run for each key, for any number of clients, sent what it lacks.
 
 MLflow is a view and the journals are the truth: a run is found by its key (the tag `espalier.key`),
 never by an id that was kept, so a deleted database is filled again by `espalier sync`.
@@ -45,8 +44,7 @@ MAX_POINTS = 1000
 MAX_OTHERS = 100
 """Params or tags in one log_batch call."""
 RUN_MARK = "espalier.run"
-"""The param by which clients agree on one run of a key, since MLflow keeps the first value that a param is
-given."""
+"""The param by which clients agree on one run of a key: MLflow keeps a param's first value."""
 KEPT_MARK = "kept"
 DOUBLE_MARK = "double"
 RANKS = {KEPT_MARK: 0, None: 1, DOUBLE_MARK: 2}
@@ -161,8 +159,7 @@ class Store:
         raise foreign(self.uri)  # it keeps no run that it is given
 
     def _settle(self, key: str) -> "mlflow.entities.Run | None":
-        """The run of a key that all clients use, None if there is none. Doubles, of whoever made them, are
-        deleted.
+        """The run of a key that all clients use, None if there is none. Anyone's doubles are deleted.
 
         No run is used before it is marked `kept`, and one marked `double` never is. Whoever makes a run looks
         afterwards, so of two clients one at least sees both runs. It marks the younger ones first: that fails
@@ -193,9 +190,7 @@ class Store:
         return DOUBLE_MARK if (held or value) == DOUBLE_MARK else KEPT_MARK
 
     def _search(self, key: str) -> "list[mlflow.entities.Run]":
-        """The runs with this key, oldest first; more than one if clients without a common lock made them at
-        once.
-        """
+        """The runs with this key, oldest first; several if clients without a common lock made them."""
         runs = self.client.search_runs([self.experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
         if any(run.data.tags.get(KEY_TAG) != key for run in runs):
             raise foreign(self.uri)
@@ -230,8 +225,7 @@ def connect(root: Path) -> Store:
 
 
 def ask(root: Path) -> None:
-    """Ask the server at MLFLOW_TRACKING_URI for what every delivery needs, with the same credentials; change
-    nothing.
+    """Ask the server at MLFLOW_TRACKING_URI for what a delivery needs, with its credentials; change nothing.
 
     Raises UnreachableError if it does not answer, EspalierError if it refuses.
     """
@@ -269,9 +263,7 @@ def _deliver(store: Store, journal: Path, root: Path) -> RunSession:
 
 
 def _experiment(client: "mlflow.MlflowClient", uri: str, database: Path | None) -> str:
-    """The id of the experiment, made or restored when needed; artifacts lie beside a database
-    that is a file.
-    """
+    """The id of the experiment, made or restored when needed; artifacts lie beside a file database."""
     found = _find_experiment(client, uri)
     if found is None:
         location = artifacts_beside(database) if database else None

@@ -34,9 +34,7 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 
 @dataclass(frozen=True)
 class UI:
-    """A server's command and its whole environment, which unlike a command nobody else on the machine can
-    read.
-    """
+    """A server's command and its whole environment, which unlike a command nobody else can read."""
 
     url: str
     command: list[str]

@@ -1,6 +1,4 @@
-"""How fast this CPU is in bf16: some have no instructions for it, and some that are slower than those for
-float32.
-"""
+"""How fast this CPU is in bf16: some have no instructions for it, or slower ones than for float32."""
 
 import time
 

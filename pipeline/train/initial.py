@@ -19,9 +19,7 @@ OTHER_NETWORK = (
 
 
 def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """Raises ArtifactError if the file is missing, is not safetensors, or has another SHA-256
-    than is given.
-    """
+    """Raises ArtifactError if the file is missing, no safetensors, or has another SHA-256 than given."""
     try:
         content = path.read_bytes()
         if sha256 not in (None, hashlib.sha256(content).hexdigest()):
@@ -36,8 +34,7 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Take over all weights and statistics. A head for other classes stays random: that is the last linear
-    layer.
+    """Take over all weights and statistics. A head for other classes, the last linear layer, stays random.
 
     Raises ArtifactError that names what the network and the file do not share.
     """
@@ -56,8 +53,7 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
 
 
 def without_common_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """The tensors without a prefix that all their names have, if the network then takes them over, and that
-    prefix.
+    """The tensors without a common prefix of their names, if the network then takes them, and that prefix.
 
     Wrappers leave one (`module.` of DistributedDataParallel, `_orig_mod.` of torch.compile). Otherwise as
     they are, and "".
@@ -74,9 +70,7 @@ def without_common_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> tuple
 
 
 def _compare(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], str]:
-    """What of the head stays random, and what else the tensors do not share with the network; an empty text
-    if they fit.
-    """
+    """What of the head stays random, and what else does not fit the network; an empty text if all fits."""
     own, head = model.state_dict(), f"{_head(model)}."
     differ = {name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape}
     left = {name for name in own if name.startswith(head) and (name in differ or name not in tensors)}

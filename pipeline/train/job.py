@@ -163,8 +163,7 @@ def child_spec(parent: ModelSpec, name: str) -> ModelSpec:
 def resolve_teacher(
     spec: ModelSpec, distil: DistilParams | None, dense: Path, teacher_folder: Path
 ) -> tuple[ModelSpec, Path | None]:
-    """A model's spec, with a teacher that was brought among its ancestors, and the folder of the teacher;
-    None without one.
+    """A model's spec, with its teacher among its ancestors, and the teacher's folder; None without one.
 
     Raises ArtifactError if none was brought, it is not as it was brought, or it is for other inputs,
     outputs or classes.
@@ -213,9 +212,7 @@ def _shapes(tensors: Mapping[str, TensorSpec]) -> list[str]:
 
 @contextmanager
 def run_directory(path: Path) -> Iterator[Path]:
-    """The run directory of a stage: locked against a second driver, kept after an error, removed
-    on success.
-    """
+    """The run directory of a stage: locked against another driver, kept after an error, else removed."""
     with locked(path / "driver.lock", wait_s=0.0, what="this stage with the same inputs"):
         yield path
         shutil.rmtree(path)

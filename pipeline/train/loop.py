@@ -80,8 +80,7 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = ne
 
 
 def resume(run: Run, placement: str) -> None:
-    """Go on from the newest checkpoint that verifies; without one, from the start. Notes where the run goes
-    on.
+    """Go on from the newest checkpoint that verifies, else from the start. Notes where the run goes on.
 
     Raises TrainingError for a checkpoint of other inputs or of another version of a library, with which the
     run would end in weights that neither would give alone.
@@ -222,9 +221,7 @@ def exact_step(run: Run, shards: Shards, rows: Tensor) -> Tensor:
 
 
 def _seed_networks(run: Run, part: int) -> None:
-    """Random numbers that networks draw, for dropout and the like, as a function of (seed, step, part of the
-    batch).
-    """
+    """Random numbers that networks draw, for dropout and the like, a function of (seed, step, part)."""
     seed = stream_seed("step", run.job.problem.params.seed, run.state.progress.step, part)
     # Not torch.manual_seed, which goes through every kind of device: 0.1 ms of every step.
     torch.default_generator.manual_seed(seed)
@@ -280,8 +277,7 @@ def record(run: Run, loss: float, metrics: dict[str, float]) -> None:
 
 
 def checkpoint(run: Run) -> None:
-    """Keep the state after the last step, on rank 0; every rank takes part, because each holds a part of the
-    loss.
+    """Keep the state after the last step, on rank 0; every rank takes part: each holds a part of the loss.
 
     Raises TrainingError, on every rank, if the state is not finite: a run that went on from it would be lost
     for good.
@@ -324,9 +320,7 @@ def _shown_loss(run: Run) -> float:
 
 @contextmanager
 def _only_writer(job: Job) -> Iterator[None]:
-    """Rank 0 writes checkpoints; one of an attempt before must be dead, on another node fenced, before a new
-    one starts.
-    """
+    """Rank 0 writes checkpoints; an earlier one must be dead, or fenced, before a new one starts."""
     if ranks.rank() != 0:
         yield
         return

@@ -22,8 +22,7 @@ FACTOR = "lr_factor"
 def make_optimizer(
     model: nn.Module, params: OptimizerParams, adapters: Iterable[nn.Parameter] = ()
 ) -> Optimizer:
-    """Groups of parameters with equal weight decay, which only those of two or more dimensions have, and
-    rate.
+    """Groups of parameters with equal rate and weight decay, which only those of 2 or more dimensions have.
 
     adapters: weights that are trained beside the model's, at the plain rate.
     Raises TrainingError for a pattern of `lr_factors` that no parameter fits.

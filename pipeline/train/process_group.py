@@ -1,6 +1,4 @@
-"""The process group of a training: all its workers, joined over a socket that listens to no more than it
-must.
-"""
+"""The process group of a training: its workers, joined over a socket that listens to no more than it must."""
 
 import os
 import socket

@@ -99,9 +99,7 @@ def prepare_torch(job: Job, device: Device, threads: int) -> None:
 
 
 def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
-    """Raises TrainingError for what cannot work: too few images for a batch or a worker, too many workers, no
-    teacher.
-    """
+    """Raises TrainingError for what cannot work: too few images for a batch or worker, no teacher."""
     spec, params = job.problem.spec, job.problem.params
     train, val = Split.open(job.inputs.data, "train"), Split.open(job.inputs.data, "val")
     check_sizes(params, len(train), ranks.world_size())
@@ -177,9 +175,7 @@ def _resident_if_it_fits(split: Split, device: Device) -> Split | ResidentSplit:
 
 
 def _start(job: Job, train: Split, device: Device) -> nn.Module:
-    """The model as it is before the first step: new or given, on its device, with rounding, frozen if params
-    say so.
-    """
+    """The model as it is before the first step: on its device, with rounding, frozen if params say so."""
     params = job.problem.params
     if params.quantization_aware and job.inputs.initial is None:
         raise TrainingError(
@@ -206,8 +202,7 @@ def _new_model(job: Job, train: Split) -> nn.Module:
 
 
 def origin(problem: Problem) -> dict[str, str]:
-    """What a checkpoint must have in common with the run that goes on from it; the number of workers may
-    change.
+    """What a checkpoint must share with the run that goes on from it; the number of workers may change.
 
     Of libraries those that make bits: torch, numpy, which draws the shares of mixed images, and the one that
     has the network.

@@ -149,9 +149,7 @@ class State:
 
 
 def in_layout_of(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """A tensor of a parameter's shape in its strides too: fused optimizers go through memory and look at no
-    strides.
-    """
+    """A tensor of a parameter's shape in its strides too: fused optimizers go through memory without them."""
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 

@@ -70,9 +70,7 @@ def train_step(
 def backward(
     net: nn.Module, scaler: GradScaler, batch: Batch, recipe: Recipe, scale: float | Tensor
 ) -> Tensor:
-    """Add the gradients of scale x the sum of the sample losses; returns that sum, without
-    scale, a scalar.
-    """
+    """Add the gradients of scale x the sum of the sample losses; returns that sum, a scalar, unscaled."""
     with recipe.autocast():
         numbers_BK, maps = net(*batch.inputs.values())
         taught = _teach(recipe.teacher, batch.inputs)

@@ -1,6 +1,4 @@
-"""The deployed weights on the validation split, each rank on its part; the same bits whatever the number of
-ranks.
-"""
+"""The deployed weights on the validation split, each rank on its part; equal bits for any number."""
 
 import torch
 

@@ -14,9 +14,7 @@ from pipeline.repro.dag import opened
 
 
 class Named:
-    """outs, inputs: DVC's view of what dvc.lock has digests of and what is here; an input that is an out is
-    an out.
-    """
+    """outs, inputs: what dvc.lock has digests of, as DVC sees it; an input that is an out is an out."""
 
     def __init__(self, repo: Any) -> None:
         from dvc.dependency.param import ParamsDependency
@@ -75,9 +73,7 @@ def is_as_run(note: Path) -> bool:
 
 
 def differing(entry: Any) -> list[Path]:
-    """What of an out or input is here and not as dvc.lock has it: files of a folder, the folder itself if
-    none is known.
-    """
+    """What of an out or input is not as dvc.lock has it: a folder's files, or the folder if none is known."""
     if not entry.exists or entry.get_hash() == entry.hash_info:
         return []
     path = Path(str(entry))
@@ -95,9 +91,7 @@ def md5(path: Path) -> str:
 
 
 def put_back(out: Any) -> str | None:
-    """Bring what is whole of an out to where it is missing, workspace or cache; says what was done, None if
-    nothing could.
-    """
+    """Bring what is whole of an out to workspace or cache; says what was done, None if nothing could be."""
     missing = out.changed_cache()
     if out.exists and missing:
         out.commit(relink=False)

@@ -1,6 +1,4 @@
-"""Everything that dvc.lock and DVC's cache name, read and compared; what is damaged is named and, if asked,
-taken out.
-"""
+"""Everything that dvc.lock and DVC's cache name, compared; what is damaged is named, or taken out."""
 
 import os
 import sys

@@ -44,8 +44,7 @@ class Draws(NamedTuple):
 
 
 def draw_choices(samples_B: Tensor, params: AugmentParams, seed: int, epoch: int) -> Draws:
-    """Choices for some samples, (B,) int64 row numbers: each is a function of its sample, the seed and the
-    epoch alone.
+    """Choices for some samples, (B,) int64 row numbers: functions of sample, seed and epoch alone.
 
     So neither the batch, nor the worker, nor the order decides how an image is changed.
     """
@@ -63,8 +62,7 @@ def draw_choices(samples_B: Tensor, params: AugmentParams, seed: int, epoch: int
 
 
 def _erased(samples_B: Tensor, probability: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Sides of the rectangle to erase, as fractions of height and width, (B,) each; 0 for images that are
-    left alone.
+    """Sides of the rectangle to erase, as fractions of height and width, (B,) each; 0 for none.
 
     Area and aspect ratio have the ranges of Zhong et al. 2020 (arXiv 1708.04896).
     """
@@ -149,8 +147,7 @@ def _inside(positions: Tensor, size: int) -> Tensor:
 
 
 def _cut(centre_B: Tensor, size: int, side: int | Tensor) -> Tensor:
-    """Rows or columns that the cut covers, (B, size) bool; at the border part of it falls outside (arXiv
-    1708.04552).
+    """Rows or columns that the cut covers, (B, size) bool; part of it may lie outside (arXiv 1708.04552).
 
     side: in pixels, or as fractions of the size, (B,).
     """

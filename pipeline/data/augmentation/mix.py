@@ -1,5 +1,4 @@
-"""Mixing each image of a batch with another one of the split: mixup and cutmix, on the device where the batch
-is.
+"""Mixing each image of a batch with another one of the split: mixup and cutmix, on the batch's device.
 
 Letters: B batch, C channels, H height, W width.
 

@@ -178,9 +178,7 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def _moved(images: Tensor, source: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Each pixel from the nearest one of where `source` says, from its centre's (y, x) in pixels, (1, H, 1)
-    and (1, 1, W).
-    """
+    """Each pixel from the nearest to `source` of its centre's (y, x) in pixels, (1, H, 1) and (1, 1, W)."""
     num_images, channels, height, width = images.shape
     y = torch.arange(height, device=images.device)[None, :, None] + 0.5
     x = torch.arange(width, device=images.device)[None, None, :] + 0.5
@@ -192,9 +190,7 @@ def _moved(images: Tensor, source: Callable[[Tensor, Tensor], tuple[Tensor, Tens
 
 
 def _blended(images: Tensor, other: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
-    """Between and beyond two images: factor 1 is the first, 0 the second; the factor goes from
-    0.01 to 1.99.
-    """
+    """Between and beyond two images: factor 1 is the first, 0 the second; it goes from 0.01 to 1.99."""
     factor = (1.0 + MOST_CHANGE * level_B * sign_B)[:, None, None, None]
     return (factor * images + (1.0 - factor) * other).clamp(0.0, 255.0).to(torch.uint8)
 

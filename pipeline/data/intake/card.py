@@ -19,16 +19,13 @@ GAP_PIXELS = 1
 LARGEST_THUMBNAIL = 256
 """Pixels of a side in samples.png, which gives an image some 80."""
 MOST_STRETCHED = 4.0
-"""Height over width, or width over height, in samples.png: line scans are drawn wider than they are, to be
-seen."""
+"""Height over width, or width over height, in samples.png: line scans are drawn wider, to be seen."""
 
 
 def write_card(
     folder: Path, manifest: Manifest, quarantine: list[BadRow], findings: list[str], prepared: Path
 ) -> None:
-    """Write card.md, quarantine.csv, classes.png and samples.png about the prepared data; the same bytes each
-    time.
-    """
+    """Write card.md, quarantine.csv, classes.png and samples.png of the data; always the same bytes."""
     (folder / "card.md").write_text(_markdown(manifest, findings), encoding="utf-8")
     (folder / "quarantine.csv").write_text(csv_text(BadRow._fields, quarantine), encoding="utf-8", newline="")
     with plain_style():

@@ -1,6 +1,4 @@
-"""The default source: 1,797 handwritten digits of 8x8 pixels that are part of scikit-learn (UCI Optical
-Recognition).
-"""
+"""The default source: 1,797 handwritten digits of 8x8 pixels in scikit-learn (UCI Optical Recognition)."""
 
 import hashlib
 from collections.abc import Iterator

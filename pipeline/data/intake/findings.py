@@ -29,9 +29,7 @@ def _alike(names: Iterable[str]) -> list[str]:
 
 
 def _folded(name: str) -> str:
-    """A name without what is hardly seen: case, white space, invisible characters, the way an accent is
-    encoded.
-    """
+    """A name without what is hardly seen: case, white space, invisible characters, encoding of accents."""
     seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold()).split())
 

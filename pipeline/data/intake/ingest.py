@@ -1,6 +1,4 @@
-"""One pass over a source: every row checked, good pixels laid into a scratch file, bad rows noted with a
-reason.
-"""
+"""One pass over a source: every row checked, good pixels put into a scratch file, bad rows noted."""
 
 import hashlib
 from collections import deque

@@ -105,9 +105,7 @@ def _check_columns(path: Path, params: DataParams) -> str:
 
 
 def _holds_bytes(column: Any) -> bool:
-    """Whether an Arrow type is of bytes, also packed in the way of Hugging Face's data sets: struct<bytes,
-    path>.
-    """
+    """Whether an Arrow type is of bytes, also packed as in Hugging Face's data sets: struct<bytes, path>."""
     if pt.is_struct(column):
         return column.get_field_index(BYTES) >= 0 and _holds_bytes(column.field(BYTES).type)
     if pt.is_dictionary(column):
@@ -173,9 +171,7 @@ def _images(column: Any) -> list[bytes | None]:
 
 
 def _values(column: Any) -> list[Any]:
-    """Integers or texts; bytes that are no UTF-8, which other writers leave in a column of texts, become lone
-    surrogates.
-    """
+    """Integers or texts; bytes that are no UTF-8, as other writers leave in texts, become lone surrogates."""
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError:

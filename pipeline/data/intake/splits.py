@@ -114,9 +114,7 @@ def _carve(
 
 
 def _sizes(count: int, fractions: dict[str, float]) -> dict[str, int]:
-    """Rows of a class for each carved split: rounded half up, at least one, and one left for each that
-    follows and train.
-    """
+    """Rows of a class for each carved split: rounded half up, at least one, one left for each other."""
     sizes: dict[str, int] = {}
     left = count
     for position, (split, fraction) in enumerate(fractions.items()):
@@ -127,9 +125,7 @@ def _sizes(count: int, fractions: dict[str, float]) -> dict[str, int]:
 
 
 def count_duplicates(rows: list[Row], splits: dict[str, Indices]) -> dict[str, int]:
-    """Images whose exact prepared pixels also stand in an earlier split: {"train/val", "train/test",
-    "val/test"}.
-    """
+    """Images whose prepared pixels are also in an earlier split: {"train/val", "train/test", "val/test"}."""
     digests = {
         split: Counter(rows[index].digest for index in indices.tolist()) for split, indices in splits.items()
     }

@@ -62,8 +62,7 @@ _doubts = _Doubts()
 
 @contextmanager
 def doubts_noted() -> Iterator[None]:
-    """Within the block Pillow's warnings are noted for the image they are about, whatever the filters say,
-    and not shown.
+    """Note Pillow's warnings, during the block, for the image they are about, whatever the filters say.
 
     Filters belong to the process: enter it once around all decoding threads, never inside one.
     """
@@ -222,9 +221,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
-    """16 bits for each of several channels: Pillow calls it RGB and keeps the upper 8. (BMP's "BGR;16" is
-    5-6-5 bits.)
-    """
+    """16 bits for each of several channels: Pillow keeps the upper 8. (BMP's "BGR;16" is 5-6-5 bits.)"""
     raw_modes = [
         tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in image.tile
     ]
@@ -232,9 +229,7 @@ def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """Lay transparent images on white; dropping alpha would show whatever colour hides in
-    transparent pixels.
-    """
+    """Lay transparent images on white; dropping alpha would show colours that hide in transparent pixels."""
     if not image.has_transparency_data:
         return image
     image = image.convert("RGBA")

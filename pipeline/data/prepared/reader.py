@@ -22,8 +22,7 @@ PIXELS = "pixels"
 
 
 class Split:
-    """Rows 0..N-1 of one split, mapped: opening costs milliseconds and no memory, and a pickle holds only the
-    path.
+    """Rows 0..N-1 of one split, mapped: opening costs milliseconds, no memory; a pickle holds only the path.
 
     shape: (H, W, C). shards: pixels (rows, H * W * C) of each shard. targets: by name, of all rows.
     """
@@ -88,8 +87,7 @@ class Split:
 
 
 class ResidentSplit:
-    """A whole split in a device's memory, from which batches are taken without a copy from the host but of
-    the indices.
+    """A whole split in a device's memory, from which batches are taken with indices alone from the host.
 
     targets: on the host, where the order of an epoch is made.
     """

@@ -29,8 +29,7 @@ _verified: set[Identity] = set()
 
 
 class Table(NamedTuple):
-    """Rows to be written. pixels: (rows, H * W * C), may be mapped. origins: source file and row number of
-    each row.
+    """Rows to be written. pixels: (rows, H * W * C), may be mapped. origins: source file and row of each.
 
     slices: a column and its value in each row.
     """
@@ -73,8 +72,7 @@ def _write_shard(path: Path, table: Table, rows: Indices) -> None:
 
 
 def map_shards(folder: Path, name: str) -> tuple[list[Pixels], Indices]:
-    """Pixels (rows, H * W * C) of each shard of split `name`, as views of the mapped files, and all labels
-    (N,).
+    """Pixels (rows, H * W * C) of each shard of split `name`, views of the mapped files, and all labels (N,).
 
     Every shard is read once in each process and compared with the manifest, at about a millisecond a
     megabyte. Raises DataError if the split or a shard is missing, malformed or not as it was written.

@@ -68,9 +68,7 @@ class ChannelGroup:
 
 @dataclass(frozen=True)
 class Structure:
-    """groups: what can be pruned, in the order of the model's modules; not_pruned: what cannot, and why, by
-    module name.
-    """
+    """groups: what can be pruned, in the order of the model's modules; not_pruned: what cannot, and why."""
 
     groups: list[ChannelGroup]
     not_pruned: dict[str, str]
@@ -163,8 +161,7 @@ def _size(owner: nn.Module | nn.Parameter, side: ChannelSide) -> int:
 
 
 def prunable_weights(model: nn.Module, ignored: list[str]) -> dict[str, Tensor]:
-    """The weights of convolutions and linear layers by the name of their module, without those of ignored
-    modules.
+    """The weights of convolutions and linear layers by module name, without those of ignored modules.
 
     Raises CompressionError for an unknown name, and if no weight is left.
     """
@@ -259,9 +256,7 @@ def _to_group(traced: Any, names: Names, graph: Any) -> ChannelGroup:
 
 
 def _head_group(name: str, attention: Any, traced: Any) -> ChannelGroup:
-    """The heads of an attention: rows of q, k and v, one block after the other, and columns of the projection
-    behind them.
-    """
+    """The heads of an attention: rows of q, k and v, block by block, and columns of the projection."""
     heads, width = attention.num_heads, attention.head_dim
     rows, columns = torch.arange(3 * heads * width), torch.arange(heads * width)
     members = (

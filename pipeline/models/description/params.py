@@ -53,9 +53,7 @@ class NetworkParams(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        """Names of timm and torchvision are looked up when they are built: importing the libraries takes
-        seconds.
-        """
+        """Names of timm and torchvision are looked up when built: importing these takes seconds."""
         library, slash, adapted = name.partition("/")
         if slash and (library not in ADAPTED or not adapted):
             raise ValueError(f"{name!r} is not of the form timm/<name> or torchvision/<name>")

@@ -63,8 +63,7 @@ class WeightsFile(Record):
 
 
 class ModelSpec(Record):
-    """A model without its numbers. Equal inputs of a stage give an equal spec: it holds no time, path or
-    host.
+    """A model without its numbers. Equal inputs of a stage give an equal spec: no time, path or host.
 
     weights is None until artifact.py has written the model; its SHA-256 is the model's identity.
     """

@@ -1,5 +1,4 @@
-"""A model on disk: model.json and, beside it, weights.safetensors (weights.py) or model.onnx. No pickle, and
-no torch here.
+"""A model on disk: model.json and, beside it, weights.safetensors (weights.py) or model.onnx. No torch here.
 
 Formats are safe to parse, but neither notices a flipped bit, so the SHA-256 in model.json is checked
 against the bytes before they are parsed, on every load, and the seal of model.json (seal.py) before that.
@@ -44,8 +43,7 @@ def read_spec(folder: Path) -> ModelSpec:
 def save_onnx(
     folder: Path, spec: ModelSpec, source: Path, beside: Mapping[str, str] | None = None
 ) -> ModelSpec:
-    """Write an artifact whose numbers are an ONNX file, copied from `source`; returns the spec with its
-    digest.
+    """Write an artifact whose numbers are an ONNX file, a copy of `source`; returns the spec with digest.
 
     beside: further texts, by name of the file.
     """
@@ -91,9 +89,7 @@ def exported_onnx(folder: Path, artifact: Path, remake: str) -> Path:
 
 
 def _spec_values(path: Path) -> dict[str, Any]:
-    """What model.json holds, known to be JSON of this format; a newer format must not fail at
-    its new keys.
-    """
+    """What model.json holds, as JSON of this format; a newer format must not fail at its new keys."""
     try:
         content = path.read_bytes()
         found = json.loads(content)

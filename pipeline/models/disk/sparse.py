@@ -1,5 +1,4 @@
-"""Weights that were pruned one by one: zeros that stay zeros, stored as a bit for each position and the other
-values.
+"""Weights that were pruned one by one: zeros that stay, stored as a bit per position and the other values.
 
 No library on a CPU or a GPU runs such a model faster without kernels made for it, so what gets smaller is the
 file alone.
@@ -20,9 +19,7 @@ BITS_SUFFIX = ".bits"
 
 
 def compact(tensors: dict[str, Tensor], sparse: Iterable[str]) -> dict[str, Tensor]:
-    """Each tensor named in `sparse` as its other values (N,), row by row, and a bit per position (numel / 8,
-    rounded up).
-    """
+    """Each tensor named in `sparse` as its other values (N,) and a bit per position (numel / 8 bytes)."""
     packed = dict(tensors)
     for name in sparse:
         tensor = packed.pop(name).flatten()
@@ -57,8 +54,7 @@ def expand(
 
 
 def hold_zeros(optimizer: Optimizer, model: nn.Module, sparse: Iterable[str]) -> None:
-    """Set, after each step of the optimizer, weights of a model that are zero now and were pruned to zero
-    again.
+    """Set, after each step of the optimizer, pruned weights of a model that are zero now to zero again.
 
     sparse: names of the parameters that were pruned.
     """

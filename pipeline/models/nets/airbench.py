@@ -1,5 +1,4 @@
-"""The network of the CIFAR-10 speed runs (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU",
-arXiv 2404.00498).
+"""The network of the CIFAR-10 speed runs (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds", arXiv 2404.00498).
 
 A whitening convolution over 2x2 patches that is computed from the data and never trained, then three blocks
 of two convolutions at w, 4w and 4w channels (w = 64 in the paper), a max-pool after each block's first

@@ -17,8 +17,7 @@ PACKED_NAMES = ((r"\bin_proj_(weight|bias)$", r"qkv.\1"), (r"\bout_proj\.(weight
 
 
 class SelfAttention(nn.Module):
-    """What nn.MultiheadAttention is to a vision transformer, from its weights, in the parts that timm's
-    Attention has.
+    """What nn.MultiheadAttention is to a vision transformer, from its weights, in timm's parts.
 
     torch's own holds q, k and v in one parameter beside a layer that it never calls, so neither the
     dependency graph nor a count of operations sees them, and its forward pass takes H * D for E.
@@ -39,9 +38,7 @@ class SelfAttention(nn.Module):
     def forward(
         self, query_BNE: Tensor, key_BNE: Tensor, value_BNE: Tensor, need_weights: bool = False
     ) -> tuple[Tensor, None]:
-        """Called as torch's own is; the three are one tensor here, and the weights of attention are not
-        given.
-        """
+        """Called as torch's own is; the three are one tensor here; no attention weights are given."""
         assert query_BNE is key_BNE is value_BNE
         assert not need_weights
         batch, tokens, _ = query_BNE.shape
@@ -76,9 +73,7 @@ def unpacked_names(tensors: Mapping[str, Tensor], own: Collection[str]) -> dict[
 
 
 def has_heads(module: nn.Module) -> bool:
-    """Whether heads of a module can be cut: it has the parts of timm's Attention, and nothing else with
-    weights.
-    """
+    """Whether heads of a module can be cut: it has the parts of timm's Attention alone with weights."""
     qkv, proj = getattr(module, "qkv", None), getattr(module, "proj", None)
     heads, head_dim = getattr(module, "num_heads", None), getattr(module, "head_dim", None)
     if not (

@@ -40,9 +40,7 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
 
 
 def channel_dim(parameter: Tensor) -> int | None:
-    """The dimension of a parameter outside any layer that holds channels, if only one can: all others have
-    size 1.
-    """
+    """The dimension that holds channels of a parameter outside any layer, if all others have size 1."""
     wide = [dim for dim, size in enumerate(parameter.shape) if size > 1]
     return wide[0] if len(wide) == 1 else None
 

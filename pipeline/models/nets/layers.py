@@ -53,8 +53,7 @@ def stochastic_depth(most: float, depth: float) -> nn.Module:
 
 
 def initialise(model: nn.Module) -> None:
-    """Draw convolution weights by He et al. (arXiv 1502.01852), scaled by fan-out to keep gradients'
-    variance.
+    """Draw convolution weights by He et al. (arXiv 1502.01852), by fan-out, to keep gradients' variance.
 
     Norms keep weight 1 and bias 0; linear layers keep torch's default.
     """

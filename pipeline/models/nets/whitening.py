@@ -1,5 +1,4 @@
-"""A first layer that whitens: computed from images, never trained (Jordan 2024, arXiv 2404.00498, section
-3.2).
+"""A first layer that whitens: computed, never trained (Jordan 2024, arXiv 2404.00498, section 3.2).
 
 Letters: B batch, C channels, H height, W width, P patches, D values of a patch.
 """
@@ -16,8 +15,7 @@ EPSILON = 5e-4
 
 
 class Whitening(nn.Conv2d):
-    """Projections of 2x2 patches on the eigenvectors of their covariance, scaled to unit variance, and their
-    negatives.
+    """Projections of 2x2 patches on their covariance's eigenvectors, at unit variance, and their negatives.
 
     Its weight is no parameter of the training; its bias is.
     """
@@ -38,9 +36,7 @@ class Whitening(nn.Conv2d):
 
 
 def fit_whitening(model: nn.Module, images_BCHW: Tensor) -> None:
-    """Compute every whitening layer of a new model, which has it as its first layer, from
-    normalised images.
-    """
+    """Compute every whitening layer of a new model, as its first layer, from normalised images."""
     for module in model.modules():
         if isinstance(module, Whitening):
             module.fit(images_BCHW)

@@ -128,8 +128,7 @@ def _element_importances(
 def make_plan(
     dense: nn.Module, spec: ModelSpec, train: Split, params: ShapeParams, task: Task, goal: PruneGoal
 ) -> tuple[dict[str, KeptChannels], dict[str, str]]:
-    """The channels to keep of each module that loses some, and why which others cannot; the model stays as it
-    is.
+    """The channels to keep of each module that loses some, and why others cannot; the model stays as it is.
 
     Raises CompressionError as rank_channels(), and if the network cannot be cut or the target is out of
     reach; ArtifactError if the profile is of another network.
@@ -143,9 +142,7 @@ def make_plan(
 
 
 def _removed(ranking: Ranking, params: ShapeParams, goal: PruneGoal) -> list[Tensor]:
-    """The channels that go: for a target of latency as many of each group as made the network
-    that was timed.
-    """
+    """The channels that go: for a target of latency as many of each group as in the network timed."""
 
     def limits(share: float) -> Limits:
         fraction = 1.0 - (1.0 - params.target.fraction) * share

@@ -17,8 +17,7 @@ from pipeline.models.channels.groups import ChannelGroup
 from pipeline.prune.channels.widths import LayerCost, Measure, Narrowing
 
 REMOVED_SCORE = -1.0
-"""The score of a channel that an earlier cut removed: below all others, which are not negative, and never
-given back."""
+"""The score of a channel that an earlier cut removed: below all others, and never given back."""
 
 MOST_REASONS = 3
 """Reasons that an error message lists at most."""
@@ -26,9 +25,7 @@ MOST_REASONS = 3
 
 @dataclass(frozen=True)
 class Limits:
-    """fraction: of the dense network's cost, at most; the others as in the `prune` section,
-    round_to decided.
-    """
+    """fraction: of the dense network's cost, at most; others as in the `prune` section, round_to decided."""
 
     fraction: float
     scope: Literal["global", "layer"]
@@ -120,9 +117,7 @@ def reasons(not_pruned: Mapping[str, str]) -> str:
 def _prefixes(
     order: Sequence[int], groups: Sequence[ChannelGroup], gone: Sequence[int], limits: Limits
 ) -> Iterator[tuple[int, list[int]]]:
-    """The counts of removed channels wherever they change, with the steps of the order that they
-    come from.
-    """
+    """The counts of removed channels wherever they change, with the steps of the order behind them."""
     asked, counts = [0] * len(groups), list(gone)
     yield 0, counts
     for step, group in enumerate(order, start=1):
@@ -157,9 +152,7 @@ def _give_back(
     steps: list[int],
     fits: Callable[[Sequence[int]], bool],
 ) -> list[int]:
-    """Use what the last rounding step freed beyond need: each group may have one step back, the last cut
-    first.
-    """
+    """Use what the last step freed beyond need: each group may have one step back, the last first."""
     for group in dict.fromkeys(reversed(removed)):
         larger = [count - steps[group] if index == group else count for index, count in enumerate(counts)]
         if larger[group] >= gone[group] and fits(larger):
@@ -168,9 +161,7 @@ def _give_back(
 
 
 def _allowed(wanted: int, group: ChannelGroup, limits: Limits) -> int:
-    """How many channels go when `wanted` would: not above the largest ratio, and the rest rounded up to a
-    multiple.
-    """
+    """How many channels go when `wanted` would: up to the largest ratio, the rest a multiple."""
     kept = group.channels - min(wanted, math.floor(limits.max_ratio * group.channels))
     step = _step(group, limits)
     return group.channels - min(group.channels, math.ceil(kept / step) * step)

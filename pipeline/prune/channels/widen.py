@@ -11,8 +11,7 @@ from pipeline.models.nets.cut import apply_plan
 
 
 def widen(dense: nn.Module, plan: Plan, narrow: nn.Module) -> nn.Module:
-    """A copy of `dense` with the numbers of `narrow`, which is cut by `plan`, in their places, and zeros
-    elsewhere.
+    """A copy of `dense` with the numbers of `narrow`, cut by `plan`, in their places, and zeros elsewhere.
 
     It computes what `narrow` does, since a channel that is gone comes out of its norm as zero, except of a
     layer norm that was cut: it counts it.
@@ -23,9 +22,7 @@ def widen(dense: nn.Module, plan: Plan, narrow: nn.Module) -> nn.Module:
 
 
 def widen_tensors(dense: nn.Module, plan: Plan, narrow: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a network cut by `plan`, named as in its state, in the shapes of `dense`, with zeros
-    elsewhere.
-    """
+    """Tensors of a network cut by `plan`, named as in its state, in `dense`'s shapes, else zero."""
     places, wide = _places(dense, plan), dense.state_dict()
     return {name: _spread(tensor, places[name], wide[name]) for name, tensor in narrow.items()}
 

@@ -17,8 +17,7 @@ Widths = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A dense layer. `macs` and `weights` follow outputs and inputs, `vectors` (biases, norms) the outputs
-    alone.
+    """A dense layer. `macs` and `weights` follow outputs and inputs, `vectors` (biases, norms) outputs.
 
     one_sided: inputs are outputs, as in a norm or a depthwise convolution; their cost follows the outputs
     once, not twice.
@@ -32,9 +31,7 @@ class LayerCost:
     one_sided: bool
 
     def scaled(self, number: int, out: int, in_: int) -> int:
-        """Its macs or weights at other widths: exact in integers, as they are a multiple of what they are
-        divided by.
-        """
+        """Its macs or weights at other widths: exact in integers, as the divisor is a factor of them."""
         kept = number * out // self.out
         return kept if self.one_sided else kept * in_ // self.in_
 
@@ -75,9 +72,7 @@ def layer_costs(model: nn.Module, example: Tensor) -> dict[str, LayerCost]:
 def counted_measure(
     kind: Kind, model: nn.Module, example: Tensor, layers: Mapping[str, LayerCost]
 ) -> Measure:
-    """What can be counted of a target: parameters, or else MACs, which order networks that are
-    to be timed.
-    """
+    """What can be counted of a target: parameters, or else MACs, by which networks to time are ordered."""
     return params_measure(model, layers) if kind == "params" else macs_measure(model, example, layers)
 
 
@@ -129,9 +124,7 @@ class Narrowing:
 
 
 def cost_per_channel(group: ChannelGroup, layers: Mapping[str, LayerCost], cost: Measure) -> float:
-    """What a channel of a group takes of a measure of the dense network: the first, which stands for all of
-    them.
-    """
+    """What a channel of a group takes of a measure of the dense network: the first stands for all."""
     order = torch.arange(group.channels)
     return cost.dense - cost.of(Narrowing(layers, [group], [order]).widths([1]))
 

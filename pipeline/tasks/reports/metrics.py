@@ -30,9 +30,7 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: mean gap of confidence and accuracy, weighted by count (arXiv
-        1706.04599).
-        """
+        """Expected calibration error: |confidence - accuracy|, weighted by count (arXiv 1706.04599)."""
         return float((np.abs(self.confidence - self.accuracy) * self.count).sum() / self.count.sum())
 
 

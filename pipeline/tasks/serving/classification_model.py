@@ -21,9 +21,7 @@ from mlflow.pyfunc.model import PythonModel
 
 
 class Classifier(PythonModel):
-    """Images in, one row per image out: `label` (class name), `class_index`, `probability` (softmax of the
-    best).
-    """
+    """Images in, one row per image out: `label` (a class), `class_index`, `probability` (of the best)."""
 
     def load_context(self, context: Any) -> None:
         onnx = Path(context.artifacts["onnx"])

@@ -51,15 +51,13 @@ class Classification:
         return None
 
     def divergence(self, outputs: Tensors, teacher: Tensors, temperature: float) -> Tensor:
-        """Kullback and Leibler's, scaled by T^2 (Hinton et al. 2015, section 2)."""
+        """Kullback and Leibler's, times T^2 (Hinton et al. 2015, section 2)."""
         student_BK = F.log_softmax(outputs[LOGITS].float() / temperature, dim=1)
         target_BK = F.log_softmax(teacher[LOGITS].float() / temperature, dim=1)
         return F.kl_div(student_BK, target_BK, reduction="none", log_target=True).sum(dim=1) * temperature**2
 
     def sums(self, outputs: Tensors, targets: Tensors) -> dict[str, Tensor]:
-        """`loss` is the plain negative log likelihood, without smoothing, so that it compares across
-        settings.
-        """
+        """`loss` is the plain negative log likelihood, unsmoothed, so that it compares across settings."""
         logits_BK, labels_B = outputs[LOGITS].float(), targets[LABEL]
         # Not topk, which breaks ties at will: int8 logits tie, and then an answer is the first class, here as
         # in every argmax.

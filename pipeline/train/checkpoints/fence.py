@@ -25,8 +25,7 @@ from pipeline.storage import Storage
 OWNER_NAME = "owner.txt"
 ALIVE_NAME = "alive.txt"
 WATCH_S = 20.0
-"""Time of four missing signs of life, after which a driver counts as dead. If it was only cut off, it is
-fenced."""
+"""Time of four missing signs of life, after which a driver counts as dead; if only cut off, it is fenced."""
 FENCE_POLL_S = 1.0
 
 

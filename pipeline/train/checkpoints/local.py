@@ -36,9 +36,7 @@ class LocalStore:
         self.folder = folder
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Raises DiskError if the disk is full or not writable, StorageError if it fails in a way that may
-        pass.
-        """
+        """Raises DiskError if the disk is full or not writable, StorageError if the failure may pass."""
         with explained(self.folder):
             with atomic_dir(self.folder / f"step-{step:09d}") as folder:
                 write_checkpoint(folder, tensors, values)
@@ -58,9 +56,7 @@ class LocalStore:
 
 @contextmanager
 def explained(place: Path | str) -> Iterator[None]:
-    """DiskError or StorageError for all that keeps a checkpoint out of `place`; safetensors has an error of
-    its own for it.
-    """
+    """DiskError or StorageError for all that keeps a checkpoint out of `place`, also safetensors' own."""
     try:
         yield
     except (StorageError, LockedError):

@@ -1,5 +1,4 @@
-"""Checkpoints in a storage, for a run whose workers share no disk: the same files and the same rules as in
-checkpoint.py.
+"""Checkpoints in a storage, for a run whose workers share no disk: the same files and rules as in local.py.
 
 There is no rename in a bucket, so the manifest is written last and makes a checkpoint visible. Each has a
 name of its own, even of the same step: what an old rank 0 still writes after a new one has taken over never
@@ -57,8 +56,7 @@ class RemoteStore:
         self._keep(NUM_KEPT)
 
     def newest(self) -> CheckpointState | None:
-        """Newest checkpoint, as LocalStore.newest; on rank 0 the journal is then as it was at that
-        checkpoint.
+        """Newest checkpoint, as LocalStore.newest; on rank 0 the journal is then as at that checkpoint.
 
         Raises StorageError.
         """

@@ -21,8 +21,8 @@ from pipeline.train.checkpoints.local import CheckpointState
 FIRST_STEPS = 10
 """Steps before the first meeting, by when the time of a step is known; it makes the first checkpoint."""
 AGREE_EVERY_S = 1.0
-"""Time between two agreements: what is lost at most if a worker is told to go. An agreement is one gather of
-three numbers."""
+"""Time between two agreements: lost at most if a worker is told to go. Each is one gather of three
+numbers."""
 
 
 class CheckpointStore(Protocol):

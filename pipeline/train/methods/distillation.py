@@ -58,9 +58,7 @@ class Tapped(nn.Module):
 
 
 class Adapter(nn.Linear):
-    """A 1x1 convolution whose weight is a matrix: muon fixes a convolution's norm, which nothing here makes
-    up for.
-    """
+    """A 1x1 convolution whose weight is a matrix: muon fixes a convolution's norm, which must not be here."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, bias=False)

@@ -15,8 +15,7 @@ from pipeline.train.state import in_layout_of
 
 
 class Shards:
-    """One row per logical shard: all gradients, the float buffers after the shard's forward pass, and its
-    loss.
+    """One row per logical shard: all gradients, float buffers after its forward pass, and its loss.
 
     Lengths: S logical shards, P parameters and buffers, counted by elements, and one for the loss.
     """
@@ -49,8 +48,7 @@ class Shards:
         torch.cat([*flat, loss.detach().reshape(1)], out=self._rows_SP[shard])
 
     def end_step(self) -> Tensor:
-        """Leave the sum of the gradients and the mean of the float buffers in the model; returns the sum of
-        the losses.
+        """Leave gradients' sums and float buffers' means in the model; returns the sum of the losses.
 
         Other buffers, such as batch norm's counters and tables of positions, stay as this worker's last shard
         left them: they depend on no pixel, so every shard, having begun with the same, leaves the same.

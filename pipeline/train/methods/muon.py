@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic whose repetition drives singular values to 1, chosen for speed at small
-ones."""
+"""Coefficients of the quintic whose repetition drives singular values to 1, chosen for small ones."""
 ITERATIONS = 3
 
 
@@ -52,8 +51,7 @@ class Muon(Optimizer):
 
 
 def orthogonalised(matrix_MN: Tensor) -> Tensor:
-    """A matrix with the singular vectors of the given one and singular values near 1, by Newton and Schulz's
-    iteration.
+    """A matrix with the given one's singular vectors and singular values near 1, by Newton-Schulz iteration.
 
     In bfloat16, which is exact enough for a direction.
     """

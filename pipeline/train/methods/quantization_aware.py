@@ -26,8 +26,7 @@ from pipeline.train.params import QuantizationAwareParams
 RANGE_MOMENTUM = 0.1
 """Momentum of the moving average, that of batch norm's statistics, which move with the ranges."""
 NORMS_FREEZE = 0.5
-"""Share of the rounded steps after which batch norms keep their statistics, with which the file will be
-deployed."""
+"""Share of the rounded steps after which batch norms keep the statistics that will be deployed."""
 LARGEST_LEVEL = 255
 SMALLEST_SCALE = 1e-12
 FOLDED = (nn.BatchNorm2d,)
@@ -94,9 +93,7 @@ def rounded(weight: Tensor, largest: int | None) -> Tensor:
 
 
 def insert(model: nn.Module, example: Tensor) -> None:
-    """Make layers round, once schedule() says so, and put Rounding modules at their sides, in place; names of
-    weights stay.
-    """
+    """Make layers round, once schedule() says so, with Rounding modules beside them, in place; names stay."""
     ends, inner = _watch(model, example)
     for name, end in ends.items():
         layer = model.get_submodule(name)
@@ -109,9 +106,7 @@ def insert(model: nn.Module, example: Tensor) -> None:
 
 
 def schedule(model: nn.Module, step: int, num_steps: int, params: QuantizationAwareParams) -> None:
-    """Switch rounding on, and batch norms off, as the step says; called before every step, so that nothing
-    needs saving.
-    """
+    """Switch rounding on, and batch norms off, as the step says; called before each, so nothing is saved."""
     rounding = step >= params.start * num_steps
     frozen = step >= (params.start + (1.0 - params.start) * NORMS_FREEZE) * num_steps
     largest = 64 if params.reduce_range else 127
@@ -135,9 +130,7 @@ def roundings(model: nn.Module) -> Iterator[tuple[str, Rounding]]:
 
 
 def split(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
-    """The weights of the network as it is without rounding, and the learned ranges by key; both from a state
-    of `model`.
-    """
+    """The weights of the network without rounding, and the learned ranges by key, from a state of `model`."""
     places = {f"{name}.range": rounding.key for name, rounding in roundings(model)}
     weights = {name: tensor for name, tensor in tensors.items() if name not in places}
     return weights, {key: tensors[name].tolist() for name, key in places.items()}
@@ -163,8 +156,7 @@ class Pass(NamedTuple):
 
 
 def _watch(model: nn.Module, example: Tensor) -> tuple[dict[str, nn.Module], set[str]]:
-    """The module at whose output each layer that can round ends, and the layers that read another's end as it
-    is.
+    """The module at whose output each layer that can round ends, and the layers that read such an end.
 
     Raises TrainingError for a module that runs twice: it cannot have the ranges of both.
     """

@@ -1,5 +1,4 @@
-"""Sparse training: a penalty under which whole channels fade, so that pruning finds some that nothing is lost
-with.
+"""Sparse training: a penalty under which whole channels fade, so that pruning loses nothing.
 
 Its gradient is a function of the weights alone, added to what the backward pass left, so all ranks add the
 same. Lengths: P positions (outputs and inputs of layers), C channels of all groups, M positions of a channel
@@ -69,8 +68,7 @@ class BnL1:
 
 
 class GroupLasso:
-    """weight x the sum, over the channels of all groups, of sqrt(size) x the L2 norm of the `size` weights
-    that go with it.
+    """weight x the sum, over the channels of all groups, of sqrt(size) x the L2 norm of its `size` weights.
 
     Yuan & Lin 2006 (doi 10.1111/j.1467-9868.2005.00532.x) over the groups of Fang et al. 2023 (arXiv
     2301.12900). A weight between channels of two groups counts in both.
@@ -115,9 +113,7 @@ class _Side(NamedTuple):
 
 
 def _sides(model: nn.Module, groups: Sequence[ChannelGroup]) -> list[_Side]:
-    """Every side that takes part in a group, once; what has no weight, as an attention has none of its own,
-    is left out.
-    """
+    """Every side that takes part in a group, once; modules without a weight, as attentions, are left out."""
     names = dict.fromkeys((member.module, member.side) for group in groups for member in group.members)
     modules = dict(model.named_modules())
     weights = {name: getattr(modules.get(name), "weight", None) for name, _ in names}
@@ -131,9 +127,7 @@ def _sides(model: nn.Module, groups: Sequence[ChannelGroup]) -> list[_Side]:
 def _tables(
     groups: Sequence[ChannelGroup], sides: Sequence[_Side], lengths: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """The channel of each position (P), C for none, and the positions of each channel (C, M), filled up with
-    P.
-    """
+    """The channel of each position (P), C for none, and positions of each channel (C, M), filled with P."""
     # 1. Positions of all sides lie one after the other: `starts` says where each side begins.
     starts = dict(
         zip(((side.name, side.side) for side in sides), accumulate(lengths, initial=0), strict=False)
@@ -157,9 +151,7 @@ def _tables(
 
 
 def _spread(side: _Side, values: Tensor) -> Tensor:
-    """Numbers of a side's positions as a tensor that broadcasts to its weight; what position_sums() sums,
-    reversed.
-    """
+    """Numbers of a side's positions in a shape that broadcasts to its weight: position_sums() reversed."""
     shape = side.weight.shape
     if side.side == "out":
         return values.view(-1, *[1] * (len(shape) - 1))

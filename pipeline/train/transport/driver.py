@@ -1,5 +1,4 @@
-"""A run whose workers share no disk with its driver: what goes to them and comes back lies in
-`resources.storage`.
+"""A run whose workers share no disk with its driver: what goes there and back lies in `resources.storage`.
 
     inputs/<digest>/        prepared data and models, named by their content, kept for later runs
     runs/<stage>-<key>/     checkpoints, journal, live line, error and result of one run, removed on success;
@@ -39,19 +38,17 @@ RESULTS = "results"
 RESULT = "result.txt"
 """File with the digest of this run's model."""
 KEEP_UNTIL_PUSHED = "ESPALIER_KEEP_UNTIL_PUSHED"
-"""Set if a disk may be lost with all that is on it, as a head's: a finished run stays until its outputs are
-sent."""
+"""Set if a disk may be lost with all that is on it, as a head's: finished runs stay until sent."""
 FINISHED = Path(".espalier/finished")
 SIGN_S = 5.0
 """Between two signs of life."""
 SILENCE_S = 60.0
-"""Time without a sign of life after which the machine that a run is driven for counts as gone; an outage of
-30 s must not look so."""
+"""Time without a sign of life after which the driver's machine is gone; longer than an outage of 30 s."""
 
 
 def send(job: Job, url: str) -> Job:
-    """The job for workers elsewhere, after its inputs have reached the storage at `url` and the run there is
-    this driver's.
+    """The job for workers elsewhere, once its inputs and the claim of this driver are in the storage at
+    `url`.
 
     Raises StorageError, LockedError if another driver trains the same there.
     """
@@ -83,9 +80,7 @@ def fence(job: Job) -> Fence:
 
 
 def user_error_path(job: Job) -> Path:
-    """Where a user's error is left, by a worker or by the process that drives Ray; Ray would retry it to no
-    effect.
-    """
+    """Where a worker, or the process that drives Ray, leaves a user's error; Ray would retry it."""
     return job.site.run_dir / ERROR
 
 
@@ -198,9 +193,7 @@ def _fetch(job: Job) -> None:
 
 @contextmanager
 def repeated(work: Callable[[], None], every_s: float = FENCE_POLL_S) -> Iterator[None]:
-    """Do it regularly while the block runs, and once more: what a storage that failed left out comes with the
-    next round.
-    """
+    """Do it regularly while the block runs, and once more: what failed comes with the next round."""
     stop = threading.Event()
 
     def run() -> None:

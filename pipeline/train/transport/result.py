@@ -1,6 +1,4 @@
-"""What a finished run leaves in its run directory for the driver: the model folder, the epochs' metrics, a
-summary.
-"""
+"""What a finished run leaves for the driver in its run directory: model folder, metrics, a summary."""
 
 import torch
 
@@ -14,9 +12,7 @@ from pipeline.train.transport.collect import HISTORY_NAME, MODEL_NAME, SUMMARY_N
 
 
 def save_result(job: Job, state: State) -> None:
-    """Write the kept weights as a model folder, the metrics of every epoch as CSV, and the last epoch's
-    metrics.
-    """
+    """Write the final weights as a model folder, every epoch's metrics as CSV, and the last epoch's."""
     model = rebuild(job.problem.spec)
     weights, ranges = split(state.model, state.kept(best=job.problem.params.keep == "best"))
     model.load_state_dict(weights)
