@@ -11,8 +11,6 @@ from pipeline.summary import summary
 from pipeline.tracking.store import sync
 from pipeline.tracking.ui import ui
 
-VERDICT = "reports/verdict.json"
-
 
 def add_summary(commands: Commands) -> None:
     parser = commands.add_parser("summary", help="the table of all variants and the registered versions")
@@ -55,7 +53,7 @@ def restore_versions(*, judge: bool) -> None:
 
     One that does not answer is told of, and no failure: it can be asked again.
     """
-    from pipeline.registry.restore import restore
+    from pipeline.registry.restore import VERDICT, restore
 
     try:
         sys.stdout.write("".join(f"{line}\n" for line in restore(Path(), judge=judge)))

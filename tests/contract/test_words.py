@@ -9,7 +9,6 @@ from tests.support.words import joint_assignments, shared_names, word_faults
 ROOT = Path(__file__).parents[2]
 SHARED = {
     "main": "what `python -m` runs, in each file that is started so",
-    "VERDICT": "the same file; the command line imports no MLflow",
 }
 """Names that several modules may define, with the reason. The list only shrinks."""
 
