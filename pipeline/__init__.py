@@ -8,6 +8,7 @@ under data/.
 layer 0   errors.py     the exception tree
           watchdog.py   ends a worker whose training hangs
 layer 1   files.py      atomic writes, locks and content digests
+          git.py        the door to git
           params.py     a section of params.yaml -> a frozen model
           drawing.py    style, names and grids of all pictures
           job_server.py the door to Ray's job server

@@ -6,7 +6,6 @@ arguments.
 """
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from pipeline.errors import EspalierError
 from pipeline.frontier.points import PREFIX
+from pipeline.git import git
 from pipeline.process.leftovers import scratch
 from pipeline.repro.site_cache import use_site_cache
 
@@ -37,7 +37,7 @@ class Experiment:
 def head(root: Path) -> str:
     """The commit on which experiments made now are based. Raises EspalierError if there is none."""
     try:
-        return _git(root, "rev-parse", "--verify", "--quiet", "HEAD").strip()
+        return git(root, "rev-parse", "--verify", "--quiet", "HEAD").strip()
     except EspalierError as error:
         raise EspalierError(
             f"{root.absolute()} has no commit, on which experiments are based; `git init` if needed, and "
@@ -47,7 +47,7 @@ def head(root: Path) -> str:
 
 def names(root: Path, commit: str) -> set[str]:
     """Names of the sweeps' experiments on this commit."""
-    listed = _git(root, "for-each-ref", "--format=%(refname:lstrip=4)", f"{_place(commit)}/{PREFIX}*")
+    listed = git(root, "for-each-ref", "--format=%(refname:lstrip=4)", f"{_place(commit)}/{PREFIX}*")
     return set(listed.split())
 
 
@@ -55,17 +55,17 @@ def save(root: Path, folder: Path, commit: str, name: str, message: str) -> None
     """Make what lies in a folder, as far as git does not ignore it, the experiment `name` on `commit`."""
     with scratch(root, "experiment") as temporary:
         # An index of its own: nothing is staged in the user's, and nothing of theirs is touched.
-        store = _git(root, "rev-parse", "--absolute-git-dir").strip()
+        store = git(root, "rev-parse", "--absolute-git-dir").strip()
         paths = {
             "GIT_DIR": store,
             "GIT_WORK_TREE": str(folder.absolute()),
             "GIT_INDEX_FILE": f"{temporary}/index",
         }
-        _git(folder, "read-tree", commit, **paths)
-        _git(folder, "add", "--all", **paths)
-        tree = _git(folder, "write-tree", **paths).strip()
-        made = _git(root, "commit-tree", tree, "-p", commit, "-m", message, **AUTHOR).strip()
-        _git(root, "update-ref", f"{_place(commit)}/{name}", made)
+        git(folder, "read-tree", commit, **paths)
+        git(folder, "add", "--all", **paths)
+        tree = git(folder, "write-tree", **paths).strip()
+        made = git(root, "commit-tree", tree, "-p", commit, "-m", message, **AUTHOR).strip()
+        git(root, "update-ref", f"{_place(commit)}/{name}", made)
 
 
 def read_experiments(root: Path) -> list[Experiment]:
@@ -99,20 +99,3 @@ def _experiment(name: str, data: dict[str, Any]) -> Experiment:
 
 def _place(commit: str) -> str:
     return f"refs/exps/{commit[:2]}/{commit[2:]}"
-
-
-def _git(root: Path, *words: str, **environment: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *words],
-            cwd=root,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except FileNotFoundError as error:
-        raise EspalierError("git is not installed; experiments are commits") from error
-    except subprocess.CalledProcessError as error:
-        raise EspalierError(f"`git {words[0]}` says: {' '.join(error.stderr.split())}") from error
-    return done.stdout

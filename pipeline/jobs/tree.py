@@ -5,10 +5,10 @@ Caches, data and secrets are not among them, because git ignores them.
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
-from pipeline.errors import SubmitError, redacted
+from pipeline.errors import EspalierError, SubmitError
+from pipeline.git import git
 
 LARGEST_BYTES = 50_000_000
 """Size of all files together: code and parameters. Data goes through the DVC remote."""
@@ -79,12 +79,8 @@ def _check_file(path: Path, name: str, sent: set[Path]) -> None:
 
 
 def _git(root: Path, *words: str) -> str:
+    """Raises SubmitError if git fails."""
     try:
-        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout
-    except FileNotFoundError as error:
-        raise SubmitError("git is not installed; what is submitted is what git knows of") from error
-    except subprocess.CalledProcessError as error:
-        said = redacted(" ".join(error.stderr.split()))
-        raise SubmitError(
-            f"what is submitted is what git knows of, and `git {words[0]}` says: {said}"
-        ) from error
+        return git(root, *words)
+    except EspalierError as error:
+        raise SubmitError(f"what is submitted is what git knows of, and {error}") from error

@@ -1,12 +1,12 @@
 """What is to be registered: the figures, files and origin of each variant, read from the stage's inputs."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.compare.records import VARIANTS
 from pipeline.export.parity import Parity, read_parities
 from pipeline.files import sha256_file, sha256_json
+from pipeline.git import git_if_it_can
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.artifact import read_spec
 from pipeline.params import read_yaml
@@ -111,16 +111,6 @@ def _commit(root: Path) -> tuple[str, str]:
     """The commit that this folder is of, and whether it differs from it: true, false or unknown."""
     if submission := read_submission(root):  # in a submitted tree, which has no git
         return submission.git_commit, str(submission.git_dirty).lower()
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
-    return _git(root, "rev-parse", "HEAD") or "none", "unknown" if changed is None else str(
-        bool(changed)
-    ).lower()
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    """The output of a git command, or None outside a repository or without a commit."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    changed = git_if_it_can(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    head = (git_if_it_can(root, "rev-parse", "HEAD") or "none").strip()
+    return head, "unknown" if changed is None else str(bool(changed.strip())).lower()

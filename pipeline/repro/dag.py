@@ -5,7 +5,6 @@ repro`.
 """
 
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from pipeline.errors import EspalierError
 from pipeline.files import write_atomic
+from pipeline.git import git_if_it_can
 from pipeline.repro.site_cache import use_site_cache
 
 LOCK = "dvc.lock"
@@ -122,9 +122,7 @@ def is_readable(root: Path) -> bool:
 
 def committed(root: Path) -> str | None:
     """dvc.lock as git has it; None if there is no such."""
-    words = ["git", "show", f"HEAD:./{LOCK}"]
-    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else None
+    return git_if_it_can(root, "show", f"HEAD:./{LOCK}")
 
 
 def places(root: Path) -> tuple[Path, Path]:

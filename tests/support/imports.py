@@ -23,6 +23,7 @@ LAYERS = {
     "errors": 0,
     "watchdog": 0,
     "files": 1,
+    "git": 1,
     "params": 1,
     "drawing": 1,
     "job_server": 1,

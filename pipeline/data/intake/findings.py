@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from pipeline.data.intake.ingest import Row
+from pipeline.errors import listed
 
 FIRST_SHOWN = 5
 
@@ -25,7 +26,9 @@ def _alike(names: Iterable[str]) -> list[str]:
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
         groups[_folded(name)].append(name)
-    return [_listed([ascii(name) for name in group]) for group in groups.values() if len(group) > 1]
+    return [
+        listed([ascii(name) for name in group], FIRST_SHOWN) for group in groups.values() if len(group) > 1
+    ]
 
 
 def _folded(name: str) -> str:
@@ -37,10 +40,5 @@ def _folded(name: str) -> str:
 def _blank(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
-    which = _listed([f"{row.file} row {row.row}" for row in rows])
+    which = listed([f"{row.file} row {row.row}" for row in rows], FIRST_SHOWN)
     return [f"{len(rows)} image{'s' if len(rows) > 1 else ''} of one colour, without any content: {which}"]
-
-
-def _listed(words: list[str]) -> str:
-    more = len(words) - FIRST_SHOWN
-    return ", ".join(words[:FIRST_SHOWN]) + (f" and {more} more" if more > 0 else "")
