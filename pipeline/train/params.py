@@ -1,6 +1,6 @@
 """The `train` and `finetune` sections of params.yaml: one model for one training function."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -97,6 +97,8 @@ class QuantizationAwareParams(Section):
 
 
 class FitParams(Section):
+    renamed: ClassVar[dict[str, str]] = {"keep": "final_weights"}
+
     epochs: int = Field(ge=1, le=100_000, description="passes over the training split")
     global_batch_size: int = Field(
         ge=1, le=1_000_000, description="images per optimizer step, over all workers"
@@ -126,7 +128,7 @@ class FitParams(Section):
         gt=0.0, lt=1.0, description="moving average of the weights, per step; null for none"
     )
     augment: AugmentParams
-    keep: Literal["best", "last"] = Field(description="which epoch's weights become the model")
+    final_weights: Literal["best", "last"] = Field(description="which epoch's weights become the model")
     patience: int | None = Field(
         ge=1,
         le=100_000,
@@ -181,10 +183,9 @@ class FitParams(Section):
     @model_validator(mode="after")
     def _rounded_weights_are_kept(self) -> "FitParams":
         late = self.quantization_aware is not None and self.quantization_aware.start > 0.0
-        if late and (self.keep == "best" or self.patience is not None):
+        if late and (self.final_weights == "best" or self.patience is not None):
             raise ValueError(
-                "quantization_aware.start is above 0, and an epoch before it may be the best; set keep to "
-                "last and patience to "
-                "null, or start to 0"
+                "quantization_aware.start is above 0, and an epoch before it may be the best; set "
+                "final_weights to last and patience to null, or start to 0"
             )
         return self

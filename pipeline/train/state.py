@@ -92,7 +92,7 @@ class State:
             name: tensor.detach().clone() for name, tensor in self.deployed.state_dict().items()
         }
 
-    def kept(self, *, best: bool) -> dict[str, Tensor]:
+    def final_weights(self, *, best: bool) -> dict[str, Tensor]:
         """The weights that a finished run leaves: the best validated ones, or the last."""
         weights = self.best_weights if best else self.deployed.state_dict()
         return {name: tensor.detach().cpu() for name, tensor in weights.items()}

@@ -39,7 +39,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "bf16_ema_best": {
         "amp": "bf16",
         "ema_decay": 0.9,
-        "keep": "best",
+        "final_weights": "best",
         "sparsity": {"penalty": "bn_l1", "weight": 1e-3},
     },
     "adamw_accumulate_clip": {
@@ -253,7 +253,7 @@ def test_a_flipped_bit_is_passed_over_and_shows_where_nothing_verifies(
 
 def exact_job(folder: Path, world: int) -> Job:
     sparsity = {"penalty": "group_lasso", "weight": 1e-4}
-    changes = {**SHORT, **DISTIL, "exact_elastic": True, "keep": "best", "sparsity": sparsity}
+    changes = {**SHORT, **DISTIL, "exact_elastic": True, "final_weights": "best", "sparsity": sparsity}
     the_job = job(folder / "prepared", folder / f"world-{world}", model=CONVOLUTIONS, **changes)
     return changed_job(the_job, teacher=folder / "teacher")
 

@@ -36,7 +36,7 @@ BASE: dict[str, Any] = {
         "mixup": 0.0,
         "cutmix": 0.0,
     },
-    "keep": "last",
+    "final_weights": "last",
     "patience": None,
     "frozen": [],
     "distil": None,

@@ -14,7 +14,7 @@ from pipeline.train.transport.collect import HISTORY_NAME, MODEL_NAME, SUMMARY_N
 def save_result(job: Job, state: State) -> None:
     """Write the final weights as a model folder, every epoch's metrics as CSV, and the last epoch's."""
     model = rebuild(job.problem.spec)
-    weights, ranges = split(state.model, state.kept(best=job.problem.params.keep == "best"))
+    weights, ranges = split(state.model, state.final_weights(best=job.problem.params.final_weights == "best"))
     model.load_state_dict(weights)
     spec = job.problem.spec.model_copy(
         update={"provenance": _provenance(job, state.progress), "ranges": ranges}

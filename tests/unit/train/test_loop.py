@@ -107,7 +107,7 @@ def killed_in(the_job: Job, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None
 def test_killed_in_every_epoch_it_ends_in_the_same_bits(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes: dict[str, Any] = {"amp": "bf16", "ema_decay": 0.9, "keep": "best"}
+    changes: dict[str, Any] = {"amp": "bf16", "ema_decay": 0.9, "final_weights": "best"}
     expected = run(job(data, tmp_path / "undisturbed", **changes), tmp_path / "a")
     disturbed = job(data, tmp_path / "disturbed", **changes)
     for epoch in (1, 2, 3):
@@ -262,7 +262,7 @@ def test_best_weights_are_kept_when_later_ones_are_worse(
         return {"top1": {1: 0.5, 2: 0.9, 3: 0.7, 4: 0.9}[epoch], "loss": float(epoch)}
 
     monkeypatch.setattr("pipeline.train.loop.validate", told)
-    run(job(data, tmp_path / "run", keep=keep, epochs=4), tmp_path / "model")
+    run(job(data, tmp_path / "run", final_weights=keep, epochs=4), tmp_path / "model")
     result = load_model(tmp_path / "model")[1].state_dict()
     equal = [
         epoch
