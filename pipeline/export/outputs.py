@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pipeline.data.prepared.reader import Split, normalise
 from pipeline.export.session import InputPixels, OnnxModel
 from pipeline.models.description.spec import ModelSpec
+from pipeline.models.nets.outputs import named
 from pipeline.tasks.judging.arrays import Outputs
 
 
@@ -27,18 +28,17 @@ def onnx_outputs(
 ) -> Outputs:
     """Outputs for the rows at `indices`, in that order, or for a view of each of their images."""
     found = batches(split, indices, batch_size)
-    (name,) = model.outputs
-    return {name: np.concatenate([model.logits(view(images) if view else images) for images in found])}
+    parts = [model.answer(view(images) if view else images) for images in found]
+    return {name: np.concatenate([part[name] for part in parts]) for name in model.outputs}
 
 
 def torch_outputs(
     model: nn.Module, spec: ModelSpec, split: Split, indices: Tensor, batch_size: int
 ) -> Outputs:
-    (name,) = spec.outputs
     mean, std = torch.tensor(spec.preprocessing.mean), torch.tensor(spec.preprocessing.std)
     with torch.no_grad():
         parts = [
             model.eval()(normalise(split.images(part), mean, std))
             for part in torch.split(indices, batch_size)
         ]
-    return {name: torch.cat(parts).numpy()}
+    return {name: numbers.numpy() for name, numbers in named(torch.cat(parts), spec.outputs).items()}

@@ -53,11 +53,15 @@ class OnnxModel:
         """Noise in the place of an input of the file."""
         return generator.integers(0, 256, (batch, *self.shape)).astype(np.float32)
 
+    def answer(self, pixels: InputPixels | npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """All outputs, by name, from raw pixels 0..255."""
+        images = np.ascontiguousarray(pixels, dtype=np.float32)
+        found = self._session.run(self.outputs, {self.inputs[0]: images})
+        return dict(zip(self.outputs, found, strict=True))
+
     def logits(self, pixels_BCHW: InputPixels | npt.NDArray[np.float32]) -> Logits:
-        """(B, K) from raw pixels 0..255."""
-        images = np.ascontiguousarray(pixels_BCHW, dtype=np.float32)
-        result: Logits = self._session.run(self.outputs[:1], {self.inputs[0]: images})[0]
-        return result
+        """The first output, (B, K), from raw pixels 0..255."""
+        return self.answer(pixels_BCHW)[self.outputs[0]]
 
 
 def device_name() -> str:

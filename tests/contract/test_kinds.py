@@ -14,7 +14,6 @@ EXCEPTED = {
     "pipeline/evaluate/views.py": 3,
     "pipeline/export/formats.py": 11,
     "pipeline/export/onnx.py": 2,
-    "pipeline/export/outputs.py": 1,
     "pipeline/export/session.py": 7,
     "pipeline/profile/timing.py": 1,
     "pipeline/quantize/quantize.py": 2,

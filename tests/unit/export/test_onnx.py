@@ -101,6 +101,12 @@ def test_several_outputs_are_named_and_hold_their_part_of_the_last_layer(tmp_pat
     assert [value.name for value in two.get_outputs()] == ["kind", "count"]
     kind, count = two.run(None, {"pixels": pixels})
     np.testing.assert_array_equal(np.concatenate([kind, count], axis=1), one.run(None, {"pixels": pixels})[0])
+    split = Split.open(prepared_data(tmp_path / "data"), "test")
+    rows, by_model = torch.arange(9), torch_outputs(model, several, split, torch.arange(9), batch_size=4)
+    by_file = onnx_outputs(OnnxModel(tmp_path / "two", threads=1), split, rows, batch_size=4)
+    assert list(by_file) == list(by_model) == ["kind", "count"]
+    for name, expected in by_model.items():
+        np.testing.assert_allclose(by_file[name], expected, atol=1e-4)
 
 
 def test_metadata_name_classes_and_origin(exported: Exported) -> None:
