@@ -16,7 +16,7 @@ layer 2   records.py    JSON files that a stage left, checked, and digests that 
           stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
           storage.py    files that every node reaches without a shared disk
 layer 3   process/      how a process starts, leaves temporary files, and ends
-          data/         sources, validation, shards, splits, augmentation
+          data/         sources, validation, fields, shards, splits, augmentation
           models/       what a model is, its networks, their channels, the model on disk
 layer 4   tasks/        a kind of problem: how it is trained, judged, shown and served
 layer 5   tracking/     the journal, the live line, and their way to MLflow

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.fields.field import LABEL, PIXELS, AnyField
+from pipeline.data.fields.image import ImageField
+from pipeline.data.fields.one_class import ClassField
 from pipeline.data.intake.params import DataParams
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.prepared.shards import Table, write_shards
@@ -20,19 +23,24 @@ def stand_in(params: DataParams, folder: Path) -> Path:
     )
     labels = np.arange(ROWS, dtype=np.int64) % NUM_CLASSES
     rows = np.arange(ROWS)
-    splits = {}
-    for name in ("train", "val", "test"):
-        shards = write_shards(
-            folder, name, Table(pixels, labels, [("noise", row) for row in rows.tolist()]), rows, ROWS
-        )
-        splits[name] = SplitInfo(rows=ROWS, class_counts=np.bincount(labels).tolist(), shards=shards)
-    manifest = Manifest(
-        classes=[str(label) for label in range(NUM_CLASSES)],
+    image = ImageField(
         height=params.height,
         width=params.width,
         channels=params.channels,
         mean=[0.5] * params.channels,
         std=[0.25] * params.channels,
+    )
+    fields: dict[str, AnyField] = {
+        PIXELS: image,
+        LABEL: ClassField(classes=[str(label) for label in range(NUM_CLASSES)]),
+    }
+    table = Table(fields, {PIXELS: pixels, LABEL: labels}, [("noise", row) for row in rows.tolist()])
+    splits = {}
+    for name in ("train", "val", "test"):
+        shards = write_shards(folder, name, table, rows, ROWS)
+        splits[name] = SplitInfo(rows=ROWS, class_counts=np.bincount(labels).tolist(), shards=shards)
+    manifest = Manifest(
+        fields=fields,
         splits=splits,
         source=SourceInfo(name="noise", sha256="0" * 64),
         quarantined={},

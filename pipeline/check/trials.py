@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from pipeline.check.stand_in import ROWS, stand_in
+from pipeline.data.fields.field import LABEL
 from pipeline.data.intake.params import DataParams
-from pipeline.data.prepared.manifest import LABEL
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import EspalierError
 from pipeline.launch.resources import Resources, cluster_address

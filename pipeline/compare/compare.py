@@ -25,8 +25,10 @@ from pipeline.compare.records import (
     references,
 )
 from pipeline.compare.slices import quarters, values
-from pipeline.data.prepared.manifest import LABEL, MANIFEST, Manifest, read_manifest
-from pipeline.data.prepared.shards import Pixels, gather_rows, map_shards, read_slices
+from pipeline.data.fields.field import PIXELS
+from pipeline.data.fields.image import Pixels
+from pipeline.data.prepared.manifest import MANIFEST, Manifest, read_manifest
+from pipeline.data.prepared.shards import gather_rows, map_shards, read_slices
 from pipeline.drawing import draw_images, drawable
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.params import EvaluateParams
@@ -147,8 +149,9 @@ class _Test:
 
     @classmethod
     def open(cls, folder: Path, params: EvaluateParams, task: TaskParams) -> "_Test":
-        shards, labels_N = map_shards(folder, "test")
-        manifest, targets = read_manifest(folder), {LABEL: labels_N}
+        columns, manifest = map_shards(folder, "test"), read_manifest(folder)
+        shards = columns.pop(PIXELS)
+        targets = {name: np.concatenate(parts) for name, parts in columns.items()}
         examiner = make_examiner(task, manifest.classes)
         truths, groups = examiner.truths(targets), examiner.groups(targets)
         slices = values(read_slices(folder, "test")) | quarters(shards, params.slices)
@@ -157,7 +160,8 @@ class _Test:
     @property
     def shape(self) -> tuple[int, int, int]:
         """C, H, W of an image."""
-        return self.manifest.channels, self.manifest.height, self.manifest.width
+        image = self.manifest.image
+        return image.channels, image.height, image.width
 
     def images(self, rows: Ints) -> Pixels:
         """Pixels (rows, C, H, W)."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.data.prepared.shards import Pixels
+from pipeline.data.fields.image import Pixels
 from pipeline.evaluate.params import Slicing
 from pipeline.tasks.judging.arrays import Bools, Floats
 

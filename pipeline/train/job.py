@@ -13,6 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from pipeline.data.fields.field import PIXELS
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.errors import ArtifactError, listed
 from pipeline.files import locked, sha256_file
@@ -126,7 +127,7 @@ def dense_spec(
     as it was brought.
     """
     manifest, task = read_manifest(data), make_task(task_params)
-    outputs = task.outputs(manifest)
+    outputs, image = task.outputs(manifest), manifest.image
     if init is not None and not init.exists():
         raise ArtifactError(f"model.init is file, but there is no {init}; bring one with `espalier weights`")
     if init is not None:
@@ -135,18 +136,18 @@ def dense_spec(
         architecture=Architecture(
             **params.model_dump(exclude={"init"}),
             num_outputs=sum(math.prod(output.shape) for output in outputs.values()),
-            channels=manifest.channels,
-            image_height=manifest.height,
-            image_width=manifest.width,
+            channels=image.channels,
+            image_height=image.height,
+            image_width=image.width,
         ),
         inputs={
-            "pixels": TensorSpec(
-                shape=[manifest.channels, manifest.height, manifest.width],
+            PIXELS: TensorSpec(
+                shape=[image.channels, image.height, image.width],
                 meaning="pixels 0..255, upright, grey or RGB",
             )
         },
         outputs=outputs,
-        preprocessing=Preprocessing(mean=manifest.mean, std=manifest.std),
+        preprocessing=Preprocessing(mean=image.mean, std=image.std),
         task=task.notes(manifest),
         plan={},
         ancestors={"data": sha256_file(data / "manifest.json")}

@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.data.fields.field import LABEL, PIXELS, AnyField
+from pipeline.data.fields.image import ImageField
+from pipeline.data.fields.one_class import ClassField
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.prepared.reader import Split, normalise
 from pipeline.data.prepared.shards import Table, write_shards
@@ -71,6 +74,10 @@ def quantize_params(**changes: Any) -> QuantizeParams:
 def prepared_data(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
     """Noise with one bright side that gives the class away, in train, val and test."""
     generator = np.random.default_rng(seed)
+    fields: dict[str, AnyField] = {
+        PIXELS: ImageField(height=size, width=size, channels=3, mean=[0.4] * 3, std=[0.25] * 3),
+        LABEL: ClassField(classes=CLASSES),
+    }
     splits = {}
     for name, rows in ROWS.items():
         labels = np.arange(rows) % len(CLASSES)
@@ -80,18 +87,12 @@ def prepared_data(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
         images[labels == 1, :, half:] += 130
         images[labels == 2, :half] += 130
         folder.mkdir(parents=True, exist_ok=True)
-        table = Table(
-            images.reshape(rows, -1), labels.astype(np.int64), [("noise", row) for row in range(rows)]
-        )
+        columns = {PIXELS: images.reshape(rows, -1), LABEL: labels.astype(np.int64)}
+        table = Table(fields, columns, [("noise", row) for row in range(rows)])
         shards = write_shards(folder, name, table, np.arange(rows), 50)
         splits[name] = SplitInfo(rows=rows, class_counts=np.bincount(labels).tolist(), shards=shards)
     manifest = Manifest(
-        classes=CLASSES,
-        height=size,
-        width=size,
-        channels=3,
-        mean=[0.4, 0.4, 0.4],
-        std=[0.25, 0.25, 0.25],
+        fields=fields,
         splits=splits,
         source=SourceInfo(name="noise", sha256="0" * 64),
         quarantined={},

@@ -1,13 +1,16 @@
 """The data card: what a person should have seen before training on prepared data."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.data.fields.field import LABEL, PIXELS, Values
+from pipeline.data.fields.image import Pixels
 from pipeline.data.intake.ingest import BadRow
 from pipeline.data.prepared.manifest import Manifest
-from pipeline.data.prepared.shards import Indices, Pixels, gather_rows, map_shards
+from pipeline.data.prepared.shards import Indices, gather_rows, map_shards
 from pipeline.drawing import drawable, plain_style
 from pipeline.files import csv_text
 
@@ -30,13 +33,13 @@ def write_card(
     (folder / "quarantine.csv").write_text(csv_text(BadRow._fields, quarantine), encoding="utf-8", newline="")
     with plain_style():
         _save(_histogram(manifest), folder / "classes.png")
-        _save(_samples(manifest, *map_shards(prepared, "train")), folder / "samples.png")
+        _save(_samples(manifest, map_shards(prepared, "train")), folder / "samples.png")
 
 
 def _markdown(manifest: Manifest, findings: list[str]) -> str:
+    image = manifest.image
     size = (
-        f"{manifest.height} x {manifest.width} pixels, {manifest.channels} "
-        f"channel{'s' if manifest.channels > 1 else ''}"
+        f"{image.height} x {image.width} pixels, {image.channels} channel{'s' if image.channels > 1 else ''}"
     )
     return "\n".join(
         [
@@ -44,7 +47,7 @@ def _markdown(manifest: Manifest, findings: list[str]) -> str:
             "",
             f"- source content: sha256 `{manifest.source.sha256}`",
             f"- images: {size}, {len(manifest.classes)} classes",
-            f"- train mean {_floats(manifest.mean)}, standard deviation {_floats(manifest.std)} (pixels "
+            f"- train mean {_floats(image.mean)}, standard deviation {_floats(image.std)} (pixels "
             "scaled to 0..1)",
             "",
             *_class_table(manifest),
@@ -123,14 +126,15 @@ def _histogram(manifest: Manifest) -> Figure:
     return figure
 
 
-def _samples(manifest: Manifest, shards: list[Pixels], labels: Indices) -> Figure:
+def _samples(manifest: Manifest, columns: Mapping[str, list[Values]]) -> Figure:
     """Train images of each class, evenly spaced over its rows."""
+    shards, labels = columns[PIXELS], np.concatenate(columns[LABEL])
     shown = manifest.classes[:MOST_CLASSES_SHOWN]
     members = (np.flatnonzero(labels == number) for number in range(len(shown)))
     images = [_thumbnails(manifest, shards, _evenly(rows)) for rows in members]
     rows = [_class_row(images_BHWC) for images_BHWC in images]
     height = rows[0].shape[0]
-    ratio = min(max(manifest.height / manifest.width, 1 / MOST_STRETCHED), MOST_STRETCHED)
+    ratio = min(max(manifest.image.height / manifest.image.width, 1 / MOST_STRETCHED), MOST_STRETCHED)
     figure = Figure(figsize=(8, 0.8 + 0.5 * len(rows) * ratio), layout="constrained")
     axes = figure.add_subplot()
     stretch = ratio * images[0].shape[2] / images[0].shape[1]
@@ -150,8 +154,13 @@ def _samples(manifest: Manifest, shards: list[Pixels], labels: Indices) -> Figur
 
 def _thumbnails(manifest: Manifest, shards: list[Pixels], rows: Indices) -> Pixels:
     """Images (rows, H, W, C), of large ones every few pixels."""
-    images_BHWC = gather_rows(shards, rows).reshape(-1, manifest.height, manifest.width, manifest.channels)
-    down, across = -(-manifest.height // LARGEST_THUMBNAIL), -(-manifest.width // LARGEST_THUMBNAIL)
+    images_BHWC = gather_rows(shards, rows).reshape(
+        -1, manifest.image.height, manifest.image.width, manifest.image.channels
+    )
+    down, across = (
+        -(-manifest.image.height // LARGEST_THUMBNAIL),
+        -(-manifest.image.width // LARGEST_THUMBNAIL),
+    )
     return images_BHWC[:, ::down, ::across]
 
 

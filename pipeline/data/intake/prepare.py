@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.fields.field import LABEL, PIXELS, AnyField, Values
+from pipeline.data.fields.image import ImageField, Pixels
+from pipeline.data.fields.one_class import ClassField
 from pipeline.data.intake.card import write_card
 from pipeline.data.intake.digits import open_digits
 from pipeline.data.intake.findings import find
@@ -17,7 +20,7 @@ from pipeline.data.intake.splits import assign_splits, count_duplicates, number_
 from pipeline.data.intake.statistics import channel_statistics
 from pipeline.data.intake.validate import RowCheck
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
-from pipeline.data.prepared.shards import Pixels, Table, write_shards
+from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.errors import DataError
 from pipeline.files import atomic_dir
 
@@ -61,14 +64,16 @@ def _write(folder: Path, params: DataParams, source: Source, checked: Checked, p
     classes, labels = number_classes([row.label for row in rows], source.classes)
     splits = assign_splits(rows, labels, classes, source.splits, params)
     mean, std = channel_statistics(pixels, splits["train"], params.channels)
-    table = Table(pixels, labels, [(row.file, row.row) for row in rows], _slices(rows, params.slice_columns))
+    fields: dict[str, AnyField] = {
+        PIXELS: ImageField(
+            height=params.height, width=params.width, channels=params.channels, mean=mean, std=std
+        ),
+        LABEL: ClassField(classes=classes),
+    }
+    columns: dict[str, Values] = {PIXELS: pixels, LABEL: labels}
+    table = Table(fields, columns, [(row.file, row.row) for row in rows], _slices(rows, params.slice_columns))
     manifest = Manifest(
-        classes=classes,
-        height=params.height,
-        width=params.width,
-        channels=params.channels,
-        mean=mean,
-        std=std,
+        fields=fields,
         splits={
             split: SplitInfo(
                 rows=len(indices),

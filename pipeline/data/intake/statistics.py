@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from pipeline.data.prepared.shards import Indices, Pixels
+from pipeline.data.fields.image import Pixels
+from pipeline.data.prepared.shards import Indices
 
 STATISTICS_CHUNK_ROWS = 1024
 PIXEL_VALUES = 256

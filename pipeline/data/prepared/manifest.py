@@ -4,13 +4,14 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from pipeline.data.fields.field import LABEL, PIXELS, AnyField
+from pipeline.data.fields.image import ImageField
+from pipeline.data.fields.one_class import ClassField
 from pipeline.errors import DataError
 from pipeline.files import write_atomic
 from pipeline.records import Record, cure, sealed_json, unsealed
 
 MANIFEST = "manifest.json"
-LABEL = "label"
-"""Name of the target, and of its column in the shards."""
 REMEDY = cure("prepare")
 
 
@@ -38,21 +39,27 @@ class SourceInfo(Record):
 
 
 class Manifest(Record):
-    """classes: names by label. mean, std: per channel, of train's pixels scaled to 0..1 (std is 1 for a
-    constant channel). quarantined: rows left out, by reason. duplicates: "train/test" counts test images
-    whose pixels stand in train too.
+    """fields: the columns of the shards, by name. quarantined: rows left out, by reason. duplicates:
+    "train/test" counts test images whose pixels stand in train too.
     """
 
-    classes: list[str]
-    height: int
-    width: int
-    channels: int
-    mean: list[float]
-    std: list[float]
+    fields: dict[str, AnyField]
     splits: dict[str, SplitInfo]
     source: SourceInfo
     quarantined: dict[str, int]
     duplicates: dict[str, int]
+
+    @property
+    def image(self) -> ImageField:
+        field = self.fields[PIXELS]
+        assert isinstance(field, ImageField), "prepare() gives this name to images alone"
+        return field
+
+    @property
+    def classes(self) -> list[str]:
+        """Names by class number; [] for data without classes."""
+        field = self.fields.get(LABEL)
+        return field.classes if isinstance(field, ClassField) else []
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.fields.field import LABEL, PIXELS
+from pipeline.data.fields.image import Pixels
 from pipeline.data.prepared.batch import Batch, Tensors
-from pipeline.data.prepared.manifest import LABEL, read_manifest
+from pipeline.data.prepared.manifest import read_manifest
 from pipeline.data.prepared.send import sent
-from pipeline.data.prepared.shards import Pixels, gather_rows, map_shards
+from pipeline.data.prepared.shards import gather_rows, map_shards
 
 LARGEST_PIXEL = 255
-PIXELS = "pixels"
-"""The input that holds an image."""
 
 
 class Split:
@@ -41,14 +42,10 @@ class Split:
 
         Raises DataError if the split or a shard is missing or malformed.
         """
-        shards, labels = map_shards(folder, name)
-        manifest = read_manifest(folder)
-        return cls(
-            (manifest.height, manifest.width, manifest.channels),
-            shards,
-            {LABEL: torch.from_numpy(labels)},
-            (folder, name),
-        )
+        columns, image = map_shards(folder, name), read_manifest(folder).image
+        shape, shards = (image.height, image.width, image.channels), columns.pop(PIXELS)
+        targets = {target: torch.from_numpy(np.concatenate(parts)) for target, parts in columns.items()}
+        return cls(shape, shards, targets, (folder, name))
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -2,11 +2,11 @@
 
 Knows no torch, so that preparing data does not wait for its import; everything else reads through reader.py.
 
-Letters: C channels, H height, W width, N rows of a split. Columns: pixels (H * W * C bytes), label (int64),
-file and row (where the row stood in the source), and one named slice.x for each x in data.slice_columns.
+Columns: those of the manifest's fields, file and row (where the row stood in the source), and one named
+slice.x for each x in data.slice_columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.data.prepared.manifest import LABEL, REMEDY, Manifest, ShardInfo, read_manifest
+from pipeline.data.fields.field import AnyField, Values
+from pipeline.data.fields.image import Pixels
+from pipeline.data.prepared.manifest import REMEDY, Manifest, ShardInfo, read_manifest
 from pipeline.errors import DataError
 from pipeline.files import sha256_file
 from pipeline.params import nearest
 
-Pixels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 SLICE = "slice."
 Identity = tuple[str, tuple[int, ...], str]
@@ -29,13 +30,14 @@ _verified: set[Identity] = set()
 
 
 class Table(NamedTuple):
-    """Rows to be written. pixels: (rows, H * W * C), may be mapped. origins: source file and row of each.
+    """Rows to be written. columns: values of each field, (rows, ...), may be mapped. origins: source file and
+    row number of each row.
 
     slices: a column and its value in each row.
     """
 
-    pixels: Pixels
-    labels: Indices
+    fields: Mapping[str, AnyField]
+    columns: Mapping[str, Values]
     origins: Sequence[tuple[str, int]]
     slices: Sequence[tuple[str, Sequence[str]]] = ()
 
@@ -52,13 +54,9 @@ def write_shards(folder: Path, name: str, table: Table, indices: Indices, shard_
 
 
 def _write_shard(path: Path, table: Table, rows: Indices) -> None:
-    pixels = pa.py_buffer(table.pixels[rows])
     origins = [table.origins[row] for row in rows.tolist()]
-    columns = {
-        "pixels": pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(table.pixels.shape[1]), len(rows), [None, pixels]
-        ),
-        LABEL: pa.array(table.labels[rows], pa.int64()),
+    values = {name: field.stored(table.columns[name][rows]) for name, field in table.fields.items()}
+    columns = values | {
         "file": pa.array([file for file, _ in origins], pa.string()),
         "row": pa.array([row for _, row in origins], pa.int64()),
     }
@@ -71,8 +69,8 @@ def _write_shard(path: Path, table: Table, rows: Indices) -> None:
         writer.write_batch(batch)
 
 
-def map_shards(folder: Path, name: str) -> tuple[list[Pixels], Indices]:
-    """Pixels (rows, H * W * C) of each shard of split `name`, views of the mapped files, and all labels (N,).
+def map_shards(folder: Path, name: str) -> dict[str, list[Values]]:
+    """Values of each field of split `name`, shard by shard, as views of the mapped files.
 
     Every shard is read once in each process and compared with the manifest, at about a millisecond a
     megabyte. Raises DataError if the split or a shard is missing, malformed or not as it was written.
@@ -81,7 +79,7 @@ def map_shards(folder: Path, name: str) -> tuple[list[Pixels], Indices]:
     if name not in manifest.splits:
         raise DataError(f"{folder} has no split {name!r}{nearest(name, list(manifest.splits))}")
     mapped = [_map_shard(folder, info, manifest) for info in manifest.splits[name].shards]
-    return [pixels for pixels, _ in mapped], np.concatenate([labels for _, labels in mapped])
+    return {field: [shard[field] for shard in mapped] for field in manifest.fields}
 
 
 def read_slices(folder: Path, name: str) -> dict[str, list[str]]:
@@ -115,25 +113,21 @@ def gather_rows(shards: Sequence[Pixels], rows: Indices) -> Pixels:
     return gathered
 
 
-def _map_shard(folder: Path, info: ShardInfo, manifest: Manifest) -> tuple[Pixels, Indices]:
-    """Pixels (rows, H * W * C) and labels (rows,) of a shard as read-only views of the mapped file."""
-    path, rows = folder / info.file, info.rows
+def _map_shard(folder: Path, info: ShardInfo, manifest: Manifest) -> dict[str, Values]:
+    """The values of each field of a shard, as read-only views of the mapped file."""
+    path = folder / info.file
     _verify(path, info.sha256)
     try:
         batch: Any = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-        pixels, labels = batch.column("pixels"), batch.column(LABEL)
+        columns = {name: batch.column(name) for name in manifest.fields}
     except (OSError, pa.ArrowException, KeyError, IndexError) as error:
         raise DataError(f"{path}: not a readable shard ({' '.join(str(error).split())}); {REMEDY}") from error
-    row_bytes = manifest.height * manifest.width * manifest.channels
-    if pixels.type != pa.binary(row_bytes) or labels.type != pa.int64() or batch.num_rows != rows:
-        found = f"{batch.num_rows} rows of {pixels.type} and {labels.type}"
-        raise DataError(
-            f"{path}: {found}, but the manifest says {rows} rows of {row_bytes} bytes and int64; {REMEDY}"
-        )
-    # Not through `to_numpy`, which imports pandas (1.5 s) in every process that opens a split.
-    numbers = np.frombuffer(labels.buffers()[1], np.int64, rows)
-    _check_labels(path, numbers, len(manifest.classes))
-    return np.frombuffer(pixels.buffers()[1], np.uint8, rows * row_bytes).reshape(rows, row_bytes), numbers
+    if batch.num_rows != info.rows:
+        raise DataError(f"{path}: {batch.num_rows} rows, but the manifest says {info.rows}; {REMEDY}")
+    try:
+        return {name: field.read(columns[name]) for name, field in manifest.fields.items()}
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; {REMEDY}") from error
 
 
 def _verify(path: Path, sha256: str) -> None:
@@ -152,10 +146,3 @@ def _verify(path: Path, sha256: str) -> None:
     except OSError as error:
         raise DataError(f"{path}: not a readable shard ({error.strerror}); {REMEDY}") from error
     _verified.add(identity)
-
-
-def _check_labels(path: Path, labels: Indices, classes: int) -> None:
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(wrong):
-        row = int(wrong[0])
-        raise DataError(f"{path}: row {row}: label {labels[row]}, but there are {classes} classes; {REMEDY}")

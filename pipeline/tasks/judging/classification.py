@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.prepared.manifest import LABEL
+from pipeline.data.fields.field import LABEL
 from pipeline.tasks.judging.arrays import Bools, Floats, Ints, Outputs, Targets
 from pipeline.tasks.params import LOGITS
 

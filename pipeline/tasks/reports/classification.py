@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.prepared.manifest import LABEL
+from pipeline.data.fields.field import LABEL
 from pipeline.drawing import draw_images, drawable
 from pipeline.files import csv_text
 from pipeline.tasks.judging.arrays import Ints, Outputs, Targets

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from pydantic import JsonValue
 from torch import Tensor, float64
 
+from pipeline.data.fields.field import LABEL
 from pipeline.data.prepared.batch import Tensors
-from pipeline.data.prepared.manifest import LABEL, Manifest
+from pipeline.data.prepared.manifest import Manifest
 from pipeline.models.description.spec import TensorSpec
 from pipeline.tasks.params import LOGITS
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from pipeline.compare.compare import Evaluated, _Scored, _Step, _Test
+from pipeline.data.fields.image import Pixels
+from pipeline.data.fields.one_class import ClassField
 from pipeline.data.prepared.manifest import read_manifest, write_manifest
 from pipeline.data.prepared.reader import Split
-from pipeline.data.prepared.shards import Pixels
 from pipeline.evaluate.evaluate import scores_csv
 from pipeline.files import write_atomic
 from pipeline.tasks.judging.arrays import Ints
@@ -29,7 +30,9 @@ def test_any_name_comes_back_from_the_table_of_evaluate_and_is_drawn(
 ) -> None:
     """Warnings, as of letters that a font lacks, are errors."""
     data = prepared_data(tmp_path / "data")
-    write_manifest(data, read_manifest(data).model_copy(update={"classes": names}))
+    manifest = read_manifest(data)
+    fields = manifest.fields | {"label": ClassField(classes=names)}
+    write_manifest(data, manifest.model_copy(update={"fields": fields}))
     test, split = _Test.open(data, params(), TASK_PARAMS), Split.open(data, "test")
     logits_NK = np.random.default_rng(0).normal(size=(len(split), 3)).astype(np.float32)
     outputs, targets = {"logits": logits_NK}, {"label": split.labels.numpy()}

@@ -12,6 +12,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
+from pipeline.data.fields.one_class import ClassField
 from pipeline.data.prepared.manifest import read_manifest, write_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, EspalierError
@@ -230,7 +231,9 @@ def test_an_int8_artifact_is_deployed_as_it_is(variants: Variants, tmp_path: Pat
 
 def test_data_with_other_classes_are_refused(variants: Variants, tmp_path: Path) -> None:
     data = prepared_data(tmp_path / "data")
-    write_manifest(data, read_manifest(data).model_copy(update={"classes": ["x", "y", "z"]}))
+    manifest = read_manifest(data)
+    fields = manifest.fields | {"label": ClassField(classes=["x", "y", "z"])}
+    write_manifest(data, manifest.model_copy(update={"fields": fields}))
     with pytest.raises(
         ArtifactError, match=r"its classes are \['left', 'right', 'top'\], but .*\['x', 'y', 'z'\]"
     ):

@@ -167,7 +167,7 @@ def test_error_leaves_the_last_good_outs_and_no_litter(run: Prepare, tmp_path: P
 def test_raw_pixels_and_resizing(run: Prepare, tmp_path: Path) -> None:
     raw = [np.full((6, 5, 1), 10 * row, np.uint8).tobytes() for row in range(12)]
     manifest = run(write_table(tmp_path / "t.parquet", raw, [0, 1] * 6), raw_shape=[6, 5, 1], channels=3)
-    assert (manifest.height, manifest.width, manifest.channels) == (4, 4, 3)
+    assert (manifest.image.height, manifest.image.width, manifest.image.channels) == (4, 4, 3)
     test = Split.open(tmp_path / "out" / "prepared", "test")
     images = test.images(torch.arange(len(test))).flatten(1)
     assert (images == images[:, :1]).all(), "an even image stays even"
@@ -306,7 +306,7 @@ def test_slice_of_cifar10_comes_through_pixel_by_pixel(run: Prepare, tmp_path: P
     (tmp_path / "in" / "classes.json").write_bytes((REAL_DATA / "cifar10" / "classes.json").read_bytes())
     manifest = run(tmp_path / "in", height=32, width=32, val_fraction=0.1, shard_rows=100)
     assert (manifest.splits["test"].rows, manifest.quarantined) == (300, {})
-    assert manifest.mean == pytest.approx([0.49, 0.48, 0.45], abs=0.03)
+    assert manifest.image.mean == pytest.approx([0.49, 0.48, 0.45], abs=0.03)
     first = pq.ParquetFile(tmp_path / "in" / "test.parquet").read().column("image")[0].as_py()
     (tmp_path / "first.png").write_bytes(first)
     with Image.open(tmp_path / "first.png") as image:

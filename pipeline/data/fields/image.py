@@ -1,0 +1,43 @@
+"""An image of a fixed size. Letters: C channels, H height, W width."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field, PositiveInt
+
+from pipeline.records import Record
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class ImageField(Record):
+    """Pixels 0..255 of images that were brought to one size.
+
+    mean, std: per channel, of the training split's pixels scaled to 0..1 (std is 1 for a constant channel).
+    """
+
+    kind: Literal["image"] = "image"
+    height: PositiveInt
+    width: PositiveInt
+    channels: PositiveInt
+    mean: list[float]
+    std: list[Annotated[float, Field(gt=0)]]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of an image."""
+        return self.height * self.width * self.channels
+
+    def stored(self, pixels: Pixels) -> pa.Array:
+        """A column of fixed-size binary from pixels (rows, H * W * C)."""
+        buffers = [None, pa.py_buffer(np.ascontiguousarray(pixels))]
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(self.row_bytes), len(pixels), buffers)
+
+    def read(self, column: Any) -> Pixels:
+        """Pixels (rows, H * W * C), a view of a mapped column. Raises ValueError if it holds others."""
+        if column.type != pa.binary(self.row_bytes):
+            raise ValueError(f"{column.type}, but the manifest says {self.row_bytes} bytes")
+        flat = np.frombuffer(column.buffers()[1], np.uint8, len(column) * self.row_bytes)
+        return flat.reshape(len(column), self.row_bytes)
