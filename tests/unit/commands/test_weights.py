@@ -1,5 +1,6 @@
 """`espalier weights`, and the name that it had before."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import parser
+from pipeline.errors import ArtifactError
 from tests.support.places import ROOT
 
 
@@ -33,3 +36,15 @@ def test_the_old_name_is_in_no_help(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "weights" in done.stdout
     assert " init" not in done.stdout
+
+
+def test_a_model_folder_of_before_is_refused_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/model.json").write_text(json.dumps({"format": 3, "classes": ["a", "b"]}))
+    arguments = parser().parse_args(["weights", "--teacher", "old"])
+    with pytest.raises(ArtifactError, match=r"old/model.json: format 3 is unknown .*; make the model again"):
+        arguments.command(arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
