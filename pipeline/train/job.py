@@ -22,7 +22,6 @@ from pipeline.models.description.spec import Architecture, ModelSpec, Preprocess
 from pipeline.models.disk.artifact import SPEC_NAME, read_spec
 from pipeline.records import Record
 from pipeline.tasks.params import TaskParams
-from pipeline.tasks.training.task import make_task
 from pipeline.train.params import DistilParams, FitParams
 
 INIT_FOLDER = "data/init"
@@ -126,6 +125,9 @@ def dense_spec(
     Raises DataError for a folder that is not prepared data, ArtifactError for a file that is missing or not
     as it was brought.
     """
+    # Here, because it imports torch, for seconds that the process which drives Ray need not wait.
+    from pipeline.tasks.training.task import make_task
+
     manifest, task = read_manifest(data), make_task(task_params)
     outputs, image = task.outputs(manifest), manifest.image
     if init is not None and not init.exists():

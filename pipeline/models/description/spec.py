@@ -1,15 +1,17 @@
 """What model.json says of a model: all that is needed to rebuild it, and where it came from."""
 
 import math
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from pipeline.models.description.params import NetworkParams
 from pipeline.models.description.plan import KeptChannels
 from pipeline.records import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 FORMAT: Final = 4
 """Number of the layout of model.json. No other is read; it rises when a reader would misread a newer file."""
@@ -108,8 +110,10 @@ class ModelSpec(Record):
             raise ValueError(f"{len(mean)} means and {len(std)} stds for {network.channels} channels")
         return self
 
-    def example(self, batch: int, seed: int | None = None) -> dict[str, npt.NDArray[np.float32]]:
+    def example(self, batch: int, seed: int | None = None) -> "dict[str, npt.NDArray[np.float32]]":
         """An input of each name for `batch` samples: zeros or, with a seed, noise, the same at every call."""
+        import numpy as np  # here, because processes that only read a description start without it
+
         shapes = {name: (batch, *taken.shape) for name, taken in self.inputs.items()}
         if seed is None:
             return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
