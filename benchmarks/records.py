@@ -5,7 +5,6 @@ of a run, newest last.
 import argparse
 import os
 import statistics
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 from pipeline.errors import EspalierError
 from pipeline.export.session import device_name
 from pipeline.files import write_atomic
+from pipeline.git import git
 
 RESULTS = Path("docs/results")
 HEADING = "## Runs"
@@ -115,10 +115,5 @@ def _row(cells: Sequence[object]) -> str:
 
 def _commit(root: Path) -> str:
     """The short commit, and whether anything but recorded results differs from it."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    changed = git("status", "--porcelain", "--", ".", f":!{RESULTS}")
-    return git("rev-parse", "--short", "HEAD") + (" dirty" if changed else "")
+    changed = git(root, "status", "--porcelain", "--", ".", f":!{RESULTS}")
+    return git(root, "rev-parse", "--short", "HEAD").strip() + (" dirty" if changed else "")
