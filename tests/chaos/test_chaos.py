@@ -19,9 +19,9 @@ import pytest
 
 from pipeline.files import sha256_file
 from pipeline.tracking.journal import read_journal
-from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, validated
 from tests.support.damage import kill_in_write, spoil_newest
 from tests.support.project import Project, copied_project, fresh_project, named, training_workers, until
+from tests.support.trainings import WITHOUT_TRAINING, mlflow_steps, validated
 
 EPOCHS = 90
 PROTECTION = {

@@ -12,9 +12,8 @@ from infra.local_cluster import local_cluster
 from pipeline.files import sha256_file
 from pipeline.models.disk.artifact import read_spec
 from tests.chaos.test_chaos import newest_event
-from tests.e2e.conftest import nodes_with_workers, workers_with_nodes
-from tests.e2e.test_kill import WITHOUT_TRAINING, reached
 from tests.support.project import Project, copied_project, fresh_project, until
+from tests.support.trainings import WITHOUT_TRAINING, nodes_with_workers, reached, workers_with_nodes
 
 EPOCHS = 80
 EXACT = {"train": {"epochs": EPOCHS, "exact_elastic": True}, "resources": {"min_workers": 1, "workers": 2}}

@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.files import sha256_file
 from tests.chaos.test_chaos import Edit
-from tests.e2e.test_kill import WITHOUT_TRAINING, mlflow_steps, reached, validated
 from tests.support.project import Command, Project, copied_project, fresh_project, training_workers, until
+from tests.support.trainings import WITHOUT_TRAINING, mlflow_steps, reached, validated
 
 TIMES = 5
 EPOCHS = 90

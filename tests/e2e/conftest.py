@@ -1,108 +1,123 @@
-"""Projects that several tests look at and none changes; made once, because a whole line takes a minute."""
+"""Lines that several tests look at and none changes; made once each, because a whole line takes minutes."""
 
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
 import pytest
 
 from infra.local_cluster import local_cluster
 from pipeline.files import locked
 from tests.support.project import (
     COMMAND_TIMEOUT_S,
+    Command,
     Project,
     fresh_project,
     open_to_others,
     opened_project,
-    training_workers,
     until,
 )
+from tests.support.trainings import nodes_with_workers
 
+LONGEST_FIRST = (
+    "test_kill",
+    "test_repro",
+    "test_champion",
+    "test_refused_by_ray",
+    "test_frontier",
+    "test_bad_input",
+    "test_readme",
+    "test_damages",
+)
+"""Files in the order in which pytest's workers take them.
+
+Who takes the first makes `complete`, who takes the second makes `again` beside it, and a third has what needs
+neither. By itself xdist would begin with the files of most tests, and end with a long one on one core.
+"""
 AGAIN = ("compare",)
 """The target that needs every stage but `register`, whose out holds timings."""
 LOOK_S = 0.5
 
 
-class Reproduced(NamedTuple):
-    """Two folders with the same inputs.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ours = Path(__file__).parent
+    order = {ours / f"{name}.py": number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
-    complete: `dvc repro` with a local Ray. again: `espalier repro` of the stages in AGAIN and all before
-    them, some side by side, on a cluster of two nodes, with a umask of 077. nodes: on how many nodes of that
-    cluster a worker was seen training at the same moment. exposed: what in temporary folders another user of
-    the machine could have written to, while the two were made.
+
+class Line(NamedTuple):
+    """A finished line.
+
+    nodes: on how many nodes of its cluster a worker was seen training at the same moment. exposed: what in
+    its temporary folder another user of the machine could have written to, while it was made.
     """
 
-    complete: Project
-    again: Project
+    project: Project
     nodes: int
     exposed: list[str]
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Reproduced]:
-    """Made by the one of pytest's workers that comes first; the others wait for it."""
-    own = tmp_path_factory.getbasetemp()
-    shared = own if worker_id == "master" else own.parent
-    first, second, seen = shared / "complete", shared / "again", shared / "seen.json"
-    with locked(shared / "reproduced.lock", wait_s=COMMAND_TIMEOUT_S, what="the projects of the tests"):
-        if not seen.exists():
-            seen.write_text(json.dumps(reproduce(first, second)))
-    with opened_project(first) as complete, opened_project(second) as again:
-        yield Reproduced(complete, again, **json.loads(seen.read_text()))
-
-
-def reproduce(first: Path, second: Path) -> dict[str, Any]:
-    """Both from scratch, side by side: a stage spends most of its time on one core, in imports.
-
-    Returns what was seen.
-    """
-    with (
-        fresh_project(first) as complete,
-        fresh_project(second) as again,
-        local_cluster(nodes=2, cpus_per_node=1) as client,
-    ):
-        port = client["RAY_ADDRESS"].rpartition(":")[2]
-        espalier = (sys.executable, "-m", "pipeline.cli", "repro", "--jobs", "3")
-        again.umask = 0o077
-        commands = [complete.start("dvc", "repro"), again.start(*espalier, *AGAIN, **client)]
-        nodes, exposed = 0, set[Path]()
-        while any(command.process.poll() is None for command in commands):
-            nodes = max(nodes, len(nodes_with_workers(port)))
-            exposed |= {
-                path for folder in (complete.scratch, again.scratch) for path in open_to_others(folder, 0o022)
-            }
-            time.sleep(LOOK_S)
-        for command in commands:
-            command.wait().expect_success()
-        until(lambda: not complete.processes() + again.processes(), "the last couriers end", 30.0)
-    return {"nodes": nodes, "exposed": sorted(map(str, exposed))}
+def first_line(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Line]:
+    """Made by `dvc repro` with a local Ray."""
+    with made_once("complete", complete_line, tmp_path_factory.getbasetemp(), worker_id) as line:
+        yield line
 
 
 @pytest.fixture(scope="session")
-def complete(reproduced: Reproduced) -> Project:
+def complete(first_line: Line) -> Project:
     """After one `dvc repro`. Do not change it: copy it."""
-    return reproduced.complete
+    return first_line.project
 
 
-def nodes_with_workers(port: str) -> set[int]:
-    """Raylets of the cluster whose head listens on `port` that are the parent of a training worker now; one
-    is a node.
+@pytest.fixture(scope="session")
+def again(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Line]:
+    """The same inputs in another folder: `espalier repro` of the stages in AGAIN and all before them, some
+    side by side, on a cluster of two nodes, with a umask of 077.
     """
-    return set(workers_with_nodes(port).values())
+    with made_once("again", line_on_two_nodes, tmp_path_factory.getbasetemp(), worker_id) as line:
+        yield line
 
 
-def workers_with_nodes(port: str) -> dict[int, int]:
-    """The training workers of that cluster, each with its raylet."""
-    found = {}
-    for worker in training_workers(psutil.process_iter()):
-        try:
-            raylet = psutil.Process(worker.ppid())
-            if f":{port}" in " ".join(raylet.cmdline()):
-                found[worker.pid] = raylet.pid
-        except psutil.NoSuchProcess:
-            continue
-    return found
+@contextmanager
+def made_once(
+    name: str, make: Callable[[Project], dict[str, Any]], own: Path, worker_id: str
+) -> Iterator[Line]:
+    """Made by the one of pytest's workers that comes first; the others wait for it."""
+    shared = own if worker_id == "master" else own.parent
+    root, seen = shared / name, shared / f"{name}.json"
+    with locked(shared / f"{name}.lock", wait_s=COMMAND_TIMEOUT_S, what="the line of the tests"):
+        if not seen.exists():
+            with fresh_project(root) as project:
+                found = make(project)
+                until(lambda: not project.processes(), "the last courier ends", 30.0)
+            seen.write_text(json.dumps(found))
+    with opened_project(root) as project:
+        yield Line(project, **json.loads(seen.read_text()))
+
+
+def complete_line(project: Project) -> dict[str, Any]:
+    return watched(project, project.start("dvc", "repro"), set)
+
+
+def line_on_two_nodes(project: Project) -> dict[str, Any]:
+    with local_cluster(nodes=2, cpus_per_node=1) as client:
+        port = client["RAY_ADDRESS"].rpartition(":")[2]
+        espalier = (sys.executable, "-m", "pipeline.cli", "repro", "--jobs", "3")
+        project.umask = 0o077
+        return watched(project, project.start(*espalier, *AGAIN, **client), lambda: nodes_with_workers(port))
+
+
+def watched(project: Project, command: Command, training_nodes: Callable[[], set[int]]) -> dict[str, Any]:
+    """What a Line says was seen until the command ended. Raises AssertionError if it failed."""
+    nodes, exposed = 0, set[Path]()
+    while command.process.poll() is None:
+        nodes = max(nodes, len(training_nodes()))
+        exposed |= open_to_others(project.scratch, 0o022)
+        time.sleep(LOOK_S)
+    command.wait().expect_success()
+    return {"nodes": nodes, "exposed": sorted(map(str, exposed))}

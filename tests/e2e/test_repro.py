@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.stage import Stage
 from pipeline.tracking.records import stage_names
-from tests.e2e.conftest import Reproduced
+from tests.e2e.conftest import Line
 from tests.support.pickles import pickles
 from tests.support.project import MADE, Project, copied_project, open_to_others, running_stages
 
@@ -27,6 +27,53 @@ print(list(model.predict(numpy.zeros((2, 1, 8, 8), numpy.uint8)).columns))
 
 def outs(lock: dict[str, Any]) -> dict[str, str]:
     return {out["path"]: out["md5"] for stage in lock.values() for out in stage.get("outs", [])}
+
+
+def test_another_folder_two_nodes_and_stages_side_by_side_give_the_same_bytes(
+    again: Line, complete: Project
+) -> None:
+    assert again.nodes == 2, "a worker trained on each of the two nodes"
+    assert "up to date" in again.project.run("dvc", "status", "compare", "--with-deps").expect_success().out
+    known = again.project.lock()
+    assert [name for name in complete.lock() if name in known] == list(known)
+    first, second = outs(complete.lock()), outs(again.project.lock())
+    shared = set(first) & set(second)
+    assert {
+        "data/prepared",
+        "artifacts/dense",
+        "artifacts/finetuned",
+        "artifacts/quantized",
+        "exported/finetuned",
+        "exported/quantized",
+        "reports/quantized/lost",
+    } <= shared
+    assert {path for path in shared if first[path] != second[path]} <= TIMED
+    weights = ("data/prepared", "artifacts")
+    assert complete.digests(*weights) == again.project.digests(*weights)
+
+
+def test_no_other_user_can_write_or_reads_what_a_umask_of_077_hides(again: Line, first_line: Line) -> None:
+    """All that we and our tools made, and what lay in temporary folders meanwhile."""
+    complete, hidden = first_line.project.root, again.project.root
+    assert open_to_others(complete, 0o022) == set()
+    assert {path.relative_to(hidden).parts[0] for path in made(hidden)} >= {
+        ".dvc",
+        ".espalier",
+        "artifacts",
+        "dvc.lock",
+    }
+    assert open_to_others(hidden, 0o077) & made(hidden) == set()
+    assert first_line.exposed + again.exposed == []
+
+
+def made(root: Path) -> set[Path]:
+    """What lies in a project and was not copied there before its commands ran."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=root, check=True, capture_output=True, text=True
+    ).stdout.split()
+    copied = {root / ".git", *(root / name for name in listed)}
+    around = {folder for path in copied for folder in path.parents}
+    return {path for path in root.rglob("*") if root / ".git" not in path.parents} - copied - around
 
 
 def test_every_declared_out_is_there_and_the_table_ends_the_line(complete: Project) -> None:
@@ -64,53 +111,6 @@ def test_nothing_that_a_repro_leaves_is_a_pickle(complete: Project) -> None:
 def test_a_second_repro_runs_nothing(complete: Project) -> None:
     assert running_stages(complete.run("dvc", "repro").expect_success().out) == []
     assert "up to date" in complete.run("dvc", "status").expect_success().out
-
-
-def test_no_other_user_can_write_or_reads_what_a_umask_of_077_hides(reproduced: Reproduced) -> None:
-    """All that we and our tools made, and what lay in temporary folders meanwhile."""
-    complete, again = reproduced.complete.root, reproduced.again.root
-    assert open_to_others(complete, 0o022) == set()
-    assert {path.relative_to(again).parts[0] for path in made(again)} >= {
-        ".dvc",
-        ".espalier",
-        "artifacts",
-        "dvc.lock",
-    }
-    assert open_to_others(again, 0o077) & made(again) == set()
-    assert reproduced.exposed == []
-
-
-def made(root: Path) -> set[Path]:
-    """What lies in a project and was not copied there before its commands ran."""
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=root, check=True, capture_output=True, text=True
-    ).stdout.split()
-    copied = {root / ".git", *(root / name for name in listed)}
-    around = {folder for path in copied for folder in path.parents}
-    return {path for path in root.rglob("*") if root / ".git" not in path.parents} - copied - around
-
-
-def test_another_folder_two_nodes_and_stages_side_by_side_give_the_same_bytes(reproduced: Reproduced) -> None:
-    assert reproduced.nodes == 2, "a worker trained on each of the two nodes"
-    assert (
-        "up to date" in reproduced.again.run("dvc", "status", "compare", "--with-deps").expect_success().out
-    )
-    known = reproduced.again.lock()
-    assert [name for name in reproduced.complete.lock() if name in known] == list(known)
-    first, second = outs(reproduced.complete.lock()), outs(reproduced.again.lock())
-    shared = set(first) & set(second)
-    assert {
-        "data/prepared",
-        "artifacts/dense",
-        "artifacts/finetuned",
-        "artifacts/quantized",
-        "exported/finetuned",
-        "exported/quantized",
-        "reports/quantized/lost",
-    } <= shared
-    assert {path for path in shared if first[path] != second[path]} <= TIMED
-    weights = ("data/prepared", "artifacts")
-    assert reproduced.complete.digests(*weights) == reproduced.again.digests(*weights)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from infra.local_cluster import _start_node, _stop, _wait_until_started, local_cluster
 from tests.chaos.test_chaos import newest_event
-from tests.e2e.conftest import nodes_with_workers, workers_with_nodes
 from tests.support.project import Project, fresh_project, until
+from tests.support.trainings import nodes_with_workers, workers_with_nodes
 
 LONG: dict[str, Any] = {"train": {"epochs": 2_000}, "resources": {"threads_per_worker": 1, "device": "cpu"}}
 """A training that no test waits for."""
