@@ -52,8 +52,13 @@ KILLED_S = 0.5
 """Time until what got SIGKILL writes no more. Not until it is gone: in a container nobody may reap it."""
 
 
-def launch(job: Job, resources: Resources, name: str) -> None:
+def launch(
+    job: Job, resources: Resources, name: str, attempt: Callable[[LaunchRequest], int] | None = None
+) -> None:
     """Run `fit(job)` on the workers that `resources` say and show the live line until it is done.
+
+    attempt: drives Ray once, and returns the exit status of what did; by itself a process here, or a job of
+    the cluster's.
 
     Raises TrainingError if workers cannot be placed or keep failing, if the cluster does not answer, and with
     the message of whatever EspalierError a worker met; LockedError if another driver trains the same in the
@@ -75,15 +80,15 @@ def launch(job: Job, resources: Resources, name: str) -> None:
     with live_line(job.site.run_dir, name, sys.stderr):
         with signs_of_life(job):
             with received(job):
-                _attempts(request, server, name)
+                _attempts(request, attempt or _attempt_by(server), name)
             collect(job)
         finish(job)  # not before the last of what the workers sent was received
 
 
-def _attempts(request: LaunchRequest, server: JobServer | None, name: str) -> None:
+def _attempts(request: LaunchRequest, attempt: Callable[[LaunchRequest], int], name: str) -> None:
     """Drive Ray until the training is done. Raises as launch does."""
     for left in reversed(range(request.resources.max_failures + 1)):
-        status = remote_driver.attempt_remotely(request, server) if server else _attempt(request)
+        status = attempt(request)
         if fault := read_user_error(request.job):
             raise TrainingError(fault)
         if status == 0:
@@ -99,6 +104,10 @@ def _attempts(request: LaunchRequest, server: JobServer | None, name: str) -> No
         f"the process that drives Ray died {request.resources.max_failures + 1} times; show_ray_logs may "
         "tell why. Checkpoints are kept: run the stage again to go on from the last one"
     )
+
+
+def _attempt_by(server: JobServer | None) -> Callable[[LaunchRequest], int]:
+    return partial(remote_driver.attempt_remotely, server=server) if server else _attempt
 
 
 def _job_server(resources: Resources) -> JobServer | None:

@@ -39,21 +39,28 @@ def _is_leaving() -> bool:
 
 def work(config: dict[str, Any]) -> bool:
     """What Ray runs on each worker: whether the training is over."""
-    return attempt_fit(Job.model_validate_json(config["job"]), config["device"], config["threads"], _joined)
+    # Here, so that the driver need not wait for torch before it starts Ray.
+    from pipeline.train.loop import fit
+
+    return attempt_fit(
+        Job.model_validate_json(config["job"]), config["device"], config["threads"], _joined, fit
+    )
 
 
 def attempt_fit(
-    job: Job, device: Device, threads: int, join: Callable[[Device], AbstractContextManager[None]]
+    job: Job,
+    device: Device,
+    threads: int,
+    join: Callable[[Device], AbstractContextManager[None]],
+    fit: Callable[[Job, Device, int, Callable[[], bool]], bool],
 ) -> bool:
-    """One worker's part of a training: whether it is over. join: makes the process group of all workers.
+    """One worker's part of a training: whether it is over. join: makes the process group of all workers. fit:
+    the training, as train/loop.py has it.
 
     An error that each attempt would meet again, a user's or ours, is left for the driver: Ray would retry it
     to no effect. The other ranks, whose connections to this one then end, find it there.
     """
-    from pipeline.train.loop import fit
-
-    # Here, so that the driver need not wait for torch before it starts Ray.
-    from pipeline.train.transport.worker import arrive
+    from pipeline.train.transport.worker import arrive  # torch, which the driver need not wait for
 
     if read_user_error(job):
         return True

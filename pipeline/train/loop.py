@@ -5,7 +5,7 @@ Letter: B batch.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -43,17 +43,31 @@ def never_leaving() -> bool:
     return False
 
 
-def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = never_leaving) -> bool:
+def keep_beating(_run: Run) -> None:
+    """Tell the watchdog of each step."""
+    beat()
+
+
+def fit(
+    job: Job,
+    device: Device,
+    threads: int,
+    leaving: Callable[[], bool] = never_leaving,
+    *,
+    at_step: Callable[[Run], None] = keep_beating,
+    validate: Callable[[Run], dict[str, float]] = validate,
+) -> bool:
     """Train from the newest checkpoint of `job.site.run_dir` to the end, and leave the result there.
 
     job: its inputs are on this node (arrival.arrive). leaving: asked about once a second. If it is True on
-    any rank, all leave after a checkpoint of the step they are at. Returns whether the end was reached.
+    any rank, all leave after a checkpoint of the step they are at. at_step: called before each step.
+    validate: gives the metrics after an epoch. Returns whether the end was reached.
     Raises TrainingError for a setting that cannot work, before the first batch, and for one that diverges,
     StorageError if checkpoints cannot be written or the run's storage cannot be used, LockedError if the rank
     0 of an attempt before does not end.
     """
     prepare_torch(job, device, threads)
-    with _only_writer(job), outbox(job) as box:
+    with only_writer(job) if ranks.rank() == 0 else nullcontext(), outbox(job) as box:
         ranks.barrier()
         run = open_run(job, device, leaving)
         resume(run, f"{ranks.world_size()} workers x {threads} threads on {device}")
@@ -61,7 +75,7 @@ def fit(job: Job, device: Device, threads: int, leaving: Callable[[], bool] = ne
             run.note = "; ".join(filter(None, [run.note, slow_bf16(job.problem.params.amp, device)]))
         try:
             while not run.state.progress.done:
-                loss = train_epoch(run)
+                loss = train_epoch(run, at_step)
                 if loss is None:
                     return False
                 record(run, loss, validate(run))
@@ -128,7 +142,7 @@ def _check_agreed(run: Run) -> None:
         )
 
 
-def train_epoch(run: Run) -> float | None:
+def train_epoch(run: Run, at_step: Callable[[Run], None] = keep_beating) -> float | None:
     """The steps that are left of an epoch.
 
     Returns its mean training loss per image, None if the ranks leave before.
@@ -141,7 +155,7 @@ def train_epoch(run: Run) -> float | None:
     writer.note = run.note
     writer.validation = _val_words(run.task.objective, progress.history[-1] if progress.history else {})
     for rows in batches[progress.batch :]:
-        beat()
+        at_step(run)
         if params.quantization_aware:
             for model in {run.state.model, run.state.deployed}:
                 schedule(model, progress.step, run.num_steps, params.quantization_aware)
@@ -319,14 +333,13 @@ def _shown_loss(run: Run) -> float:
 
 
 @contextmanager
-def _only_writer(job: Job) -> Iterator[None]:
-    """Rank 0 writes checkpoints; an earlier one must be dead, or fenced, before a new one starts."""
-    if ranks.rank() != 0:
-        yield
-        return
-    with locked(
-        job.site.run_dir / "writer.lock", wait_s=OLD_WRITER_WAIT_S, what="the training worker before this one"
-    ):
+def only_writer(job: Job, wait_s: float = OLD_WRITER_WAIT_S) -> Iterator[None]:
+    """The right of rank 0 to write checkpoints; an earlier one must be dead, or fenced, before a new one
+    starts.
+
+    wait_s: how long it may still take to die. Raises LockedError if it does not.
+    """
+    with locked(job.site.run_dir / "writer.lock", wait_s=wait_s, what="the training worker before this one"):
         if job.site.storage:
             fence(job).take()
         yield

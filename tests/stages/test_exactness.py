@@ -3,8 +3,8 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.models.description.params import ModelParams
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.tracking.journal import read_journal
-from pipeline.train import loop, ranks
+from pipeline.train import ranks
 from pipeline.train.checkpoints.local import LocalStore
 from pipeline.train.job import Job, child_spec
 from pipeline.train.loop import fit
@@ -85,18 +85,15 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the loop may catch it."""
 
 
-@contextmanager
-def killed_before(step: int) -> Iterator[None]:
-    """All ranks die before the batch of a step is made."""
-    make_batch = loop.make_batch
+def killed(the_job: Job, step: int, device: Device = "cpu") -> None:
+    """Train, and die before a step, as all ranks do."""
 
-    def die(run: Run, rows: torch.Tensor) -> object:
+    def die(run: Run) -> None:
         if run.state.progress.step == step:
             raise Killed
-        return make_batch(run, rows)
 
-    with patch.object(loop, "make_batch", die):
-        yield
+    with pytest.raises(Killed):
+        fit(the_job, device, 1, at_step=die)
 
 
 def final_state(the_job: Job) -> dict[str, Any]:
@@ -127,8 +124,7 @@ def every_step(
         steps = int(final_state(at("undisturbed"))["values"]["progress"]["step"])
         assert steps > 2
         for step in range(num_steps or steps):
-            with killed_before(step), pytest.raises(Killed):
-                fit(at(str(step)), device, 1)
+            killed(at(str(step)), step, device)
             torch.manual_seed(99 + step)  # a new process starts from another random state
             fit(at(str(step)), device, 1)
             if ranks.rank() == 0:
@@ -225,8 +221,7 @@ def test_without_the_state_of_the_optimizer_a_resumed_run_differs(folder: Path, 
     undisturbed = job(folder / "prepared", tmp_path / "a", checkpoint_s=0.0, **SHORT)
     fit(undisturbed, "cpu", 1)
     disturbed = job(folder / "prepared", tmp_path / "b", checkpoint_s=0.0, **SHORT)
-    with killed_before(3), pytest.raises(Killed):
-        fit(disturbed, "cpu", 1)
+    killed(disturbed, 3)
     with patch("pipeline.train.state.State._restore_optimizer", lambda *_: None):
         fit(disturbed, "cpu", 1)
     assert final_state(disturbed) != final_state(undisturbed)
@@ -240,8 +235,7 @@ def test_a_flipped_bit_is_passed_over_and_shows_where_nothing_verifies(
     undisturbed = job(folder / "prepared", tmp_path / "a", checkpoint_s=0.0, **SHORT)
     fit(undisturbed, "cpu", 1)
     disturbed = job(folder / "prepared", tmp_path / "b", checkpoint_s=0.0, **SHORT)
-    with killed_before(3), pytest.raises(Killed):
-        fit(disturbed, "cpu", 1)
+    killed(disturbed, 3)
     newest = max((disturbed.site.run_dir / "checkpoints").iterdir()) / "state.safetensors"
     content = bytearray(newest.read_bytes())
     content[-2] ^= 1  # in the last tensor's last number
@@ -330,5 +324,4 @@ def test_four_workers_give_the_weights_of_one_and_one_goes_on_for_four(
 
 def _four(folder: Path) -> None:
     fit(exact_job(folder, 4), "cpu", 1)
-    with killed_before(3), pytest.raises(Killed):
-        fit(changed_job(exact_job(folder, 0), checkpoint_s=0.0), "cpu", 1)
+    killed(changed_job(exact_job(folder, 0), checkpoint_s=0.0), 3)

@@ -5,16 +5,16 @@ died is not.
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
-import torch
 
 from benchmarks.ranks import on_ranks
 from pipeline.launch import worker
-from pipeline.train import loop, ranks
+from pipeline.train import ranks
 from pipeline.train.job import Job
+from pipeline.train.loop import fit
 from pipeline.train.run import Run
 from pipeline.train.transport.driver import read_user_error
 from tests.support.fit_samples import job, prepared_digits
@@ -22,15 +22,12 @@ from tests.support.fit_samples import job, prepared_digits
 FAILING_STEP = 2
 
 
-def on_last_rank(fails: Callable[[], None]) -> Callable[[Run, torch.Tensor], object]:
-    make_batch = loop.make_batch
-
-    def maker(run: Run, rows: torch.Tensor) -> object:
+def on_last_rank(fails: Callable[[], None]) -> Callable[[Run], None]:
+    def at_step(run: Run) -> None:
         if ranks.rank() == ranks.world_size() - 1 and run.state.progress.step == FAILING_STEP:
             fails()
-        return make_batch(run, rows)
 
-    return maker
+    return at_step
 
 
 def stumble() -> None:
@@ -44,11 +41,11 @@ def die() -> None:
 def work(the_job: Job, fails: Callable[[], None]) -> None:
     """One rank's attempt; leaves what came of it."""
     outcome = the_job.site.run_dir / f"outcome-{ranks.rank()}"
-    with patch.object(loop, "make_batch", on_last_rank(fails)):
-        try:
-            outcome.write_text(str(worker.attempt_fit(the_job, "cpu", 1, lambda _: nullcontext())))
-        except RuntimeError:
-            outcome.write_text("tries again")
+    failing = partial(fit, at_step=on_last_rank(fails))
+    try:
+        outcome.write_text(str(worker.attempt_fit(the_job, "cpu", 1, lambda _: nullcontext(), failing)))
+    except RuntimeError:
+        outcome.write_text("tries again")
 
 
 @pytest.fixture

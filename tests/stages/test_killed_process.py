@@ -19,12 +19,11 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pipeline.data.prepared.batch import Batch
 from pipeline.errors import LockedError
 from pipeline.train import loop
 from pipeline.train.checkpoints.local import TENSORS_NAME
 from pipeline.train.job import Job
-from pipeline.train.loop import fit
+from pipeline.train.loop import fit, only_writer
 from pipeline.train.run import Run
 from tests.stages.test_exactness import final_state
 from tests.support.damage import begun, spoil_newest
@@ -72,16 +71,13 @@ def write_in_place_until_killed(the_job: Job) -> None:
 
 def train_until_stopped(the_job: Job) -> None:
     """SIGSTOP comes between two writes, as to a machine that is suspended."""
-    make_batch = loop.make_batch
 
-    def stop(run: Run, rows: Tensor) -> Batch:
+    def stop(run: Run) -> None:
         if run.state.progress.step == STEP:
             run.saver.finish()
             os.kill(os.getpid(), signal.SIGSTOP)
-        return make_batch(run, rows)
 
-    with patch.object(loop, "make_batch", stop):
-        train(the_job)
+    fit(the_job, "cpu", 1, at_step=stop)
 
 
 @contextmanager
@@ -155,12 +151,12 @@ def test_a_second_writer_waits_until_the_first_is_dead(
         until(lambda: stopped.status() == psutil.STATUS_STOPPED, "the first stops", TIMEOUT_S)
         if locked:
             with (
-                patch.object(loop, "OLD_WRITER_WAIT_S", 0.2),
                 pytest.raises(LockedError, match="the training worker before"),
+                only_writer(disturbed, wait_s=0.2),
             ):
-                train(disturbed)
+                pass
         else:
-            with patch.object(loop, "_only_writer", lambda _: nullcontext()):
+            with patch.object(loop, "only_writer", lambda _: nullcontext()):
                 train(disturbed)
         stopped.resume()
         first.join(TIMEOUT_S)

@@ -51,10 +51,13 @@ class Saver:
     meeting, by rank 0's clock.
     """
 
-    def __init__(self, store: CheckpointStore, seconds: float, device: str) -> None:
+    def __init__(
+        self, store: CheckpointStore, seconds: float, device: str, agree_every_s: float = AGREE_EVERY_S
+    ) -> None:
         self._store = store
         self._seconds = seconds
         self._device = device
+        self._agree_every_s = agree_every_s
         self._step, self._time, self._next = 0, 0.0, 0
         self._saved = float("-inf")
         self._lock = threading.Lock()
@@ -80,7 +83,7 @@ class Saver:
         # 1. This rank's votes: steps to the next agreement, whether to save, whether to leave.
         now = time.monotonic()
         step_s = (now - self._time) / max(1, step - self._step)
-        pace = max(1, round(min(self._seconds, AGREE_EVERY_S) / max(step_s, 1e-6)))
+        pace = max(1, round(min(self._seconds, self._agree_every_s) / max(step_s, 1e-6)))
         votes_RW = ranks.gather_ranks(
             torch.tensor([pace, now - self._saved >= self._seconds, leaving], device=self._device)
         ).cpu()

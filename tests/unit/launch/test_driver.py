@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DiskError, EspalierError, LockedError, TrainingError
-from pipeline.launch import driver
 from pipeline.launch.driver import EXIT_INTERNAL, launch
 from pipeline.launch.ray_cluster import LaunchRequest
 from pipeline.train.job import Job
@@ -26,24 +25,24 @@ def the_job(tmp_path: Path) -> Job:
     return job(prepared_digits(tmp_path), tmp_path / "run")
 
 
-def ends(monkeypatch: pytest.MonkeyPatch, *statuses: int) -> list[LaunchRequest]:
-    """Let the attempts end so, one after the other; returns what they were told, as they come."""
-    left, told = list(statuses), []
+class Ends:
+    """Attempts that end so, one after the other. told: what they were told, as they come."""
 
-    def attempt(request: LaunchRequest) -> int:
-        told.append(request)
-        return left.pop(0)
+    def __init__(self, *statuses: int) -> None:
+        self._left = list(statuses)
+        self.told: list[LaunchRequest] = []
 
-    monkeypatch.setattr(driver, "_attempt", attempt)
-    return told
+    def __call__(self, request: LaunchRequest) -> int:
+        self.told.append(request)
+        return self._left.pop(0)
 
 
 def test_a_driver_that_died_is_started_again_with_the_same_order(
-    the_job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    the_job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = ends(monkeypatch, -9, 1, 0)
-    launch(the_job, resources(max_failures=3), "train")
-    assert told == [LaunchRequest(job=the_job, resources=resources(max_failures=3))] * 3
+    ends = Ends(-9, 1, 0)
+    launch(the_job, resources(max_failures=3), "train", ends)
+    assert ends.told == [LaunchRequest(job=the_job, resources=resources(max_failures=3))] * 3
     lines = capsys.readouterr().err.splitlines()
     assert "espalier train: the process that drives Ray died (SIGKILL)" in lines[0]
     assert "3 more attempts" in lines[0]
@@ -53,44 +52,41 @@ def test_a_driver_that_died_is_started_again_with_the_same_order(
 def test_a_disk_without_room_for_a_checkpoint_is_said_before_ray_starts(
     the_job: Job, monkeypatch: pytest.MonkeyPatch, small_disk: Path
 ) -> None:
-    told = ends(monkeypatch, 0)
+    ends = Ends(0)
     full = changed_job(the_job, run_dir=small_disk)
     with pytest.raises(
         DiskError,
         match=rf"{small_disk}: the disk is full; nothing was replaced\. Free some space and run it again",
     ):
-        launch(full, resources(), "train")
+        launch(full, resources(), "train", ends)
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
     with pytest.raises(DiskError, match=rf"{small_disk}: the disk is full"):
-        launch(the_job, resources(), "train")
-    assert told == []
+        launch(the_job, resources(), "train", ends)
+    assert ends.told == []
     assert [path.name for path in small_disk.iterdir()] == ["full"]
 
 
-def test_it_gives_up_after_the_failures_that_are_allowed(
-    the_job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = ends(monkeypatch, *[-9] * 3)
+def test_it_gives_up_after_the_failures_that_are_allowed(the_job: Job) -> None:
+    ends = Ends(*[-9] * 3)
     with pytest.raises(TrainingError, match="died 3 times; show_ray_logs may tell why"):
-        launch(the_job, resources(max_failures=2), "train")
-    assert len(told) == 3
+        launch(the_job, resources(max_failures=2), "train", ends)
+    assert len(ends.told) == 3
 
 
-def test_an_error_of_this_program_is_not_tried_again(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = ends(monkeypatch, EXIT_INTERNAL)
+def test_an_error_of_this_program_is_not_tried_again(the_job: Job) -> None:
+    ends = Ends(EXIT_INTERNAL)
     with pytest.raises(EspalierError, match="an error in this program ended the training, see above"):
-        launch(the_job, resources(max_failures=2), "train")
-    assert len(told) == 1
+        launch(the_job, resources(max_failures=2), "train", ends)
+    assert len(ends.told) == 1
 
 
-def test_a_users_error_is_told_as_it_is(the_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_error_is_told_as_it_is(the_job: Job) -> None:
     def attempt(_request: LaunchRequest) -> int:
         user_error_path(the_job).write_text("amp is fp16, which needs a CUDA device")
         return 0
 
-    monkeypatch.setattr(driver, "_attempt", attempt)
     with pytest.raises(TrainingError, match="amp is fp16, which needs a CUDA device"):
-        launch(the_job, resources(), "train")
+        launch(the_job, resources(), "train", attempt)
 
 
 def test_what_workers_sent_last_is_shown(
@@ -106,20 +102,19 @@ def test_what_workers_sent_last_is_shown(
         return 0
 
     (tmp_path / "bucket").mkdir()
-    monkeypatch.setattr(driver, "_attempt", attempt)
-    launch(the_job, resources(storage=str(tmp_path / "bucket")), "train")
+    launch(the_job, resources(storage=str(tmp_path / "bucket")), "train", attempt)
     assert "train  epoch 4/3" in capsys.readouterr().err
 
 
 def test_a_run_that_another_folder_drives_is_refused_before_anything_starts(
-    the_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    the_job: Job, tmp_path: Path
 ) -> None:
     (tmp_path / "bucket").mkdir()
     other = changed_job(the_job, run_dir=tmp_path / "elsewhere" / "run")
-    told = ends(monkeypatch)
+    ends = Ends()
     with signs_of_life(send(other, str(tmp_path / "bucket")), every_s=0.02), pytest.raises(LockedError):
-        launch(the_job, resources(storage=str(tmp_path / "bucket")), "train")
-    assert told == []
+        launch(the_job, resources(storage=str(tmp_path / "bucket")), "train", ends)
+    assert ends.told == []
 
 
 def test_a_driver_ends_with_the_stage_that_started_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ without Ray.
 """
 
 import re
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,9 +13,8 @@ import torch
 from pipeline.errors import DiskError, EspalierError, LockedError, StorageError, TrainingError
 from pipeline.files import locked
 from pipeline.launch import worker
-from pipeline.train import loop, ranks
 from pipeline.train.job import Job
-from pipeline.train.loop import _only_writer
+from pipeline.train.loop import only_writer
 from pipeline.train.transport.driver import read_user_error, report_user_error
 from tests.support.fit_samples import job, prepared_digits
 
@@ -25,21 +25,14 @@ def the_job(tmp_path: Path) -> Job:
     return job(prepared_digits(tmp_path), tmp_path / "run")
 
 
-def test_a_late_rank_0_must_be_gone_and_is_waited_for(
-    tmp_path: Path, the_job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "OLD_WRITER_WAIT_S", 0.2)
-    with locked(the_job.site.run_dir / "writer.lock", wait_s=0.0, what="x"):
-        with (
-            pytest.raises(LockedError, match=r"writer\.lock: the training worker before this one"),
-            _only_writer(the_job),
-        ):
-            pass
-        monkeypatch.setattr(ranks, "rank", lambda: 1)
-        with _only_writer(the_job):
-            pass  # it writes nothing
-        monkeypatch.setattr(ranks, "rank", lambda: 0)
-    with _only_writer(the_job):
+def test_a_late_rank_0_must_be_gone_and_is_waited_for(the_job: Job) -> None:
+    with (
+        locked(the_job.site.run_dir / "writer.lock", wait_s=0.0, what="x"),
+        pytest.raises(LockedError, match=r"writer\.lock: the training worker before this one"),
+        only_writer(the_job, wait_s=0.2),
+    ):
+        pass
+    with only_writer(the_job):
         pass
 
 
@@ -47,14 +40,16 @@ CLOSED = RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by pee
 """As gloo tells of another rank that died."""
 
 
-def attempt(the_job: Job, error: Exception, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """What a worker says whose training ends in an error."""
+def attempt(the_job: Job, fit: Callable[..., bool]) -> bool:
+    """What a worker says of a training that is `fit`."""
+    return worker.attempt_fit(the_job, "cpu", 1, lambda _: nullcontext(), fit)
 
+
+def raising(error: Exception) -> Callable[..., bool]:
     def fit(*_: object) -> bool:
         raise error
 
-    monkeypatch.setattr(loop, "fit", fit)
-    return worker.attempt_fit(the_job, "cpu", 1, lambda _: nullcontext())
+    return fit
 
 
 @pytest.mark.parametrize(
@@ -68,11 +63,9 @@ def attempt(the_job: Job, error: Exception, monkeypatch: pytest.MonkeyPatch) -> 
         ConnectionResetError("reset"),
     ],
 )
-def test_what_may_pass_is_for_ray_to_try_again(
-    the_job: Job, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_what_may_pass_is_for_ray_to_try_again(the_job: Job, error: Exception) -> None:
     with pytest.raises(type(error)):
-        attempt(the_job, error, monkeypatch)
+        attempt(the_job, raising(error))
     assert read_user_error(the_job) is None
 
 
@@ -89,19 +82,18 @@ def test_what_may_pass_is_for_ray_to_try_again(
     ],
 )
 def test_what_each_attempt_would_meet_is_left_for_the_driver(
-    the_job: Job, monkeypatch: pytest.MonkeyPatch, error: Exception, left: str
+    the_job: Job, error: Exception, left: str
 ) -> None:
-    assert attempt(the_job, error, monkeypatch)
+    assert attempt(the_job, raising(error))
     assert re.fullmatch(
         left if isinstance(error, EspalierError) else f"(?s){left}.*", read_user_error(the_job) or ""
     )
 
 
-def test_a_rank_whose_peer_left_an_error_does_not_hide_it(
-    the_job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    report_user_error(the_job, "the first error")
-    looks = iter([None, "the first error"])
-    monkeypatch.setattr(worker, "read_user_error", lambda _: next(looks))
-    assert attempt(the_job, CLOSED, monkeypatch)
+def test_a_rank_whose_peer_left_an_error_does_not_hide_it(the_job: Job) -> None:
+    def fit(*_: object) -> bool:
+        report_user_error(the_job, "the first error")  # of another rank, which then closes its connections
+        raise CLOSED
+
+    assert attempt(the_job, fit)
     assert read_user_error(the_job) == "the first error"

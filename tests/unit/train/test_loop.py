@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from pipeline.tasks.training.classification import Classification
 from pipeline.tracking.journal import read_journal
 from pipeline.train.bf16_rate import bf16_to_float32, slow_bf16
 from pipeline.train.checkpoints.local import LocalStore
+from pipeline.train.checkpoints.saver import Saver
 from pipeline.train.job import Job, child_spec
 from pipeline.train.loop import (
     ddp_step,
@@ -89,7 +91,7 @@ def test_the_rate_of_bf16_is_measured_without_a_trace_in_the_training() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def killed_in(the_job: Job, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def killed_in(the_job: Job, epoch: int) -> None:
     """Run until the validation of an epoch, and die there: its steps are done and its checkpoint is not."""
 
     def die(run: Run) -> dict[str, float]:
@@ -97,21 +99,17 @@ def killed_in(the_job: Job, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None
             raise Killed
         return validate(run)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("pipeline.train.loop.validate", die)
-        with pytest.raises(Killed):
-            fit(the_job, "cpu", 1)
+    with pytest.raises(Killed):
+        fit(the_job, "cpu", 1, validate=die)
     torch.manual_seed(99)  # a new process starts from another random state
 
 
-def test_killed_in_every_epoch_it_ends_in_the_same_bits(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_in_every_epoch_it_ends_in_the_same_bits(data: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"amp": "bf16", "ema_decay": 0.9, "final_weights": "best"}
     expected = run(job(data, tmp_path / "undisturbed", **changes), tmp_path / "a")
     disturbed = job(data, tmp_path / "disturbed", **changes)
     for epoch in (1, 2, 3):
-        killed_in(disturbed, epoch, monkeypatch)
+        killed_in(disturbed, epoch)
     assert run(disturbed, tmp_path / "b") == expected
     assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
     steps = [event["step"] for event in read_journal(disturbed.site.journal) if "val/top1" in event["values"]]
@@ -119,34 +117,31 @@ def test_killed_in_every_epoch_it_ends_in_the_same_bits(
     assert steps == sorted(set(steps)), "each step is in the journal once"
 
 
-def test_told_to_go_it_leaves_at_once_and_loses_no_step(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_told_to_go_it_leaves_at_once_and_loses_no_step(data: Path, tmp_path: Path) -> None:
     """Also with checkpoints that are far apart, in the middle of an epoch, and again and again."""
-    monkeypatch.setattr("pipeline.train.checkpoints.saver.AGREE_EVERY_S", 0.0)
     expected = run(job(data, tmp_path / "undisturbed"), tmp_path / "a")
-    steps: list[int] = []
-
-    def noted(run: Run, rows: torch.Tensor) -> torch.Tensor:
-        steps.append(run.state.progress.step)
-        return ddp_step(run, rows)
-
-    monkeypatch.setattr("pipeline.train.loop.ddp_step", noted)
     the_job = job(data, tmp_path / "run", checkpoint_s=1000.0)
-    while not fit(the_job, "cpu", 1, leaving=lambda: len(steps) % 17 == 12):
+    steps: list[int] = []
+    attempts: list[Run] = []
+
+    def noted(run: Run) -> None:
+        if all(run is not other for other in attempts):
+            attempts.append(run)
+            run.saver = Saver(run.store, the_job.site.checkpoint_s, run.device, agree_every_s=0.0)
+            run.saver.start(run.state.progress.step)
+        steps.append(run.state.progress.step)
+
+    while not fit(the_job, "cpu", 1, leaving=lambda: len(steps) % 17 == 12, at_step=noted):
         torch.manual_seed(99)
+    assert len(attempts) > 2
     assert steps == list(range(len(steps))), "a step was made twice"
     assert run(the_job, tmp_path / "b") == expected
 
 
-def test_told_to_go_it_leaves_also_where_an_epoch_is_one_batch(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.train.checkpoints.saver.AGREE_EVERY_S", 0.0)
+def test_told_to_go_it_leaves_also_where_an_epoch_is_one_batch(data: Path, tmp_path: Path) -> None:
     batch = len(Split.open(data, "train"))
     expected = run(job(data, tmp_path / "undisturbed", global_batch_size=batch), tmp_path / "a")
-    monkeypatch.setattr("pipeline.train.checkpoints.saver.FIRST_STEPS", 1)
-    the_job = job(data, tmp_path / "run", global_batch_size=batch)
+    the_job = job(data, tmp_path / "run", global_batch_size=batch, checkpoint_s=0.0)
     assert not fit(the_job, "cpu", 1, leaving=lambda: True)
     found = LocalStore(the_job.site.run_dir / "checkpoints").newest()
     assert found is not None
@@ -251,7 +246,7 @@ def test_a_run_that_goes_on_elsewhere_says_so(
 
 @pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", 4)])
 def test_best_weights_are_kept_when_later_ones_are_worse(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str, kept: int
+    data: Path, tmp_path: Path, keep: str, kept: int
 ) -> None:
     """Of the second of four epochs, after a validation that says so."""
     weights: dict[int, dict[str, torch.Tensor]] = {}
@@ -261,8 +256,9 @@ def test_best_weights_are_kept_when_later_ones_are_worse(
         weights[epoch] = {name: tensor.clone() for name, tensor in run.state.deployed.state_dict().items()}
         return {"top1": {1: 0.5, 2: 0.9, 3: 0.7, 4: 0.9}[epoch], "loss": float(epoch)}
 
-    monkeypatch.setattr("pipeline.train.loop.validate", told)
-    run(job(data, tmp_path / "run", final_weights=keep, epochs=4), tmp_path / "model")
+    the_job = job(data, tmp_path / "run", final_weights=keep, epochs=4)
+    fit(the_job, "cpu", 1, validate=told)
+    collect_result(the_job, tmp_path / "model", tmp_path / "model.csv")
     result = load_model(tmp_path / "model")[1].state_dict()
     equal = [
         epoch
@@ -302,42 +298,39 @@ def test_a_diverging_loss_names_the_step_and_keeps_the_weights_before(data: Path
         collect_result(spec, tmp_path / "model", tmp_path / "model.csv")
 
 
-def overflowing(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def overflowing(step: int) -> Callable[[Run], None]:
     """The update of a step whose loss is finite makes a weight NaN."""
 
-    def overflow(run: Run, rows: torch.Tensor) -> torch.Tensor:
-        loss = ddp_step(run, rows)
-        if run.state.progress.step == step:
-            next(run.state.model.parameters()).data.flatten()[0] = torch.nan
-        return loss
+    def at_step(run: Run) -> None:
+        def poison(*_: object) -> None:
+            next(run.state.model.parameters()).data.view(-1)[0] = torch.nan
 
-    monkeypatch.setattr("pipeline.train.loop.ddp_step", overflow)
+        if run.state.progress.step == step:
+            run.state.optimizer.register_step_post_hook(poison)
+
+    return at_step
 
 
 @pytest.mark.parametrize("step", [0, 5])
-def test_no_checkpoint_holds_weights_that_are_not_finite(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    overflowing(step, monkeypatch)
+def test_no_checkpoint_holds_weights_that_are_not_finite(data: Path, tmp_path: Path, step: int) -> None:
     with pytest.raises(
         TrainingError, match=rf"the state .* is not finite at step {step + 1} \(epoch 1\); the weights before"
     ):
-        fit(job(data, tmp_path / "run", checkpoint_s=0.0), "cpu", 1)
+        fit(job(data, tmp_path / "run", checkpoint_s=0.0), "cpu", 1, at_step=overflowing(step))
     found = LocalStore(tmp_path / "run" / "checkpoints").newest()
     assert (found[1]["progress"]["step"] if found else 0) == step
 
 
 def test_a_run_that_diverges_in_the_last_update_of_an_epoch_is_told_like_any_other(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path
 ) -> None:
     """Only validation sees it."""
     the_job = job(data, tmp_path / "run")
     steps = num_batches(len(Split.open(data, "train")), the_job.problem.params.global_batch_size)
-    overflowing(2 * steps - 1, monkeypatch)
     with pytest.raises(
         TrainingError, match=rf"val/loss is not finite at step {2 * steps} \(epoch 2\).*Lower optimizer.lr"
     ):
-        fit(the_job, "cpu", 1)
+        fit(the_job, "cpu", 1, at_step=overflowing(2 * steps - 1))
     assert [
         event["step"] for event in read_journal(the_job.site.journal) if "val/loss" in event["values"]
     ] == [steps]

@@ -14,7 +14,7 @@ from pipeline.storage import Storage
 from pipeline.train.checkpoints.fence import ALIVE_NAME, OWNER_NAME, Fence
 from pipeline.train.checkpoints.local import MANIFEST_NAME
 from pipeline.train.job import Job
-from pipeline.train.loop import ddp_step, fit
+from pipeline.train.loop import fit
 from pipeline.train.run import Run
 from pipeline.train.transport.driver import (
     ERROR,
@@ -71,16 +71,14 @@ def test_a_rank_0_whose_place_is_taken_publishes_nothing_more(sent: Job) -> None
 
 
 def test_a_training_whose_rank_0_is_replaced_ends_at_its_next_checkpoint_and_sends_no_result(
-    sent: Job, monkeypatch: pytest.MonkeyPatch
+    sent: Job,
 ) -> None:
-    def replaced(run: Run, rows: torch.Tensor) -> torch.Tensor:
+    def replaced(run: Run) -> None:
         if run.state.progress.step == 5:
             fence(arrive(sent)).take()
-        return ddp_step(run, rows)
 
-    monkeypatch.setattr("pipeline.train.loop.ddp_step", replaced)
     with pytest.raises(LockedError, match=TAKEN):
-        fit(arrive(sent), "cpu", 1)
+        fit(arrive(sent), "cpu", 1, at_step=replaced)
     found = open_store(sent).newest()
     assert found is None or found[1]["progress"]["step"] <= 5
 

@@ -9,12 +9,10 @@ import pytest
 from pipeline.files import sha256_file, sha256_tree
 from pipeline.storage import Storage
 from pipeline.tracking.journal import read_journal
-from pipeline.train import loop
 from pipeline.train.checkpoints.remote import RemoteStore
 from pipeline.train.job import Inputs, Job
 from pipeline.train.loop import fit
-from pipeline.train.run import origin
-from pipeline.train.step import train_step
+from pipeline.train.run import Run, origin
 from pipeline.train.transport.collect import result_folder
 from pipeline.train.transport.driver import (
     FINISHED,
@@ -87,17 +85,13 @@ def test_a_killed_run_goes_on_on_another_node(
     data: Path, sent: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     fit(job(data, tmp_path / "here"), "cpu", 1)
-    left = [steps]
 
-    def step(*arguments: object) -> object:
-        if not left[0]:
+    def die(run: Run) -> None:
+        if run.state.progress.step == steps:
             raise KilledError
-        left[0] -= 1
-        return train_step(*arguments)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(loop, "train_step", step)
-        fit(arrive(sent), "cpu", 1)
+    with pytest.raises(KilledError):
+        fit(arrive(sent), "cpu", 1, at_step=die)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
     fit(arrive(sent), "cpu", 1)
     collect(sent)
