@@ -48,10 +48,10 @@ class Storage:
         self.url = url.rstrip("/")
         self._attempts = attempts
 
-    def check(self) -> None:
+    def check(self, first_attempts: int = FIRST_ATTEMPTS) -> None:
         """Raises StorageError if the place is missing or full, or files cannot be written, read and removed.
 
-        If nothing answers at all, within seconds.
+        If nothing answers at all, within seconds: after first_attempts of the first request.
         """
         if self._is_folder and not Path(self.url).is_dir():
             raise StorageError(
@@ -60,7 +60,7 @@ class Storage:
             )
         name = f"probe-{secrets.token_hex(4)}"
         try:
-            Storage(self.url, FIRST_ATTEMPTS).read(name)
+            Storage(self.url, first_attempts).read(name)
         except StorageError as error:
             if type(error.__cause__).__name__ in UNANSWERED:
                 raise

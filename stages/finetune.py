@@ -1,5 +1,7 @@
 """Train the pruned model further, with the dense one, or one that was brought, as its teacher."""
 
+from collections.abc import Callable
+
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run_stage
 from pipeline.launch.driver import launch
@@ -7,12 +9,12 @@ from pipeline.launch.resources import Resources
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
 from pipeline.tracking.journal import Reporter
-from pipeline.train.job import TEACHER_FOLDER, Site, child_job, run_directory
+from pipeline.train.job import TEACHER_FOLDER, Job, Site, child_job, run_directory
 from pipeline.train.params import FitParams
 from pipeline.train.transport.collect import collect_result
 
 
-def main(stage: Stage, report: Reporter) -> None:
+def main(stage: Stage, report: Reporter, launch: Callable[[Job, Resources, str], None] = launch) -> None:
     resources = stage.resources(Resources)
     with run_directory(stage.run_dir) as run_dir:
         job = child_job(

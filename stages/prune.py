@@ -1,5 +1,7 @@
 """Make a smaller network of the dense one: without what it needs least, at once or in parts, or another."""
 
+from collections.abc import Callable
+
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run_stage
 from pipeline.files import to_json, write_atomic
@@ -11,11 +13,11 @@ from pipeline.prune.schedule import Tuning, prune_in_parts
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
 from pipeline.tracking.journal import Reporter
-from pipeline.train.job import TEACHER_FOLDER, Site, run_directory
+from pipeline.train.job import TEACHER_FOLDER, Job, Site, run_directory
 from pipeline.train.params import FitParams
 
 
-def main(stage: Stage, report: Reporter) -> None:
+def main(stage: Stage, report: Reporter, launch: Callable[[Job, Resources, str], None] = launch) -> None:
     resources = stage.resources(Resources)
     with run_directory(stage.run_dir) as run_dir:
         reports = prune_in_parts(

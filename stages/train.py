@@ -1,5 +1,7 @@
 """Train the dense model on the prepared data, on every worker of the cluster."""
 
+from collections.abc import Callable
+
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.entry import run_stage
 from pipeline.launch.driver import launch
@@ -9,12 +11,12 @@ from pipeline.models.description.spec import WEIGHTS_NAME
 from pipeline.stage import Stage
 from pipeline.tasks.params import TaskParams
 from pipeline.tracking.journal import Reporter
-from pipeline.train.job import Site, dense_job, run_directory
+from pipeline.train.job import Job, Site, dense_job, run_directory
 from pipeline.train.params import FitParams
 from pipeline.train.transport.collect import collect_result
 
 
-def main(stage: Stage, report: Reporter) -> None:
+def main(stage: Stage, report: Reporter, launch: Callable[[Job, Resources, str], None] = launch) -> None:
     data, model = stage.dep("data/prepared"), stage.params("model", ModelParams)
     init = stage.dep("data/init") / WEIGHTS_NAME if model.init == "file" else None
     task, resources = stage.params("task", TaskParams), stage.resources(Resources)

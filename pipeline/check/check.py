@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ LONG_BYTES = 100_000_000
 """Raw data from which on preparing them takes longer than the check, which then comes before it too."""
 
 
-def check_before(stage: str, root: Path) -> None:
-    """Check the project before a stage that would compute for long, unless that was done.
+def check_before(stage: str, root: Path, look: Callable[..., list[list[str]]] | None = None) -> None:
+    """Check the project before a stage that would compute for long, unless that was done. look: finds the
+    problems, by itself problems().
 
     Raises ParamsError.
     """
@@ -43,7 +44,7 @@ def check_before(stage: str, root: Path) -> None:
     if done.exists():
         return
     try:
-        refuse(problems(root, [values])[0])
+        refuse((look or problems)(root, [values])[0])
     except ParamsError:
         raise
     except EspalierError as error:

@@ -1,7 +1,7 @@
 """All checks, in the order in which one would mend what they find."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pipeline.doctor.finding import CheckResult, Finding, one_line, problem, skipped
@@ -28,12 +28,12 @@ from pipeline.stage import STATE_FOLDER
 Check = tuple[str, Callable[[], CheckResult]]
 
 
-def examine(root: Path) -> Iterator[Finding]:
+def examine(root: Path, checks: Iterable[Check] | None = None) -> Iterator[Finding]:
     """One finding for each check, as it is made.
 
     A check that cannot be made is a problem, never an exception.
     """
-    for name, check in _checks(root):
+    for name, check in _checks(root) if checks is None else checks:
         verdict = _made(check)
         yield Finding(name, verdict.state, redacted(verdict.text))
 

@@ -19,7 +19,8 @@ STALE_S = 24 * 3600.0
 class Versions:
     """The versions of one registered model, as one client makes and settles them."""
 
-    def __init__(self, store: Store, name: str, run: str) -> None:
+    def __init__(self, store: Store, name: str, run: str, stale_s: float = STALE_S) -> None:
+        self._stale_s = stale_s
         """run: the id of the run that new versions are of."""
         self._store, self._client, self._name, self._run = store, store.client, name, run
         self._made: set[str] = set()
@@ -96,7 +97,7 @@ class Versions:
     def _sweep(self, key: str, source: str) -> None:
         """Delete models of this key that are not the version's source and that no client may be making."""
         for model in self._models(key):
-            is_old = time.time() - model.creation_timestamp / 1000 > STALE_S
+            is_old = time.time() - model.creation_timestamp / 1000 > self._stale_s
             if str(model.model_id) not in source and (is_old or model.model_id in self._made):
                 with tolerated(MISSING):
                     self._client.delete_logged_model(model.model_id)

@@ -63,14 +63,14 @@ def mended(root: Path) -> bool:
     return bool(done)
 
 
-def mend(root: Path) -> list[str]:
-    """Mend all that is found, and say what was done.
+def mend(root: Path, wait_s: float = WAIT_S) -> list[str]:
+    """Mend all that is found, and say what was done. wait_s: for a `dvc` that is about to end.
 
     Raises LockedError if something is damaged while a `dvc` works here.
     """
     if not list(faults_of_dvc(root)):
         return []
-    with _without_dvc(root):
+    with _without_dvc(root, wait_s):
         return [fault.mend() for fault in faults_of_dvc(root)]  # anew: it may have changed until now
 
 
@@ -172,14 +172,14 @@ def _remove_copies(paths: list[Path]) -> str:
 
 
 @contextmanager
-def _without_dvc(root: Path) -> Iterator[None]:
+def _without_dvc(root: Path, wait_s: float) -> Iterator[None]:
     """While no `dvc` works in a project.
 
     Raises LockedError if one does not end: it gives its lock back for a stage's time.
     """
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + wait_s
     with locked(
-        root / DVC_FOLDER / "lock", wait_s=WAIT_S, what="DVC's lock, beside files of DVC that are damaged,"
+        root / DVC_FOLDER / "lock", wait_s=wait_s, what="DVC's lock, beside files of DVC that are damaged,"
     ):
         while (found := _living(root.absolute())) and time.monotonic() < deadline:
             time.sleep(LOCK_POLL_S)

@@ -9,9 +9,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, Protocol
 
 from pipeline.errors import LockedError
 from pipeline.stage import Stage
@@ -23,11 +24,23 @@ END = b"end"
 """
 
 
+class CourierProcess(Protocol):
+    """What a stage needs of the process that carries its journal."""
+
+    @property
+    def stdin(self) -> Any: ...
+
+    def kill(self) -> None: ...
+
+
 @contextmanager
-def tracked(stage: Stage) -> Iterator[Reporter]:
-    """A reporter for a stage's work: it writes the stage's journal, which the courier takes to MLflow."""
+def tracked(stage: Stage, start: Callable[[Stage], CourierProcess] | None = None) -> Iterator[Reporter]:
+    """A reporter for a stage's work: it writes the stage's journal, which the courier takes to MLflow.
+
+    start: starts the courier, by itself start_courier.
+    """
     write_record(stage.journal, new_record(stage, time.time()))
-    courier = start_courier(stage)
+    courier = (start or start_courier)(stage)
     try:
         yield Journal(stage.journal)
     except LockedError:
@@ -55,7 +68,7 @@ def start_courier(stage: Stage) -> subprocess.Popen[bytes]:
     )
 
 
-def _finish(stage: Stage, courier: subprocess.Popen[bytes], *, failed: bool) -> None:
+def _finish(stage: Stage, courier: CourierProcess, *, failed: bool) -> None:
     record = read_record(stage.journal)
     changes = {
         "status": "FAILED" if failed else "FINISHED",

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.stage import Stage
-from pipeline.tracking import delivery
 from pipeline.tracking.delivery import start_courier, tracked
 from pipeline.tracking.journal import Reporter
 from pipeline.tracking.records import read_record
@@ -50,9 +49,8 @@ def test_ten_thousand_points_are_there_once_after_two_outages(
         couriers.append(start_courier(stage))
         return couriers[0]
 
-    monkeypatch.setattr(delivery, "start_courier", started)
     with ExitStack() as back:
-        with tracked(stage) as report:
+        with tracked(stage, started) as report:
             report_steps(report, range(STEPS // 2))
             with mlflow_server(server, port):
                 until(lambda: points(server)[0] > 0, "the delivery has begun", DELIVERED_S)

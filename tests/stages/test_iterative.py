@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,12 +11,10 @@ from pipeline.files import sha256_tree
 from pipeline.models.cost import count_macs
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model
-from pipeline.prune import schedule
 from pipeline.prune.params import PruneParams, PruneTarget
-from pipeline.prune.prune import PruneReport, prune
+from pipeline.prune.prune import PruneReport
 from pipeline.prune.schedule import Tuning, prune_in_parts
 from pipeline.tasks.params import TaskParams
-from pipeline.train import loop
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from tests.support.compress_samples import fixed_profile, prune_params
@@ -66,26 +63,23 @@ def run(
     )
 
 
-def killed_at(point: int, work: Callable[[], object]) -> None:
-    """Do the work, and die before its cut or step of this number."""
+def killed_at(point: int, folder: Path, place: Path) -> None:
+    """Do it all, and die before the cut or step of this number."""
     seen = 0
 
-    def counted(original: Callable[..., object]) -> Callable[..., object]:
-        def step(*arguments: object) -> object:
-            nonlocal seen
-            seen += 1
-            if seen == point:
-                raise Killed
-            return original(*arguments)
+    def reach(_: object = None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == point:
+            raise Killed
 
-        return step
+    def train(job: Job) -> None:
+        fit(job, "cpu", 1, at_step=reach)
+        reach()  # the next cut
 
-    with (
-        patch.object(loop, "make_batch", counted(loop.make_batch)),
-        patch.object(schedule, "prune", counted(prune)),
-        pytest.raises(Killed),
-    ):
-        work()
+    with pytest.raises(Killed):
+        reach()  # the first cut
+        run(folder, place, train=train)
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +112,11 @@ def test_killed_at_any_point_it_ends_in_the_same_bits(
 ) -> None:
     reports, place = undisturbed
     for point in range(1, POINTS + 1):
-        killed_at(point, lambda point=point: run(folder, tmp_path / str(point)))  # type: ignore[misc]
+        killed_at(point, folder, tmp_path / str(point))
         assert run(folder, tmp_path / str(point)) == reports
         assert sha256_tree(tmp_path / str(point) / "pruned") == sha256_tree(place / "pruned")
     with pytest.raises(pytest.fail.Exception):  # there are no other points
-        killed_at(POINTS + 1, lambda: run(folder, tmp_path / "none"))
+        killed_at(POINTS + 1, folder, tmp_path / "none")
 
 
 @pytest.mark.parametrize("kind", ["macs", "params"])

@@ -19,13 +19,11 @@ import torch
 
 from pipeline.errors import ArtifactError, EspalierError, GateError, UnreachableError
 from pipeline.pretrained.registered import registered_model
-from pipeline.registry import versions as versions_once
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import Registration, register, registered_versions, save_served
 from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tasks.serving.classification import ClassificationServing
-from pipeline.tracking import delivery
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.records import run_key
@@ -58,7 +56,6 @@ IMAGES = np.random.default_rng(7).integers(0, 256, (5, *SHAPE)).astype(np.uint8)
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(delivery, "start_courier", ThreadCourier)
     return evaluated_project(tmp_path / "project")
 
 
@@ -83,7 +80,7 @@ def aliases(root: Path) -> dict[str, int]:
 
 
 def test_a_passing_candidate_is_registered_with_its_ancestors(root: Path) -> None:
-    with tracked(Stage("register", root)) as report:
+    with tracked(Stage("register", root), ThreadCourier) as report:
         main(Stage("register", root), report)
     assert aliases(root) == {"dense": 1, "candidate": 3, "champion": 3}
     client = connect(root).client
@@ -168,14 +165,14 @@ def test_a_failed_gate_registers_nothing(root: Path) -> None:
     evaluate(root, "quantized", seed=3, score=0.9)
     with (
         pytest.raises(GateError, match="quantized fails 1 of 11 gates; nothing was registered"),
-        tracked(Stage("register", root)) as report,
+        tracked(Stage("register", root), ThreadCourier) as report,
     ):
         main(Stage("register", root), report)
     assert not (root / "reports/verdict.json").exists()
     assert connect(root).client.search_registered_models() == []
 
 
-def test_an_interrupted_registration_is_completed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_registration_is_completed(root: Path) -> None:
     register_now(root)
     client = connect(root).client
     # As a kill leaves it between storing the model and making its version, and in the middle of storing.
@@ -195,9 +192,6 @@ def test_an_interrupted_registration_is_completed(root: Path, monkeypatch: pytes
     names = ["tiny-dense", "tiny-finetuned", "tiny-quantized"]
     assert sorted(model.name for model in stored if str(model.status) == "READY") == names
     assert len(stored) == 4, "another client may be storing the half-made one right now"
-    monkeypatch.setattr(versions_once, "STALE_S", 0.0)
-    register_now(root)
-    assert sorted(model.name for model in client.search_logged_models(experiments)) == names
 
 
 def test_a_loaded_model_predicts_what_onnxruntime_computes(root: Path) -> None:
@@ -363,7 +357,7 @@ def test_a_server_holds_runs_and_versions_as_the_local_database_does(
     )
     prepare, stage = Stage("prepare", root), Stage("register", root)
     with ExitStack() as server:
-        with tracked(prepare) as report:
+        with tracked(prepare, ThreadCourier) as report:
             report.metrics({"rows": 1}, step=1)
             server.enter_context(mlflow_server(tmp_path / "server", port))
             report.metrics({"rows": 2}, step=2)
@@ -372,7 +366,7 @@ def test_a_server_holds_runs_and_versions_as_the_local_database_does(
         assert run is not None
         assert [point.step for point in store.client.get_metric_history(run, "rows")] == [1, 2]
         for _ in range(2):
-            with tracked(stage) as report:
+            with tracked(stage, ThreadCourier) as report:
                 main(stage, report)
         pipeline = store.find(stage.pipeline_key())
         assert pipeline is not None

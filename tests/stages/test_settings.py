@@ -8,7 +8,6 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import onnx
 import pytest
@@ -45,11 +44,8 @@ def run(root: Path, *names: str) -> None:
 
     for name in names:
         module = importlib.import_module(f"stages.{name.partition('@')[0]}")
-        if hasattr(module, "launch"):
-            with patch.object(module, "launch", train):
-                module.main(Stage(name, root), NullReporter())
-        else:
-            module.main(Stage(name, root), NullReporter())
+        instead = {"launch": train} if hasattr(module, "launch") else {}
+        module.main(Stage(name, root), NullReporter(), **instead)
 
 
 def change(root: Path, changes: dict[str, Any]) -> None:

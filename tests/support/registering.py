@@ -8,16 +8,14 @@ import os
 import shutil
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import patch
 
 import psutil
 
 from pipeline.compare.records import VARIANTS
 from pipeline.stage import Stage
-from pipeline.tracking import delivery
-from pipeline.tracking.delivery import tracked
+from pipeline.tracking.delivery import CourierProcess, start_courier, tracked
 from pipeline.tracking.store import KEY_TAG, connect, sync
 from stages.register import main
 from tests.support.couriers import ThreadCourier
@@ -63,7 +61,13 @@ def meet(folder: Path, name: str, clients: int) -> None:
         time.sleep(0.01)
 
 
-def register_in_rounds(root: Path, folder: Path, clients: int, addresses: list[str]) -> None:
+def register_in_rounds(
+    root: Path,
+    folder: Path,
+    clients: int,
+    addresses: list[str],
+    start: Callable[[Stage], CourierProcess],
+) -> None:
     """In each round other models, registered under another name; the process ends with status 1 where one is
     not there once.
     """
@@ -78,7 +82,7 @@ def register_in_rounds(root: Path, folder: Path, clients: int, addresses: list[s
             evaluate(root, variant, seed=100 * number + place)
         meet(folder, f"register-{number}", clients)
         stage = Stage("register", root)
-        with tracked(stage) as report:
+        with tracked(stage, start) as report:
             main(stage, report)
         for courier in psutil.Process().children():
             courier.wait(ENDS_S)
@@ -125,5 +129,5 @@ def doubles(root: Path, number: int) -> list[str]:
 
 if __name__ == "__main__":
     project, meeting, clients, couriers, *addresses = sys.argv[1:]
-    with patch.object(delivery, "start_courier", ThreadCourier) if couriers == "thread" else nullcontext():
-        register_in_rounds(Path(project), Path(meeting), int(clients), addresses)
+    start = ThreadCourier if couriers == "thread" else start_courier
+    register_in_rounds(Path(project), Path(meeting), int(clients), addresses, start)

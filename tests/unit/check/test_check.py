@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.check import check as checking
 from pipeline.check.check import check_before, problems, refuse
 from pipeline.check.trials import Trials
 from pipeline.errors import EspalierError, ParamsError
@@ -167,48 +166,49 @@ def test_all_problems_are_told_together_in_a_process_of_their_own(prepared: Path
 
 
 @pytest.fixture
-def tried(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The answers that a check gets, and then how often it looked."""
-    looks: list[str] = []
-
-    def look(*_: object) -> list[list[str]]:
-        looks.append("look")
-        return [[]]
-
-    monkeypatch.setattr(checking, "problems", look)
+def root(prepared: Path) -> Path:
     (prepared / "params.yaml").write_text(yaml.safe_dump(params()))
-    return looks
+    return prepared
 
 
-def test_the_same_inputs_are_checked_once(prepared: Path, tried: list[str]) -> None:
+class Looks:
+    """What a check finds, and how often it looked."""
+
+    def __init__(self, found: list[str] | EspalierError) -> None:
+        self._found = found
+        self.number = 0
+
+    def __call__(self, *_: object) -> list[list[str]]:
+        self.number += 1
+        if isinstance(self._found, EspalierError):
+            raise self._found
+        return [self._found]
+
+
+def test_the_same_inputs_are_checked_once(root: Path) -> None:
+    looks = Looks([])
     for stage in ("prepare", "train", "prune", "finetune", "evaluate"):
-        check_before(stage, prepared)
-    assert len(tried) == 1, (
+        check_before(stage, root, looks)
+    assert looks.number == 1, (
         "digits are prepared sooner than they are checked, and nothing trains after finetune"
     )
-    (prepared / "params.yaml").write_text(
+    (root / "params.yaml").write_text(
         yaml.safe_dump(params(register={"min_score": 0.1}, evaluate={"parity_images": 3}))
     )
-    check_before("train", prepared)
-    assert len(tried) == 1, "no training depends on these"
-    (prepared / "params.yaml").write_text(yaml.safe_dump(params(train={"epochs": 3})))
-    check_before("train", prepared)
-    check_before("train", prepared)
-    assert len(tried) == 2
+    check_before("train", root, looks)
+    assert looks.number == 1, "no training depends on these"
+    (root / "params.yaml").write_text(yaml.safe_dump(params(train={"epochs": 3})))
+    check_before("train", root, looks)
+    check_before("train", root, looks)
+    assert looks.number == 2
 
 
 def test_a_problem_is_no_mark_and_a_check_that_fails_itself_stops_nothing(
-    prepared: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (prepared / "params.yaml").write_text(yaml.safe_dump(params(train={"epochs": 4})))
-    monkeypatch.setattr(checking, "problems", lambda *_: [["train: no"]])
+    (root / "params.yaml").write_text(yaml.safe_dump(params(train={"epochs": 4})))
     for _ in range(2):
         with pytest.raises(ParamsError, match="train: no"):
-            check_before("train", prepared)
-
-    def lost(*_: object) -> list[list[str]]:
-        raise EspalierError("could not be found out (killed)")
-
-    monkeypatch.setattr(checking, "problems", lost)
-    check_before("train", prepared)
+            check_before("train", root, Looks(["train: no"]))
+    check_before("train", root, Looks(EspalierError("could not be found out (killed)")))
     assert "espalier train: could not be found out (killed); the stage goes on" in capsys.readouterr().err

@@ -95,20 +95,17 @@ def test_a_folder_that_is_no_project_is_told_without_a_traceback(
 @pytest.mark.parametrize(
     "error", [ImportError("No module named ray"), PermissionError(13, "Permission denied"), KeyError("x")]
 )
-def test_a_check_that_cannot_be_made_is_a_problem(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_a_check_that_cannot_be_made_is_a_problem(error: Exception) -> None:
     def broken() -> CheckResult:
         raise error
 
-    monkeypatch.setattr(examine, "_checks", lambda _: iter([("a check", broken)]))
-    (finding,) = examine.examine(Path())
+    (finding,) = examine.examine(Path(), [("a check", broken)])
     assert (finding.name, finding.state) == ("a check", "problem")
     assert f"{error}; " in finding.text
 
 
 def test_what_a_check_says_is_shown_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "hunter22")
-    monkeypatch.setattr(
-        examine, "_checks", lambda _: iter([("a check", lambda: ok("http://me:p@ss@host/a says hunter22"))])
-    )
-    (finding,) = examine.examine(Path())
+    check = ("a check", lambda: ok("http://me:p@ss@host/a says hunter22"))
+    (finding,) = examine.examine(Path(), [check])
     assert finding.text == "http://host/a says ***"

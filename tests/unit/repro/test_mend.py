@@ -18,7 +18,6 @@ import yaml
 
 from pipeline.errors import EspalierError, LockedError
 from pipeline.files import locked
-from pipeline.repro import mend as module
 from pipeline.repro.mend import DAMAGED, DEAD_S, RWLOCK, faults_of_dvc, mend, mending
 from tests.support.places import ROOT
 from tests.support.project import until
@@ -214,11 +213,8 @@ def test_a_zombie_that_dvc_would_wait_for_is_taken_out(root: Path) -> None:
 
 
 @pytest.mark.parametrize("zombie", [False, True])
-def test_while_a_dvc_lives_nothing_is_touched(
-    root: Path, monkeypatch: pytest.MonkeyPatch, zombie: bool
-) -> None:
+def test_while_a_dvc_lives_nothing_is_touched(root: Path, zombie: bool) -> None:
     """By its command line and folder; a zombie does not live."""
-    monkeypatch.setattr(module, "WAIT_S", 0.0)
     code = "import time; time.sleep(600)"
     (root / "dvc").write_text(code)
     (root / RWLOCK).write_text("")
@@ -226,22 +222,21 @@ def test_while_a_dvc_lives_nothing_is_touched(
         if zombie:
             other.kill()
             until(lambda: psutil.Process(other.pid).status() == psutil.STATUS_ZOMBIE, "it is a zombie", 10)
-            assert mend(root)
+            assert mend(root, wait_s=0.0)
         else:
             with pytest.raises(LockedError, match=rf"a dvc works here \(pid {other.pid}\)"):
-                mend(root)
+                mend(root, wait_s=0.0)
             assert (root / RWLOCK).exists()
         other.kill()
 
 
-def test_while_dvcs_lock_is_held_nothing_is_touched(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WAIT_S", 0.0)
+def test_while_dvcs_lock_is_held_nothing_is_touched(root: Path) -> None:
     (root / RWLOCK).write_text("")
     with (
         locked(root / ".dvc/tmp/lock", wait_s=0, what="dvc"),
         pytest.raises(LockedError, match="files of DVC that are damaged"),
     ):
-        mend(root)
+        mend(root, wait_s=0.0)
     assert (root / RWLOCK).exists()
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from pipeline.errors import EspalierError, UnreachableError
 from pipeline.stage import Stage
-from pipeline.tracking import delivery
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.journal import Journal, read_journal
 from pipeline.tracking.records import (
@@ -35,13 +34,12 @@ from tests.support.tracked_project import empty_database, free_port, history, ma
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(delivery, "start_courier", ThreadCourier)
     return make_project(tmp_path / "project")
 
 
 def train(root: Path, *, steps: int = 3, finals: dict[str, float] | None = None) -> Stage:
     stage = Stage("train", root)
-    with tracked(stage) as report:
+    with tracked(stage, ThreadCourier) as report:
         for step in range(1, steps + 1):
             report.metrics({"val/top1": step / 10}, step=step)
         report.metrics(finals or {"top1": 0.5})
@@ -113,7 +111,7 @@ def test_a_resumed_run_goes_on_in_the_same_run(root: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupt(stage)
     assert status(root, stage) == "FAILED"
-    with tracked(stage) as report:
+    with tracked(stage, ThreadCourier) as report:
         report.rewind(1)
         for step in (2, 3, 4):
             report.metrics({"loss": 1 / step}, step=step)
@@ -122,7 +120,7 @@ def test_a_resumed_run_goes_on_in_the_same_run(root: Path) -> None:
 
 
 def interrupt(stage: Stage) -> None:
-    with tracked(stage) as report:
+    with tracked(stage, ThreadCourier) as report:
         for step in (1, 2, 3):
             report.metrics({"loss": 1 / step}, step=step)
         raise KeyboardInterrupt
@@ -145,7 +143,7 @@ def test_a_killed_run_is_shown_as_killed_after_a_sync(root: Path) -> None:
 
 def test_a_sync_leaves_a_running_stage_alone(root: Path) -> None:
     stage, store = Stage("train", root), connect(root)
-    with tracked(stage) as report:
+    with tracked(stage, ThreadCourier) as report:
         report.metrics({"loss": 0.5}, step=1)
         while store.find(key_of(stage)) is None:
             time.sleep(0.01)
@@ -157,7 +155,7 @@ def test_a_sync_leaves_a_running_stage_alone(root: Path) -> None:
 def test_an_empty_database_is_filled_from_the_journals(root: Path, tmp_path: Path) -> None:
     stage = train(root)
     report = write(root, "reports/dense/curve.csv", "step,loss\n")
-    with tracked(Stage("evaluate@dense", root)) as reporter:
+    with tracked(Stage("evaluate@dense", root), ThreadCourier) as reporter:
         reporter.artifact(report)
         reporter.metrics({"top1": 0.9})
     other = tmp_path / "other"
@@ -186,7 +184,7 @@ def test_final_values_replace_only_what_differs(root: Path) -> None:
 def test_the_last_stage_reports_to_the_pipelines_run_too(root: Path) -> None:
     stage = Stage("register", root)
     train(root)
-    with tracked(stage) as report:
+    with tracked(stage, ThreadCourier) as report:
         report.metrics({"dense/top1": 0.9})
         report.artifact(root / "reports/dense/metrics.json")
     store = connect(root)
@@ -204,7 +202,7 @@ def test_a_cached_stage_is_linked_from_a_new_pipeline_run(root: Path) -> None:
     cached = train(root)
     write(root, "pipeline/code.py", "x = 3\n")
     stage = Stage("evaluate@dense", root)
-    with tracked(stage) as report:
+    with tracked(stage, ThreadCourier) as report:
         report.metrics({"top1": 0.9})
     store = connect(root)
     pipeline = store.find(stage.pipeline_key())
@@ -217,7 +215,7 @@ def test_a_cached_stage_is_linked_from_a_new_pipeline_run(root: Path) -> None:
 def test_prepare_finds_its_pipeline_when_it_has_made_the_data(root: Path) -> None:
     (root / "data/prepared/manifest.json").unlink()
     stage = Stage("prepare", root)
-    with tracked(stage) as report:
+    with tracked(stage, ThreadCourier) as report:
         report.metrics({"train/rows": 10})
         write(root, "data/prepared/manifest.json", '{"rows": 10}')
     store = connect(root)
@@ -228,7 +226,7 @@ def test_prepare_finds_its_pipeline_when_it_has_made_the_data(root: Path) -> Non
 
 def test_an_artifact_of_another_state_is_not_sent(root: Path) -> None:
     stage = Stage("evaluate@dense", root)
-    with tracked(stage) as report:
+    with tracked(stage, ThreadCourier) as report:
         report.artifact(root / "reports/dense/metrics.json")
     write(root, "reports/dense/metrics.json", '{"top1": 0.1}')
     store = connect(root)
@@ -245,7 +243,7 @@ def test_the_next_stage_sends_what_an_earlier_one_could_not(
     early = train(root)
     assert not read_record(early.journal).delivered
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with tracked(Stage("evaluate@dense", root)) as report:
+    with tracked(Stage("evaluate@dense", root), ThreadCourier) as report:
         report.metrics({"top1": 0.9})
     assert history(connect(root), key_of(early), "val/top1") == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
@@ -256,7 +254,7 @@ def test_with_a_dead_server_a_report_is_an_append_and_the_end_comes_within_secon
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
     stage = Stage("train", root)
     seconds = []
-    with tracked(stage) as report:
+    with tracked(stage, ThreadCourier) as report:
         for step in range(1, 201):
             start = time.perf_counter()
             report.metrics({"loss": 1 / step}, step=step)
@@ -278,7 +276,7 @@ def test_a_server_that_never_replies_is_given_up_in_time(root: Path, monkeypatch
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with tracked(Stage("train", root)) as report:
+        with tracked(Stage("train", root), ThreadCourier) as report:
             report.metrics({"loss": 1.0}, step=1)
             ended = time.monotonic()
     assert time.monotonic() - ended < 8
@@ -294,7 +292,7 @@ def test_a_database_whose_making_was_killed_is_made_again(
 
 
 def test_a_moved_project_finds_its_runs_and_artifacts(root: Path, tmp_path: Path) -> None:
-    with tracked(Stage("evaluate@dense", root)) as report:
+    with tracked(Stage("evaluate@dense", root), ThreadCourier) as report:
         report.artifact(root / "reports/dense/metrics.json")
     other = root.rename(tmp_path / "moved by 100 % 'here'")
     for _ in range(2):

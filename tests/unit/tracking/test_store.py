@@ -21,8 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from pipeline.errors import EspalierError
-from pipeline.registry import versions as versions_once
-from pipeline.registry.versions import Versions
+from pipeline.registry.versions import STALE_S, Versions
 from pipeline.tracking import answers
 from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.runs import MetricPoint
@@ -122,7 +121,7 @@ def test_two_processes_that_insert_the_same_params_both_go_on(root: Path) -> Non
 
 
 def test_the_race_is_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "ATTEMPTS", 1)
+    monkeypatch.setattr(answers, "MLFLOW_ATTEMPTS", 1)
     with pytest.raises(EspalierError, match=r"UNIQUE constraint failed: params\.key"):
         log_params_at_once(root)
 
@@ -244,8 +243,8 @@ def test_no_order_of_their_steps_leaves_two_runs_or_none(tmp_path: Path) -> None
     assert made > 40, "they never met"
 
 
-def versions_of(store: Store) -> Versions:
-    return Versions(store, "tiny", store.client.create_run(store.experiment_id).info.run_id)
+def versions_of(store: Store, stale_s: float = STALE_S) -> Versions:
+    return Versions(store, "tiny", store.client.create_run(store.experiment_id).info.run_id, stale_s)
 
 
 def obtain(versions: Versions, key: str = "k") -> int:
@@ -285,15 +284,12 @@ def test_a_version_of_a_client_that_died_before_it_settled_goes_and_its_aliases_
     assert int(store.client.get_model_version_by_alias("tiny", "champion").version) == first
 
 
-def test_a_model_that_another_client_is_storing_is_left_alone_for_a_day(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_another_client_is_storing_is_left_alone_for_a_day(root: Path) -> None:
     store = connect(root)
     other = store.client.create_logged_model(store.experiment_id, "tiny-dense", tags={KEY_TAG: "k"})
     obtain(versions_of(store))
     store.client.finalize_logged_model(other.model_id, "READY")
-    monkeypatch.setattr(versions_once, "STALE_S", 0.0)
-    obtain(versions_of(store))
+    obtain(versions_of(store, stale_s=0.0))
     left = [model.model_id for model in store.client.search_logged_models([store.experiment_id])]
     assert other.model_id not in left
     assert len(left) == 1

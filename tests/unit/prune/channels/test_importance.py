@@ -1,24 +1,19 @@
-"""What channels are worth, by hand on a network of two channels; and every rank makes the same plan."""
+"""What channels are worth, by hand on a network of two channels."""
 
-from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.ranks import on_ranks
 from pipeline.data.prepared.batch import Batch, Tensors
 from pipeline.data.prepared.reader import Split
-from pipeline.files import sha256_json
 from pipeline.models.channels.groups import Member, position_sums, trace_groups
 from pipeline.models.description.spec import ModelSpec, Preprocessing, TensorSpec
 from pipeline.prune.channels.importance import element_importance, score_groups
-from pipeline.prune.channels.ranking import PruneGoal, make_plan
 from pipeline.prune.params import Importance
 from pipeline.tasks.training.task import Task
-from pipeline.train import ranks
-from tests.support.compress_samples import TASK, fixed_profile, network, prepared_data, prune_params, spec_of
+from tests.support.compress_samples import prune_params
 
 CONV, NORM, HEAD = [3.0, -1.0], [0.5, 2.0], [[1.0, -4.0], [2.0, 0.5]]
 """By channel; the head's rows are classes."""
@@ -50,11 +45,14 @@ class Images:
 
     labels = torch.tensor([0, 1, 0])
 
+    def __init__(self, pixels: list[float]) -> None:
+        self._pixels = pixels
+
     def __len__(self) -> int:
-        return len(IMAGES)
+        return len(self._pixels)
 
     def batch(self, rows: Tensor, _device: str) -> Batch:
-        images = torch.tensor(IMAGES)[rows].view(-1, 1, 1, 1)
+        images = torch.tensor(self._pixels)[rows].view(-1, 1, 1, 1)
         return Batch({"pixels": images}, {"label": self.labels[rows]}, rows)
 
 
@@ -66,14 +64,15 @@ class FirstLogit:
         return torch.where(targets["label"] == 0, first_B, -first_B)
 
 
-def scores_of(importance: Importance, **changes: Any) -> list[float]:
+def scores_of(importance: Importance, images: list[float] = IMAGES, **changes: Any) -> list[float]:
     model = Two().eval()
     params = prune_params(importance=importance, sample_batches=1, batch_size=3, **changes)
     spec = ModelSpec.model_construct(
         preprocessing=Preprocessing(mean=[0.0], std=[1 / 255]),
         outputs={"logits": TensorSpec(shape=[2], meaning="")},
     )
-    importances = element_importance(model, spec, cast(Split, Images()), params, cast(Task, FirstLogit()))
+    split, task = cast(Split, Images(images)), cast(Task, FirstLogit())
+    importances = element_importance(model, spec, split, params, task)
     groups = trace_groups(model, torch.zeros(2, 1, 1, 1), [])
     _, (scores,) = score_groups(model, groups, importances, importance, params.seed, lambda group: PRICE)
     return cast(list[float], scores.tolist())
@@ -101,10 +100,10 @@ def test_each_criterion_gives_what_its_formula_says() -> None:
     )
 
 
-def test_second_order_counts_what_cancels_among_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.unit.prune.channels.test_importance.IMAGES", [1.0, 3.0, 2.0])
-    assert scores_of("taylor") == [0.0, 0.0]
-    assert scores_of("hessian") == pytest.approx(
+def test_second_order_counts_what_cancels_among_images() -> None:
+    images = [1.0, 3.0, 2.0]
+    assert scores_of("taylor", images) == [0.0, 0.0]
+    assert scores_of("hessian", images) == pytest.approx(
         [3 * effect**2 * (1.0 + 9.0 + 4.0) / PRICE for effect in EFFECTS]
     )
 
@@ -129,29 +128,3 @@ def test_a_channel_that_stands_for_several_positions_is_worth_their_sum() -> Non
     halves = type(group)(root="0", channels=2, repeats=2, members=(heads,), traced=None)
     importances = {"0": torch.tensor([[1.0], [2.0], [3.0], [6.0]])}
     assert score_groups(model, [halves], importances, "l2", 0, lambda group: 1.0)[1][0].tolist() == [0.5, 1.5]
-
-
-def test_every_rank_makes_the_same_plan(tmp_path: Path) -> None:
-    """It is made once, by the prune stage, and is data from there on; but nothing in it hangs on who makes
-    it.
-    """
-    on_ranks(2, _same_plans, prepared_data(tmp_path / "data"))
-
-
-def _same_plans(data: Path) -> None:
-    torch.set_num_threads(1)
-    spec, train = spec_of("vgg11", width=4), Split.open(data, "train")
-    for importance in get_args(Importance):
-        dense = network(spec)
-        torch.manual_seed(ranks.rank())
-        plan, _ = make_plan(
-            dense,
-            spec,
-            train,
-            prune_params(importance=importance, sample_batches=1),
-            TASK,
-            PruneGoal(fixed_profile()),
-        )
-        digest = sha256_json({name: kept.model_dump() for name, kept in plan.items()})
-        numbers = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.int64)
-        assert ranks.all_sum(numbers.clone()).equal(2 * numbers), importance
