@@ -26,8 +26,7 @@ repro: setup ## raw data -> registered compressed model; only what changed runs
 	@espalier summary --judge
 
 test: $(READY) check ## everything that CI checks
-	@python -m pytest -n 2 --dist worksteal tests/unit tests/contract tests/stages
-	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --timeout 1500 tests/e2e
+	@python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --timeout 1500 tests/e2e tests/stages tests/unit tests/contract
 
 chaos: $(READY) ## kill and corrupt a training at random, again and again (over an hour)
 	@python -m pytest --timeout 3600 tests/chaos

@@ -1,4 +1,6 @@
-"""Registrations on busy cores, each with a new database and a courier beside it: none fails."""
+"""Registrations on busy cores, each with a new database and a courier beside it, and those of several clients
+at once: none fails, and everything is there once.
+"""
 
 import shutil
 import subprocess
@@ -7,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.registering import clones, command
+from tests.support.registering import clones, command, register_at_once
 from tests.support.tracked_project import empty_database
 
 NUM_REGISTRATIONS = 40
 ROOT = Path(__file__).parents[2]
 BUSY = "while True: pass"
 NUM_BUSY = 3
+ROUNDS = 10
 
 
 @pytest.mark.timeout(3600)
@@ -35,3 +38,8 @@ def test_forty_registrations_on_busy_cores(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("is the new champion") == NUM_REGISTRATIONS
     assert "espalier register" not in done.stderr
+
+
+@pytest.mark.timeout(3600)
+def test_four_clones_register_at_once_again_and_again(tmp_path: Path) -> None:
+    register_at_once(tmp_path, ROUNDS)

@@ -28,15 +28,17 @@ LONGEST_FIRST = (
     "test_repro",
     "test_champion",
     "test_refused_by_ray",
-    "test_frontier",
     "test_bad_input",
+    "test_frontier",
     "test_readme",
     "test_damages",
 )
-"""Files in the order in which pytest's workers take them.
+"""Files in the order in which pytest's workers take them, before those of all other tiers.
 
-Who takes the first makes `complete`, who takes the second makes `again` beside it, and a third has what needs
-neither. By itself xdist would begin with the files of most tests, and end with a long one on one core.
+Who takes the first makes `complete`, who takes the second makes `again` beside it, and others begin with what
+needs neither. A worker whose file has a single test takes the next one ahead, so that after test_kill and
+those before it comes one that may be late. By itself xdist would begin with the files of most tests, and end
+with a long one on one core. Other tiers use the cores while these tests wait for processes to start.
 """
 AGAIN = ("compare",)
 """The target that needs every stage but `register`, whose out holds timings."""

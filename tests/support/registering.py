@@ -6,6 +6,7 @@ an MLflow's address a round.
 
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,11 +21,14 @@ from pipeline.tracking.store import KEY_TAG, connect, sync
 from stages.register import main
 from tests.support.couriers import ThreadCourier
 from tests.support.figures_samples import GOOD, evaluate, evaluated_project, params_yaml
-from tests.support.tracked_project import write
+from tests.support.places import ROOT
+from tests.support.tracked_project import empty_database, write
 
 CLIENTS = 4
 ROUNDS = 3
 ENDS_S = 60.0
+ROUND_S = 200.0
+"""A round of four clients on two busy cores takes a quarter of a minute."""
 MEETING = "meeting"
 
 
@@ -48,6 +52,31 @@ def command(
         couriers,
         *addresses,
     ]
+
+
+def register_at_once(folder: Path, rounds: int) -> None:
+    """Clones register the same models at the same moment, each round in a new database; all is there once."""
+    addresses = [f"sqlite:///{tables(folder / f'shared-{number}')}" for number in range(rounds)]
+    commands = [[sys.executable, *command(clone, folder, addresses)] for clone in clones(folder)]
+    clients = [
+        subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for words in commands
+    ]
+    try:
+        said = [client.communicate(timeout=ROUND_S * rounds)[0] for client in clients]
+    finally:
+        for client in clients:
+            client.kill()
+            client.wait()
+    assert [client.returncode for client in clients] == [0] * CLIENTS, said
+    assert [text for text in said if "espalier sync" in text] == [], "a courier gave up"
+    assert not (ROOT / "mlruns").exists()
+
+
+def tables(folder: Path) -> Path:
+    """A database with MLflow's tables alone; to make them takes seconds."""
+    empty_database(folder)
+    return Path(shutil.move(folder / ".espalier/mlflow/mlflow.db", folder / "shared.db"))
 
 
 def model_name(number: int) -> str:
