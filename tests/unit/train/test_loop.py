@@ -452,6 +452,7 @@ def test_both_kinds_of_step_divide_by_the_weight(data: Path, tmp_path: Path, *, 
     settings = {"exact_elastic": exact, "optimizer": BASE["optimizer"] | {"weight_decay": 0.0}}
     changes = []
     for task in (Classification(0.1), Weighed(0.1)):
+        torch.manual_seed(0)  # the same network both times
         run = open_run(job(data, tmp_path / "run", **settings), "cpu", never_leaving)
         run = replace(run, task=task, recipe=run.recipe._replace(task=task))
         before = [parameter.detach().clone() for parameter in run.state.model.parameters()]
