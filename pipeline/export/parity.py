@@ -1,14 +1,16 @@
 """How far the answers of a deployed file are from those of what it was made from."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from pipeline.errors import ArtifactError
 from pipeline.records import Record, cure, sealed_json, unsealed
-from pipeline.tasks.judging.arrays import Outputs
-from pipeline.tasks.judging.examiner import Examiner
+
+if TYPE_CHECKING:  # who only reads figures need not wait for what made them
+    from pipeline.tasks.judging.arrays import Outputs
+    from pipeline.tasks.judging.examiner import Examiner
 
 PARITY_NAME = "parity.json"
 
@@ -48,14 +50,16 @@ def read_parities(folder: Path, stage: str) -> Parities:
 
 
 def parity(
-    first: Outputs,
-    second: Outputs,
-    examiner: Examiner,
+    first: "Outputs",
+    second: "Outputs",
+    examiner: "Examiner",
     *,
     against: str,
     run_by: str = "onnxruntime on the CPU",
 ) -> Parity:
     """Compare what two models gave for the same images; the second is the deployed file."""
+    import numpy as np
+
     same = examiner.same(examiner.answers(first), examiner.answers(second))
     return Parity(
         against=against,

@@ -1,12 +1,16 @@
 """All kinds of columns. Each stands in the manifest as it is: that is how it describes itself."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-import numpy.typing as npt
 from pydantic import Field
 
 from pipeline.data.fields.image import ImageField
 from pipeline.data.fields.one_class import ClassField
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy.typing as npt
 
 PIXELS = "pixels"
 """The column, and the input of a network, that holds an image."""
@@ -15,4 +19,4 @@ LABEL = "label"
 
 AnyField = Annotated[ImageField | ClassField, Field(discriminator="kind")]
 """`stored` makes an Arrow column of values, by row; `read` gives them back as a view of it."""
-Values = npt.NDArray[Any]
+Values: TypeAlias = "npt.NDArray[Any]"

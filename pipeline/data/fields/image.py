@@ -1,15 +1,17 @@
 """An image of a fixed size. Letters: C channels, H height, W width."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 from pydantic import Field, PositiveInt
 
 from pipeline.records import Record
 
-Pixels = npt.NDArray[np.uint8]
+if TYPE_CHECKING:  # who only reads a manifest, as the process that drives Ray does, need not wait for these
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+Pixels: TypeAlias = "npt.NDArray[np.uint8]"
 
 
 class ImageField(Record):
@@ -30,13 +32,19 @@ class ImageField(Record):
         """Bytes of an image."""
         return self.height * self.width * self.channels
 
-    def stored(self, pixels: Pixels) -> pa.Array:
+    def stored(self, pixels: Pixels) -> "pa.Array":
         """A column of fixed-size binary from pixels (rows, H * W * C)."""
+        import numpy as np
+        import pyarrow as pa
+
         buffers = [None, pa.py_buffer(np.ascontiguousarray(pixels))]
         return pa.FixedSizeBinaryArray.from_buffers(pa.binary(self.row_bytes), len(pixels), buffers)
 
     def read(self, column: Any) -> Pixels:
         """Pixels (rows, H * W * C), a view of a mapped column. Raises ValueError if it holds others."""
+        import numpy as np
+        import pyarrow as pa
+
         if column.type != pa.binary(self.row_bytes):
             raise ValueError(f"{column.type}, but the manifest says {self.row_bytes} bytes")
         flat = np.frombuffer(column.buffers()[1], np.uint8, len(column) * self.row_bytes)

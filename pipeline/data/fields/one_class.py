@@ -1,14 +1,15 @@
 """One of several classes."""
 
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pipeline.records import Record
 
-Labels = npt.NDArray[np.int64]
+if TYPE_CHECKING:  # as in image.py
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+Labels: TypeAlias = "npt.NDArray[np.int64]"
 
 
 class ClassField(Record):
@@ -17,12 +18,17 @@ class ClassField(Record):
     kind: Literal["class"] = "class"
     classes: list[str]
 
-    def stored(self, labels: Labels) -> pa.Array:
+    def stored(self, labels: Labels) -> "pa.Array":
         """A column of int64."""
+        import pyarrow as pa
+
         return pa.array(labels, pa.int64())
 
     def read(self, column: Any) -> Labels:
         """Class numbers (rows,), a view of a mapped column. Raises ValueError if there is no such class."""
+        import numpy as np
+        import pyarrow as pa
+
         if column.type != pa.int64():
             raise ValueError(f"{column.type}, but the manifest says int64")
         # Not through `to_numpy`, which imports pandas (1.5 s) in every process that opens a split.
