@@ -68,10 +68,19 @@ def mend(root: Path, wait_s: float = WAIT_S) -> list[str]:
 
     Raises LockedError if something is damaged while a `dvc` works here.
     """
-    if not list(faults_of_dvc(root)):
+    if not list(_mendable(root)):
         return []
     with _without_dvc(root, wait_s):
-        return [fault.mend() for fault in faults_of_dvc(root)]  # anew: it may have changed until now
+        return [fault.mend() for fault in _mendable(root)]  # anew: it may have changed until now
+
+
+def _mendable(root: Path) -> Iterator[Fault]:
+    """Faults that make DVC fail, or did: one that a dying `dvc` was may have ended since DVC looked."""
+    yield from faults_of_dvc(root)
+    path = root / RWLOCK
+    with suppress(ValueError):
+        if gone := [pid for pid in sorted(pids_in(path)) if not psutil.pid_exists(pid)]:
+            yield Fault(f"{RWLOCK} names pid {gone[0]}, which is gone", partial(_clear, path))
 
 
 def faults_of_dvc(root: Path) -> Iterator[Fault]:
@@ -121,7 +130,7 @@ def _of_rwlock(path: Path) -> Iterator[Fault]:
     except ValueError:
         yield Fault(f"{RWLOCK} is damaged, so each dvc command fails", partial(_clear, path))
         return
-    # Those that are gone DVC clears by itself.
+    # Those that are gone DVC clears by itself at its next start.
     if reasons := [
         f"pid {pid}, {reason}"
         for pid in sorted(pids)

@@ -212,6 +212,19 @@ def test_a_zombie_that_dvc_would_wait_for_is_taken_out(root: Path) -> None:
         assert run(root, "dvc", "repro").returncode == 0
 
 
+def test_a_dying_one_that_is_gone_before_we_look_is_taken_out_too(root: Path) -> None:
+    """Else `make repro` would see nothing to mend, and not try again."""
+    forget_first(root)
+    with subprocess.Popen([sys.executable, "-c", ""]) as dying:
+        until(lambda: psutil.Process(dying.pid).status() == psutil.STATUS_ZOMBIE, "it is a zombie", 10)
+        rwlock_naming(root, dying.pid)
+        assert "you can manually remove" in run(root, "dvc", "repro").stderr
+    assert [fault.found for fault in faults_of_dvc(root)] == []
+    assert mend(root) == [f"{RWLOCK} was left by a dvc that is dead, and is removed"]
+    assert run(root, "dvc", "repro").returncode == 0
+    assert mend(root) == []
+
+
 @pytest.mark.parametrize("zombie", [False, True])
 def test_while_a_dvc_lives_nothing_is_touched(root: Path, zombie: bool) -> None:
     """By its command line and folder; a zombie does not live."""
