@@ -93,8 +93,7 @@ def _starters() -> list[psutil.Process]:
     if not depths:
         raise EspalierError(
             f"{STAGE} is set, but the dvc that started this stage is gone; run `dvc repro` again, or unset "
-            f"{STAGE} if it was "
-            "started without one"
+            f"{STAGE} if it was started without one"
         )
     return parents[: depths[0]]
 

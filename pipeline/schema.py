@@ -91,8 +91,7 @@ def _other_grids(finetune: dict[str, Any], quantize: dict[str, Any]) -> Iterator
         if quantize[key] != value:
             yield (
                 f"quantize.{key} is {_yaml(quantize[key])}, but finetune.quantization_aware trains for "
-                f"{_yaml(value)}; "
-                f"set it to {_yaml(value)}, or finetune.quantization_aware to null"
+                f"{_yaml(value)}; set it to {_yaml(value)}, or finetune.quantization_aware to null"
             )
 
 
@@ -118,8 +117,7 @@ def _refuse_secrets(values: dict[str, Any], file: str) -> None:
     if found:
         cure = (
             "the file is committed, and its values go to dvc.lock, MLflow and the cluster; take it out, give "
-            "it in variables "
-            "(AWS_*, MLFLOW_TRACKING_*, RAY_*), and replace the secret if it was committed"
+            "it in variables (AWS_*, MLFLOW_TRACKING_*, RAY_*), and replace the secret if it was committed"
         )
         raise ParamsError(
             "\n".join(f"{file}: {redacted(name)} holds {secret}; {cure}" for name, secret in found)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from pipeline.check.stand_in import ROWS, stand_in
-from pipeline.data.fields.field import LABEL
 from pipeline.data.intake.params import DataParams
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import EspalierError
@@ -138,9 +137,9 @@ class Trials:
         if self._is_here:
             check_int8(self._quantize)
         if self._is_prepared:
-            labels_N = Split.open(self._data, "train").labels.numpy()
+            train = Split.open(self._data, "train")
             examiner = make_examiner(self._task, read_spec(self._dense).classes)
-            calibration_rows(examiner.groups({LABEL: labels_N}), len(labels_N), self._quantize)
+            calibration_rows(examiner.groups(train.target_arrays), len(train), self._quantize)
 
     def _site(self, name: str) -> Site:
         run_dir = self._scratch / name

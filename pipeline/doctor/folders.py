@@ -80,8 +80,7 @@ def socket_paths(temporary: Path) -> CheckResult:
     if length > longest:
         return problem(
             f"the path of {temporary} has {length} bytes and may have {longest}, because a local Ray makes "
-            "sockets there, "
-            f"whose paths have at most {LONGEST_SOCKET}; set TMPDIR to a shorter folder"
+            f"sockets there, whose paths have at most {LONGEST_SOCKET}; set TMPDIR to a shorter folder"
         )
     return ok(f"{temporary} is short enough for the sockets of a local Ray")
 

@@ -120,8 +120,7 @@ def _fault(lock: Path, *, alone: bool) -> str | None:
             else "end the training's processes that are left on this or another node"
         )
         return (
-            f"{where} is held by {_who(holder)}, a worker whose driver is gone; {end}, then run the "
-            "stage "
+            f"{where} is held by {_who(holder)}, a worker whose driver is gone; {end}, then run the stage "
             "again"
         )
     return None

@@ -24,8 +24,7 @@ def mlflow(root: Path, timeout_s: float = MLFLOW_TIMEOUT_S) -> CheckResult:
     if "@" in urlsplit(uri).netloc:
         return problem(
             "MLFLOW_TRACKING_URI holds a user name or password, which logs and errors show; take it out, and "
-            "set "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     if fault := _health_fault(f"{uri.rstrip('/')}/health", timeout_s):
         return problem(f"MLflow at {redacted(uri)} {fault}")

@@ -66,12 +66,11 @@ def _secrets(path: Path, name: str) -> Iterator[str]:
         if setting and path.name == "config":
             yield (
                 f"{name}, line {number}, holds a {setting['key']}, and the file is committed; move it with "
-                "`dvc remote modify "
-                "--local` or to AWS_* variables, and replace the secret, which git's history keeps"
+                "`dvc remote modify --local` or to AWS_* variables, and replace the secret, which git's "
+                "history keeps"
             )
         elif secret := secret_in(line):
             yield (
                 f"{name}, line {number}, has {secret}, and the file is committed; take it out, give it in "
-                "variables, and "
-                "replace the secret, which git's history keeps"
+                "variables, and replace the secret, which git's history keeps"
             )

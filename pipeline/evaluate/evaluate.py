@@ -70,7 +70,7 @@ def evaluate(
         parities = _deploy(spec, artifact, file, test, params, examiner)
         model = OnnxModel(file, params.latency.threads)
         outputs = onnx_outputs(model, test, torch.arange(len(test)), params.batch_size)
-        targets = {name: target.numpy() for name, target in test.targets.items()}
+        targets = test.target_arrays
         metrics = {"score": float(examiner.score(outputs, targets).mean())}
         metrics |= _task_metrics(make_task(task), outputs, targets) | report.metrics(outputs, targets)
         metrics |= _tta(outputs, targets, model, test, params, examiner)

@@ -42,8 +42,7 @@ class EvaluateParams(Section):
     exports: list[Format] = Field(
         max_length=3,
         description="what a float variant is also exported to, beside model.onnx: fp16 or bf16 ONNX for "
-        "GPUs, pt2 for "
-        "torch.export.load",
+        "GPUs, pt2 for torch.export.load",
     )
     calibration_bins: int = Field(
         ge=1, le=1000, description="equal bins of confidence for the expected calibration error"
@@ -56,13 +55,11 @@ class EvaluateParams(Section):
     )
     tta: Tta = Field(
         description="test-time augmentation behind the additional metric score_tta: the mean answer to an "
-        "image and its mirror "
-        "image, with flip_shift also moved by a pixel; none leaves the metric out"
+        "image and its mirror image, with flip_shift also moved by a pixel; none leaves the metric out"
     )
     slices: list[Slicing] = Field(
         max_length=2,
         description="what the test images are sorted by into quarters; what a step loses is stated for each "
-        "of them, as it is "
-        "for each value of data.slice_columns",
+        "of them, as it is for each value of data.slice_columns",
     )
     latency: LatencyParams

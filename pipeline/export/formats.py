@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from pipeline.data.prepared.reader import Split
 from pipeline.export.onnx import export_onnx, export_torch
-from pipeline.export.outputs import batches, torch_outputs
+from pipeline.export.outputs import batches, concatenated, torch_outputs
 from pipeline.export.params import Format
 from pipeline.export.parity import Parity, parity
-from pipeline.export.session import InputPixels, Logits, OnnxModel
+from pipeline.export.session import InputPixels, OnnxModel
 from pipeline.models.description.spec import ModelSpec
+from pipeline.tasks.judging.arrays import Outputs
 from pipeline.tasks.judging.examiner import Examiner
 
 FORMAT_FILES: dict[Format, str] = {"fp16": "model.fp16.onnx", "bf16": "model.bf16.onnx", "pt2": "model.pt2"}
@@ -30,7 +31,7 @@ RUN_BY: dict[Format, str] = {
 REFERENCE_IMAGES = 8
 """Images for the reference evaluator, which is numpy: 4 of a small MobileNetV2 take 3 s."""
 CHECKED_BATCH_SIZE = 64
-Answer = Callable[[InputPixels], Logits]
+Answer = Callable[[InputPixels], Outputs]
 
 
 def export_as(
@@ -50,24 +51,22 @@ def export_as(
         rows = rows[:REFERENCE_IMAGES]
     answer = EXPORTERS[kind](spec, model, folder / FORMAT_FILES[kind])
     floats = torch_outputs(model, spec, test, rows, CHECKED_BATCH_SIZE)
-    (name,) = floats
-    found = np.concatenate([answer(images) for images in batches(test, rows, CHECKED_BATCH_SIZE)])
-    return parity(floats, {name: found}, examiner, against="the torch model", run_by=RUN_BY[kind])
+    found = concatenated([answer(images) for images in batches(test, rows, CHECKED_BATCH_SIZE)])
+    return parity(floats, found, examiner, against="the torch model", run_by=RUN_BY[kind])
 
 
 def _export_fp16(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
     export_onnx(spec, model, path, torch.float16)
-    return OnnxModel(path, threads=1).logits
+    return OnnxModel(path, threads=1).answer
 
 
 def _export_bf16(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
     export_onnx(spec, model, path, torch.bfloat16)
     evaluator = ReferenceEvaluator(str(path))
 
-    def answer(images: InputPixels) -> Logits:
-        outputs: Any = evaluator.run(None, {name: images.astype(np.float32) for name in spec.inputs})
-        logits: Logits = outputs[0]
-        return logits
+    def answer(images: InputPixels) -> Outputs:
+        found: Any = evaluator.run(None, {name: images.astype(np.float32) for name in spec.inputs})
+        return dict(zip(spec.outputs, found, strict=True))
 
     return answer
 
@@ -75,10 +74,11 @@ def _export_bf16(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
 def _export_pt2(spec: ModelSpec, model: nn.Module, path: Path) -> Answer:
     program = export_torch(spec, model, path)
 
-    def answer(images: InputPixels) -> Logits:
+    def answer(images: InputPixels) -> Outputs:
         with torch.no_grad():
-            logits: Logits = program(torch.from_numpy(images).float()).numpy()
-        return logits
+            found = program(torch.from_numpy(images).float())
+        tensors = found if isinstance(found, tuple) else (found,)
+        return {name: tensor.numpy() for name, tensor in zip(spec.outputs, tensors, strict=True)}
 
     return answer
 

@@ -1,6 +1,6 @@
 """What a model gives for a split's images, from its ONNX file or in torch. Letters: B batch, C, H, W, K."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -28,8 +28,12 @@ def onnx_outputs(
 ) -> Outputs:
     """Outputs for the rows at `indices`, in that order, or for a view of each of their images."""
     found = batches(split, indices, batch_size)
-    parts = [model.answer(view(images) if view else images) for images in found]
-    return {name: np.concatenate([part[name] for part in parts]) for name in model.outputs}
+    return concatenated([model.answer(view(images) if view else images) for images in found])
+
+
+def concatenated(parts: Sequence[Outputs]) -> Outputs:
+    """Outputs of consecutive batches, at least one, as those of one."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def torch_outputs(

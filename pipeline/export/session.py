@@ -1,6 +1,6 @@
 """An exported file in onnxruntime, without torch, whose import takes longer than timing it.
 
-Letters: B batch, C, H, W, K.
+Letter: B batch.
 """
 
 import platform
@@ -14,14 +14,15 @@ from pipeline.errors import ArtifactError
 
 MARK = "espalier.format"
 """Key of the metadata that every exported file has."""
-Logits = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.float32]
+"""An output of a network."""
 InputPixels = npt.NDArray[np.uint8]
 SEVERE = 3
 """onnxruntime's log level for errors: its warnings go to stderr behind Python's back."""
 
 
 class OnnxModel:
-    """A session on the CPU with a fixed number of threads; equal inputs give equal logits.
+    """A session on the CPU with a fixed number of threads; equal inputs give equal outputs.
 
     Raises ArtifactError if the file is missing, corrupt or not one of ours.
     """
@@ -53,15 +54,11 @@ class OnnxModel:
         """Noise in the place of an input of the file."""
         return generator.integers(0, 256, (batch, *self.shape)).astype(np.float32)
 
-    def answer(self, pixels: InputPixels | npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+    def answer(self, pixels: InputPixels | npt.NDArray[np.float32]) -> dict[str, Numbers]:
         """All outputs, by name, from raw pixels 0..255."""
         images = np.ascontiguousarray(pixels, dtype=np.float32)
         found = self._session.run(self.outputs, {self.inputs[0]: images})
         return dict(zip(self.outputs, found, strict=True))
-
-    def logits(self, pixels_BCHW: InputPixels | npt.NDArray[np.float32]) -> Logits:
-        """The first output, (B, K), from raw pixels 0..255."""
-        return self.answer(pixels_BCHW)[self.outputs[0]]
 
 
 def device_name() -> str:

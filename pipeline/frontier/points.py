@@ -169,8 +169,7 @@ def _check_axes(project: Project, axes: Mapping[str, Sequence[Any]]) -> None:
         if section in project.fixed:
             problems.append(
                 f"--set {key}: this changes the dense model or how it is measured, against which every point "
-                "is stated; "
-                f"change params.yaml, then sweep again. Free: {', '.join(sorted(project.free))}"
+                f"is stated; change params.yaml, then sweep again. Free: {', '.join(sorted(project.free))}"
             )
         elif section not in project.free:
             problems.append(

@@ -59,8 +59,8 @@ def choice(found: Frontier, keep: float, max_ms: float | None) -> str:
     eligible = found.eligible(keep, max_ms)
     refused = [
         "Not chosen, since slower than what it was made from "
-        f"({each.speeds[found.batches[0]].step_at_most:.2f} of its speed "
-        f"at most): {each.variant} {each.label}".rstrip()
+        f"({each.speeds[found.batches[0]].step_at_most:.2f} of its speed at most): {each.variant} "
+        f"{each.label}".rstrip()
         for each in found.candidates
         if found.is_refused(each)
     ]

@@ -142,8 +142,8 @@ def _check_room(project: Project, jobs: int) -> None:
     if jobs * each > cpus:
         raise TrainingError(
             f"--jobs {jobs}: {jobs} trainings of {each} CPUs each do not fit into the {cpus} of this "
-            "machine; lower --jobs or "
-            "resources.workers, or name a cluster (RAY_ADDRESS), where Ray starts them as room gets free"
+            "machine; lower --jobs or resources.workers, or name a cluster (RAY_ADDRESS), where Ray starts "
+            "them as room gets free"
         )
 
 

@@ -12,8 +12,7 @@ from pipeline.storage import PROBE_BYTES
 
 ADD = (
     "run `dvc remote add --default <name> s3://bucket/dvc` and commit .dvc/config (credentials stay in AWS_* "
-    "variables; "
-    ".dvc/config.local is never sent)"
+    "variables; .dvc/config.local is never sent)"
 )
 PROBE_PREFIX = "espalier-probe-"
 
@@ -43,8 +42,7 @@ def named_remote(root: Path) -> tuple[str, str]:
     if remote.get("version_aware") or remote.get("worktree"):
         raise SubmitError(
             f"the DVC remote {name!r} keeps versions of files in DVC's place, and cannot be asked which "
-            "outputs it holds; "
-            "name another without version_aware or worktree in .dvc/config"
+            "outputs it holds; name another without version_aware or worktree in .dvc/config"
         )
     url = remote.get("url")
     if url is None:
@@ -52,8 +50,7 @@ def named_remote(root: Path) -> tuple[str, str]:
     if secret := secret_in(url):
         raise SubmitError(
             f".dvc/config has {secret}, of the DVC remote {name!r}, and is sent along; take it out, give it "
-            "in variables "
-            "(AWS_*), and replace the secret, which git's history keeps"
+            "in variables (AWS_*), and replace the secret, which git's history keeps"
         )
     if "://" not in url and not Path(url).is_absolute():
         raise SubmitError(

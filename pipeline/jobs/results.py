@@ -64,8 +64,8 @@ def _check_lock(root: Path, folder: Path) -> None:
     if lock_digest(root) not in {"", submission.lock, lock_digest(folder)}:
         raise SubmitError(
             f"dvc.lock has changed here since {submission.job} was submitted, so it is left as it is. To "
-            "take the job's, whose "
-            f"outputs are in the DVC remote, move dvc.lock away and run `espalier attach {submission.job}`"
+            "take the job's, whose outputs are in the DVC remote, move dvc.lock away and run `espalier "
+            f"attach {submission.job}`"
         )
 
 

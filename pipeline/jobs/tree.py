@@ -49,8 +49,7 @@ def copy_tree(root: Path, target: Path, *, largest_bytes: int = LARGEST_BYTES) -
         largest = max(files, key=lambda name: (root / name).stat().st_size)
         raise SubmitError(
             f"the files to send are {size / 1e6:,.0f} MB, and {largest_bytes / 1e6:,.0f} MB are allowed; the "
-            "largest is "
-            f"{largest}. Track data with `dvc add`, or ignore it in .gitignore"
+            f"largest is {largest}. Track data with `dvc add`, or ignore it in .gitignore"
         )
     for name in files:
         (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -151,8 +151,7 @@ def storage_url(root: Path) -> str:
     if not resources.storage:
         raise ParamsError(
             "resources.storage is null; a cluster's nodes share no disk with this machine, so set it to "
-            "s3://bucket/prefix "
-            "or to a folder that all of them mount"
+            "s3://bucket/prefix or to a folder that all of them mount"
         )
     return resources.storage
 

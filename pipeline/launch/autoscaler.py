@@ -93,15 +93,13 @@ def await_room(
         if time.monotonic() >= deadline:
             raise TrainingError(
                 f"after {resources.await_nodes_s:g} s the cluster at {where} has room for {room} of {fewest} "
-                "workers; "
-                "`ray status` on its head may tell why no more nodes start; ask for less, or raise "
+                "workers; `ray status` on its head may tell why no more nodes start; ask for less, or raise "
                 "resources.await_nodes_s"
             )
         if room != shown:
             sys.stderr.write(
                 f"espalier: waiting up to {resources.await_nodes_s:g} s for nodes of the cluster's "
-                "autoscaler: "
-                f"room for {room} of {fewest} workers\n"
+                f"autoscaler: room for {room} of {fewest} workers\n"
             )
         shown = room
         time.sleep(CAPACITY_POLL_S)

@@ -121,8 +121,7 @@ def _job_server(resources: Resources) -> JobServer | None:
     if resources.storage is None:
         raise TrainingError(
             "the cluster is named by its job server, so its nodes share no disk with this machine; set "
-            "resources.storage to "
-            "s3://bucket/prefix, or to a folder that all of them mount"
+            "resources.storage to s3://bucket/prefix, or to a folder that all of them mount"
         )
     server = JobServer(address)
     server.check()  # before data are sent

@@ -30,18 +30,15 @@ in those of 512 (docs/results/training.md)."""
 class Resources(Section):
     workers: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = Field(
         description="training processes (ranks), on which the last bits of the weights depend; auto: one per "
-        "GPU, or else "
-        "one per node, while each has 32 images of a batch, and more of them on a node's CPUs while each has "
-        "128 (32 if "
-        "threads_per_worker is given); counted on all nodes that the cluster's autoscaler may start, there "
-        "or not"
+        "GPU, or else one per node, while each has 32 images of a batch, and more of them on a node's CPUs "
+        "while each has 128 (32 if threads_per_worker is given); counted on all nodes that the cluster's "
+        "autoscaler may start, there or not"
     )
     min_workers: int | None = Field(
         ge=1,
         le=10_000,
         description="fewest workers to start with, and to go on with after a node is lost, until there is "
-        "room again; "
-        "null: wait until all have a place",
+        "room again; null: wait until all have a place",
     )
     threads_per_worker: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         description="CPU threads of each training process, also the CPUs asked of Ray; auto: its share of "
@@ -49,9 +46,8 @@ class Resources(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="where to train, on CUDA with one GPU for each worker, as it is one rank of DDP; auto "
-        "takes the GPUs "
-        "that are there or yet to be started, and says so if those are fewer than workers: then each has one "
-        "worker"
+        "takes the GPUs that are there or yet to be started, and says so if those are fewer than workers: "
+        "then each has one worker"
     )
     accelerator: Name | None = Field(
         description="kind of GPU to train on, in Ray's words (H100, A100-80G, ...); null: any"
@@ -63,22 +59,19 @@ class Resources(Section):
     address: str | None = Field(
         max_length=2000,
         description="Ray cluster: host:port, from one of its nodes; http://host:8265, its head's dashboard, "
-        "from one that "
-        "is no node, with a storage; null starts a local one; RAY_ADDRESS overrides it",
+        "from one that is no node, with a storage; null starts a local one; RAY_ADDRESS overrides it",
     )
     storage: str | None = Field(
         max_length=2000,
         description="where workers on other machines leave checkpoints and find their inputs: a folder that "
-        "every node mounts, "
-        "or s3://bucket/prefix (credentials by AWS_* variables); null: the project's own folder, which every "
-        "node must see",
+        "every node mounts, or s3://bucket/prefix (credentials by AWS_* variables); null: the project's own "
+        "folder, which every node must see",
     )
     await_nodes_s: float = Field(
         ge=0.0,
         le=604_800.0,
         description="seconds to wait for nodes that the cluster's autoscaler starts; what it never can is "
-        "refused at once; "
-        "0: only nodes that are there count, also for auto",
+        "refused at once; 0: only nodes that are there count, also for auto",
     )
     max_failures: int = Field(ge=0, le=10_000, description="restarts of the workers before training gives up")
     checkpoint_s: float = Field(
@@ -188,8 +181,7 @@ def choose_placement(
         )
         raise TrainingError(
             f"{workers} workers of {each} each do not fit: the cluster at {where} has {have}; lower "
-            "resources.workers or "
-            "threads_per_worker, or add nodes"
+            "resources.workers or threads_per_worker, or add nodes"
         )
     return placement
 
@@ -239,8 +231,7 @@ def _with_accelerator(nodes: Sequence[Node], kind: str, where: str) -> list[Node
         )
         raise TrainingError(
             f"resources.accelerator is {kind}, but the cluster at {where} has "
-            f"{', '.join(kinds) or 'no accelerators'}; "
-            "name one of them, or set it to null"
+            f"{', '.join(kinds) or 'no accelerators'}; name one of them, or set it to null"
         )
     return found
 
@@ -265,8 +256,7 @@ def gpu_note(resources: Resources, placement: Placement, gpus: int) -> str | Non
         return None
     return (
         f"trains with {placement.workers} of {resources.workers} workers (resources.workers), one on each "
-        "GPU that there is; "
-        f"set resources.device to cpu for {resources.workers} on CPUs"
+        f"GPU that there is; set resources.device to cpu for {resources.workers} on CPUs"
     )
 
 

@@ -57,9 +57,8 @@ class PruneTarget(Section):
     weights: Fraction | None = Field(
         default=None,
         description="single weights of convolutions and linear layers that stay; the others become zeros, "
-        "which make "
-        "weights.safetensors smaller and nothing faster; round_to and max_ratio, which limit channels, count "
-        "for nothing",
+        "which make weights.safetensors smaller and nothing faster; round_to and max_ratio, which limit "
+        "channels, count for nothing",
     )
     pattern: Literal["2_of_4"] | None = Field(
         default=None,
@@ -116,15 +115,12 @@ class ShapeParams(Section):
     )
     importance: Importance = Field(
         description="a channel's worth: L1 or L2 norm of its weights, batch-norm scale (after "
-        "train.sparsity), first-order "
-        "(taylor) or second-order (hessian) effect on the loss for what the channel costs, lamp (l2 among "
-        "the channels of its "
-        "layer that are larger), or random, the baseline"
+        "train.sparsity), first-order (taylor) or second-order (hessian) effect on the loss for what the "
+        "channel costs, lamp (l2 among the channels of its layer that are larger), or random, the baseline"
     )
     round_to: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         description="kept channels are a multiple of this; auto: of 1, 4, 8, 16 or 32, whichever made the "
-        "fastest network of "
-        "equal cost when the stage `profile` measured them on this machine"
+        "fastest network of equal cost when the stage `profile` measured them on this machine"
     )
     max_ratio: float = Field(
         gt=0.0, lt=1.0, description="largest fraction of one layer's channels that may go"
@@ -139,8 +135,7 @@ class ShapeParams(Section):
         ge=1,
         le=100_000,
         description="training batches that give gradients for taylor and hessian, and batch norms their "
-        "means and variances "
-        "after the cut",
+        "means and variances after the cut",
     )
     batch_size: int = Field(ge=1, le=65_536, description="images per batch, of the sample and for validation")
     seed: int = Field(
@@ -150,8 +145,7 @@ class ShapeParams(Section):
     )
     student: NetworkParams | None = Field(
         description="another network in the place of a pruned one, with random weights, which finetune "
-        "trains and distils "
-        "into; the keys that choose channels then count for nothing; null to prune"
+        "trains and distils into; the keys that choose channels then count for nothing; null to prune"
     )
 
 

@@ -80,8 +80,7 @@ ZEROS = {
     None: "zeros make nothing faster: they are multiplied like any number; weights.safetensors is smaller, "
     "ONNX files are not",
     "2_of_4": "faster on tensor cores with kernels for 2 in 4 alone, which nothing here calls; "
-    "weights.safetensors is smaller, "
-    "ONNX files are not",
+    "weights.safetensors is smaller, ONNX files are not",
 }
 """What there is to say of zeros, by their pattern."""
 

@@ -24,8 +24,7 @@ def check_int8(params: QuantizeParams, cpuinfo: Path = CPUINFO) -> None:
         if kind in found and not set(found[kind].split()) & set(wanted):
             raise CompressionError(
                 f"quantize.mode is {params.mode}, but this CPU ({found.get('model name', kind).strip()}) has "
-                "none of "
-                f"{', '.join(wanted)}: its sums of 8-bit products saturate or are no faster than floats. "
-                "Set quantize.reduce_range to true for 7-bit weights, which are right on every CPU, or "
-                "quantize.mode to weight_only, or run on another CPU"
+                f"none of {', '.join(wanted)}: its sums of 8-bit products saturate or are no faster than "
+                "floats. Set quantize.reduce_range to true for 7-bit weights, which are right on every CPU, "
+                "or quantize.mode to weight_only, or run on another CPU"
             )

@@ -10,10 +10,8 @@ from pipeline.params import Section
 class QuantizeParams(Section):
     mode: Literal["static", "dynamic", "weight_only"] = Field(
         description="static: int8 weights and activations, for convolutions; dynamic: int8 linear layers, "
-        "with ranges "
-        "found anew for each input, for transformers; weight_only: 4-bit linear weights, float products: for "
-        "size, not "
-        "for speed"
+        "with ranges found anew for each input, for transformers; weight_only: 4-bit linear weights, float "
+        "products: for size, not for speed"
     )
     max_drop: float = Field(
         ge=0.0,
@@ -36,7 +34,6 @@ class QuantizeParams(Section):
     )
     reduce_range: bool = Field(
         description="7-bit weights, which are right on every CPU; 8-bit sums saturate on an x86 without "
-        "VNNI, on which false is "
-        "an error"
+        "VNNI, on which false is an error"
     )
     seed: int = Field(ge=0, lt=2**31, description="which training images calibrate")

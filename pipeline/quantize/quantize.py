@@ -16,14 +16,14 @@ from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
 from pipeline.export.outputs import batches, onnx_outputs
 from pipeline.export.parity import PARITY_NAME, Parities, Parity, parity
-from pipeline.export.session import Logits, OnnxModel
+from pipeline.export.session import Numbers, OnnxModel
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.models.disk.artifact import exported_onnx, read_spec, save_onnx
 from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantizers import Quantizer, open_quantizer
 from pipeline.quantize.sensitivity import Effect, ExportedLayer, fewest, scan
-from pipeline.tasks.judging.arrays import Bools, Outputs, Targets
+from pipeline.tasks.judging.arrays import Bools, Outputs
 from pipeline.tasks.judging.examiner import make_examiner
 from pipeline.tasks.params import TaskParams
 
@@ -96,11 +96,11 @@ def quantize(
     float_model = OnnxModel(exported_onnx(floats.parent, finetuned, "evaluate@finetuned"), THREADS)
     train, val = Split.open(data, "train"), Split.open(data, "val")
     examiner = make_examiner(task, spec.classes)
-    groups = examiner.groups(_targets(train))
+    groups = examiner.groups(train.target_arrays)
     chosen = calibration_rows(groups, len(train), params)
 
     def score(outputs: Outputs) -> float:
-        return float(examiner.score(outputs, _targets(val)).mean())
+        return float(examiner.score(outputs, val.target_arrays).mean())
 
     with tempfile.TemporaryDirectory(prefix="espalier-quantize-") as name:
         quantizer = open_quantizer(
@@ -198,10 +198,6 @@ def calibration_rows(groups: dict[str, Bools], num_rows: int, params: QuantizePa
     return torch.tensor(list(dict.fromkeys(order.tolist()))[: params.calibration_images])
 
 
-def _targets(split: Split) -> Targets:
-    return {name: target.numpy() for name, target in split.targets.items()}
-
-
-def _joined(outputs: Outputs) -> Logits:
+def _joined(outputs: Outputs) -> Numbers:
     """All that a network gave, (N, numbers)."""
     return np.concatenate([value.reshape(len(value), -1) for value in outputs.values()], axis=1)

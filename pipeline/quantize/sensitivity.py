@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.export.session import Logits
+from pipeline.export.session import Numbers
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 ACTIVATIONS = ("Relu", "Clip")
@@ -36,7 +36,7 @@ class ExportedLayer:
 
 @dataclass(frozen=True)
 class Effect:
-    """noise: squared error of the logits with this layer alone quantized, over the squared logits."""
+    """noise: squared error of the outputs with this layer alone quantized, over the squared outputs."""
 
     layer: ExportedLayer
     noise: float
@@ -64,15 +64,15 @@ def exported_layers(graph: Any) -> list[ExportedLayer]:
 
 
 def scan(
-    layers: Sequence[ExportedLayer], logits: Callable[[Sequence[ExportedLayer]], Logits], floats_NK: Logits
+    layers: Sequence[ExportedLayer], answers: Callable[[Sequence[ExportedLayer]], Numbers], floats_NK: Numbers
 ) -> list[Effect]:
     """The effect of each layer, the worst first.
 
-    logits: answers of the network with all but some layers quantized.
+    answers: what the network gives with some layers quantized.
     """
     effects = []
     for layer in layers:
-        alone_NK = logits([other for other in layers if other is not layer])
+        alone_NK = answers([other for other in layers if other is not layer])
         effects.append(
             Effect(layer, float(np.square(alone_NK - floats_NK).sum() / np.square(floats_NK).sum()))
         )

@@ -34,6 +34,13 @@ class Export:
     parity: Parity
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """C, H, W of the images that it takes."""
+        (taken,) = self.spec.inputs.values()
+        channels, height, width = taken.shape
+        return channels, height, width
+
+    @property
     def key(self) -> str:
         """The version's identity: equal weights and an equal deployed file are the same version."""
         return sha256_json(
@@ -67,15 +74,6 @@ def read_inputs(stage: Stage, task: TaskParams) -> CandidateInputs:
     figures = {name: read_figures(name, stage.dep) for name in VARIANTS}
     exports = {name: _read_export(stage, name) for name in PARENTS}
     return CandidateInputs(figures, exports, task)
-
-
-def image_shape(onnx: Path) -> tuple[int, int, int]:
-    """C, H, W of the images that an ONNX file takes."""
-    import onnxruntime
-
-    (pixels,) = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"]).get_inputs()
-    _, channels, height, width = pixels.shape
-    return channels, height, width
 
 
 def lineage(stage: Stage) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pipeline.compare.records import Change, Speedup
 from pipeline.export.parity import Parity
+from pipeline.models.description.spec import TensorSpec
 from pipeline.registry.figures import Figures
 from pipeline.tasks.serving.serving import Serving
 
@@ -18,7 +19,8 @@ images = np.zeros((1, {channels}, {height}, {width}), np.uint8)  # yours: (B, C,
 print(model.predict(images))  # a DataFrame: {columns}
 ```
 Without MLflow: `artifacts/model.onnx` runs in any onnxruntime. Its input `pixels` is float32
-(B, {channels}, {height}, {width}) with values 0..255 as they are in the image (the graph normalises them)."""
+(B, {channels}, {height}, {width}) with values 0..255 as they are in the image (the graph normalises them); it
+gives {outputs}."""
 
 
 ADDRESS = 'mlflow.set_tracking_uri("{uri}")'
@@ -31,13 +33,15 @@ def model_card(
     name: str,
     variant: str,
     shape: tuple[int, int, int],
+    outputs: Mapping[str, TensorSpec],
     serving: Serving,
     figures: Mapping[str, Figures],
     parity: Parity,
     lineage: Mapping[str, str],
     uri: str | None,
 ) -> str:
-    """Markdown of one variant. shape: C, H, W of an image; figures: at least dense and the variant.
+    """Markdown of one variant. shape: C, H, W of an image; outputs: of the
+    file, by name; figures: at least dense and the variant.
 
     uri: the registry's address as anyone may read it; None for one that only its users know.
     """
@@ -53,12 +57,18 @@ def model_card(
             height=height,
             width=width,
             columns=", ".join(serving.columns),
+            outputs="; ".join(_output(each, given) for each, given in outputs.items()),
             address=_address(uri),
         ),
-        f"## Limits\n{serving.limits} "
-        "The score holds for images like those of the test split; it was measured on no other.",
+        f"## Limits\n{serving.limits} The score holds for images like those of the test split; it was "
+        "measured on no other.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _output(name: str, given: TensorSpec) -> str:
+    shape = ", ".join(map(str, ["B", *given.shape]))
+    return f"`{name}`, {given.dtype} ({shape}): {given.meaning}"
 
 
 def _address(uri: str | None) -> str:

@@ -66,8 +66,8 @@ def _check(model: RegisteredModel, wanted: str, version: int | None) -> None:
     if tags.get(GATES_TAG) != PASSED:
         raise GateError(
             f"version {version} of {model.name} ({tags.get('variant', '?')}) has not passed the gates, which "
-            "judge the "
-            "candidate alone; a fine-tuned one is judged by `register.candidate: finetuned` and `make repro`"
+            "judge the candidate alone; a fine-tuned one is judged by `register.candidate: finetuned` and "
+            "`make repro`"
         )
 
 

@@ -15,7 +15,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 from pipeline.files import locked, to_json
-from pipeline.registry.candidates import PARENTS, CandidateInputs, Export, image_shape, lineage
+from pipeline.registry.candidates import PARENTS, CandidateInputs, Export, lineage
 from pipeline.registry.card import model_card
 from pipeline.registry.champion import RegisteredModel, appoint, is_experiment, number, standing
 from pipeline.registry.figures import Figures
@@ -207,7 +207,8 @@ class _Registrar:
         return model_card(
             name=self._params.model_name,
             variant=export.variant,
-            shape=image_shape(export.onnx),
+            shape=export.image_shape,
+            outputs=export.spec.outputs,
             serving=self._serving(export),
             figures=self._inputs.figures,
             parity=export.parity,
@@ -223,7 +224,7 @@ def save_served(folder: Path, export: Export, serving: Serving, card: str, model
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    shape = image_shape(export.onnx)
+    shape = export.image_shape
     (folder / "README.md").write_text(card, encoding="utf-8")
     outputs = Schema([ColSpec(kind, name) for name, kind in serving.columns.items()])
     model = Model(model_uuid=model_id, model_id=model_id)

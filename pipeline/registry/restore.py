@@ -65,8 +65,7 @@ def _register(root: Path, params: RegisterParams, lacking: list[str], *, judge: 
     if examine_candidate(params, inputs).to_json() != (root / VERDICT).read_text(encoding="utf-8"):
         raise ArtifactError(
             f"{VERDICT} is not of the models, reports and params.yaml that are here, so that "
-            f"{', '.join(lacking)} cannot be "
-            "registered again; run `dvc repro`"
+            f"{', '.join(lacking)} cannot be registered again; run `dvc repro`"
         )
     made = register(params, stage, inputs, champion=judge)
     now = time.time()  # no stage runs, which would end the run that the versions are of

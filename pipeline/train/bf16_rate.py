@@ -21,9 +21,8 @@ def slow_bf16(amp: str, device: str, measure: Callable[[], float] | None = None)
     if device != "cpu" or amp != "bf16" or (rate := (measure or bf16_to_float32)()) > SLOW:
         return ""
     return (
-        f"bf16 has {rate:.2g} of the speed of float32 on this CPU (convolutions): amp: off trains "
-        "faster, "
-        "to other weights"
+        f"bf16 has {rate:.2g} of the speed of float32 on this CPU (convolutions): amp: off trains faster, to "
+        "other weights"
     )
 
 

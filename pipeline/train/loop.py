@@ -321,8 +321,7 @@ def check_finite(run: Run) -> None:
 def diverged(progress: Progress, what: str, step: int) -> TrainingError:
     return TrainingError(
         f"{what} not finite at step {step} (epoch {progress.epoch_of_last_batch}); the weights before it are "
-        "kept. "
-        "Lower optimizer.lr, lengthen schedule.warmup, set grad_clip, or use amp: bf16 or off"
+        "kept. Lower optimizer.lr, lengthen schedule.warmup, set grad_clip, or use amp: bf16 or off"
     )
 
 

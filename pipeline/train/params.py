@@ -48,9 +48,8 @@ class ScheduleParams(Section):
 
 class FeatureParams(Section):
     kind: Literal["features", "attention"] = Field(
-        description="features: the maps themselves, through a 1x1 convolution if channels differ (Romero "
-        "et al. 2015); "
-        "attention: where their energy lies (Zagoruyko & Komodakis 2017)"
+        description="features: the maps themselves, through a 1x1 convolution if channels differ (Romero et "
+        "al. 2015); attention: where their energy lies (Zagoruyko & Komodakis 2017)"
     )
     weight: float = Field(gt=0.0, le=1e6, description="factor of this loss, which is added to the others")
     layers: dict[Name, Name] | None = Field(
@@ -79,8 +78,7 @@ class DistilParams(Section):
 class SparsityParams(Section):
     penalty: Literal["group_lasso", "bn_l1"] = Field(
         description="group_lasso: norm of all weights that pruning a channel would remove, for importance "
-        "l1, l2 and lamp; "
-        "bn_l1: batch-norm scales, for importance bn_scale (Liu et al. 2017)"
+        "l1, l2 and lamp; bn_l1: batch-norm scales, for importance bn_scale (Liu et al. 2017)"
     )
     weight: float = Field(
         gt=0.0, le=1.0, description="factor of the penalty, whose gradient is added at every step"
@@ -119,8 +117,7 @@ class FitParams(Section):
     )
     exact_elastic: bool = Field(
         description="weights that do not depend on the number of workers, to the bit: the batch is cut into "
-        "4 parts with "
-        "batch statistics of their own, computed by 1 to 4 workers"
+        "4 parts with batch statistics of their own, computed by 1 to 4 workers"
     )
     channels_last: bool = Field(description="NHWC memory layout, faster for convolutions")
     grad_clip: float | None = Field(gt=0.0, le=1e6, description="largest gradient norm; null for none")
@@ -146,8 +143,7 @@ class FitParams(Section):
     )
     quantization_aware: QuantizationAwareParams | None = Field(
         description="train with the rounding of static int8 per channel (finetune), which quantize then does "
-        "with the learned "
-        "ranges; null for floats"
+        "with the learned ranges; null for floats"
     )
     seed: int = Field(
         ge=0, lt=2**31, description="initial weights, order and augmentation of samples, dropout"

@@ -225,8 +225,7 @@ def check_origin(found: dict[str, str], expected: dict[str, str], folder: Path |
         if found.get(library) != here:
             raise TrainingError(
                 f"the checkpoints in {folder} were made with {library} {found.get(library)}, and this is "
-                f"{here}; "
-                f"install that version to go on from them, or {cure}"
+                f"{here}; install that version to go on from them, or {cure}"
             )
 
 
@@ -258,8 +257,7 @@ def check_sizes(params: FitParams, num_images: int, workers: int) -> None:
     if params.exact_elastic and workers > LOGICAL_SHARDS:
         raise TrainingError(
             f"exact_elastic cuts each batch into {LOGICAL_SHARDS} parts, one worker's at least; lower "
-            "resources.workers "
-            f"from {workers} to {LOGICAL_SHARDS}, or set exact_elastic to false"
+            f"resources.workers from {workers} to {LOGICAL_SHARDS}, or set exact_elastic to false"
         )
     parts = LOGICAL_SHARDS if params.exact_elastic else workers
     check_batches(num_images, params.global_batch_size, parts, params.accumulate)

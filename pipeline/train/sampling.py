@@ -56,8 +56,6 @@ def check_batches(num_images: int, global_batch_size: int, world_size: int, accu
     if smallest < world_size * accumulate:
         raise TrainingError(
             f"{world_size} workers x {accumulate} accumulated parts need at least {world_size * accumulate} "
-            "images in each "
-            f"batch, but the smallest batch of the {num_images} images has {smallest}; raise "
-            "global_batch_size, or lower "
-            "resources.workers or accumulate"
+            f"images in each batch, but the smallest batch of the {num_images} images has {smallest}; raise "
+            "global_batch_size, or lower resources.workers or accumulate"
         )

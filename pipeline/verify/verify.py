@@ -16,8 +16,7 @@ VERIFY_REMEDY = (
 
 CHANGED = (
     "not what the stages read that dvc.lock tells of; if you did not change it, bring it back from where it "
-    "came "
-    "(git, your data); else `dvc repro` runs what depends on it"
+    "came (git, your data); else `dvc repro` runs what depends on it"
 )
 
 

@@ -54,24 +54,6 @@ GOOD = {
     "champion_min_speedup": 1.05,
 }
 TASK_PARAMS = TaskParams(name="classification", label_smoothing=0.0, class_weights="none")
-SPEC: dict[str, Any] = {
-    "architecture": Architecture(
-        name="mlp",
-        width=4,
-        dropout=0.0,
-        stochastic_depth=0.0,
-        num_outputs=3,
-        channels=1,
-        image_height=2,
-        image_width=4,
-    ),
-    "inputs": {"pixels": TensorSpec(shape=[1, 2, 4], meaning="pixels 0..255")},
-    "outputs": {"logits": TensorSpec(shape=[3], meaning="a logit for each class")},
-    "preprocessing": Preprocessing(mean=[0.5], std=[0.5]),
-    "task": {"name": "classification", "classes": CLASSES},
-    "plan": {},
-    "provenance": {},
-}
 DVC = """
 stages:
   prepare:
@@ -143,6 +125,30 @@ def register_params(**changes: Any) -> RegisterParams:
     return RegisterParams(**{**GOOD, **changes})
 
 
+def linear_spec(shape: tuple[int, int, int], ancestors: dict[str, str]) -> ModelSpec:
+    """What model.json says of linear_onnx(), which stands for a trained network."""
+    channels, height, width = shape
+    return ModelSpec(
+        architecture=Architecture(
+            name="mlp",
+            width=4,
+            dropout=0.0,
+            stochastic_depth=0.0,
+            num_outputs=len(CLASSES),
+            channels=channels,
+            image_height=height,
+            image_width=width,
+        ),
+        inputs={"pixels": TensorSpec(shape=[*shape], meaning="pixels 0..255")},
+        outputs={"logits": TensorSpec(shape=[len(CLASSES)], meaning="a logit for each class")},
+        preprocessing=Preprocessing(mean=[0.5] * channels, std=[0.5] * channels),
+        task={"name": "classification", "classes": [*CLASSES]},
+        plan={},
+        ancestors=ancestors,
+        provenance={},
+    )
+
+
 def evaluated_project(root: Path, shape: tuple[int, int, int] = SHAPE) -> Path:
     """Every input of `register`; each variant has its own weights."""
     deps = [f"reports/{v}/{name}.json" for v in VARIANTS for name in ("metrics", "latency")]
@@ -181,7 +187,7 @@ def evaluate(
     parent = (
         {STEPS[variant]: read_spec(root / f"artifacts/{STEPS[variant]}").digest} if variant in STEPS else {}
     )
-    save_onnx(artifact, ModelSpec(**SPEC, ancestors={"data": "d" * 64} | parent), onnx)
+    save_onnx(artifact, linear_spec(shape, {"data": "d" * 64} | parent), onnx)
     seal(root, variant)
 
 

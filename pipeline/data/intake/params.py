@@ -20,8 +20,7 @@ class DataParams(Section):
         min_length=1,
         max_length=4096,
         description="Parquet file, or folder with train.parquet and optionally val.parquet, test.parquet and "
-        "classes.json "
-        "(a list of names); digits does not read it",
+        "classes.json (a list of names); digits does not read it",
     )
     image_column: Name = Field(
         min_length=1, description="column with encoded images (PNG, JPEG, ...) or raw pixels"
@@ -32,8 +31,7 @@ class DataParams(Section):
     slice_columns: list[Name] = Field(
         max_length=20,
         description="columns of strings or integers that say what kind an image is (its camera, its site); "
-        "what a step of "
-        "compression loses is also stated for each of their values",
+        "what a step of compression loses is also stated for each of their values",
     )
     raw_shape: Annotated[list[RawSide], Field(min_length=3, max_length=3)] | None = Field(
         description="[height, width, channels] of raw uint8 pixels in pixels; null: the images are encoded"
@@ -51,8 +49,7 @@ class DataParams(Section):
         ge=1,
         le=178_000_000,
         description="pixels of the largest image decoded; above it a small file may be meant to fill the "
-        "memory; "
-        "a JPEG of more than 40 million is decoded at a half of its size or less",
+        "memory; a JPEG of more than 40 million is decoded at a half of its size or less",
     )
     strict: bool = Field(
         description="refuse data in which the card has findings: classes whose names look the same, images "
@@ -73,8 +70,7 @@ class DataParams(Section):
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(
                 f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave nothing for "
-                "train; "
-                "make their sum smaller than 1"
+                "train; make their sum smaller than 1"
             )
         if self.raw_shape is not None and self.raw_shape[2] not in (1, 3):
             raise ValueError(

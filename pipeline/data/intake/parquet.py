@@ -90,8 +90,7 @@ def _check_columns(path: Path, params: DataParams) -> str:
     if not _holds_bytes(image):
         raise DataError(
             f"{path}: column {params.image_column!r} is {image}; it must be binary (encoded files or raw "
-            "pixels), "
-            f"or a struct with them in its field {BYTES!r}"
+            f"pixels), or a struct with them in its field {BYTES!r}"
         )
     for column in params.slice_columns:
         if _kind(schema.field(column).type) is None:

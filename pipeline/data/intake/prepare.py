@@ -97,7 +97,6 @@ def _slices(rows: list[Row], columns: list[str]) -> list[tuple[str, list[str]]]:
         if len(set(values)) > MOST_SLICES:
             raise DataError(
                 f"column {name!r} (data.slice_columns) has {len(set(values))} different values, more than "
-                f"{MOST_SLICES}; "
-                "name columns that tell kinds of images apart"
+                f"{MOST_SLICES}; name columns that tell kinds of images apart"
             )
     return found

@@ -39,8 +39,7 @@ def _name_classes(found: list[Label]) -> list[str]:
         missing = next(number for number, label in enumerate(found) if number != label)
         raise DataError(
             f"integer labels reach {largest}, but label {missing} has no image; number the classes from 0 "
-            "without gaps, "
-            "or list all classes in classes.json to have others quarantined"
+            "without gaps, or list all classes in classes.json to have others quarantined"
         )
     return [str(label) for label in found]
 
@@ -88,8 +87,8 @@ def _check_train(train: Indices, labels: Indices, classes: list[str], fractions:
         if count < fewest:
             raise DataError(
                 f"class {name!r} has {count} usable image{'s' if count > 1 else ''}, but "
-                f"{' and '.join(['train', *fractions])} "
-                "need one each; add images, or take the class out of the table"
+                f"{' and '.join(['train', *fractions])} need one each; add images, or take the class out of "
+                "the table"
             )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -54,6 +55,11 @@ class Split:
     def labels(self) -> Tensor:
         """The class of each row, (N,) int64."""
         return self.targets[LABEL]
+
+    @property
+    def target_arrays(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The targets of all rows as judging takes them, by name."""
+        return {name: target.numpy() for name, target in self.targets.items()}
 
     def __reduce__(self) -> tuple[Callable[[Path, str], "Split"], tuple[Path, str]]:
         return Split.open, self._reopen

@@ -216,8 +216,7 @@ def _trace(model: nn.Module, example: Tensor) -> tuple[Any, list[Any]]:
             where = f"in module {current.name!r}" if current.name else "from what its forward pass did"
             raise CompressionError(
                 f"the network cannot be traced for pruning ({type(error).__name__} {where}: "
-                f"{' '.join(str(error).split())}); "
-                "prune another architecture"
+                f"{' '.join(str(error).split())}); prune another architecture"
             ) from error
 
 

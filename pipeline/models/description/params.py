@@ -30,8 +30,7 @@ class NetworkParams(Section):
     name: Name = Field(
         min_length=1,
         description="a built-in network (airbench, mlp, mobilenetv2, resnet18, resnet20, resnet32, resnet44, "
-        "resnet56, "
-        "resnet110, vgg11, vgg16), or timm/<name> or torchvision/<name>",
+        "resnet56, resnet110, vgg11, vgg16), or timm/<name> or torchvision/<name>",
     )
     width: int | None = Field(
         ge=1,
@@ -46,8 +45,7 @@ class NetworkParams(Section):
         ge=0,
         lt=1,
         description="probability that an image skips the last residual branch; earlier ones are skipped "
-        "less, in proportion "
-        "to their depth (Huang et al. 2016); 0 = never",
+        "less, in proportion to their depth (Huang et al. 2016); 0 = never",
     )
 
     @field_validator("name")

@@ -47,8 +47,7 @@ def from_torchvision(architecture: Architecture, name: str) -> nn.Module:
     if architecture.stochastic_depth > 0:
         raise ParamsError(
             f"model.stochastic_depth is {architecture.stochastic_depth}, which torchvision's networks fix "
-            "themselves; "
-            "set it to 0"
+            "themselves; set it to 0"
         )
     if name in TWO_HEADED:
         raise ParamsError(
@@ -103,8 +102,7 @@ def _square_side(architecture: Architecture) -> int:
     if architecture.image_height != architecture.image_width:
         raise ParamsError(
             f"model.name: {architecture.name} takes square images, but data.height is "
-            f"{architecture.image_height} "
-            f"and data.width {architecture.image_width}; make them equal"
+            f"{architecture.image_height} and data.width {architecture.image_width}; make them equal"
         )
     return architecture.image_height
 

@@ -55,8 +55,7 @@ def build(architecture: Architecture) -> nn.Module:
     ):
         raise ParamsError(
             f"model.stochastic_depth is {architecture.stochastic_depth}, but {architecture.name} has no "
-            "residual branches; "
-            "set it to 0"
+            "residual branches; set it to 0"
         )
     return model
 

@@ -37,8 +37,7 @@ def not_taken(model: nn.Module, images_BCHW: Tensor, error: Exception) -> Traini
     if is_too_few:
         return TrainingError(
             f"the network cannot be trained on a single image at a time ({said}); raise global_batch_size, "
-            "or lower accumulate "
-            "or resources.workers"
+            "or lower accumulate or resources.workers"
         )
     size = " x ".join(map(str, images_BCHW.shape[1:]))
     return TrainingError(

@@ -81,8 +81,8 @@ def score_groups(
     scored = [group for group in groups if any(member.module in importances for member in group.members)]
     if not scored:
         raise CompressionError(
-            f"no layer of this network can be pruned by importance {importance!r}; "
-            "choose prune.importance l2, or ignore fewer layers"
+            f"no layer of this network can be pruned by importance {importance!r}; choose prune.importance "
+            "l2, or ignore fewer layers"
         )
     if importance == "random":
         generator = torch.Generator().manual_seed(seed)

@@ -179,8 +179,7 @@ def _nothing_to_prune(not_pruned: dict[str, str]) -> str:
     why = reasons(not_pruned) or "prune.ignored names them all"
     return (
         f"no layer of this network can be pruned ({why}); ignore fewer layers, take another model.name, or "
-        "name a smaller "
-        "network in prune.student"
+        "name a smaller network in prune.student"
     )
 
 

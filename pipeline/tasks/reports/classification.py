@@ -15,7 +15,7 @@ from pipeline.files import csv_text
 from pipeline.tasks.judging.arrays import Ints, Outputs, Targets
 from pipeline.tasks.judging.classification import predicted, softmax
 from pipeline.tasks.params import LOGITS
-from pipeline.tasks.reports.metrics import (
+from pipeline.tasks.reports.classification_metrics import (
     PerClass,
     Reliability,
     confusion_matrix,
@@ -23,7 +23,7 @@ from pipeline.tasks.reports.metrics import (
     reliability,
     worst,
 )
-from pipeline.tasks.reports.pictures import draw_confusion, draw_reliability
+from pipeline.tasks.reports.classification_pictures import draw_confusion, draw_reliability
 
 
 @dataclass(frozen=True)

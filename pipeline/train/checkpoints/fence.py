@@ -91,8 +91,7 @@ class Fence:
             if self._signs() != before:
                 raise LockedError(
                     f"another folder or machine trains from the same inputs in {where}; wait for it, stop "
-                    "it, or use another "
-                    "resources.storage"
+                    "it, or use another resources.storage"
                 )
 
     def _signs(self) -> tuple[bytes | None, bytes | None]:

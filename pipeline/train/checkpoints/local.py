@@ -67,8 +67,7 @@ def explained(place: Path | str) -> Iterator[None]:
         )
         raise (DiskError if stays else StorageError)(
             f"{place}: a checkpoint cannot be written ({error.__cause__ or error}); those before it are "
-            "kept. "
-            "Make room on that disk, or let it be written, and run the stage again"
+            "kept. Make room on that disk, or let it be written, and run the stage again"
         ) from error
 
 

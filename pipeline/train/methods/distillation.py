@@ -166,8 +166,7 @@ def _check_comparable(name: str, own: Tensor, other_name: str, other: Tensor) ->
     if own.ndim != 4 or own.shape[2:] != other.shape[2:]:
         raise TrainingError(
             f"distil.features.layers: the student's {name!r} gives {_shape(own)} for an image and the "
-            f"teacher's {other_name!r} "
-            f"{_shape(other)}; both must give C x H x W maps of the same H and W"
+            f"teacher's {other_name!r} {_shape(other)}; both must give C x H x W maps of the same H and W"
         )
 
 

@@ -26,7 +26,7 @@ from pipeline.params import parse_section
 from pipeline.records import write_seal
 from tests.support.compress_samples import CLASSES, SIZE, TASK_PARAMS, prepared_data
 from tests.support.figures_samples import QUALITY, linear_onnx
-from tests.unit.tasks.reports.test_pictures import shown
+from tests.unit.tasks.reports.test_classification_pictures import shown
 
 PARAMS: dict[str, Any] = {
     "batch_size": 16,

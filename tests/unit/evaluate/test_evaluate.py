@@ -106,9 +106,8 @@ def loaded(path: Path) -> dict[str, Any]:
 
 def test_metrics_are_those_of_the_deployed_file(variants: Variants) -> None:
     test = Split.open(variants.data, "test")
-    logits = OnnxModel(variants.outs.exported / "model.onnx", threads=1).logits(
-        test.images(torch.arange(len(test))).numpy()
-    )
+    model = OnnxModel(variants.outs.exported / "model.onnx", threads=1)
+    logits = model.answer(test.images(torch.arange(len(test))).numpy())["logits"]
     labels = test.labels.numpy()
     metrics = loaded(variants.outs.metrics)
     assert metrics == variants.metrics
@@ -128,7 +127,10 @@ def test_tta_is_the_mean_answer_to_moved_and_mirrored_images(variants: Variants)
     padded = torch.nn.functional.pad(images.float(), (1, 1, 1, 1), mode="reflect")
     moved = [(0.5, images.float()), (0.25, padded[:, :, 2:, 2:]), (0.25, padded[:, :, :-2, :-2])]
     model = OnnxModel(variants.outs.exported / "model.onnx", threads=1)
-    mean = sum(share * (model.logits(x.numpy()) + model.logits(x.flip(3).numpy())) / 2 for share, x in moved)
+    mean = sum(
+        share * (model.answer(x.numpy())["logits"] + model.answer(x.flip(3).numpy())["logits"]) / 2
+        for share, x in moved
+    )
     assert (
         loaded(variants.outs.metrics)["score_tta"]
         == (np.asarray(mean).argmax(axis=1) == test.labels.numpy()).mean()
@@ -181,7 +183,7 @@ def test_the_program_for_torch_holds_no_pickle(variants: Variants, tmp_path: Pat
 def test_a_half_precision_file_still_takes_pixels_and_names_its_classes(variants: Variants) -> None:
     model = OnnxModel(variants.outs.exported / "model.fp16.onnx", threads=1)
     assert json.loads(model.metadata["classes"]) == CLASSES
-    assert model.logits(np.zeros((3, 3, 8, 8), np.uint8)).dtype == np.float32
+    assert model.answer(np.zeros((3, 3, 8, 8), np.uint8))["logits"].dtype == np.float32
 
 
 def test_tables_agree_with_the_metrics(variants: Variants) -> None:

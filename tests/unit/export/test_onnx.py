@@ -75,10 +75,10 @@ def test_the_file_answers_as_the_model(exported: Exported) -> None:
 def test_any_batch_size_and_uint8_pixels(exported: Exported, images: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (images, 3, SIZE, SIZE), np.uint8)
     model = OnnxModel(exported.file, threads=1)
-    logits = model.logits(pixels)
+    logits = model.answer(pixels)["logits"]
     assert logits.shape == (images, len(CLASSES))
     assert logits.dtype == np.float32
-    assert np.array_equal(logits, model.logits(pixels.astype(np.float32)))
+    assert np.array_equal(logits, model.answer(pixels.astype(np.float32))["logits"])
 
 
 def test_inputs_and_outputs_are_named_and_the_batch_is_free(exported: Exported) -> None:
@@ -131,7 +131,7 @@ def test_the_example_runs_with_nothing_but_onnxruntime_and_numpy(exported: Expor
     np.save(tmp_path / "images.npy", images)
     found = run_example(exported.file, tmp_path / "images.npy")
     assert found.returncode == 0, found.stderr
-    expected = OnnxModel(exported.file, threads=1).logits(images).argmax(axis=1)
+    expected = OnnxModel(exported.file, threads=1).answer(images)["logits"].argmax(axis=1)
     assert [line.split()[1] for line in found.stdout.splitlines()] == [CLASSES[label] for label in expected]
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import ArtifactError, GateError
 from pipeline.export.parity import Parity
+from pipeline.models.description.spec import TensorSpec
 from pipeline.registry.card import model_card
 from pipeline.registry.gates import Verdict, VersionFigures, decide, judge
 from pipeline.tasks.serving.classification import ClassificationServing
@@ -175,6 +176,7 @@ def test_the_card_says_slower_where_it_is_slower() -> None:
         name="tiny",
         variant="quantized",
         shape=SHAPE,
+        outputs={"logits": TensorSpec(shape=[3], meaning="one for each class")},
         serving=ClassificationServing(tuple(CLASSES)),
         figures=both,
         parity=EXACT,
@@ -196,6 +198,7 @@ def test_the_card_says_slower_where_it_is_slower() -> None:
         "cat, dog, eel",
         "- git_commit: c0ffee",
         "np.zeros((1, 1, 2, 4), np.uint8)",
+        "gives `logits`, float32 (B, 3): one for each class.",
         "4,000,000",
     ):
         assert text in card

@@ -139,7 +139,7 @@ def test_the_int8_file_rounds_as_the_training_did(tmp_path: Path) -> None:
         quantize_params(max_drop=1.0),
         TASK_PARAMS,
     )
-    by_file = OnnxModel(onnx_path(tmp_path / "int8"), 1).logits(images.numpy())
+    by_file = OnnxModel(onnx_path(tmp_path / "int8"), 1).answer(images.numpy())["logits"]
     with torch.no_grad():
         by_training = FromPixels(rounding.eval(), spec)(images.float()).numpy()
         by_floats = FromPixels(model.eval(), spec)(images.float()).numpy()

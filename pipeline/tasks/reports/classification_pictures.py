@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from pipeline.drawing import drawable, plain_style, png
 from pipeline.tasks.judging.arrays import Ints
-from pipeline.tasks.reports.metrics import Reliability
+from pipeline.tasks.reports.classification_metrics import Reliability
 
 LABELLED_CLASSES = 20
 """Above this many classes a matrix shows no names and no numbers: they would overlap."""

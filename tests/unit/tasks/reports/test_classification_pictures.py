@@ -17,8 +17,8 @@ from pipeline.drawing import (
     TITLE_INCHES,
     draw_images,
 )
-from pipeline.tasks.reports.metrics import Reliability, reliability
-from pipeline.tasks.reports.pictures import draw_confusion, draw_reliability
+from pipeline.tasks.reports.classification_metrics import Reliability, reliability
+from pipeline.tasks.reports.classification_pictures import draw_confusion, draw_reliability
 
 
 def bins() -> Reliability:

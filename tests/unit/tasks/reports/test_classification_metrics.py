@@ -7,7 +7,7 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.tasks.judging.classification import softmax
-from pipeline.tasks.reports.metrics import confusion_matrix, per_class, reliability, worst
+from pipeline.tasks.reports.classification_metrics import confusion_matrix, per_class, reliability, worst
 
 LABELS = np.array([0, 0, 1, 1, 2, 2, 2, 0])
 PREDICTED = np.array([0, 1, 1, 1, 0, 2, 2, 0])
