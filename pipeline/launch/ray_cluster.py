@@ -100,11 +100,8 @@ def _run_trainer(job: Job, resources: Resources, placement: Placement) -> bool:
     """Whether the training is over; False if its workers left after a checkpoint, told to go."""
     from ray.train import FailureConfig, RunConfig, TrainingFailedError
     from ray.train.v2.api.config import ScalingConfig
-    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    # What TorchTrainer adds to it is the process group, which needs torch in this process and in the
-    # controller before the workers even start; they form it themselves (worker.py).
-    trainer = DataParallelTrainer(
+    trainer = _trainer_class(is_local=cluster_address(resources) is None)(
         work,
         backend_config=_listening(),
         train_loop_config={
@@ -141,6 +138,27 @@ def _run_trainer(job: Job, resources: Resources, placement: Placement) -> bool:
     return bool(result.return_value)
 
 
+def _trainer_class(*, is_local: bool) -> Any:
+    """Ray's trainer without the processes that nothing here needs, each of which imports for 3 s.
+
+    What TorchTrainer adds to it is the process group, which needs torch in this process and in the controller
+    before the workers even start; they form it themselves (worker.py).
+    """
+    from ray.train.v2._internal.callbacks import DatasetsCallback
+    from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+    # Workers read their shards themselves; and in a Ray of our own nothing outlives the controller whose
+    # places could be freed.
+    unused = (DatasetsCallback, PlacementGroupCleanerCallback) if is_local else (DatasetsCallback,)
+
+    class Trainer(DataParallelTrainer):
+        def _create_default_callbacks(self) -> list[Any]:
+            return [each for each in super()._create_default_callbacks() if not isinstance(each, unused)]
+
+    return Trainer
+
+
 def _listening() -> Any:
     """Makes every worker's main thread, which alone can, listen to SIGTERM; trainings run in another."""
     from ray.train.backend import Backend, BackendConfig
@@ -168,7 +186,7 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
         import ray  # which reads some of these settings now
 
         if address is None:
-            _start_no_reporter()
+            _start_few_processes(resources)
         try:
             with _explained(address):
                 ray.init(
@@ -186,15 +204,18 @@ def _cluster(resources: Resources, job: Job) -> Iterator[Placement]:
             ray.shutdown()
 
 
-def _start_no_reporter() -> None:
-    """Leave out the process that, without a dashboard, only reports to Ray's makers.
+def _start_few_processes(resources: Resources) -> None:
+    """Leave out the processes of a Ray of our own that nothing here needs.
 
-    Switched off, it still asks the network which cloud this machine belongs to
-    (ray/_common/usage/usage_lib.py).
+    That is the one that, without a dashboard, only reports to Ray's makers: switched off, it still asks the
+    network which cloud this machine belongs to (ray/_common/usage/usage_lib.py). And the autoscaler's, which
+    has no other node to start, and the one that brings us the logs, if they are not shown.
     """
     from ray._private.node import Node
 
-    Node.start_api_server = lambda *_, **__: None  # type: ignore[method-assign]
+    unused = ["start_api_server", "start_monitor"]
+    for name in unused if resources.show_ray_logs else [*unused, "start_log_monitor"]:
+        setattr(Node, name, lambda *_, **__: None)
 
 
 def _placement(resources: Resources, params: FitParams, address: str | None) -> Placement:

@@ -12,8 +12,9 @@ from pipeline.launch.ray_cluster import (
     _cause,
     _local,
     _ray_folder,
-    _start_no_reporter,
+    _start_few_processes,
     _token,
+    _trainer_class,
     ray_folders,
 )
 from tests.support.launch_samples import resources
@@ -36,15 +37,31 @@ def test_a_local_ray_lies_in_a_folder_that_only_its_user_enters(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_local_ray_is_started_without_the_process_that_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which also asks the network for its cloud if reports are off.
+@pytest.mark.parametrize("show", [True, False])
+def test_a_local_ray_is_started_without_processes_that_nothing_needs(
+    monkeypatch: pytest.MonkeyPatch, show: bool
+) -> None:
+    """One of which also asks the network for its cloud if reports are off.
 
     Seen on the wire in tests/cluster/test_network.py.
     """
-    monkeypatch.setattr(Node, "start_api_server", Node.start_api_server)  # put back afterwards
-    started = Node.start_api_server
-    _start_no_reporter()
-    assert Node.start_api_server is not started
+    names = ("start_api_server", "start_monitor", "start_log_monitor", "start_gcs_server", "start_raylet")
+    before = {name: getattr(Node, name) for name in names}
+    for name, start in before.items():
+        monkeypatch.setattr(Node, name, start)  # put back afterwards
+    _start_few_processes(resources(show_ray_logs=show))
+    kept = {name for name, start in before.items() if getattr(Node, name) is start}
+    assert kept == {"start_gcs_server", "start_raylet"} | ({"start_log_monitor"} if show else set())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")  # of its own settings
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_training_starts_without_rays_datasets_and_a_local_one_without_the_cleaner(is_local: bool) -> None:
+    trainer = _trainer_class(is_local=is_local)(print)
+    made = {type(each).__name__ for each in trainer._create_default_callbacks()}
+    assert "BackendSetupCallback" in made
+    assert "DatasetsCallback" not in made
+    assert ("PlacementGroupCleanerCallback" in made) is not is_local
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
