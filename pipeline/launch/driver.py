@@ -26,7 +26,7 @@ from pipeline.errors import EspalierError, TrainingError
 from pipeline.files import check_room, write_atomic
 from pipeline.job_server import JobServer
 from pipeline.launch import remote_driver
-from pipeline.launch.ray_cluster import LaunchRequest, drive, ray_folders
+from pipeline.launch.ray_cluster import LaunchRequest, NotStartedError, drive, ray_folders
 from pipeline.launch.resources import Resources, cluster_address, is_job_server
 from pipeline.process.leftovers import users_temporary_folder
 from pipeline.tracking.progress import live_line
@@ -172,6 +172,9 @@ def main(path: Path, *, is_attached: bool) -> None:
             report_user_error(request.job, str(error))
         else:
             write_atomic(user_error_path(request.job), str(error))
+    except NotStartedError as error:
+        sys.stderr.write(f"espalier: {error}\n")
+        status = 1
     except Exception as error:  # each of Ray's errors, whatever it derives from, must end in a status
         status = 1 if type(error).__module__.startswith("ray.") else EXIT_INTERNAL
         if status == EXIT_INTERNAL or request.resources.show_ray_logs:

@@ -79,6 +79,10 @@ JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in what a submitted job runs."""
 
 
+class NotStartedError(Exception):
+    """A Ray of our own did not come up, as on a machine that is too busy; another attempt may do better."""
+
+
 class LaunchRequest(Record):
     """What a driver reads from launch.json: the training, and where to run it."""
 
@@ -315,7 +319,7 @@ def _attached(address: str) -> dict[str, Any]:
 def _explained(address: str | None) -> Iterator[None]:
     """Around ray.init: a cluster that refuses us is told from one that does not answer.
 
-    Raises TrainingError.
+    Raises TrainingError, NotStartedError for a Ray of our own, for which Ray has errors of many kinds.
     """
     from ray.exceptions import AuthenticationError
 
@@ -324,7 +328,9 @@ def _explained(address: str | None) -> Iterator[None]:
         warnings.simplefilter("ignore", FutureWarning)
         try:
             yield
-        except (AuthenticationError, ConnectionError, RuntimeError) as error:
+        except Exception as error:
+            if address is None:
+                raise NotStartedError(f"Ray did not start: {_cause(error)}") from error
             # Ray names a token that was refused in the text of what caused its ConnectionError, and nowhere
             # else.
             if isinstance(error, AuthenticationError) or AuthenticationError.__name__ in str(error.__cause__):

@@ -44,7 +44,7 @@ def test_with_a_lost_node_it_goes_on_to_the_same_weights(
             project.change_params({"train": {"exact_elastic": exact}})
             command = project.start("dvc", "repro", "train", **client)
             port = client["RAY_ADDRESS"].rpartition(":")[2]
-            reached(project, 5)
+            reached(project, 5, command)
             head = min(nodes_with_workers(port), key=lambda pid: psutil.Process(pid).create_time())
             lost = next(pid for pid in nodes_with_workers(port) if pid != head)
             old, start = workers_with_nodes(port).keys(), time.monotonic()

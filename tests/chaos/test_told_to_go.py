@@ -45,7 +45,7 @@ def tell_again_and_again(project: Project) -> list[float]:
     command = project.start("dvc", "repro", "train")
     said, seconds = command.log / "err", []
     for number in range(1, TIMES + 1):
-        reached(project, 8 * number)
+        reached(project, 8 * number, command)
         before, start = step(project), time.monotonic()
         workers = training_workers(project.processes())
         workers[number % len(workers)].send_signal(signal.SIGTERM)

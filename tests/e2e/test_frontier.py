@@ -48,7 +48,7 @@ def test_a_killed_sweep_goes_on_and_what_it_made_is_registered_after_apply(
         before = project.run("git", "status", "--short").expect_success().out
         first = project.start(*SWEEP)
         both = "three epochs of each of two points are validated"  # the checkpoint of two is complete
-        until(lambda: [len(epochs) >= 3 for epochs in validated(project)] == [True, True], both, 600.0)
+        until(lambda: [len(epochs) >= 3 for epochs in validated(project)] == [True, True], both, 600.0, first)
         os.killpg(first.process.pid, signal.SIGKILL)
         said = first.wait().out.splitlines()[1:]
         killed = time.time()

@@ -33,7 +33,7 @@ POLL_S = 0.02
 
 TINY: dict[str, Any] = {
     "model": {"width": 8},
-    "train": {"epochs": 30},
+    "train": {"epochs": 24},
     "finetune": {"epochs": 6},
     "quantize": {"calibration_images": 64, "max_drop": 1.0},
     "evaluate": {"parity_images": 64, "latency": {"warmup": 1, "repeats": 5, "threads": 1}},
@@ -75,12 +75,11 @@ class Command:
     log: Path
 
     def wait(self, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
-        status = self.process.wait(timeout_s)
-        return Done(
-            status,
-            (self.log / "out").read_text(errors="replace"),
-            (self.log / "err").read_text(errors="replace"),
-        )
+        return Done(self.process.wait(timeout_s), self.said("out"), self.said("err"))
+
+    def said(self, name: str) -> str:
+        """What it has said so far on `out` or `err`."""
+        return (self.log / name).read_text(errors="replace")
 
 
 @dataclass
@@ -258,11 +257,19 @@ def training_workers(processes: Iterable[psutil.Process]) -> list[psutil.Process
     return workers
 
 
-def until(condition: Callable[[], Any], what: str, timeout_s: float) -> None:
-    """Wait for a condition. Raises AssertionError with `what` was waited for."""
+def until(condition: Callable[[], Any], what: str, timeout_s: float, command: Command | None = None) -> None:
+    """Wait for a condition, which a running command brings about if one is given.
+
+    Raises AssertionError with `what` was waited for and what the command said, at once if it ends before.
+    """
     deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s in vain until {what}"
+    while True:
+        has_ended = command is not None and command.process.poll() is not None
+        if condition():
+            return
+        said = f"\n{command.said('out')}\n{command.said('err')}" if command else ""
+        assert not has_ended, f"the command ended before {what}{said}"
+        assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s in vain until {what}{said}"
         time.sleep(POLL_S)
 
 

@@ -5,7 +5,7 @@ import sys
 import psutil
 
 from pipeline.tracking.journal import read_journal
-from tests.support.project import Project, training_workers, until
+from tests.support.project import Command, Project, training_workers, until
 
 WITHOUT_TRAINING = ("artifacts", "exported", "reports/train", ".dvc/cache", ".dvc/tmp")
 """What is left out of a copy so that `dvc repro train` trains; prepared data stay."""
@@ -36,8 +36,9 @@ def mlflow_steps(project: Project) -> list[int]:
     return [int(step) for step in steps]
 
 
-def reached(project: Project, epochs: int) -> None:
-    until(lambda: len(validated(project)) >= epochs, f"{epochs} epochs are validated", 600.0)
+def reached(project: Project, epochs: int, command: Command) -> None:
+    """Wait until the training that the command runs has validated so many epochs."""
+    until(lambda: len(validated(project)) >= epochs, f"{epochs} epochs are validated", 600.0, command)
 
 
 def nodes_with_workers(port: str) -> set[int]:

@@ -143,6 +143,34 @@ with _ray_folder(Path("run")) as folder:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", ["TimeoutError", "RuntimeError", "ConnectionError"])
+def test_a_ray_of_our_own_that_does_not_start_is_tried_again(the_job: Job, kind: str) -> None:
+    """On a machine that is too busy Ray's own processes miss each other, with errors of Python's kinds."""
+    code = f"""
+import sys
+from pathlib import Path
+import ray
+from pipeline.launch.driver import main
+
+def init(**_):
+    raise {kind}("no node\\ncame in time")
+
+ray.init = init
+main(Path(sys.argv[1]), is_attached=False)
+"""
+    request = the_job.site.run_dir / "launch.json"
+    request.write_text(LaunchRequest(job=the_job, resources=resources()).model_dump_json())
+    words = [sys.executable, "-c", code, str(request)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as driver:
+        assert driver.stderr is not None
+        assert driver.wait(60) == 1
+        assert driver.stderr.read() == "espalier: Ray did not start: came in time\n"
+    assert not user_error_path(the_job).exists()
+
+
 HEAVY = {
     *(
         "boto3",
