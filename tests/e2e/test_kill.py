@@ -1,5 +1,8 @@
-"""SIGKILL at any place, or Ctrl-C, run again: the same weights bit for bit, each step once in MLflow, no
-process left.
+"""SIGKILL at several places, or Ctrl-C, run again: the same weights bit for bit, each step once in MLflow,
+no process left.
+
+Each place many times, and the others (the process that drives Ray, its controller, whatever writes), are in
+tests/chaos.
 """
 
 import os
@@ -18,18 +21,17 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
     with copied_project(complete, tmp_path, leave_out=WITHOUT_TRAINING) as project:
         # A worker: Ray starts the group again, which resumes from our checkpoint.
         first = project.start("dvc", "repro", "train")
-        reached(project, 4)
+        reached(project, 3, first)
         training_workers(project.processes())[0].kill()
-        until(lambda: len(validated(project)) >= 6, "training goes on after a worker was killed", 600.0)
+        reached(project, 5, first)
 
-        # Ray's controller, its head, and the process that drives it: the stage starts the driver again.
-        for number, words in enumerate(
-            ("ray::TrainController", "gcs_server", "-m pipeline.launch.driver"), start=1
-        ):
-            found = named(project, words)
-            assert found is not None, words
-            found.kill()
-            reached(project, 6 + 2 * number)
+        # Ray's head, with which the process that drives it ends: the stage starts that again.
+        head = named(project, "gcs_server")
+        assert head is not None
+        head.kill()
+        again = "3 more attempts from the last checkpoint"
+        until(lambda: again in first.said("err"), "the stage notices that Ray's head is gone", 120.0, first)
+        reached(project, len(validated(project)) + 2, first)
 
         # The process group of `dvc repro`: everything that it started is gone within seconds.
         os.killpg(first.process.pid, signal.SIGKILL)
@@ -38,35 +40,28 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         assert not (project.root / "artifacts" / "dense").exists(), "a killed stage leaves no outs"
 
         # Only dvc: the stage notices that its parent is gone, and ends with its children.
-        kept = len(validated(project))
         second = project.start("dvc", "repro", "train")
-        reached(project, kept + 3)
+        reached(project, len(validated(project)) + 2, second)
         second.process.kill()
         second.process.wait()
         until(lambda: not project.processes(), "the stage ends after its dvc was killed", 20.0)
 
         # Ctrl-C, which a terminal sends to the whole group: one line says so, and no traceback of anyone's.
-        # What DVC says of the stage's status is its shell's: bash passes 130 on, dash ends by the signal
-        # itself.
-        for command, status in (
-            (("dvc", "repro", "train"), 255),
-            ((sys.executable, "-m", "stages.train"), 130),
-        ):
-            kept = len(validated(project))
-            interrupted = project.start(*command)
-            reached(project, kept + 1)
-            os.killpg(interrupted.process.pid, signal.SIGINT)
-            ended = interrupted.wait()
-            assert ended.status == status
-            assert "espalier train: interrupted; the same command goes on from what is complete" in ended.err
-            assert "Traceback" not in ended.out + ended.err
-            until(lambda: not project.processes(), "the stage and its children end after Ctrl-C", 20.0)
-            assert not list(project.scratch.glob("ray-*")), "nor is Ray's folder left"
+        interrupted = project.start("dvc", "repro", "train")
+        reached(project, len(validated(project)) + 1, interrupted)
+        os.killpg(interrupted.process.pid, signal.SIGINT)
+        ended = interrupted.wait()
+        # What DVC says of the stage's status is its shell's: bash passes 130 on, dash ends by the signal.
+        assert ended.status == 255
+        assert "espalier train: interrupted; the same command goes on from what is complete" in ended.err
+        assert "Traceback" not in ended.out + ended.err
+        until(lambda: not project.processes(), "the stage and its children end after Ctrl-C", 20.0)
+        assert not list(project.scratch.glob("ray-*")), "nor is Ray's folder left"
 
         # Undisturbed to the end, but for a second run of the same stage, which is refused.
         kept = len(validated(project))
         third = project.start("dvc", "repro", "train")
-        until(lambda: training_workers(project.processes()), "the workers start", 600.0)
+        until(lambda: training_workers(project.processes()), "the workers start", 600.0, third)
         refused = project.run(sys.executable, "-m", "stages.train")
         assert refused.status == 1
         assert "espalier train: stage train is at work in process " in refused.err
@@ -74,7 +69,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(complete: Project, t
         done = third.wait().expect_success()
         until(lambda: not project.processes(), "the courier ends after the stage", 30.0)
         assert f"epoch {EPOCHS}/{EPOCHS}" in done.err + done.out
-        assert kept > 13, "the last run had checkpoints to resume from"
+        assert kept >= 10, "the last run had checkpoints to resume from"
 
         assert project.digests("artifacts/dense") == expected
         assert (project.root / "reports/train/history.csv").read_text() == (
