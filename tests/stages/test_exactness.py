@@ -294,7 +294,8 @@ def test_two_workers_resume_at_every_step_and_with_exact_elastic_give_the_weight
 
 
 def _two(folder: Path) -> None:
-    every_step(folder, jobs_of(folder))
+    # What crossed() has is among three, where more shows.
+    every_step(folder, {name: each for name, each in jobs_of(folder).items() if name not in crossed(folder)})
     fit(exact_job(folder, 2), "cpu", 1)
     for model in PLAIN:
         fit(plain_job(folder, 2, model), "cpu", 1)
