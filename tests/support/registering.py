@@ -54,10 +54,12 @@ def command(
     ]
 
 
-def register_at_once(folder: Path, rounds: int) -> None:
+def register_at_once(folder: Path, rounds: int, number: int = CLIENTS) -> None:
     """Clones register the same models at the same moment, each round in a new database; all is there once."""
     addresses = [f"sqlite:///{tables(folder / f'shared-{number}')}" for number in range(rounds)]
-    commands = [[sys.executable, *command(clone, folder, addresses)] for clone in clones(folder)]
+    commands = [
+        [sys.executable, *command(clone, folder, addresses, number)] for clone in clones(folder, number)
+    ]
     clients = [
         subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for words in commands
@@ -68,7 +70,7 @@ def register_at_once(folder: Path, rounds: int) -> None:
         for client in clients:
             client.kill()
             client.wait()
-    assert [client.returncode for client in clients] == [0] * CLIENTS, said
+    assert [client.returncode for client in clients] == [0] * number, said
     assert [text for text in said if "espalier sync" in text] == [], "a courier gave up"
     assert not (ROOT / "mlruns").exists()
 
