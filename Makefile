@@ -43,6 +43,9 @@ test-docs: $(READY) ## README from its first line to its last (a quarter of an h
 cluster: $(READY) ## a Ray cluster of three nodes on this machine, until Ctrl-C
 	@python infra/local_cluster.py --nodes 3 --cpus 2
 
+real: $(READY) ## other kinds of problem than one class an image, on photographs (a quarter of an hour)
+	@python -m pytest --timeout 1800 tests/real
+
 gpu: $(READY) ## the tests that need a CUDA device
 	@python -m pytest --timeout 1200 tests/gpu
 
@@ -61,4 +64,4 @@ bench: $(READY) ## side-by-side benchmarks that need no root, as ratios (an hour
 clean: ## remove outs, runs, tracking and caches; keeps .venv, data/raw and DVC's cache
 	@rm -rf artifacts exported reports data/prepared .espalier .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup repro test test-cluster test-docs faults cluster chaos gpu check ui bench clean
+.PHONY: help setup repro test test-cluster test-docs faults cluster chaos real gpu check ui bench clean

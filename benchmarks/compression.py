@@ -27,14 +27,14 @@ from pipeline.models.description.params import ModelParams
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import TRACED, build, example
 from pipeline.models.nets.cut import apply_plan
-from pipeline.params import read_yaml
 from pipeline.prune.batch_norm import renew_statistics
 from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
 from pipeline.prune.prune import prune
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams, notes_of
 from pipeline.tasks.training.task import make_task
 from pipeline.train.job import dense_spec
+from pipeline.yaml_file import read_yaml
 
 BUILT_IN = {
     "airbench": 64,
@@ -103,7 +103,7 @@ def compressed(name: str, data: Path, folder: Path, rounds: int) -> Case:
         {**sections["prune"], "target": {"macs": TARGET}, "round_to": ROUND_TO, "ignored": []}
     )
     profile = Profile(round_to=ROUND_TO, roundings=[], chosen=None)
-    task = make_task(task_params)
+    task = make_task(task_params, notes_of(spec.task))
     values = prune(folder / "dense", data, folder / "pruned", params, profile, task).metrics()
     pruned_spec, again = load_model(folder / "pruned")
     files = {"dense": folder / "dense.onnx", "pruned": folder / "pruned.onnx"}

@@ -20,10 +20,10 @@ from pipeline.export.onnx import export_onnx
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.models.nets.build import rebuild
-from pipeline.params import read_yaml
 from pipeline.profile.timing import UNSAVED
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams
 from pipeline.train.job import dense_spec
+from pipeline.yaml_file import read_yaml
 
 MODELS = {"resnet20": 16}
 """With their widths."""

@@ -18,15 +18,16 @@ from pipeline.evaluate.params import LatencyParams
 from pipeline.export.onnx import export_onnx
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import ONNX_NAME
+from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import rebuild
-from pipeline.params import read_yaml
 from pipeline.profile.profile import make_profile
 from pipeline.prune.params import PruneParams
 from pipeline.prune.prune import prune
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams, notes_of
 from pipeline.tasks.training.task import make_task
 from pipeline.train.job import dense_spec
+from pipeline.yaml_file import read_yaml
 
 TARGET = 0.5
 BATCHES = (1, 64)
@@ -74,7 +75,9 @@ def figures(
     profile = make_profile(dense, data, params, task)
     seconds = time.monotonic() - start
     pruned = dense.with_name(f"{dense.name}-{batch}")
-    values = prune(dense, data, pruned, params, profile, make_task(task)).metrics()
+    values = prune(
+        dense, data, pruned, params, profile, make_task(task, notes_of(read_spec(dense).task))
+    ).metrics()
     folders = {"dense": dense, "pruned": pruned}
     measured = [timed(folders, batch, arguments.threads) for _ in range(arguments.rounds)]
     return {

@@ -35,7 +35,7 @@ class PlainLoop:
 
     def __init__(self, job: Job, batch: int) -> None:
         train = Split.open(job.inputs.data, "train")
-        self._images_NCHW, self._labels_N = train.images(torch.arange(len(train))), train.labels
+        self._images_NCHW, self._labels_N = train.images(torch.arange(len(train))), train.targets["label"]
         self._net = _distributed(rebuild(job.problem.spec).to(memory_format=torch.channels_last))
         self.num_parameters = sum(parameter.numel() for parameter in self._net.parameters())
         parameters = self._net.parameters()
@@ -104,7 +104,7 @@ class Images(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
         image: Tensor = self._change(self._split.images(torch.tensor([row]))[0])
-        return image, int(self._split.labels[row])
+        return image, int(self._split.targets["label"][row])
 
 
 def peak_flops(windows: int = 8) -> float:

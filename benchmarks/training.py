@@ -30,12 +30,12 @@ from pipeline.data.intake.prepare import prepare
 from pipeline.models.cost import count_macs
 from pipeline.models.description.params import ModelParams
 from pipeline.models.nets.build import example, rebuild
-from pipeline.params import read_yaml
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams
 from pipeline.train import loop
 from pipeline.train.job import Inputs, Job, Site, dense_job
 from pipeline.train.optim import set_lr
 from pipeline.train.params import FitParams
+from pipeline.yaml_file import read_yaml
 
 WIDTHS = {"resnet20": 16, "resnet18": 64}
 RUN_S = 15

@@ -18,7 +18,7 @@ if len(sys.argv) != 3:
     sys.exit("usage: python examples/classify.py model.onnx images.npy")
 try:
     session = onnxruntime.InferenceSession(sys.argv[1], providers=onnxruntime.get_available_providers())
-    classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+    classes = json.loads(session.get_modelmeta().custom_metadata_map["task"])["classes"]
     pixels = np.load(sys.argv[2], allow_pickle=False)
     logits = session.run(["logits"], {"pixels": pixels.astype(np.float32).reshape(-1, *pixels.shape[-3:])})[0]
 except Exception as error:  # each library has its own

@@ -9,6 +9,7 @@ layer 0   errors.py     the exception tree
           watchdog.py   ends a worker whose training hangs
 layer 1   files.py      atomic writes, locks and content digests
           git.py        the door to git
+          yaml_file.py  a YAML file as values, within limits
           params.py     a section of params.yaml -> a frozen model
           drawing.py    style, names and grids of all pictures
           job_server.py the door to Ray's job server

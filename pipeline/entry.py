@@ -17,7 +17,7 @@ import psutil
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
 from pipeline.check.check import check_before
 from pipeline.errors import EspalierError
-from pipeline.params import nearest, read_yaml
+from pipeline.params import nearest
 from pipeline.process.ending import USAGE, flushed, tell
 from pipeline.process.leftovers import at_work
 from pipeline.repro.machine_lock import hold_machine
@@ -27,6 +27,7 @@ from pipeline.schema import check_params
 from pipeline.stage import Stage
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.journal import Reporter
+from pipeline.yaml_file import read_yaml
 
 PARENT_POLL_S = 0.5
 STAGE = "DVC_STAGE"

@@ -1,35 +1,14 @@
 """A section of params.yaml becomes a frozen model; a wrong key or value becomes one clear error."""
 
 import difflib
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    CollectionEndEvent,
-    CollectionStartEvent,
-    Event,
-    MappingStartEvent,
-    NodeEvent,
-    ScalarEvent,
-)
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from pipeline.errors import ParamsError
 
-LARGEST_FILE = 1_000_000
-"""Characters of a YAML file that is read."""
-DEEPEST = 50
-"""Lists and mappings inside each other; the loader's own stack ends at some thousands, with the process."""
-MOST_VALUES = 100_000
-"""Values in one file, counting what its aliases repeat: nine lines of nine aliases each are 400 million."""
-HUGE = re.compile(r"[-+]?0[xob][0-9a-fA-F_]{1000}")
-"""A number that Python reads, but refuses to print."""
+QUOTE = "'"
 LONGEST_SHOWN = 200
 """Characters of a wrong value."""
 
@@ -46,143 +25,10 @@ class Section(BaseModel):
     """Keys that this section had before, with what each is called now."""
 
 
-SectionT = TypeVar("SectionT", bound=Section)
+SectionT = TypeVar("SectionT", bound=BaseModel)
+"""A Section, or a pydantic.RootModel of several, one of which the section is."""
 Name = Annotated[str, Field(max_length=255)]
 """A column, a module or a network, or a pattern of such names."""
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file whose top level is a mapping.
-
-    Raises ParamsError if it is missing, malformed or too large.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(LARGEST_FILE + 1)
-    except FileNotFoundError as error:
-        raise ParamsError(f"{path} does not exist; run from the project's folder") from error
-    except UnicodeDecodeError as error:
-        raise ParamsError(f"{path}: not UTF-8 ({error.reason}); save it in that encoding") from error
-    except OSError as error:
-        raise ParamsError(f"{path} cannot be read: {error.strerror}") from error
-    value = parse_yaml(text, str(path))
-    if not isinstance(value, dict):
-        found = "nothing" if value is None else type(value).__name__
-        raise ParamsError(f"{path}: expected sections (`name:` and indented keys), found {found}")
-    return value
-
-
-def parse_yaml(text: str, name: str) -> Any:
-    """The value of a YAML 1.2 document, by the loader with which DVC reads params.yaml and dvc.yaml.
-
-    name: what an error calls the text. Raises ParamsError: malformed, a key written twice, a tag, or beyond
-    the limits above.
-    """
-    if len(text) > LARGEST_FILE:
-        raise ParamsError(f"{name}: longer than {LARGEST_FILE:,} characters; it holds parameters, not data")
-    try:
-        _check_outline(YAML(typ="safe").parse(text), name)
-        return YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise ParamsError(f"{name}: not valid YAML: {_problem(error)}") from error
-    except ValueError as error:
-        line = next(line for line, plain in _plain_scalars(text) if not _is_readable(plain))
-        raise ParamsError(
-            f"{name}: line {line} looks like a number or date, but is none; put text in quotes"
-        ) from error
-
-
-def _problem(error: YAMLError) -> str:
-    """What is wrong on which line, without ruamel's advice and without a value, which may be a secret."""
-    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
-        return " ".join(str(error).split())
-    said = ", ".join(words for words in (error.context, error.problem) if words)
-    return f"line {error.problem_mark.line + 1}: {said.partition(' with value ')[0]}"
-
-
-def _plain_scalars(text: str) -> Iterator[tuple[int, str]]:
-    """Values without quotes, each with its line."""
-    for event in YAML(typ="safe").parse(text):
-        if isinstance(event, ScalarEvent) and event.implicit[0]:
-            yield event.start_mark.line + 1, event.value
-
-
-def _is_readable(plain: str) -> bool:
-    try:
-        YAML(typ="safe").load(plain)
-    except ValueError:
-        return False
-    return True
-
-
-@dataclass
-class _Collection:
-    """A list or mapping whose end is not read yet.
-
-    keys: those of a mapping. size: values in it, an alias counting as all that it stands for.
-    """
-
-    anchor: str | None = None
-    keys: set[str] | None = None
-    at_key: bool = True
-    size: int = 1
-
-    def take(self, event: NodeEvent, where: str) -> None:
-        """Follow keys and values by turns.
-
-        Raises ParamsError for a key that is no word, or is there already.
-        """
-        if self.keys is None:
-            return
-        if self.at_key:
-            if not isinstance(event, ScalarEvent):
-                raise ParamsError(f"{where}: a key must be a word, not a list, a mapping or an alias")
-            if event.value in self.keys:
-                raise ParamsError(f"{where}: key {event.value!r} is written twice; keep one")
-            self.keys.add(event.value)
-        self.at_key = not self.at_key
-
-
-def _check_outline(events: Iterable[Event], name: str) -> None:
-    """Raises ParamsError for what the loader dies of (depth, aliases that multiply), and what it overlooks.
-
-    That is tags, and keys written twice in a mapping with `<<`.
-    """
-    around = [_Collection()]
-    sizes: dict[str, int] = {}
-    for event in events:
-        where = f"{name}: line {event.start_mark.line + 1}"
-        if isinstance(event, NodeEvent):
-            around[-1].take(event, where)
-            around[-1].size += _size(event, around, sizes, where)
-        if isinstance(event, CollectionStartEvent):
-            around.append(_Collection(event.anchor, set() if isinstance(event, MappingStartEvent) else None))
-        elif isinstance(event, CollectionEndEvent):
-            done = around.pop()
-            around[-1].size += done.size
-            if done.anchor:
-                sizes[done.anchor] = done.size
-        if len(around) > DEEPEST:
-            raise ParamsError(f"{where}: nested deeper than {DEEPEST} levels; keep it flat")
-        if around[-1].size > MOST_VALUES:
-            raise ParamsError(
-                f"{where}: more than {MOST_VALUES:,} values, with what aliases repeat; write fewer"
-            )
-
-
-def _size(event: NodeEvent, around: list[_Collection], sizes: dict[str, int], where: str) -> int:
-    """Values that an event adds by itself. Raises ParamsError for a tag, and an alias of what it is in."""
-    if isinstance(event, AliasEvent):
-        if event.anchor in {collection.anchor for collection in around}:
-            raise ParamsError(f"{where}: *{event.anchor} stands for what it is in, without an end; remove it")
-        return sizes.get(event.anchor, 1)
-    if isinstance(event, ScalarEvent | CollectionStartEvent) and event.tag is not None:
-        raise ParamsError(f"{where}: {event.tag} is a tag, which is not read here; write the value alone")
-    if not isinstance(event, ScalarEvent):
-        return 0
-    if HUGE.match(event.value):
-        raise ParamsError(f"{where}: a number of more than 1,000 digits; write a smaller one")
-    return 1
 
 
 def parse_section(name: str, values: Any, model: type[SectionT], *, file: str = "params.yaml") -> SectionT:
@@ -203,27 +49,35 @@ def nearest(word: str, choices: list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(choices))}"
 
 
-def _without_new_names(error: ValidationError, model: type[Section]) -> list[Any]:
+def _without_new_names(error: ValidationError, model: type[BaseModel]) -> list[Any]:
     """The problems, without the missing keys that are there under the name they had before."""
     found = error.errors()
-    old = [each["loc"] for each in found if each["type"] == "extra_forbidden"]
+    places = [_place(model, each["loc"]) for each in found]
     renamed = {
-        (*loc[:-1], owner.renamed.get(str(loc[-1]))) for loc in old if (owner := _model_at(model, loc[:-1]))
+        (*place.keys[:-1], place.owner.renamed.get(place.keys[-1]))
+        for each, place in zip(found, places, strict=True)
+        if each["type"] == "extra_forbidden" and place.owner
     }
-    return [each for each in found if each["type"] != "missing" or each["loc"] not in renamed]
+    return [
+        each
+        for each, place in zip(found, places, strict=True)
+        if each["type"] != "missing" or place.keys not in renamed
+    ]
 
 
-def _explain(section: str, problem: Any, model: type[Section]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join([section, *location])
+def _explain(section: str, problem: Any, model: type[BaseModel]) -> str:
+    place = _place(model, problem["loc"])
+    key, owner = ".".join([section, *place.keys]), place.owner
     if problem["type"] == "extra_forbidden":
-        owner, word = _model_at(model, location[:-1]), location[-1]
+        word = place.keys[-1]
         if owner and word in owner.renamed:
-            now = ".".join([section, *location[:-1], owner.renamed[word]])
+            now = ".".join([section, *place.keys[:-1], owner.renamed[word]])
             return f"key {key!r} is called {now!r} now; rename it"
         return f"unknown key {key!r}{nearest(word, list(owner.model_fields) if owner else [])}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing; add it"
+    if problem["type"].startswith("union_tag"):
+        return _explain_union(key, problem["ctx"])
     message = problem["msg"][0].lower() + problem["msg"][1:]
     if problem["type"] == "value_error":
         return f"{key}: {message.removeprefix('value error, ')}"
@@ -233,12 +87,62 @@ def _explain(section: str, problem: Any, model: type[Section]) -> str:
     )
 
 
-def _model_at(model: type[Section], location: Iterable[str | int]) -> type[Section] | None:
-    """The section nested at `location`, None if there is none or it may be one of several."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        nested = field.annotation if field else None
-        if not (isinstance(nested, type) and issubclass(nested, Section)):
-            return None
-        model = nested
-    return model
+def _explain_union(key: str, context: dict[str, str]) -> str:
+    """The key that says which of several sections this is, missing or wrong."""
+    key = f"{key}.{context['discriminator'].strip(QUOTE)}"
+    if "tag" not in context:
+        return f"key {key!r} is missing; add it"
+    known = [tag.strip(f" {QUOTE}") for tag in context["expected_tags"].split(",")]
+    return f"{key} is {context['tag']!r}{nearest(context['tag'], known)}"
+
+
+class _Place(NamedTuple):
+    """keys: as they stand in the file. owner: the section that holds the last of them, None for a mapping of
+    free names.
+    """
+
+    keys: tuple[str, ...]
+    owner: type[Section] | None
+
+
+def _place(model: type[BaseModel], location: Iterable[str | int]) -> _Place:
+    """Where pydantic found a problem; it also names which of several sections it took, which is no key."""
+    keys: list[str] = []
+    kind, owner = _kind_of(model), None
+    for part in map(str, location):
+        if isinstance(kind, dict):  # sections of a union, by tag
+            kind = kind.get(part)
+            continue
+        keys.append(part)
+        owner = kind if isinstance(kind, type) and issubclass(kind, Section) else None
+        if owner:
+            field = owner.model_fields.get(part)
+            kind = _kind_of(field.annotation) if field else None
+        else:
+            kind = kind[0] if isinstance(kind, tuple) else None
+    return _Place(tuple(keys), owner)
+
+
+def _kind_of(annotation: Any) -> Any:
+    """What is below a key: a Section, {tag: Section} of a union, (kind of the values,) of a mapping, or None.
+
+    Where a value may also be null, that is left out.
+    """
+    if isinstance(annotation, type) and issubclass(annotation, RootModel):
+        return _kind_of(annotation.model_fields["root"].annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    if get_origin(annotation) is Annotated:
+        return _kind_of(get_args(annotation)[0])
+    if get_origin(annotation) is dict:
+        return (_kind_of(get_args(annotation)[1]),)
+    sections = [each for each in get_args(annotation) if isinstance(each, type) and issubclass(each, Section)]
+    if len(sections) > 1:
+        return {str(_first_literal(each)): each for each in sections}
+    return sections[0] if sections else None
+
+
+def _first_literal(section: type[Section]) -> Any:
+    """The value of the first key, by which a section of a union is told from the others."""
+    first = next(iter(section.model_fields.values()))
+    return get_args(first.annotation)[0]

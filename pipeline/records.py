@@ -98,8 +98,13 @@ def write_seal(folder: Path, names: Iterable[str], of: Mapping[str, str]) -> Non
 
     of: digest by name of an input.
     """
-    record = _Seal(files={name: sha256_file(folder / name) for name in names}, of=dict(of))
-    write_atomic(folder / SEAL_NAME, sealed_json(record.model_dump()))
+    write_atomic(folder / SEAL_NAME, seal_json({name: folder / name for name in names}, of))
+
+
+def seal_json(files: Mapping[str, Path], of: Mapping[str, str]) -> str:
+    """A seal.json over files, by the paths that they will have below its folder."""
+    record = _Seal(files={name: sha256_file(path) for name, path in files.items()}, of=dict(of))
+    return sealed_json(record.model_dump())
 
 
 class Sealed:

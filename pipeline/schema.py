@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from pipeline.data.intake.params import DataParams
@@ -14,14 +15,15 @@ from pipeline.errors import ParamsError, redacted, secret_in
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.launch.resources import Resources
 from pipeline.models.description.params import ModelParams
-from pipeline.params import Section, nearest, parse_section, read_yaml
+from pipeline.params import nearest, parse_section
 from pipeline.prune.params import PruneParams
 from pipeline.quantize.params import QuantizeParams
 from pipeline.registry.params import RegisterParams
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams
 from pipeline.train.params import FitParams
+from pipeline.yaml_file import read_yaml
 
-SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataParams,
     "model": ModelParams,
     "task": TaskParams,
@@ -60,6 +62,8 @@ def check_values(values: dict[str, Any], file: str) -> None:
         ]
     if not problems:
         problems = [f"{file}: {problem}" for problem in _other_grids(values["finetune"], values["quantize"])]
+    if not problems:
+        problems = [f"{file}: {problem}" for problem in _other_targets(values["data"], values["task"])]
     if problems:
         raise ParamsError("\n".join(problems))
 
@@ -76,6 +80,19 @@ def json_schema() -> dict[str, Any]:
         "properties": {name: references[model, "validation"] for name, model in SECTIONS.items()},
         **definitions,
     }
+
+
+def _other_targets(data: Any, task: Any) -> Iterator[str]:
+    """What the task is about, and the data do not name so."""
+    targets = parse_section("data", data, DataParams).targets
+    for name, field in parse_section("task", task, TaskParams).root.needs.items():
+        if name not in targets:
+            yield f"task needs a target {name!r} in data.targets{nearest(name, list(targets))}"
+        elif targets[name].field != field:
+            yield (
+                f"data.targets.{name}.field is {targets[name].field}, but the task needs {field}; change one "
+                "of them"
+            )
 
 
 def _other_grids(finetune: dict[str, Any], quantize: dict[str, Any]) -> Iterator[str]:
@@ -99,7 +116,7 @@ def _yaml(value: bool | str) -> str:
     return value if isinstance(value, str) else str(value).lower()
 
 
-def _problems(name: str, values: Any, model: type[Section], file: str) -> list[str]:
+def _problems(name: str, values: Any, model: type[BaseModel], file: str) -> list[str]:
     try:
         parse_section(name, values, model, file=file)
     except ParamsError as error:

@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.errors import UndeclaredError
 from pipeline.files import sha256_json, sha256_tree
-from pipeline.params import SectionT, nearest, parse_section, read_yaml
+from pipeline.params import SectionT, nearest, parse_section
+from pipeline.yaml_file import read_yaml
 
 STATE_FOLDER = ".espalier"
 """Git-ignored: run directories (checkpoints, locks) and journals. Never an out of a stage."""

@@ -7,7 +7,7 @@ from pipeline.entry import run_stage
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.stage import Stage
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 
 

@@ -7,7 +7,7 @@ from pipeline.entry import run_stage
 from pipeline.launch.driver import launch
 from pipeline.launch.resources import Resources
 from pipeline.stage import Stage
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 from pipeline.train.job import TEACHER_FOLDER, Job, Site, child_job, run_directory
 from pipeline.train.params import FitParams

@@ -6,7 +6,7 @@ from pipeline.files import write_atomic
 from pipeline.profile.profile import make_profile
 from pipeline.prune.params import ShapeParams
 from pipeline.stage import Stage
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 
 

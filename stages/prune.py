@@ -11,7 +11,7 @@ from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import read_profile
 from pipeline.prune.schedule import Tuning, prune_in_parts
 from pipeline.stage import Stage
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 from pipeline.train.job import TEACHER_FOLDER, Job, Site, run_directory
 from pipeline.train.params import FitParams

@@ -7,7 +7,6 @@ from pipeline.models.description.spec import ONNX_NAME
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantize import quantize
 from pipeline.stage import Stage
-from pipeline.tasks.params import TaskParams
 from pipeline.tracking.journal import Reporter
 
 
@@ -18,7 +17,6 @@ def main(stage: Stage, report: Reporter) -> None:
         stage.dep("data/prepared"),
         stage.out("artifacts/quantized"),
         stage.params("quantize", QuantizeParams),
-        stage.params("task", TaskParams),
     )
     write_atomic(stage.out("reports/quantize.json"), to_json(result.record()))
     report.metrics({f"quantize/{name}": value for name, value in result.metrics().items()})

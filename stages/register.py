@@ -7,12 +7,11 @@ from pipeline.registry.candidates import read_inputs
 from pipeline.registry.params import RegisterParams
 from pipeline.registry.register import register
 from pipeline.stage import Stage
-from pipeline.tasks.params import TaskParams
 from pipeline.tracking.journal import Reporter
 
 
 def main(stage: Stage, report: Reporter) -> None:
-    inputs = read_inputs(stage, stage.params("task", TaskParams))
+    inputs = read_inputs(stage)
     report.metrics(inputs.metrics())
     registration = register(stage.params("register", RegisterParams), stage, inputs)
     verdict = stage.out("reports/verdict.json")

@@ -9,7 +9,7 @@ from pipeline.launch.resources import Resources
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import WEIGHTS_NAME
 from pipeline.stage import Stage
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 from pipeline.train.job import Job, Site, dense_job, run_directory
 from pipeline.train.params import FitParams

@@ -4,15 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.fields.field import LABEL, PIXELS, AnyField
+from pipeline.data.fields.field import PIXELS, AnyField, Values, counts
 from pipeline.data.fields.image import ImageField
-from pipeline.data.fields.one_class import ClassField
 from pipeline.data.intake.params import DataParams
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.prepared.shards import Table, write_shards
 
 ROWS = 8
-NUM_CLASSES = 2
 
 
 def stand_in(params: DataParams, folder: Path) -> Path:
@@ -21,8 +19,11 @@ def stand_in(params: DataParams, folder: Path) -> Path:
     pixels = np.random.default_rng(0).integers(
         0, 256, (ROWS, params.height * params.width * params.channels), np.uint8
     )
-    labels = np.arange(ROWS, dtype=np.int64) % NUM_CLASSES
     rows = np.arange(ROWS)
+    settled = {
+        name: target.settle(target.examples(ROWS), None)  # type: ignore[arg-type]
+        for name, target in params.targets.items()
+    }
     image = ImageField(
         height=params.height,
         width=params.width,
@@ -30,15 +31,15 @@ def stand_in(params: DataParams, folder: Path) -> Path:
         mean=[0.5] * params.channels,
         std=[0.25] * params.channels,
     )
-    fields: dict[str, AnyField] = {
-        PIXELS: image,
-        LABEL: ClassField(classes=[str(label) for label in range(NUM_CLASSES)]),
-    }
-    table = Table(fields, {PIXELS: pixels, LABEL: labels}, [("noise", row) for row in rows.tolist()])
+    targets = {name: each.field(rows) for name, each in settled.items()}
+    fields: dict[str, AnyField] = {PIXELS: image, **targets}
+    columns: dict[str, Values] = {PIXELS: pixels} | {name: each.values for name, each in settled.items()}
+    table = Table(fields, columns, [("noise", row) for row in rows.tolist()])
     splits = {}
     for name in ("train", "val", "test"):
         shards = write_shards(folder, name, table, rows, ROWS)
-        splits[name] = SplitInfo(rows=ROWS, class_counts=np.bincount(labels).tolist(), shards=shards)
+        seen = {target: counts(field, columns[target]) for target, field in targets.items()}
+        splits[name] = SplitInfo(rows=ROWS, counts=seen, shards=shards)
     manifest = Manifest(
         fields=fields,
         splits=splits,

@@ -12,12 +12,12 @@ import torch
 
 from pipeline.check.stand_in import ROWS, stand_in
 from pipeline.data.intake.params import DataParams
+from pipeline.data.prepared.manifest import read_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import EspalierError
 from pipeline.launch.resources import Resources, cluster_address
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import WEIGHTS_NAME
-from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import rebuild
 from pipeline.params import parse_section
@@ -32,8 +32,8 @@ from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantize import calibration_rows
 from pipeline.stage import PREPARED_DATA
+from pipeline.tasks.description.params import TaskParams
 from pipeline.tasks.judging.examiner import make_examiner
-from pipeline.tasks.params import TaskParams
 from pipeline.tasks.training.task import make_task
 from pipeline.train.job import INIT_FOLDER, TEACHER_FOLDER, Job, Site, child_job, dense_job
 from pipeline.train.loop import make_batch, never_leaving
@@ -103,10 +103,11 @@ class Trials:
         if params.target.kind == "latency":
             changes["target"] = PruneTarget(macs=1.0)
         spec, dense = load_model(self._dense)
+        notes = self._task.notes(read_manifest(self._data))
         profile = Profile(
             round_to=1 if params.round_to == "auto" else params.round_to, roundings=[], chosen=None
         )
-        train, task = Split.open(self._data, "train"), make_task(self._task)
+        train, task = Split.open(self._data, "train"), make_task(self._task, notes)
         smaller = smaller_network(
             dense, spec, train, params.model_copy(update=changes), task, PruneGoal(profile)
         )
@@ -138,7 +139,7 @@ class Trials:
             check_int8(self._quantize)
         if self._is_prepared:
             train = Split.open(self._data, "train")
-            examiner = make_examiner(self._task, read_spec(self._dense).classes)
+            examiner = make_examiner(self._task.notes(read_manifest(self._data)))
             calibration_rows(examiner.groups(train.target_arrays), len(train), self._quantize)
 
     def _site(self, name: str) -> Site:

@@ -35,9 +35,9 @@ from pipeline.evaluate.params import EvaluateParams
 from pipeline.files import atomic_dir, csv_text, sha256_file, to_json, write_atomic
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.records import SEAL_NAME, Sealed, read_json, write_seal
+from pipeline.tasks.description.params import TaskParams
 from pipeline.tasks.judging.arrays import Bools, Floats, Ints
 from pipeline.tasks.judging.examiner import Examiner, make_examiner
-from pipeline.tasks.params import TaskParams
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class _Test:
         columns, manifest = map_shards(folder, "test"), read_manifest(folder)
         shards = columns.pop(PIXELS)
         targets = {name: np.concatenate(parts) for name, parts in columns.items()}
-        examiner = make_examiner(task, manifest.classes)
+        examiner = make_examiner(task.notes(manifest))
         truths, groups = examiner.truths(targets), examiner.groups(targets)
         slices = values(read_slices(folder, "test")) | quarters(shards, params.slices)
         return cls(folder, manifest, shards, examiner, truths, groups, slices)

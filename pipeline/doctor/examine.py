@@ -22,8 +22,9 @@ from pipeline.doctor.ray_services import job_server, ray_cluster, ray_token
 from pipeline.doctor.versions import packages, python
 from pipeline.errors import EspalierError, ParamsError, TrainingError, redacted
 from pipeline.launch.resources import Resources, cluster_address
-from pipeline.params import parse_section, read_yaml
+from pipeline.params import parse_section
 from pipeline.stage import STATE_FOLDER
+from pipeline.yaml_file import read_yaml
 
 Check = tuple[str, Callable[[], CheckResult]]
 

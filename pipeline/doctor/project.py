@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pipeline.doctor.finding import CheckResult, check_result, ok, problem
 from pipeline.errors import secret_in
-from pipeline.params import read_yaml
 from pipeline.schema import SECTIONS, check_params
+from pipeline.yaml_file import read_yaml
 
 COMMITTED = ("params.yaml", ".dvc/config")
 SECRET_KEYS = (

@@ -11,7 +11,7 @@ import torch
 from pipeline.data.prepared.batch import Tensors
 from pipeline.data.prepared.manifest import MANIFEST, read_manifest
 from pipeline.data.prepared.reader import Split
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, listed
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.evaluate.views import views
 from pipeline.export.formats import FORMAT_FILES, export_as
@@ -26,14 +26,16 @@ from pipeline.models.disk.artifact import SPEC_NAME, onnx_path, read_spec
 from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import example, rebuild
 from pipeline.records import write_seal
+from pipeline.tasks.description.params import TaskNotes, TaskParams, notes_of
 from pipeline.tasks.judging.arrays import FRACTION_DIGITS, Ints, Outputs, Targets
 from pipeline.tasks.judging.examiner import Examiner, make_examiner
-from pipeline.tasks.params import TaskParams
 from pipeline.tasks.reports.report import make_report
 from pipeline.tasks.training.task import Task, make_task
 
 SCORES = ("row", "score", "answer", "truth", "confidence")
 """Columns of scores.csv, whatever the kind of problem."""
+MOST_CHOICES = 5
+"""Parts of an answer that an error message lists at most."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,10 @@ def evaluate(
     be exported, ArtifactError and DataError if an input is unusable or they do not belong together.
     """
     spec = read_spec(artifact)
-    _check_classes(spec, artifact, data)
-    test, examiner = Split.open(data, "test"), make_examiner(task, spec.classes)
-    report = make_report(task, spec.classes, params.calibration_bins)
+    notes = notes_of(spec.task)
+    _check_choices(notes, artifact, task, data)
+    test, examiner = Split.open(data, "test"), make_examiner(notes)
+    report = make_report(notes, params.calibration_bins)
     with tempfile.TemporaryDirectory(prefix="espalier-evaluate-") as name:
         file = Path(name) / ONNX_NAME
         parities = _deploy(spec, artifact, file, test, params, examiner)
@@ -72,7 +75,7 @@ def evaluate(
         outputs = onnx_outputs(model, test, torch.arange(len(test)), params.batch_size)
         targets = test.target_arrays
         metrics = {"score": float(examiner.score(outputs, targets).mean())}
-        metrics |= _task_metrics(make_task(task), outputs, targets) | report.metrics(outputs, targets)
+        metrics |= _task_metrics(make_task(task, notes), outputs, targets) | report.metrics(outputs, targets)
         metrics |= _tta(outputs, targets, model, test, params, examiner)
         metrics |= _parity_metrics(parities) | _cost(spec, file)
         pictures = report.pictures(outputs, targets, partial(_images, test), params.worst_images)
@@ -194,10 +197,11 @@ def _names(folder: Path, root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def _check_classes(spec: ModelSpec, artifact: Path, data: Path) -> None:
-    classes = read_manifest(data).classes
-    if classes != spec.classes:
+def _check_choices(notes: TaskNotes, artifact: Path, task: TaskParams, data: Path) -> None:
+    asked = task.notes(read_manifest(data)).choices
+    if asked != notes.choices:
+        own, theirs = listed(notes.choices, MOST_CHOICES), listed(asked, MOST_CHOICES)
         raise ArtifactError(
-            f"{artifact}: its classes are {spec.classes}, but {data} has {classes}; train on these data "
-            "first (`dvc repro`)"
+            f"{artifact}: it answers with {own}, but {data} asks for {theirs}; train on these data first "
+            "(`dvc repro`)"
         )

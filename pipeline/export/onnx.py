@@ -197,7 +197,7 @@ def _metadata(spec: ModelSpec) -> dict[str, str]:
         "espalier.architecture": spec.architecture.name,
         "espalier.weights": spec.digest,
         "espalier.ancestors": json.dumps(spec.ancestors, sort_keys=True),
-        "classes": json.dumps(spec.classes, ensure_ascii=False),
+        "task": json.dumps(spec.task, sort_keys=True, ensure_ascii=False),
         "mean": json.dumps(spec.preprocessing.mean),
         "std": json.dumps(spec.preprocessing.std),
     }

@@ -12,7 +12,7 @@ from pipeline.jobs.remote import check_remote
 from pipeline.jobs.results import fetch_results, forget_results, lock_digest
 from pipeline.jobs.tree import changes, commit, copy_tree
 from pipeline.launch.resources import Resources
-from pipeline.params import nearest, parse_section, read_yaml
+from pipeline.params import nearest, parse_section
 from pipeline.process.leftovers import scratch
 from pipeline.registry.submission import SUBMISSION_NAME, Submission
 from pipeline.repro.mend import mended
@@ -22,6 +22,7 @@ from pipeline.schema import check_params
 from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
 from pipeline.summary import summary
+from pipeline.yaml_file import read_yaml
 
 LAST = f"{STATE_FOLDER}/last-job"
 ID_DIGITS = 12

@@ -19,10 +19,11 @@ from pipeline.models.description.spec import WEIGHTS_NAME, Architecture
 from pipeline.models.disk.artifact import SPEC_NAME
 from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import build
-from pipeline.params import parse_section, read_yaml
+from pipeline.params import parse_section
 from pipeline.pretrained.registered import registered_model
 from pipeline.train.initial import fill, read_tensors, without_common_prefix
 from pipeline.train.job import INIT_FOLDER, ORIGIN_NAME, TEACHER_FOLDER, Origin
+from pipeline.yaml_file import read_yaml
 
 PRETRAINED = "pretrained"
 REGISTERED = "models:/"

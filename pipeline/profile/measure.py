@@ -33,7 +33,7 @@ from pipeline.prune.channels.search import (
 from pipeline.prune.channels.widths import Narrowing
 from pipeline.prune.params import ShapeParams
 from pipeline.prune.profile_report import Chosen, Profile, RoundingTrial, TimedNetwork
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams, notes_of
 from pipeline.tasks.training.task import make_task
 
 ROUNDINGS = (1, 4, 8, 16, 32)
@@ -68,7 +68,9 @@ class Subject:
     def of(cls, folder: Path, data: Path, params: ShapeParams, task: TaskParams) -> "Subject":
         """The subject of an artifact, channels ranked as pruning ranks them. Raises as make_profile()."""
         spec, dense = load_model(folder)
-        ranking = rank_channels(dense, spec, Split.open(data, "train"), params, make_task(task))
+        ranking = rank_channels(
+            dense, spec, Split.open(data, "train"), params, make_task(task, notes_of(spec.task))
+        )
         return cls(spec, dense, ranking, params)
 
     def limits(self, fraction: float, round_to: int) -> Limits:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.prune.params import ShapeParams
 from pipeline.prune.profile_report import Profile
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams
 
 
 def make_profile(dense: Path, data: Path, params: ShapeParams, task: TaskParams) -> Profile:

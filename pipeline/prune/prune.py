@@ -118,7 +118,7 @@ def prune(
     train, val = Split.open(data, "train"), Split.open(data, "val")
 
     def score(model: nn.Module) -> float:
-        return split_metrics(model, spec, val, params.batch_size, task)[task.objective]
+        return split_metrics(model, spec, val, params.batch_size, task)["score"]
 
     one = example(spec, 1)
     dense_cost, dense_score = measure_cost(dense, one, _weights(dense_folder, spec)), score(dense)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.models.disk.artifact import read_spec
 from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
 from pipeline.prune.prune import WHOLE, Part, PruneReport, prune
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams, notes_of
 from pipeline.tasks.training.task import make_task
 from pipeline.train.job import Job, Site, child_job
 from pipeline.train.params import FitParams
@@ -47,10 +48,11 @@ def prune_in_parts(
     Raises as prune() and `tuning.fit` do.
     """
     reports, part = [], WHOLE
+    asked = make_task(task, notes_of(read_spec(dense).task))
     for number, share in enumerate(shares(params), start=1):
         folder = out if share == 1.0 else tuning.site.run_dir / f"cut-{number}"
         part = Part(share, part.tuned)
-        reports.append(prune(dense, data, folder, params, profile, make_task(task), part))
+        reports.append(prune(dense, data, folder, params, profile, asked, part))
         if share < 1.0:
             job = tuning_job(number, folder, dense, data, params, task, tuning)
             tuning.fit(job)

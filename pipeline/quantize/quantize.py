@@ -23,9 +23,9 @@ from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantizers import Quantizer, open_quantizer
 from pipeline.quantize.sensitivity import Effect, ExportedLayer, fewest, scan
+from pipeline.tasks.description.params import notes_of
 from pipeline.tasks.judging.arrays import Bools, Outputs
 from pipeline.tasks.judging.examiner import make_examiner
-from pipeline.tasks.params import TaskParams
 
 THREADS = 2
 """Threads of onnxruntime while validating; fixed, because a sum's order may follow it."""
@@ -81,9 +81,7 @@ class QuantizeReport:
         }
 
 
-def quantize(
-    finetuned: Path, floats: Path, data: Path, out: Path, params: QuantizeParams, task: TaskParams
-) -> QuantizeReport:
+def quantize(finetuned: Path, floats: Path, data: Path, out: Path, params: QuantizeParams) -> QuantizeReport:
     """Quantize `floats`, the export of the artifact `finetuned`, and save the result as an ONNX artifact.
 
     If that loses more than `params.max_drop`, the layers that cost most stay in float. parity.json beside the
@@ -95,7 +93,7 @@ def quantize(
     spec = read_spec(finetuned)
     float_model = OnnxModel(exported_onnx(floats.parent, finetuned, "evaluate@finetuned"), THREADS)
     train, val = Split.open(data, "train"), Split.open(data, "val")
-    examiner = make_examiner(task, spec.classes)
+    examiner = make_examiner(notes_of(spec.task))
     groups = examiner.groups(train.target_arrays)
     chosen = calibration_rows(groups, len(train), params)
 

@@ -9,13 +9,12 @@ from pipeline.files import sha256_file, sha256_json
 from pipeline.git import git_if_it_can
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.artifact import read_spec
-from pipeline.params import read_yaml
 from pipeline.registry.chain import check_chain
 from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.submission import read_submission
 from pipeline.stage import Stage
-from pipeline.tasks.params import TaskParams
 from pipeline.tracking.records import deciding_params
+from pipeline.yaml_file import read_yaml
 
 PARENTS = {"dense": None, "finetuned": "dense", "quantized": "finetuned"}
 """The registered variants, each with the one it was made from, parents first."""
@@ -27,7 +26,6 @@ class Export:
 
     variant: str
     onnx: Path
-    seal: Path
     spec_file: Path
     weights: Path | None
     spec: ModelSpec
@@ -54,7 +52,6 @@ class CandidateInputs:
 
     figures: dict[str, Figures]
     exports: dict[str, Export]
-    task: TaskParams
 
     def metrics(self) -> dict[str, float]:
         """What a person compares: `dense/score` and so on, for every variant."""
@@ -68,12 +65,12 @@ class CandidateInputs:
         return values
 
 
-def read_inputs(stage: Stage, task: TaskParams) -> CandidateInputs:
+def read_inputs(stage: Stage) -> CandidateInputs:
     """Raises ArtifactError that names the file that does not fit and the stage that makes it."""
     check_chain(stage.dep)
     figures = {name: read_figures(name, stage.dep) for name in VARIANTS}
     exports = {name: _read_export(stage, name) for name in PARENTS}
-    return CandidateInputs(figures, exports, task)
+    return CandidateInputs(figures, exports)
 
 
 def lineage(stage: Stage) -> dict[str, str]:
@@ -97,7 +94,6 @@ def _read_export(stage: Stage, variant: str) -> Export:
     return Export(
         variant,
         exported / "model.onnx",
-        exported / "seal.json",
         spec,
         weights if weights.exists() else None,
         read_spec(artifact),

@@ -6,7 +6,7 @@ from pipeline.compare.records import Change, Speedup
 from pipeline.export.parity import Parity
 from pipeline.models.description.spec import TensorSpec
 from pipeline.registry.figures import Figures
-from pipeline.tasks.serving.serving import Serving
+from pipeline.tasks.serving.protocol import Serving
 
 USE = """## Use
 ```python

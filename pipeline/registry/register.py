@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version as installed
 from pathlib import Path
 
 from pipeline.files import locked, to_json
@@ -21,9 +20,12 @@ from pipeline.registry.champion import RegisteredModel, appoint, is_experiment, 
 from pipeline.registry.figures import Figures
 from pipeline.registry.gates import Decision, Verdict, judge
 from pipeline.registry.params import RegisterParams
+from pipeline.registry.served import save_served
 from pipeline.registry.versions import Versions
 from pipeline.stage import STATE_FOLDER, Stage
-from pipeline.tasks.serving.serving import Serving, make_serving
+from pipeline.tasks.description.params import notes_of
+from pipeline.tasks.serving.protocol import Serving
+from pipeline.tasks.serving.serving import make_serving
 from pipeline.tracking.answers import mlflow_errors, settled
 from pipeline.tracking.local import printed_uri
 from pipeline.tracking.records import deciding_params
@@ -196,7 +198,7 @@ class _Registrar:
         }
 
     def _serving(self, export: Export) -> Serving:
-        return make_serving(self._inputs.task, export.spec.classes)
+        return make_serving(notes_of(export.spec.task))
 
     def _card(self, export: Export) -> str:
         lineage_shown = {
@@ -215,39 +217,6 @@ class _Registrar:
             lineage=lineage_shown,
             uri=self._address,
         )
-
-
-def save_served(folder: Path, export: Export, serving: Serving, card: str, model_id: str) -> None:
-    """Write `folder`/model: ONNX file, torch weights, model.json, card, serving code; no path of here."""
-    import mlflow
-    import numpy as np
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
-
-    shape = export.image_shape
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    outputs = Schema([ColSpec(kind, name) for name, kind in serving.columns.items()])
-    model = Model(model_uuid=model_id, model_id=model_id)
-    mlflow.pyfunc.save_model(
-        str(folder / "model"),
-        python_model=str(serving.code),
-        artifacts={
-            "onnx": export.onnx.absolute().as_uri(),
-            "seal": export.seal.absolute().as_uri(),
-            "spec": export.spec_file.absolute().as_uri(),
-            "card": (folder / "README.md").as_uri(),
-        }
-        | ({"weights": export.weights.absolute().as_uri()} if export.weights else {}),
-        signature=ModelSignature(Schema([TensorSpec(np.dtype("uint8"), (-1, *shape))]), outputs),
-        input_example=(np.arange(np.prod(shape)) % 256).astype(np.uint8).reshape(1, *shape),
-        pip_requirements=[
-            f"{package}=={installed(package)}" for package in ("numpy", "onnxruntime", "pandas")
-        ],
-        mlflow_model=model,
-    )
-    for artifact in model.flavors["python_function"]["artifacts"].values():
-        artifact["uri"] = artifact["path"]  # MLflow notes where each came from
-    model.save(str(folder / "model" / "MLmodel"))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import ArtifactError
 from pipeline.files import locked
-from pipeline.params import parse_section, read_yaml
+from pipeline.params import parse_section
 from pipeline.records import JsonFile, read_json
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.champion import RegisteredModel, appoint, is_experiment, standing
@@ -18,11 +18,11 @@ from pipeline.registry.figures import read_figures
 from pipeline.registry.params import RegisterParams
 from pipeline.registry.register import examine_candidate, figures_of, lock_path, register
 from pipeline.stage import Stage
-from pipeline.tasks.params import TaskParams
 from pipeline.tracking.answers import mlflow_errors, settled
 from pipeline.tracking.records import deciding_params
 from pipeline.tracking.runs import obtain_pipeline
 from pipeline.tracking.store import Store, connect
+from pipeline.yaml_file import read_yaml
 
 VERDICT = "reports/verdict.json"
 
@@ -61,7 +61,7 @@ def restore(root: Path, *, judge: bool) -> list[str]:
 
 def _register(root: Path, params: RegisterParams, lacking: list[str], *, judge: bool) -> list[str]:
     stage = Stage("register", root)
-    inputs = read_inputs(stage, stage.params("task", TaskParams))
+    inputs = read_inputs(stage)
     if examine_candidate(params, inputs).to_json() != (root / VERDICT).read_text(encoding="utf-8"):
         raise ArtifactError(
             f"{VERDICT} is not of the models, reports and params.yaml that are here, so that "

@@ -16,7 +16,7 @@ from pipeline.files import may_write, sha256_tree, write_atomic
 
 
 class Reporter(Protocol):
-    """Takes what a stage has to tell. Keys follow `split/metric`, for example `val/top1`."""
+    """Takes what a stage has to tell. Keys follow `split/metric`, for example `val/score`."""
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Report values at an optimizer step, or the stage's final values without a step."""

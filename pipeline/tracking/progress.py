@@ -77,7 +77,7 @@ def live_line(run_dir: Path, name: str, out: TextIO) -> Iterator[None]:
 
 def render(name: str, values: dict[str, float | str]) -> str:
     """One line, for example `train  epoch 3/20  step 30/180  9,120 images/s  loss 0.4121  val
-    top1 0.9120  left 0:12`.
+    score 0.9120  left 0:12`.
     """
     minutes, seconds = divmod(round(float(values["eta_s"])), 60)
     parts = [

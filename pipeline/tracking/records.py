@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from pipeline.errors import EspalierError
 from pipeline.files import to_json, write_atomic
-from pipeline.params import read_yaml
 from pipeline.records import Record
 from pipeline.stage import PREPARED_DATA, STATE_FOLDER, Stage
+from pipeline.yaml_file import read_yaml
 
 RECORD_SUFFIX = ".run.json"
 UNLOGGED_SECTION = "resources"

@@ -21,15 +21,15 @@ from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
 from pipeline.models.disk.artifact import SPEC_NAME, read_spec
 from pipeline.records import Record
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.params import TaskParams, notes_of
 from pipeline.train.params import DistilParams, FitParams
 
 INIT_FOLDER = "data/init"
 ORIGIN_NAME = "origin.json"
 TEACHER_FOLDER = "data/teacher"
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
-MOST_CLASSES = 5
-"""Classes that an error message lists at most."""
+MOST_SHOWN = 5
+"""Parts of an answer that an error message lists at most."""
 
 
 class Origin(Record):
@@ -128,8 +128,9 @@ def dense_spec(
     # Here, because it imports torch, for seconds that the process which drives Ray need not wait.
     from pipeline.tasks.training.task import make_task
 
-    manifest, task = read_manifest(data), make_task(task_params)
-    outputs, image = task.outputs(manifest), manifest.image
+    manifest = read_manifest(data)
+    notes, image = task_params.notes(manifest), manifest.image
+    outputs = make_task(task_params, notes).outputs()
     if init is not None and not init.exists():
         raise ArtifactError(f"model.init is file, but there is no {init}; bring one with `espalier weights`")
     if init is not None:
@@ -150,7 +151,7 @@ def dense_spec(
         },
         outputs=outputs,
         preprocessing=Preprocessing(mean=image.mean, std=image.std),
-        task=task.notes(manifest),
+        task=notes.model_dump(),
         plan={},
         ancestors={"data": sha256_file(data / "manifest.json")}
         | ({"init": sha256_file(init)} if init else {}),
@@ -169,7 +170,7 @@ def resolve_teacher(
     """A model's spec, with its teacher among its ancestors, and the teacher's folder; None without one.
 
     Raises ArtifactError if none was brought, it is not as it was brought, or it is for other inputs,
-    outputs or classes.
+    outputs or answers.
     """
     if distil is None or distil.teacher == "dense":
         return spec, dense if distil else None
@@ -181,12 +182,12 @@ def resolve_teacher(
     found = read_spec(teacher_folder)
     _check_origin(teacher_folder / SPEC_NAME, found.digest, "espalier weights --teacher")
     for what, own, other in (
-        ("classes", spec.classes, found.classes),
+        ("answers", notes_of(spec.task).choices, notes_of(found.task).choices),
         ("inputs", _shapes(spec.inputs), _shapes(found.inputs)),
         ("outputs", _shapes(spec.outputs), _shapes(found.outputs)),
     ):
         if own != other:
-            theirs, ours = listed(other, MOST_CLASSES), listed(own, MOST_CLASSES)
+            theirs, ours = listed(other, MOST_SHOWN), listed(own, MOST_SHOWN)
             raise ArtifactError(
                 f"{teacher_folder}: its {what} are {theirs}, the data's {ours}; bring another teacher"
             )

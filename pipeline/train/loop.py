@@ -88,7 +88,7 @@ def fit(
         # From here on no rank waits for another: rank 0 may have to be patient with a storage, longer than
         # they are with it.
         if ranks.rank() == 0:
-            save_result(job, run.state)
+            save_result(job, run.state, run.task, run.val)
             box.result()
         return True
 
@@ -153,7 +153,7 @@ def train_epoch(run: Run, at_step: Callable[[Run], None] = keep_beating) -> floa
         run.job.site.run_dir, epochs=params.epochs, steps=run.num_steps, first_step=progress.step
     )
     writer.note = run.note
-    writer.validation = _val_words(run.task.objective, progress.history[-1] if progress.history else {})
+    writer.validation = _val_words(progress.history[-1] if progress.history else {})
     for rows in batches[progress.batch :]:
         at_step(run)
         if params.quantization_aware:
@@ -280,9 +280,9 @@ def record(run: Run, loss: float, metrics: dict[str, float]) -> None:
         raise diverged(progress, f"{wrong[0]} is", progress.step)
     progress.history.append({"epoch": progress.epoch, "step": progress.step} | values)
     run.reporter.metrics(values, step=progress.step)
-    objective = metrics[run.task.objective]
-    if progress.best is None or (objective, -metrics["loss"]) > (progress.best, -progress.best_loss):
-        progress.best, progress.best_loss, progress.epochs_since_best = objective, metrics["loss"], 0
+    score = metrics["score"]
+    if progress.best is None or (score, -metrics["loss"]) > (progress.best, -progress.best_loss):
+        progress.best, progress.best_loss, progress.epochs_since_best = score, metrics["loss"], 0
         run.state.keep_best()
     else:
         progress.epochs_since_best += 1
@@ -344,6 +344,6 @@ def only_writer(job: Job, wait_s: float = OLD_WRITER_WAIT_S) -> Iterator[None]:
         yield
 
 
-def _val_words(objective: str, values: dict[str, float]) -> str:
-    score = values.get(f"val/{objective}")
-    return "" if score is None else f"val {objective} {score:.4f}"
+def _val_words(values: dict[str, float]) -> str:
+    score = values.get("val/score")
+    return "" if score is None else f"val score {score:.4f}"

@@ -24,6 +24,7 @@ from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import example, rebuild
 from pipeline.models.nets.whitening import WHITENED_IMAGES, fit_whitening
 from pipeline.params import nearest
+from pipeline.tasks.description.params import notes_of
 from pipeline.tasks.training.task import Task, make_task
 from pipeline.tracking.journal import Journal, NullReporter, Reporter
 from pipeline.train import ranks
@@ -111,7 +112,9 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     scaler = GradScaler(device, enabled=params.amp == "fp16")
     alone = ranks.world_size() == 1 or params.exact_elastic
     store = open_store(job)
-    task = make_task(job.problem.task, read_manifest(job.inputs.data), device)
+    task = make_task(
+        job.problem.task, notes_of(spec.task), read_manifest(job.inputs.data).splits["train"], device
+    )
     preprocess = Preprocess(spec.preprocessing.mean, spec.preprocessing.std, device)
     near = _resident_if_it_fits(train, device)
     dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16

@@ -1,7 +1,11 @@
-"""The deployed weights on the validation split, each rank on its part; equal bits for any number."""
+"""Answers to the validation split: the deployed weights', each rank on its part, and the final ones'."""
 
 import torch
+from torch import nn
 
+from pipeline.data.prepared.batch import Tensors
+from pipeline.data.prepared.reader import Preprocess, Split
+from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.outputs import answer
 from pipeline.train import ranks
 from pipeline.train.run import Run
@@ -31,3 +35,14 @@ def validate(run: Run) -> dict[str, float]:
     run.to_training()
     total: list[float] = [sum(column) for column in ranks.all_sum(table).T.tolist()]
     return run.task.metrics(dict(zip(names, total, strict=True)))
+
+
+@torch.no_grad()
+def split_outputs(model: nn.Module, spec: ModelSpec, split: Split) -> Tensors:
+    """What a model on the CPU answers to a whole split, by output."""
+    preprocess = Preprocess(spec.preprocessing.mean, spec.preprocessing.std)
+    parts = []
+    for rows in torch.arange(len(split)).split(BATCH_SIZE):  # type: ignore[no-untyped-call]
+        beat()
+        parts.append(answer(model.eval(), preprocess(split.batch(rows, "cpu")).inputs, spec.outputs))
+    return {name: torch.cat([part[name] for part in parts]) for name in spec.outputs}

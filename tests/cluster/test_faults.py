@@ -164,7 +164,7 @@ def check_later_delivery(topology: Topology, work: Work) -> None:
     topology.mlflow.wait_ready()
     work.espalier("sync")
     points = topology.database.query(
-        RUNS_DATABASE, "select count(*), count(distinct step) from metrics where key = 'val/top1'"
+        RUNS_DATABASE, "select count(*), count(distinct step) from metrics where key = 'val/score'"
     )
     assert points == f"{EPOCHS}|{EPOCHS}"
 

@@ -10,8 +10,9 @@ import pytest
 from pydantic import Field
 
 from pipeline.errors import ParamsError
-from pipeline.params import Section, read_yaml
+from pipeline.params import Section
 from pipeline.schema import check_values, json_schema
+from pipeline.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[2]
 CHOICE = {"enum", "const"}

@@ -1,5 +1,5 @@
-"""A sweep of two points at a time that is killed in the middle goes on where it was; each point runs what
-follows a change of prune and no more.
+"""A sweep of two points at a time, one of them the line's own, that is killed in the middle goes on where it
+was; a new point runs what follows a change of prune and no more.
 """
 
 import os
@@ -13,7 +13,7 @@ from tests.support.project import TINY, Project, copied_project, running_stages,
 
 ESPALIER = (sys.executable, "-m", "pipeline.cli", "frontier")
 EPOCHS = TINY["finetune"]["epochs"]
-SWEEP = (*ESPALIER, "run", "--set", "prune.target.macs=0.7,0.6", "--jobs", "2")
+SWEEP = (*ESPALIER, "run", "--set", "prune.target.macs=0.7,0.5", "--jobs", "2")
 AFTER_PRUNE = {
     "finetune",
     "quantize",
@@ -33,7 +33,7 @@ def validated(project: Project) -> list[list[float]]:
     events = [
         [event for event in read_journal(path) if event.get("step") is not None] for path in journals.values()
     ]
-    return [[event["time"] for event in each if "val/top1" in event["values"]] for each in events]
+    return [[event["time"] for event in each if "val/score" in event["values"]] for each in events]
 
 
 def at_work(state: Path) -> list[Path]:
@@ -44,37 +44,33 @@ def test_a_killed_sweep_goes_on_and_what_it_made_is_registered_after_apply(
     complete: Project, tmp_path: Path
 ) -> None:
     with copied_project(complete, tmp_path) as project:
-        project.change_params({"resources": {"workers": 1}})  # two trainings fit into two CPUs
+        project.change_params({"resources": {"workers": 1}})  # two points fit into two CPUs
         before = project.run("git", "status", "--short").expect_success().out
         first = project.start(*SWEEP)
-        both = "three epochs of each of two points are validated"  # the checkpoint of two is complete
-        until(lambda: [len(epochs) >= 3 for epochs in validated(project)] == [True, True], both, 600.0, first)
+        three = "three epochs of the point that is new are validated"  # the checkpoint of two is complete
+        until(lambda: [len(epochs) >= 3 for epochs in validated(project)] == [True], three, 600.0, first)
         os.killpg(first.process.pid, signal.SIGKILL)
         said = first.wait().out.splitlines()[1:]
         killed = time.time()
         until(lambda: not project.processes(), "no process is left after the sweep was killed", 20.0)
-        assert [line.split()[2] for line in said] == ["starts,"] * 3
-        assert said[0] in said[1:], "the first point makes the dense model before both start"
-        assert said[1] != said[2]
+        started = [line for line in said if "starts," in line]
+        assert started[0] in started[1:], "the first point makes the dense model before both start"
+        assert len(set(started)) == 2
 
-        lines = [
-            line.split()
-            for line in project.run(*SWEEP).expect_success().out.splitlines()
-            if line.endswith(": done")
-        ]
-        made = {label: name for name, label, _ in lines}
-        assert set(made) == {"prune.target.macs=0.7:", "prune.target.macs=0.6:"}
+        said += project.run(*SWEEP).expect_success().out.splitlines()
+        made = {label: name for name, label, _ in (line.split() for line in said if line.endswith(": done"))}
+        assert set(made) == {"prune.target.macs=0.7:", "prune.target.macs=0.5:"}
         assert not at_work(project.root / ".espalier")
-        assert [len(epochs) for epochs in validated(project)] == [EPOCHS] * 2
+        assert [len(epochs) for epochs in validated(project)] == [EPOCHS]
         assert all(epochs[1] < killed for epochs in validated(project)), (
-            "both went on from checkpoints of the killed run"
+            "it went on from a checkpoint of the killed run"
         )
         ran = {path.name.split("-")[0] for path in (project.root / ".espalier/journals").glob("*.jsonl")}
         assert ran == {"profile", "prune", *AFTER_PRUNE}, "the others came from the cache, or never ran"
 
         assert "2 points, 2 of them experiments already" in project.run(*SWEEP).expect_success().out
         shown = project.run(*ESPALIER, "show", "--keep", "0.01").expect_success().out
-        assert [line.split()[1] for line in shown.splitlines() if line.startswith(("0.6 ", "0.7 "))].count(
+        assert [line.split()[1] for line in shown.splitlines() if line.startswith(("0.5 ", "0.7 "))].count(
             "quantized"
         ) == 2
         assert "that keeps 0.01 of dense's validation score" in shown

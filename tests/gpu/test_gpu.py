@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from pipeline.data.prepared.reader import ResidentSplit, Split
-from pipeline.tasks.params import TaskParams
 from pipeline.train.loop import ddp_step, never_leaving
 from pipeline.train.run import open_run, prepare_torch
 from pipeline.train.sampling import epoch_batches
 from tests.stages.test_exactness import SHORT, crossed, every_step, jobs_of, prepared_for_jobs
 from tests.support.fit_samples import BASE, CONVOLUTIONS, changed_job, job
 from tests.support.project import fresh_project
+from tests.support.tasks import classification
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 STEPS: dict[str, Any] = {
@@ -23,7 +23,7 @@ STEPS: dict[str, Any] = {
     "augment": {**BASE["augment"], "trivial": True, "flip": "random", "crop_padding": 1, "cutmix": 1.0},
 }
 """All that a step may bring to the device."""
-WEIGHED = TaskParams(name="classification", label_smoothing=0.1, class_weights="balanced")
+WEIGHED = classification(label_smoothing=0.1, class_weights="balanced")
 ON_GPU: dict[str, Any] = {"resources": {"workers": 1, "threads_per_worker": 1, "device": "cuda"}}
 
 

@@ -145,6 +145,6 @@ def test_a_submitted_training_runs_there_and_comes_back(composed: Composition, t
         "mlflow", "select value from tags where key = 'mlflow.runName' and value = 'train'"
     )
     assert names == "train"
-    assert composed.database.query("mlflow", "select count(*) from metrics where key = 'val/top1'") != "0"
+    assert composed.database.query("mlflow", "select count(*) from metrics where key = 'val/score'") != "0"
     listing = client.get(f"http://{composed.hosts['s3'].ip}:9000/mlflow")[1]
     assert b"<Key>" in listing, "no artifact of the run"

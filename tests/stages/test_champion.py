@@ -16,7 +16,7 @@ from pipeline.registry.restore import restore
 from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tracking.store import connect
-from tests.support.figures_samples import TASK_PARAMS, evaluate, evaluated_project, register_params
+from tests.support.figures_samples import evaluate, evaluated_project, register_params
 from tests.support.tracked_project import empty_database, write
 
 VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
@@ -32,7 +32,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def registered(root: Path) -> Registration:
     """As the stage does it, with its out."""
     stage = Stage("register", root)
-    made = register(register_params(), stage, read_inputs(stage, TASK_PARAMS))
+    made = register(register_params(), stage, read_inputs(stage))
     write(root, "reports/verdict.json", made.examined.to_json())
     return made
 

@@ -14,17 +14,17 @@ from pipeline.models.disk.weights import load_model
 from pipeline.prune.params import PruneParams, PruneTarget
 from pipeline.prune.prune import PruneReport
 from pipeline.prune.schedule import Tuning, prune_in_parts
-from pipeline.tasks.params import TaskParams
 from pipeline.train.job import Job
 from pipeline.train.loop import fit
 from tests.support.compress_samples import fixed_profile, prune_params
 from tests.support.fit_samples import CONVOLUTIONS, job, prepared_digits
+from tests.support.tasks import classification
 
 PARTS = 2
 POINTS = 4
 """Two cuts, and a training of two steps between them."""
 PARAMS = prune_params(schedule={"parts": PARTS, "epochs": 1}, importance="taylor", batch_size=64, round_to=2)
-TASK = TaskParams(name="classification", label_smoothing=0.0, class_weights="none")
+TASK = classification()
 EXAMPLE = torch.zeros(1, 1, 8, 8)
 
 

@@ -22,7 +22,7 @@ from pipeline.storage import Storage
 from pipeline.tracking.local import database_file, local_uri, sqlite_uri
 from pipeline.tracking.records import all_journals, read_record
 from pipeline.tracking.ui import ui
-from tests.support.figures_samples import TASK_PARAMS, evaluated_project, register_params
+from tests.support.figures_samples import evaluated_project, register_params
 
 ROOT = Path(__file__).parents[2]
 NAME = "a b?c#d%20ü"
@@ -100,7 +100,7 @@ def test_a_model_is_registered_and_found_in_such_a_folder(root: Path, tmp_path: 
     tensors = {"head.weight": torch.arange(6.0).view(2, 3)}
     # Beside an ONNX file, for the test.
     safetensors.torch.save_file(tensors, root / "artifacts/dense/weights.safetensors")
-    registration = register(register_params(), stage, read_inputs(stage, TASK_PARAMS))
+    registration = register(register_params(), stage, read_inputs(stage))
     assert registration.versions == {"dense": 1, "finetuned": 2, "quantized": 3}
     assert len(registered_versions(root, "tiny")) == 3
     with registered_model("models:/tiny@dense", root) as folder:

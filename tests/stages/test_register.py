@@ -20,10 +20,12 @@ import torch
 from pipeline.errors import ArtifactError, EspalierError, GateError, UnreachableError
 from pipeline.pretrained.registered import registered_model
 from pipeline.registry.candidates import read_inputs
-from pipeline.registry.register import Registration, register, registered_versions, save_served
+from pipeline.registry.register import Registration, register, registered_versions
+from pipeline.registry.served import save_served
 from pipeline.stage import Stage
 from pipeline.summary import summary
-from pipeline.tasks.serving.classification import ClassificationServing
+from pipeline.tasks.description.params import notes_of
+from pipeline.tasks.serving.serving import make_serving
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.records import run_key
@@ -34,7 +36,6 @@ from tests.support.couriers import ThreadCourier
 from tests.support.figures_samples import (
     CLASSES,
     SHAPE,
-    TASK_PARAMS,
     evaluate,
     evaluated_project,
     register_params,
@@ -71,7 +72,7 @@ def mlflow_address(uri: str) -> Iterator[None]:
 
 def register_now(root: Path, **changes: Any) -> Registration:
     stage = Stage("register", root)
-    return register(register_params(**changes), stage, read_inputs(stage, TASK_PARAMS))
+    return register(register_params(**changes), stage, read_inputs(stage))
 
 
 def aliases(root: Path) -> dict[str, int]:
@@ -207,8 +208,8 @@ def test_a_loaded_model_predicts_what_onnxruntime_computes(root: Path) -> None:
 
 @pytest.mark.parametrize("harm", [damage.flip, damage.truncate, damage.zero])
 def test_a_stored_file_that_is_damaged_is_not_served(root: Path, harm: Callable[[Path], None]) -> None:
-    export = read_inputs(Stage("register", root), TASK_PARAMS).exports["quantized"]
-    save_served(root, export, ClassificationServing(tuple(CLASSES)), "card", "m-1")
+    export = read_inputs(Stage("register", root)).exports["quantized"]
+    save_served(root, export, make_serving(notes_of(export.spec.task)), "card", "m-1")
     mlflow.pyfunc.load_model(str(root / "model"))
     harm(root / "model/artifacts/model.onnx")
     with pytest.raises(ValueError, match=r"model\.onnx: not the file that was registered: it is damaged"):
@@ -223,8 +224,10 @@ def test_the_stored_folder_has_no_pickle_no_local_path_and_runs_without_espalier
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {
         "MLmodel",
-        "classification_model.py",
+        "model.py",
+        "artifacts/classification_answer.py",
         "artifacts/model.onnx",
+        "artifacts/seal.json",
         "artifacts/model.json",
         "artifacts/README.md",
     } <= names
@@ -235,8 +238,10 @@ def test_the_stored_folder_has_no_pickle_no_local_path_and_runs_without_espalier
         for path in folder.rglob("*")
         if path.suffix in {"", ".yaml", ".txt", ".json", ".md", ".py"} and path.is_file()
     ]
-    assert not any(str(root) in text for text in texts)
-    code = f"""import mlflow, numpy
+    assert not any(place in text for text in texts for place in (str(root), str(README.parent)))
+    code = f"""import sys
+sys.modules["pipeline"] = None  # so that its import fails
+import mlflow, numpy
 model = mlflow.pyfunc.load_model({str(folder)!r})
 print(len(model.predict(numpy.zeros((3, 1, 2, 4), numpy.uint8))))"""
     environment = {**os.environ, "PYTHONPATH": "", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
@@ -321,7 +326,7 @@ def test_a_report_that_lacks_a_key_is_named(root: Path) -> None:
     (root / "reports/pruned/latency.json").write_text('{"device": "CPU x"}')
     seal(root, "pruned")
     with pytest.raises(ArtifactError, match=r"reports/pruned/latency\.json: threads: field required"):
-        read_inputs(Stage("register", root), TASK_PARAMS)
+        read_inputs(Stage("register", root))
 
 
 def test_a_registry_that_does_not_answer_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

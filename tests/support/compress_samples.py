@@ -23,16 +23,18 @@ from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
 from pipeline.quantize.params import QuantizeParams
 from pipeline.records import write_seal
+from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.judging.examiner import make_examiner
-from pipeline.tasks.params import TaskParams
 from pipeline.tasks.training.task import make_task
+from tests.support.tasks import classification
 
 SIZE = 8
 CLASSES = ["left", "right", "top"]
 ROWS = {"train": 96, "val": 48, "test": 60}
-TASK_PARAMS = TaskParams(name="classification", label_smoothing=0.0, class_weights="none")
-TASK = make_task(TASK_PARAMS)
-EXAMINER = make_examiner(TASK_PARAMS, CLASSES)
+TASK_PARAMS = classification()
+NOTES = ClassificationNotes(classes=CLASSES)
+TASK = make_task(TASK_PARAMS, NOTES)
+EXAMINER = make_examiner(NOTES)
 
 
 def prune_params(**changes: Any) -> PruneParams:
@@ -90,7 +92,7 @@ def prepared_data(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
         columns = {PIXELS: images.reshape(rows, -1), LABEL: labels.astype(np.int64)}
         table = Table(fields, columns, [("noise", row) for row in range(rows)])
         shards = write_shards(folder, name, table, np.arange(rows), 50)
-        splits[name] = SplitInfo(rows=rows, class_counts=np.bincount(labels).tolist(), shards=shards)
+        splits[name] = SplitInfo(rows=rows, counts={"label": np.bincount(labels).tolist()}, shards=shards)
     manifest = Manifest(
         fields=fields,
         splits=splits,
@@ -117,7 +119,10 @@ def spec_of(name: str, width: int | None = 8, size: int = SIZE, num_outputs: int
         inputs={"pixels": TensorSpec(shape=[3, size, size], meaning="pixels 0..255")},
         outputs={"logits": TensorSpec(shape=[num_outputs], meaning="a logit for each class")},
         preprocessing=Preprocessing(mean=[0.4, 0.4, 0.4], std=[0.25, 0.25, 0.25]),
-        task={"classes": [*CLASSES] if num_outputs == len(CLASSES) else [*map(str, range(num_outputs))]},
+        task={
+            "name": "classification",
+            "classes": [*CLASSES] if num_outputs == len(CLASSES) else [*map(str, range(num_outputs))],
+        },
         plan={},
         ancestors={"data": "a" * 64},
         provenance={"threads": 1},

@@ -24,7 +24,7 @@ def data_params(**changes: Any) -> DataParams:
         "source": "parquet",
         "path": "data/raw",
         "image_column": "image",
-        "label_column": "label",
+        "targets": {"label": {"field": "class", "column": "label"}},
         "slice_columns": [],
         "raw_shape": None,
         "height": SIZE,

@@ -26,7 +26,7 @@ from pipeline.models.disk.artifact import SPEC_NAME, read_spec, save_onnx
 from pipeline.records import write_seal
 from pipeline.registry.figures import Figures
 from pipeline.registry.params import RegisterParams
-from pipeline.tasks.params import TaskParams
+from tests.support.tasks import classification
 from tests.support.tracked_project import make_project, write
 
 CLASSES = ["cat", "dog", "eel"]
@@ -53,7 +53,7 @@ GOOD = {
     "champion_min_gain": 0.002,
     "champion_min_speedup": 1.05,
 }
-TASK_PARAMS = TaskParams(name="classification", label_smoothing=0.0, class_weights="none")
+TASK_PARAMS = classification()
 DVC = """
 stages:
   prepare:
@@ -63,7 +63,7 @@ stages:
     outs: [data/prepared]
   register:
     cmd: python -m stages.register
-    params: [register, task]
+    params: [register]
     deps: [{deps}]
     outs: [reports/verdict.json]
 """

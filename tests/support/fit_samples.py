@@ -8,11 +8,12 @@ from pydantic import BaseModel
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
 from pipeline.models.description.params import ModelParams
-from pipeline.params import parse_section, read_yaml
-from pipeline.tasks.params import TaskParams
+from pipeline.params import parse_section
 from pipeline.train.job import Inputs, Job, Problem, Site, dense_spec
 from pipeline.train.params import FitParams, OptimizerParams
+from pipeline.yaml_file import read_yaml
 from tests.support.places import ROOT
+from tests.support.tasks import classification
 
 BASE: dict[str, Any] = {
     "epochs": 3,
@@ -44,7 +45,7 @@ BASE: dict[str, Any] = {
     "quantization_aware": None,
     "seed": 0,
 }
-CLASSIFICATION = TaskParams(name="classification", label_smoothing=0.1, class_weights="none")
+CLASSIFICATION = classification(label_smoothing=0.1)
 MLP = ModelParams(name="mlp", width=32, dropout=0.1, stochastic_depth=0.0, init="random")
 CONVOLUTIONS = ModelParams(name="vgg11", width=4, dropout=0.1, stochastic_depth=0.0, init="random")
 """Small, but with batch norm, whose statistics the ranks share."""

@@ -24,6 +24,7 @@ LAYERS = {
     "watchdog": 0,
     "files": 1,
     "git": 1,
+    "yaml_file": 1,
     "params": 1,
     "drawing": 1,
     "job_server": 1,
@@ -65,8 +66,8 @@ DOORS = {
         "pipeline/tracking/answers.py",
         "pipeline/tracking/local.py",
         "pipeline/tracking/store.py",
-        "pipeline/registry/register.py",
-        "pipeline/tasks/serving/classification_model.py",
+        "pipeline/registry/served.py",
+        "pipeline/tasks/serving/model.py",
         "pipeline/pretrained/registered.py",
     },
     "dvc": {"pipeline/jobs/remote.py", "pipeline/repro/dag.py", "pipeline/verify/named.py"},
@@ -80,7 +81,11 @@ ONLY_RUNS = {"pipeline/launch/"}
 """
 
 COPIED = {
-    "pipeline/tasks/serving/classification.py": {"pipeline/tasks/serving/classification_model.py"},
+    "pipeline/tasks/serving/serving.py": {"pipeline/tasks/serving/model.py"},
+    **{
+        f"pipeline/tasks/serving/{kind}.py": {f"pipeline/tasks/serving/{kind}_answer.py"}
+        for kind in ("classification", "multilabel", "regression")
+    },
 }
 """Files that a module copies into what it makes instead of importing them."""
 

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 client = MlflowClient("sqlite:///.espalier/mlflow/mlflow.db")
 runs = client.search_runs(["1"], "tags.mlflow.runName = 'train'")
 assert len(runs) == 1, [run.info for run in runs]
-history = client.get_metric_history(runs[0].info.run_id, "val/top1")
+history = client.get_metric_history(runs[0].info.run_id, "val/score")
 print(runs[0].info.status, *(point.step for point in history))
 """
 
@@ -26,7 +26,7 @@ def validated(project: Project) -> list[int]:
     events = [
         event for journal in journals for event in read_journal(journal) if event.get("step") is not None
     ]
-    return [event["step"] for event in events if "val/top1" in event["values"]]
+    return [event["step"] for event in events if "val/score" in event["values"]]
 
 
 def mlflow_steps(project: Project) -> list[int]:

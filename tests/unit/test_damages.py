@@ -64,7 +64,7 @@ def made_line(root: Path) -> Path:
     data = prepared_data(root / "data/prepared")
     digest = sha256_file(data / "manifest.json")
     spec = spec_of("mlp", width=4).model_copy(update={"ancestors": {"data": digest}})
-    labels = Split.open(data, "test").labels.tolist()
+    labels = Split.open(data, "test").targets["label"].tolist()
     scores = [f"{row},1.0,{CLASSES[label]},{CLASSES[label]},0.5" for row, label in enumerate(labels)]
     for number, variant in enumerate(VARIANTS):
         artifact, onnx = root / "artifacts" / variant, root / "exported" / variant / "model.onnx"
@@ -115,14 +115,7 @@ def read_to_quantize(root: Path) -> None:
 
 def run_quantize(root: Path) -> None:
     floats = root / "exported/finetuned/model.onnx"
-    quantize(
-        root / "artifacts/finetuned",
-        floats,
-        root / "data/prepared",
-        root / "out",
-        quantize_params(),
-        TASK_PARAMS,
-    )
+    quantize(root / "artifacts/finetuned", floats, root / "data/prepared", root / "out", quantize_params())
 
 
 def run_evaluate(root: Path, variant: str) -> None:
@@ -148,7 +141,7 @@ def run_compare(root: Path) -> None:
 
 
 def read_to_register(root: Path) -> None:
-    read_inputs(Stage("register", root), TASK_PARAMS)
+    read_inputs(Stage("register", root))
 
 
 def on(path: str, how: Callable[[Path], object]) -> Damage:

@@ -7,8 +7,10 @@ import pytest
 from pydantic import Field
 
 from pipeline.errors import ParamsError
-from pipeline.params import Section, parse_section, read_yaml
+from pipeline.params import Section, parse_section
 from pipeline.schema import SECTIONS, check_params, check_values, json_schema
+from pipeline.tasks.description.params import TaskParams
+from pipeline.yaml_file import parse_yaml, read_yaml
 from tests.support.places import ROOT
 
 
@@ -158,13 +160,18 @@ def test_schema_describes_every_field() -> None:
     undescribed = [
         f"{name}.{key}"
         for name, definition in schema["$defs"].items()
-        for key, field in definition["properties"].items()
+        for key, field in definition.get("properties", {}).items()
         if "description" not in field and "$ref" not in field
     ]
     assert undescribed == []
 
 
-RENAMED = [(section, old, new) for section, model in SECTIONS.items() for old, new in model.renamed.items()]
+RENAMED = [
+    (section, old, new)
+    for section, model in SECTIONS.items()
+    if issubclass(model, Section)
+    for old, new in model.renamed.items()
+]
 
 
 @pytest.mark.parametrize(("section", "old", "new"), RENAMED)
@@ -195,3 +202,65 @@ def test_an_old_key_of_a_nested_section_is_told_too_and_what_else_is_missing_is(
         "params.yaml: key 'outer.inner.old' is called 'outer.inner.new' now; rename it",
         "params.yaml: key 'outer.inner.other' is missing; add it",
     ]
+
+
+TASKS: list[tuple[Any, str]] = [
+    ({"name": "clasification"}, "task.name is 'clasification'; did you mean 'classification'?"),
+    ({"label_smoothing": 0.1}, "key 'task.name' is missing; add it"),
+    (
+        {"name": "classification", "label_smoothing": 2.0, "class_weights": "none"},
+        "task.label_smoothing is 2.0, but input should be less than 1",
+    ),
+    (
+        {"name": "multilabel", "class_weights": "none", "label_smoothing": 0.0},
+        "unknown key 'task.label_smoothing'; known: class_weights, name",
+    ),
+    (
+        {"name": "heads", "heads": {"n": {"task": {"name": "regression", "loss": "huber"}}}},
+        "key 'task.heads.n.weight' is missing; add it",
+    ),
+    (
+        {"name": "heads", "heads": {"n": {"weight": 1.0, "task": {"name": "regression", "loss": "hube"}}}},
+        "task.heads.n.task.loss is 'hube', but input should be 'squared', 'absolute' or 'huber'",
+    ),
+    (
+        {"name": "heads", "heads": {"n": {"weight": 1.0, "task": {"name": "regresion"}}}},
+        "task.heads.n.task.name is 'regresion'; did you mean 'regression'?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("task", "message"), TASKS)
+def test_a_wrong_key_of_one_of_several_sections_is_named_as_it_stands_in_the_file(
+    task: Any, message: str
+) -> None:
+    with pytest.raises(ParamsError) as error:
+        parse_section("task", task, TaskParams)
+    assert str(error.value) == f"params.yaml: {message}"
+
+
+def test_two_heads_of_one_name() -> None:
+    text = "task:\n  name: heads\n  heads:\n    n: {weight: 1.0}\n    n: {weight: 2.0}\n"
+    with pytest.raises(ParamsError, match=r"line 5: key 'n' is written twice; keep one"):
+        parse_yaml(text, "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (
+            {"digit": {"field": "class", "column": "label"}},
+            "task needs a target 'label' in data.targets; known: digit",
+        ),
+        (
+            {"label": {"field": "number", "column": "label"}},
+            "data.targets.label.field is number, but the task needs class; change one of them",
+        ),
+    ],
+)
+def test_a_task_about_what_the_data_do_not_have(targets: Any, message: str) -> None:
+    values = read_yaml(ROOT / "params.yaml")
+    values["data"]["targets"] = targets
+    with pytest.raises(ParamsError) as error:
+        check_values(values, "params.yaml")
+    assert str(error.value) == f"params.yaml: {message}"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ParamsError
-from pipeline.params import DEEPEST, LARGEST_FILE, parse_yaml, read_yaml
 from pipeline.schema import check_params, check_values
+from pipeline.yaml_file import DEEPEST, LARGEST_FILE, parse_yaml, read_yaml
 from tests.support.places import ROOT
 
 MEANINGS: dict[str, Any] = {

@@ -38,3 +38,17 @@ class ClassField(Record):
             row = int(wrong[0])
             raise ValueError(f"row {row}: label {labels[row]}, but there are {len(self.classes)} classes")
         return labels
+
+    @property
+    def words(self) -> str:
+        return f"one of {len(self.classes)} classes"
+
+    @property
+    def groups(self) -> list[str]:
+        return self.classes
+
+    def members(self, labels: Labels) -> "list[npt.NDArray[np.int64]]":
+        """The rows of each class."""
+        import numpy as np
+
+        return [np.flatnonzero(labels == number) for number in range(len(self.classes))]

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.data.fields.field import LABEL, PIXELS, Values
+from pipeline.data.fields.field import PIXELS, TargetField, Values
 from pipeline.data.fields.image import Pixels
 from pipeline.data.intake.ingest import BadRow
 from pipeline.data.prepared.manifest import Manifest
@@ -46,12 +47,12 @@ def _markdown(manifest: Manifest, findings: list[str]) -> str:
             f"# Data card: {_cell(manifest.source.name)}",
             "",
             f"- source content: sha256 `{manifest.source.sha256}`",
-            f"- images: {size}, {len(manifest.classes)} classes",
+            f"- images: {size}",
+            *(f"- {name}: {field.words}" for name, field in manifest.targets.items()),
             f"- train mean {_floats(image.mean)}, standard deviation {_floats(image.std)} (pixels "
             "scaled to 0..1)",
             "",
-            *_class_table(manifest),
-            "",
+            *(line for name, field in manifest.targets.items() for line in _table(manifest, name, field)),
             "## Defective rows, left out (each one in quarantine.csv)",
             "",
             *(_counts(manifest.quarantined) or ["None."]),
@@ -72,14 +73,16 @@ def _markdown(manifest: Manifest, findings: list[str]) -> str:
     )
 
 
-def _class_table(manifest: Manifest) -> list[str]:
+def _table(manifest: Manifest, name: str, field: TargetField) -> list[str]:
+    """Rows of each group of a target."""
     splits = manifest.splits
-    counts = zip(manifest.classes, *(info.class_counts for info in splits.values()), strict=True)
+    counts = zip(field.groups, *(info.counts[name] for info in splits.values()), strict=True)
     return [
-        f"| class | {' | '.join(splits)} |",
+        f"| {name} | {' | '.join(splits)} |",
         f"|---|{'---:|' * len(splits)}",
-        *(f"| {_cell(name)} | {' | '.join(str(count) for count in row)} |" for name, *row in counts),
+        *(f"| {_cell(group)} | {' | '.join(str(count) for count in row)} |" for group, *row in counts),
         f"| **all** | {' | '.join(str(info.rows) for info in splits.values())} |",
+        "",
     ]
 
 
@@ -100,38 +103,42 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _histogram(manifest: Manifest) -> Figure:
-    """Images per class, the splits stacked."""
-    num_classes = len(manifest.classes)
-    figure = Figure(figsize=(7, 1.2 + 0.28 * min(num_classes, MOST_CLASSES_SHOWN)), layout="constrained")
-    axes = figure.add_subplot()
-    left = np.zeros(num_classes, np.int64)
-    for split, info in manifest.splits.items():
-        axes.barh(
-            np.arange(num_classes),
-            info.class_counts,
-            left=left,
-            height=0.8,
-            color=SPLIT_COLOURS[split],
-            label=split,
-        )
-        left += np.array(info.class_counts)
-    if num_classes <= MOST_CLASSES_SHOWN:
-        axes.set_yticks(
-            range(num_classes), [drawable(name, number) for number, name in enumerate(manifest.classes)]
-        )
-    axes.invert_yaxis()
-    axes.set_xlabel("images")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper right", ncols=len(manifest.splits), frameon=False)
+    """Images per group of each target, the splits stacked."""
+    shown = [min(len(field.groups), MOST_CLASSES_SHOWN) for field in manifest.targets.values()]
+    figure = Figure(figsize=(7, sum(1.2 + 0.28 * bars for bars in shown)), layout="constrained")
+    panels = figure.subplots(len(shown), squeeze=False, height_ratios=[1.2 + 0.28 * bars for bars in shown])
+    for axes, (name, field) in zip(panels[:, 0], manifest.targets.items(), strict=True):
+        _bars(axes, manifest, name, field)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(),
+        loc="outside upper right",
+        ncols=len(manifest.splits),
+        frameon=False,
+    )
     return figure
 
 
+def _bars(axes: Axes, manifest: Manifest, name: str, field: TargetField) -> None:
+    groups = field.groups
+    left = np.zeros(len(groups), np.int64)
+    for split, info in manifest.splits.items():
+        counts = info.counts[name]
+        places, colour = np.arange(len(groups)), SPLIT_COLOURS[split]
+        axes.barh(places, counts, left=left, height=0.8, color=colour, label=split)
+        left += np.array(counts)
+    if len(groups) <= MOST_CLASSES_SHOWN:
+        axes.set_yticks(range(len(groups)), [drawable(group, number) for number, group in enumerate(groups)])
+    axes.invert_yaxis()
+    axes.set_xlabel("images" if len(manifest.targets) == 1 else f"images, by {name}")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def _samples(manifest: Manifest, columns: Mapping[str, list[Values]]) -> Figure:
-    """Train images of each class, evenly spaced over its rows."""
-    shards, labels = columns[PIXELS], np.concatenate(columns[LABEL])
-    shown = manifest.classes[:MOST_CLASSES_SHOWN]
-    members = (np.flatnonzero(labels == number) for number in range(len(shown)))
-    images = [_thumbnails(manifest, shards, _evenly(rows)) for rows in members]
+    """Train images of each group of the first target, evenly spaced over its rows."""
+    name, field = next(iter(manifest.targets.items()))
+    shards, values = columns[PIXELS], np.concatenate(columns[name])
+    shown = field.groups[:MOST_CLASSES_SHOWN]
+    images = [_thumbnails(manifest, shards, _evenly(rows)) for rows in field.members(values)[: len(shown)]]
     rows = [_class_row(images_BHWC) for images_BHWC in images]
     height = rows[0].shape[0]
     ratio = min(max(manifest.image.height / manifest.image.width, 1 / MOST_STRETCHED), MOST_STRETCHED)
@@ -143,12 +150,17 @@ def _samples(manifest: Manifest, columns: Mapping[str, list[Values]]) -> Figure:
     )
     axes.set_yticks(
         [height * number + height // 2 for number in range(len(rows))],
-        [drawable(name, number) for number, name in enumerate(shown)],
+        [drawable(group, number) for number, group in enumerate(shown)],
     )
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(f"train, {len(shown)} of {len(manifest.classes)} classes", fontsize="medium", loc="left")
+    title = (
+        f"train, {len(shown)} of {len(field.groups)} classes"
+        if field.kind != "number"
+        else f"train, by {name}"
+    )
+    axes.set_title(title, fontsize="medium", loc="left")
     return figure
 
 
@@ -165,6 +177,8 @@ def _thumbnails(manifest: Manifest, shards: list[Pixels], rows: Indices) -> Pixe
 
 
 def _evenly(rows: Indices) -> Indices:
+    if len(rows) == 0:  # a range of numbers that none is in
+        return rows
     return rows[np.linspace(0, len(rows) - 1, min(SAMPLES_PER_CLASS, len(rows))).astype(np.int64)]
 
 

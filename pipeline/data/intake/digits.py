@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.intake.params import DataParams
+from pipeline.data.intake.params import DIGITS_COLUMN, DataParams
 from pipeline.data.intake.source import BATCH_ROWS, Source, SourceBatch
 
 FILE = "sklearn/datasets/data/digits.csv.gz"
@@ -16,8 +16,10 @@ DIGITS_SHAPE = (8, 8, 1)
 LARGEST_VALUE = 16
 
 
-def open_digits(_params: DataParams, _path: Path) -> Source:
-    """Grey pixels scaled from 0..16 to 0..255; scikit-learn has no split of its own for them."""
+def open_digits(params: DataParams, _path: Path) -> Source:
+    """Grey pixels scaled from 0..16 to 0..255, and in DIGITS_COLUMN the digit; scikit-learn has no split of
+    its own for them.
+    """
     # The file that sklearn.datasets.load_digits reads; importing sklearn takes 3 s.
     table = np.loadtxt(
         Path(str(distribution("scikit-learn").locate_file(FILE))), dtype=np.int64, delimiter=","
@@ -31,7 +33,7 @@ def open_digits(_params: DataParams, _path: Path) -> Source:
         name="digits",
         sha256=hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest(),
         splits=["train"],
-        classes=[str(digit) for digit in range(10)],
+        classes={name: [str(digit) for digit in range(10)] for name in params.targets},
         raw_shape=DIGITS_SHAPE,
         batches=_batches(images, labels),
     )
@@ -41,4 +43,6 @@ def _batches(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> It
     for first in range(0, len(images), BATCH_ROWS):
         rows = slice(first, first + BATCH_ROWS)
         found = [image.tobytes() for image in images[rows]]
-        yield SourceBatch("digits", "train", first, found, labels[rows].tolist(), [()] * len(found))
+        yield SourceBatch(
+            "digits", "train", first, found, {DIGITS_COLUMN: labels[rows].tolist()}, [()] * len(found)
+        )

@@ -2,17 +2,24 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from pipeline.data.fields.field import TargetField
 from pipeline.data.intake.ingest import Row
 from pipeline.errors import listed
 
 FIRST_SHOWN = 5
 
 
-def find(rows: Sequence[Row], classes: list[str], slices: list[tuple[str, list[str]]]) -> list[str]:
+def find(
+    rows: Sequence[Row], targets: Mapping[str, TargetField], slices: list[tuple[str, list[str]]]
+) -> list[str]:
     """A line for each finding, the same for the same rows."""
-    found = [f"classes {names} differ in case, spaces or Unicode form alone" for names in _alike(classes)]
+    found = [
+        f"classes {names} differ in case, spaces or Unicode form alone"
+        for field in targets.values()
+        for names in _alike(field.groups)
+    ]
     for column, values in slices:
         found += [
             f"values {names} of {column!r} differ in case, spaces or Unicode form alone"

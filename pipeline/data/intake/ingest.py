@@ -2,13 +2,14 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from pipeline.data.intake.source import Label, Source, SourceBatch
-from pipeline.data.intake.validate import Defect, RowCheck, doubts_noted
+from pipeline.data.intake.defect import Defect
+from pipeline.data.intake.source import Source, SourceBatch
+from pipeline.data.intake.validate import RowCheck, doubts_noted
 from pipeline.errors import DataError
 
 DECODE_THREADS = 4
@@ -21,14 +22,14 @@ FIRST_ROWS_SHOWN = 5
 class Row(NamedTuple):
     """A good row.
 
-    split: as the source has it. digest: of its prepared pixels. slices: values of data.slice_columns. blank:
-    of one colour.
+    split: as the source has it. values: of each target. digest: of its prepared pixels. slices: values of
+    data.slice_columns. blank: of one colour.
     """
 
     file: str
     row: int
     split: str
-    label: Label
+    values: tuple[Any, ...]
     digest: bytes
     slices: tuple[str, ...] = ()
     blank: bool = False
@@ -66,9 +67,7 @@ def ingest(source: Source, check: RowCheck, scratch: IO[bytes], max_quarantined:
     scratch.flush()
     rows = len(total.good) + len(total.bad)
     if rows == 0:
-        raise DataError(
-            f"source {source.name!r} is empty; it needs at least a train and a val image of two classes"
-        )
+        raise DataError(f"source {source.name!r} is empty; it needs at least a train and a val image")
     if len(total.bad) > max_quarantined * rows:
         raise DataError(_too_many(source.name, total.bad, rows, max_quarantined))
     if not total.good:
@@ -91,19 +90,23 @@ def _checked_in_order(batches: Iterator[SourceBatch], check: RowCheck) -> Iterat
 def _check_batch(batch: SourceBatch, check: RowCheck) -> tuple[Checked, bytes]:
     checked = Checked()
     kept: list[bytes] = []
-    columns = zip(batch.images, batch.labels, batch.slices, strict=True)
-    for row, (image, label, slices) in enumerate(columns, start=batch.first_row):
+    columns = zip(batch.images, _by_row(batch.cells), batch.slices, strict=True)
+    for row, (image, cells, slices) in enumerate(columns, start=batch.first_row):
         try:
-            known = check.label(label)
+            values = check.values(cells)
             pixels = check.pixels(image)
         except Defect as defect:
             checked.bad.append(BadRow(batch.file, row, defect.reason, defect.detail))
             continue
         digest = hashlib.blake2b(pixels, digest_size=DIGEST_BYTES).digest()
         blank = pixels == pixels[: check.channels] * (len(pixels) // check.channels)
-        checked.good.append(Row(batch.file, row, batch.split, known, digest, slices, blank))
+        checked.good.append(Row(batch.file, row, batch.split, values, digest, slices, blank))
         kept.append(pixels)
     return checked, b"".join(kept)
+
+
+def _by_row(columns: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
 def _too_many(name: str, bad: list[BadRow], rows: int, limit: float) -> str:

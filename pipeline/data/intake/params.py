@@ -1,10 +1,15 @@
 """The `data` section of params.yaml: where images come from, and what they are brought to."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.data.fields.field import TargetName
+from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.params import Name, Section
+
+DIGITS_COLUMN = "label"
+"""The one column of the source `digits` that targets may name."""
 
 RawSide = Annotated[int, Field(ge=1, le=65_535)]
 """Pixels, or channels, of a raw image."""
@@ -12,6 +17,8 @@ RawSide = Annotated[int, Field(ge=1, le=65_535)]
 
 class DataParams(Section):
     """Section `data`: one source, brought to one image size and cut into train, val and test."""
+
+    renamed: ClassVar[dict[str, str]] = {"label_column": "targets"}
 
     source: Literal["digits", "parquet"] = Field(
         description="digits: scikit-learn's 8x8 digits; parquet: your own table"
@@ -25,8 +32,11 @@ class DataParams(Section):
     image_column: Name = Field(
         min_length=1, description="column with encoded images (PNG, JPEG, ...) or raw pixels"
     )
-    label_column: Name = Field(
-        min_length=1, description="column with the class: an integer from 0, or its name"
+    targets: dict[TargetName, AnyTarget] = Field(
+        min_length=1,
+        max_length=50,
+        description="what is to be learnt, by name (`label` for a task with one problem), and the columns "
+        "that say it; the first one's kinds come into val and test in the same proportions",
     )
     slice_columns: list[Name] = Field(
         max_length=20,
@@ -78,4 +88,10 @@ class DataParams(Section):
             )
         if self.source == "digits" and self.slice_columns:
             raise ValueError(f"slice_columns {self.slice_columns} need source parquet; digits has no columns")
+        for name, target in self.targets.items() if self.source == "digits" else ():
+            if target.field == "classes" or target.names != [DIGITS_COLUMN]:
+                raise ValueError(
+                    f"targets.{name}: source digits has one column, {DIGITS_COLUMN!r}, with the digit: a "
+                    "class or a number; other columns need source parquet"
+                )
         return self

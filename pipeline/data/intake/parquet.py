@@ -13,12 +13,20 @@ import pyarrow.types as pt
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.source import BATCH_ROWS, Source, SourceBatch
 from pipeline.data.intake.splits import SPLITS
+from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.errors import DataError
 from pipeline.files import sha256_file, sha256_json
 from pipeline.params import nearest
 
 CLASSES = "classes.json"
 BYTES = "bytes"
+ARROW_KINDS = {
+    "integers": (pt.is_integer,),
+    "numbers": (pt.is_floating, pt.is_decimal),
+    "booleans": (pt.is_boolean,),
+    "names": (pt.is_string, pt.is_large_string, pt.is_string_view),
+}
+"""What a column holds, by Arrow's types."""
 
 
 def open_parquet(params: DataParams, path: Path) -> Source:
@@ -39,11 +47,10 @@ def open_parquet(params: DataParams, path: Path) -> Source:
 def _open_source(params: DataParams, path: Path) -> Source:
     files = _split_files(path)
     kinds = {file: _check_columns(file, params) for file in files.values()}
-    if len(set(kinds.values())) > 1:
-        found = ", ".join(f"{file.name}: {kind}" for file, kind in kinds.items())
-        raise DataError(
-            f"{path}: column {params.label_column!r} has several types ({found}); give all files the same"
-        )
+    for column in _target_columns(params):
+        if len({found[column] for found in kinds.values()}) > 1:
+            found = ", ".join(f"{file.name}: {kind[column]}" for file, kind in kinds.items())
+            raise DataError(f"{path}: column {column!r} has several types ({found}); give all files the same")
     names = path / CLASSES if path.is_dir() and (path / CLASSES).exists() else None
     read = [*files.values(), *([names] if names else [])]
     return Source(
@@ -52,7 +59,7 @@ def _open_source(params: DataParams, path: Path) -> Source:
         if path.is_dir()
         else sha256_file(path),
         splits=list(files),
-        classes=_read_classes(names) if names else None,
+        classes=_read_classes(names, params) if names else {},
         raw_shape=(params.raw_shape[0], params.raw_shape[1], params.raw_shape[2])
         if params.raw_shape
         else None,
@@ -76,31 +83,45 @@ def _split_files(path: Path) -> dict[str, Path]:
     return files
 
 
-def _check_columns(path: Path, params: DataParams) -> str:
-    """The kind of the label column, "integers" or "names"."""
+def _check_columns(path: Path, params: DataParams) -> dict[str, str]:
+    """The kind of each column that a target names."""
     with _open(path) as table:
         schema = table.schema_arrow
-    named = [("image_column", params.image_column), ("label_column", params.label_column)]
+    named = [("image_column", params.image_column)]
+    named += [
+        (f"targets.{name}", column) for name, target in params.targets.items() for column in target.names
+    ]
     for key, column in named + [("slice_columns", column) for column in params.slice_columns]:
         if column not in schema.names:
             raise DataError(f"{path}: no column {column!r} (data.{key}){nearest(column, schema.names)}")
         if len(schema.get_all_field_indices(column)) > 1:
             raise DataError(f"{path}: column {column!r} (data.{key}) is there twice; rename one")
-    image, label = schema.field(params.image_column).type, schema.field(params.label_column).type
+    image = schema.field(params.image_column).type
     if not _holds_bytes(image):
         raise DataError(
             f"{path}: column {params.image_column!r} is {image}; it must be binary (encoded files or raw "
             f"pixels), or a struct with them in its field {BYTES!r}"
         )
     for column in params.slice_columns:
-        if _kind(schema.field(column).type) is None:
+        if _kind(schema.field(column).type) not in ("integers", "names"):
             raise DataError(f"{path}: column {column!r} (data.slice_columns) must hold strings or integers")
-    if kind := _kind(label):
-        return kind
-    raise DataError(
-        f"{path}: column {params.label_column!r} is {label}; labels must be integers from 0 or names "
-        "(strings)"
-    )
+    return {
+        column: _target_kind(path, schema, target, column)
+        for target in params.targets.values()
+        for column in target.names
+    }
+
+
+def _target_kind(path: Path, schema: Any, target: AnyTarget, column: str) -> str:
+    found = schema.field(column).type
+    kind = _kind(found)
+    if kind not in target.kinds:
+        raise DataError(f"{path}: column {column!r} is {found}; {target.wanted}")
+    return kind
+
+
+def _target_columns(params: DataParams) -> list[str]:
+    return list(dict.fromkeys(column for target in params.targets.values() for column in target.names))
 
 
 def _holds_bytes(column: Any) -> bool:
@@ -116,24 +137,37 @@ def _holds_bytes(column: Any) -> bool:
 
 
 def _kind(column: Any) -> str | None:
-    """Kind of an Arrow column: "integers", "names", or None if it can be neither label nor slice."""
+    """What an Arrow column holds, None if nothing that can be a target or a slice.
+
+    "lists": of integers or names.
+    """
     if pt.is_dictionary(column):
         column = column.value_type
-    if pt.is_integer(column):
-        return "integers"
-    return (
-        "names"
-        if any(is_kind(column) for is_kind in (pt.is_string, pt.is_large_string, pt.is_string_view))
-        else None
-    )
+    if pt.is_list(column) or pt.is_large_list(column) or pt.is_fixed_size_list(column):
+        return "lists" if _kind(column.value_type) in ("integers", "names") else None
+    return next((kind for kind, tests in ARROW_KINDS.items() if any(test(column) for test in tests)), None)
 
 
-def _read_classes(path: Path) -> list[str]:
+def _read_classes(path: Path, params: DataParams) -> dict[str, list[str]]:
+    """Class names by target: a list is of the only target that has classes."""
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(names, ensure_ascii=False).encode()  # no lone surrogates, which JSON can hold
+        found = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(found, ensure_ascii=False).encode()  # no lone surrogates, which JSON can hold
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); write a list of class names") from error
+    targets = [name for name, target in params.targets.items() if target.field != "number"]
+    if isinstance(found, dict):
+        if strange := [name for name in found if name not in targets]:
+            raise DataError(f"{path}: no target {strange[0]!r} with classes{nearest(strange[0], targets)}")
+        return {name: _names(path, names) for name, names in found.items()}
+    if len(targets) != 1:
+        raise DataError(
+            f'{path}: a list, but {len(targets)} targets have classes; write {{"target": [names], ...}}'
+        )
+    return {targets[0]: _names(path, found)}
+
+
+def _names(path: Path, names: Any) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise DataError(f'{path}: expected a list of class names such as ["cat", "dog"]')
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -146,12 +180,10 @@ def _batches(files: dict[str, Path], params: DataParams) -> Iterator[SourceBatch
     for split, path in files.items():
         first = 0
         for batch in _read(path, params):
-            images, labels = (
-                _images(batch.column(params.image_column)),
-                _values(batch.column(params.label_column)),
-            )
-            yield SourceBatch(path.name, split, first, images, labels, _slices(batch, params.slice_columns))
-            first += len(labels)
+            images = _images(batch.column(params.image_column))
+            cells = {column: _values(batch.column(column)) for column in _target_columns(params)}
+            yield SourceBatch(path.name, split, first, images, cells, _slices(batch, params.slice_columns))
+            first += len(images)
 
 
 def _slices(batch: Any, names: list[str]) -> list[tuple[str, ...]]:
@@ -185,7 +217,7 @@ def _printable(value: int | str) -> str:
 
 def _read(path: Path, params: DataParams) -> Iterator[Any]:
     """The columns of a file that are needed, in batches, so that memory does not grow with the file."""
-    columns = dict.fromkeys([params.image_column, params.label_column, *params.slice_columns])
+    columns = dict.fromkeys([params.image_column, *_target_columns(params), *params.slice_columns])
     with _open(path) as table:
         batches = table.iter_batches(BATCH_ROWS, columns=list(columns))
         while True:

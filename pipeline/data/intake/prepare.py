@@ -1,4 +1,4 @@
-"""The stage `prepare`: read and check, number the classes, cut into splits, write shards and a card."""
+"""The stage `prepare`: read and check, settle the targets, cut into splits, write shards and a card."""
 
 import tempfile
 from collections import Counter
@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.fields.field import LABEL, PIXELS, AnyField, Values
+from pipeline.data.fields.field import PIXELS, AnyField, Values, counts
 from pipeline.data.fields.image import ImageField, Pixels
-from pipeline.data.fields.one_class import ClassField
 from pipeline.data.intake.card import write_card
 from pipeline.data.intake.digits import open_digits
 from pipeline.data.intake.findings import find
@@ -16,7 +15,7 @@ from pipeline.data.intake.ingest import Checked, Row, ingest
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.parquet import open_parquet
 from pipeline.data.intake.source import Source
-from pipeline.data.intake.splits import assign_splits, count_duplicates, number_classes
+from pipeline.data.intake.splits import assign_splits, count_duplicates
 from pipeline.data.intake.statistics import channel_statistics
 from pipeline.data.intake.validate import RowCheck
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
@@ -37,7 +36,13 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
     """
     source = OPENERS[params.source](params, source_path)
     check = RowCheck(
-        params.height, params.width, params.channels, params.max_pixels, source.raw_shape, source.classes
+        params.height,
+        params.width,
+        params.channels,
+        params.max_pixels,
+        source.raw_shape,
+        params.targets,
+        source.classes,
     )
     row_bytes = params.height * params.width * params.channels
     with atomic_dir(out) as folder:
@@ -47,7 +52,7 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
             checked = ingest(source, check, scratch, params.max_quarantined)
             pixels = np.memmap(scratch, np.uint8, "r", shape=(len(checked.good), row_bytes))
             manifest = _write(folder, params, source, checked, pixels)
-        findings = find(checked.good, manifest.classes, _slices(checked.good, params.slice_columns))
+        findings = find(checked.good, manifest.targets, _slices(checked.good, params.slice_columns))
         if params.strict and findings:
             listed = "\n".join(f"  {finding}" for finding in findings)
             raise DataError(
@@ -61,23 +66,23 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
 
 def _write(folder: Path, params: DataParams, source: Source, checked: Checked, pixels: Pixels) -> Manifest:
     rows = checked.good
-    classes, labels = number_classes([row.label for row in rows], source.classes)
-    splits = assign_splits(rows, labels, classes, source.splits, params)
-    mean, std = channel_statistics(pixels, splits["train"], params.channels)
-    fields: dict[str, AnyField] = {
-        PIXELS: ImageField(
-            height=params.height, width=params.width, channels=params.channels, mean=mean, std=std
-        ),
-        LABEL: ClassField(classes=classes),
+    settled = {
+        name: target.settle([row.values[place] for row in rows], source.classes.get(name))
+        for place, (name, target) in enumerate(params.targets.items())
     }
-    columns: dict[str, Values] = {PIXELS: pixels, LABEL: labels}
+    splits = assign_splits(rows, list(settled.values()), source.splits, params)
+    mean, std = channel_statistics(pixels, splits["train"], params.channels)
+    image = ImageField(height=params.height, width=params.width, channels=params.channels, mean=mean, std=std)
+    targets = {name: target.field(splits["train"]) for name, target in settled.items()}
+    fields: dict[str, AnyField] = {PIXELS: image, **targets}
+    columns: dict[str, Values] = {PIXELS: pixels} | {name: each.values for name, each in settled.items()}
     table = Table(fields, columns, [(row.file, row.row) for row in rows], _slices(rows, params.slice_columns))
     manifest = Manifest(
         fields=fields,
         splits={
             split: SplitInfo(
                 rows=len(indices),
-                class_counts=np.bincount(labels[indices], minlength=len(classes)).tolist(),
+                counts={name: counts(field, columns[name][indices]) for name, field in targets.items()},
                 shards=write_shards(folder, split, table, indices, params.shard_rows),
             )
             for split, indices in splits.items()

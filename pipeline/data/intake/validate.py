@@ -7,7 +7,7 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from pipeline.data.intake.source import Label
+from pipeline.data.intake.defect import Defect
+from pipeline.data.intake.targets.target import AnyTarget
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """No format that starts other programs (EPS) or holds many pictures by design (ICO, PSD)."""
@@ -36,18 +37,6 @@ UPRIGHT_TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What makes an image upright, by EXIF orientation."""
-
-
-class Defect(Exception):  # noqa: N818 - a finding about a row, turned into a line of the quarantine table
-    """A row that cannot be used.
-
-    reason: one of a few fixed phrases, counted; detail: what exactly, and the cure.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
 
 
 class _Doubts(threading.local):
@@ -91,23 +80,15 @@ class RowCheck:
     channels: int
     max_pixels: int
     raw_shape: tuple[int, int, int] | None
-    classes: list[str] | None
+    targets: Mapping[str, AnyTarget]
+    classes: Mapping[str, list[str]]
 
-    def label(self, label: Label | None) -> Label:
-        """The label itself. Raises Defect if it is null or names no class."""
-        if label is None or label == "":
-            raise Defect("null label", "the label is null or empty")
-        if isinstance(label, str) and not _is_text(label):
-            raise Defect("unreadable label", f"label {label!a} is not UTF-8")
-        if isinstance(label, int) and label < 0:
-            raise Defect("label out of range", f"label {label} is negative; labels start at 0")
-        if self.classes is None:
-            return label
-        if isinstance(label, int) and label >= len(self.classes):
-            raise Defect("label out of range", f"label {label} is not in 0..{len(self.classes) - 1}")
-        if isinstance(label, str) and label not in self.classes:
-            raise Defect("label out of range", f"label {label!r} is not a known class")
-        return label
+    def values(self, cells: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The value of each target from a row's cells by column. Raises Defect."""
+        return tuple(
+            target.check(tuple(cells[column] for column in target.names), self.classes.get(name))
+            for name, target in self.targets.items()
+        )
 
     def pixels(self, data: bytes | None) -> bytes:
         """H * W * C bytes in that order.
@@ -151,15 +132,6 @@ class RowCheck:
             # Pillow's filter widens with the scale, so shrinking is antialiased.
             image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
         return image.tobytes()
-
-
-def _is_text(label: str) -> bool:
-    """Whether it came as UTF-8; other bytes came as lone surrogates."""
-    try:
-        label.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _too_large(size: str, max_pixels: int) -> Defect:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from pipeline.data.fields.field import LABEL, PIXELS, AnyField
+from pipeline.data.fields.field import PIXELS, AnyField, TargetField
 from pipeline.data.fields.image import ImageField
-from pipeline.data.fields.one_class import ClassField
 from pipeline.errors import DataError
 from pipeline.files import write_atomic
 from pipeline.records import Record, cure, sealed_json, unsealed
@@ -24,10 +23,10 @@ class ShardInfo(Record):
 
 
 class SplitInfo(Record):
-    """One split; class_counts follow the manifest's `classes`, shards the order of the rows."""
+    """One split; counts: rows of each group of each target, shards: in the order of the rows."""
 
     rows: int
-    class_counts: list[int]
+    counts: dict[str, list[int]]
     shards: list[ShardInfo]
 
 
@@ -56,10 +55,9 @@ class Manifest(Record):
         return field
 
     @property
-    def classes(self) -> list[str]:
-        """Names by class number; [] for data without classes."""
-        field = self.fields.get(LABEL)
-        return field.classes if isinstance(field, ClassField) else []
+    def targets(self) -> dict[str, TargetField]:
+        """What a task may be about: all fields but the image."""
+        return {name: field for name, field in self.fields.items() if not isinstance(field, ImageField)}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.data.fields.field import LABEL, PIXELS
+from pipeline.data.fields.field import PIXELS, Values
 from pipeline.data.fields.image import Pixels
 from pipeline.data.prepared.batch import Batch, Tensors
 from pipeline.data.prepared.manifest import read_manifest
@@ -49,15 +48,10 @@ class Split:
         return cls(shape, shards, targets, (folder, name))
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return sum(map(len, self._shards))
 
     @property
-    def labels(self) -> Tensor:
-        """The class of each row, (N,) int64."""
-        return self.targets[LABEL]
-
-    @property
-    def target_arrays(self) -> dict[str, npt.NDArray[np.int64]]:
+    def target_arrays(self) -> dict[str, Values]:
         """The targets of all rows as judging takes them, by name."""
         return {name: target.numpy() for name, target in self.targets.items()}
 

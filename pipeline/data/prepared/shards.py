@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.data.fields.field import AnyField, Values
+from pipeline.data.fields.field import ORIGIN, AnyField, Values
 from pipeline.data.fields.image import Pixels
 from pipeline.data.prepared.manifest import REMEDY, Manifest, ShardInfo, read_manifest
 from pipeline.errors import DataError
@@ -56,9 +56,10 @@ def write_shards(folder: Path, name: str, table: Table, indices: Indices, shard_
 def _write_shard(path: Path, table: Table, rows: Indices) -> None:
     origins = [table.origins[row] for row in rows.tolist()]
     values = {name: field.stored(table.columns[name][rows]) for name, field in table.fields.items()}
+    file, row = ORIGIN
     columns = values | {
-        "file": pa.array([file for file, _ in origins], pa.string()),
-        "row": pa.array([row for _, row in origins], pa.int64()),
+        file: pa.array([file for file, _ in origins], pa.string()),
+        row: pa.array([row for _, row in origins], pa.int64()),
     }
     slices = {
         SLICE + name: pa.array([values[row] for row in rows.tolist()], pa.string())

@@ -76,7 +76,7 @@ class ModelSpec(Record):
         min_length=1, description="by name, in the order of the exported file: before preprocessing"
     )
     outputs: dict[str, TensorSpec] = Field(
-        min_length=1, description="by name, in the order in which the last layer holds them"
+        min_length=1, description="by name, in whose order the last layer holds them"
     )
     preprocessing: Preprocessing
     task: dict[str, JsonValue] = Field(description="what the task notes for who reads answers: class names")
@@ -119,12 +119,6 @@ class ModelSpec(Record):
             return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         generator = np.random.default_rng(seed)
         return {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
-
-    @property
-    def classes(self) -> list[str]:
-        """Class names in the order of the answers, [] where the task has none."""
-        names = self.task.get("classes")
-        return [str(name) for name in names] if isinstance(names, list) else []
 
     @property
     def digest(self) -> str:

@@ -7,32 +7,32 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.fields.field import LABEL
+from pipeline.tasks.description.classification import ClassificationNotes
+from pipeline.tasks.description.params import LOGITS
 from pipeline.tasks.judging.arrays import Bools, Floats, Ints, Outputs, Targets
-from pipeline.tasks.params import LOGITS
 
 
 @dataclass(frozen=True)
 class ClassificationExaminer:
-    """The score of an answer is 1 or 0, so that the mean is top-1 accuracy; of tied logits the first answers.
+    """An answer scores 1 or 0, so that the mean is top-1 accuracy; the first of tied logits answers."""
 
-    classes: names, in the order of the logits.
-    """
-
-    classes: tuple[str, ...]
+    notes: ClassificationNotes
+    target: str = LABEL
+    output: str = LOGITS
 
     def score(self, outputs: Outputs, targets: Targets) -> Floats:
-        right: Floats = (predicted(outputs) == targets[LABEL]).astype(np.float64)
+        right: Floats = (self.predicted(outputs) == targets[self.target]).astype(np.float64)
         return right
 
     def answers(self, outputs: Outputs) -> list[str]:
-        return [self.classes[number] for number in predicted(outputs)]
+        return [self.notes.classes[number] for number in self.predicted(outputs)]
 
     def truths(self, targets: Targets) -> list[str]:
-        return [self.classes[number] for number in targets[LABEL]]
+        return [self.notes.classes[number] for number in targets[self.target]]
 
     def confidence(self, outputs: Outputs) -> Floats:
         """The probability of the answer."""
-        most: Floats = softmax(outputs[LOGITS]).max(axis=1)
+        most: Floats = softmax(outputs[self.output]).max(axis=1)
         return most
 
     def same(self, first: Sequence[str], second: Sequence[str]) -> Floats:
@@ -40,13 +40,12 @@ class ClassificationExaminer:
 
     def groups(self, targets: Targets) -> dict[str, Bools]:
         """A mask (N,) for each class."""
-        return {name: targets[LABEL] == number for number, name in enumerate(self.classes)}
+        return {name: targets[self.target] == number for number, name in enumerate(self.notes.classes)}
 
-
-def predicted(outputs: Outputs) -> Ints:
-    """The class that each sample is taken for, (N,)."""
-    numbers: Ints = outputs[LOGITS].argmax(axis=1)
-    return numbers
+    def predicted(self, outputs: Outputs) -> Ints:
+        """The class that each sample is taken for, (N,)."""
+        numbers: Ints = outputs[self.output].argmax(axis=1)
+        return numbers
 
 
 def softmax(logits_NK: npt.NDArray[np.float32]) -> Floats:

@@ -6,16 +6,17 @@ No torch here, so that comparing and registering do not wait for its import.
 from collections.abc import Sequence
 from typing import Protocol
 
+from pipeline.tasks.description.heads import HeadsNotes
+from pipeline.tasks.description.params import TaskNotes
 from pipeline.tasks.judging.arrays import Bools, Floats, Outputs, Targets
-from pipeline.tasks.judging.classification import ClassificationExaminer
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.judging.heads import HeadsExaminer, one_examiner
 
 
 class Examiner(Protocol):
     """Judges N answers at once; a score is of one sample, in 0..1, higher is better."""
 
     def score(self, outputs: Outputs, targets: Targets) -> Floats:
-        """How right each answer is, (N,); the mean is the task's objective."""
+        """How right each answer is, (N,); the mean is the task's score."""
 
     def answers(self, outputs: Outputs) -> list[str]:
         """Each answer in words, as scores.csv and pictures show it."""
@@ -33,5 +34,5 @@ class Examiner(Protocol):
         """Masks (N,) of samples for which a loss is stated apart: a class each, for example."""
 
 
-def make_examiner(params: TaskParams, classes: Sequence[str]) -> Examiner:
-    return {"classification": ClassificationExaminer}[params.name](tuple(classes))
+def make_examiner(notes: TaskNotes) -> Examiner:
+    return HeadsExaminer(notes) if isinstance(notes, HeadsNotes) else one_examiner(notes)

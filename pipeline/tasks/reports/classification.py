@@ -3,34 +3,25 @@
 Letters: N samples, K classes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.data.fields.field import LABEL
-from pipeline.drawing import draw_images, drawable
+from pipeline.drawing import drawable
 from pipeline.files import csv_text
-from pipeline.tasks.judging.arrays import Ints, Outputs, Targets
-from pipeline.tasks.judging.classification import predicted, softmax
-from pipeline.tasks.params import LOGITS
-from pipeline.tasks.reports.classification_metrics import (
-    PerClass,
-    Reliability,
-    confusion_matrix,
-    per_class,
-    reliability,
-    worst,
-)
-from pipeline.tasks.reports.classification_pictures import draw_confusion, draw_reliability
+from pipeline.tasks.judging.arrays import Bools, Ints, Outputs, Targets
+from pipeline.tasks.judging.classification import ClassificationExaminer
+from pipeline.tasks.reports.by_class import PerClass, confusion_matrix, per_class
+from pipeline.tasks.reports.classification_pictures import draw_confusion
+from pipeline.tasks.reports.reliability import Reliability, draw_reliability, reliability
+from pipeline.tasks.reports.worst import RowImages, draw_worst, worst
 
 
 @dataclass(frozen=True)
 class ClassificationReport:
-    """classes: names, in the order of the logits. bins: of confidence, for the calibration error."""
+    """examiner: of these answers. bins: of confidence, for the calibration error."""
 
-    classes: list[str]
+    examiner: ClassificationExaminer
     bins: int
 
     def metrics(self, outputs: Outputs, targets: Targets) -> dict[str, float]:
@@ -40,48 +31,45 @@ class ClassificationReport:
         return {"ece": self._by_confidence(outputs, targets).ece, "worst_class_recall": float(seen.min())}
 
     def tables(self, outputs: Outputs, targets: Targets) -> dict[str, str]:
-        bins, ratios = self._by_confidence(outputs, targets), self._by_class(outputs, targets)
-        binned = [each.tolist() for each in (bins.lower, bins.confidence, bins.accuracy, bins.count)]
-        ratio = [each.tolist() for each in (ratios.precision, ratios.recall, ratios.f1, ratios.support)]
+        ratios = self._by_class(outputs, targets)
+        columns = [each.tolist() for each in (ratios.precision, ratios.recall, ratios.f1, ratios.support)]
         return {
-            "reliability.csv": csv_text(
-                ["lower", "confidence", "accuracy", "count"], zip(*binned, strict=True)
-            ),
+            "reliability.csv": self._by_confidence(outputs, targets).csv(),
             "classes.csv": csv_text(
-                ["class", "precision", "recall", "f1", "support"], zip(self.classes, *ratio, strict=True)
+                ["class", "precision", "recall", "f1", "support"], zip(self._classes, *columns, strict=True)
             ),
         }
 
-    def pictures(
-        self,
-        outputs: Outputs,
-        targets: Targets,
-        images: Callable[[Ints], npt.NDArray[np.uint8]],
-        most: int,
-    ) -> dict[str, bytes]:
-        probabilities_NK, labels_N = softmax(outputs[LOGITS]), targets[LABEL]
-        wrong = worst(probabilities_NK, labels_N, most)
-        captions = [
-            f"{self._name(given)} {sure:.2f}\nis {self._name(actual)}"
-            for given, sure, actual in zip(
-                predicted(outputs)[wrong], probabilities_NK[wrong].max(axis=1), labels_N[wrong], strict=True
-            )
-        ]
-        title = "Most confidently wrong" if len(wrong) else "No wrong answer"
+    def pictures(self, outputs: Outputs, targets: Targets, images: RowImages, most: int) -> dict[str, bytes]:
+        sure_N, predicted_N = self.examiner.confidence(outputs), self.examiner.predicted(outputs)
+        rows = worst(np.where(self._right(outputs, targets), 0.0, sure_N), most)
+        given = [f"{self._name(predicted_N[row])} {sure_N[row]:.2f}" for row in rows]
+        actual = [self._name(number) for number in self._labels(targets)[rows]]
         return {
-            "confusion.png": draw_confusion(self._confusion(outputs, targets), self.classes),
+            "confusion.png": draw_confusion(self._confusion(outputs, targets), self._classes),
             "reliability.png": draw_reliability(self._by_confidence(outputs, targets)),
-            "worst.png": draw_images(title, images(wrong), captions),
+            "worst.png": draw_worst("Most confidently wrong", rows, images, given, actual),
         }
+
+    @property
+    def _classes(self) -> list[str]:
+        return self.examiner.notes.classes
+
+    def _labels(self, targets: Targets) -> Ints:
+        return targets[self.examiner.target]
 
     def _confusion(self, outputs: Outputs, targets: Targets) -> Ints:
-        return confusion_matrix(targets[LABEL], predicted(outputs), len(self.classes))
+        return confusion_matrix(self._labels(targets), self.examiner.predicted(outputs), len(self._classes))
 
     def _by_class(self, outputs: Outputs, targets: Targets) -> PerClass:
         return per_class(self._confusion(outputs, targets))
 
     def _by_confidence(self, outputs: Outputs, targets: Targets) -> Reliability:
-        return reliability(softmax(outputs[LOGITS]), targets[LABEL], self.bins)
+        return reliability(self.examiner.confidence(outputs), self._right(outputs, targets), self.bins)
+
+    def _right(self, outputs: Outputs, targets: Targets) -> Bools:
+        right: Bools = self.examiner.predicted(outputs) == self._labels(targets)
+        return right
 
     def _name(self, number: int) -> str:
-        return drawable(self.classes[number], number)
+        return drawable(self._classes[number], number)

@@ -1,11 +1,10 @@
-"""Pictures of a classifier's answers as PNG bytes, equal for equal numbers. Letters: K classes."""
+"""The confusion of a classifier as PNG bytes, equal for equal numbers. Letter: K classes."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.drawing import drawable, plain_style, png
 from pipeline.tasks.judging.arrays import Ints
-from pipeline.tasks.reports.classification_metrics import Reliability
 
 LABELLED_CLASSES = 20
 """Above this many classes a matrix shows no names and no numbers: they would overlap."""
@@ -30,21 +29,4 @@ def draw_confusion(confusion_KK: Ints, classes: list[str]) -> bytes:
             colour = "white" if shares[actual, predicted] > MIDDLE else "black"
             count = str(confusion_KK[actual, predicted])
             axes.text(predicted, actual, count, ha="center", va="center", color=colour, fontsize=8)
-    return png(figure)
-
-
-@plain_style()
-def draw_reliability(bins: Reliability) -> bytes:
-    """Accuracy against confidence, with the diagonal of a calibrated model, and how many answers fall in each
-    bin.
-    """
-    width = 1 / len(bins.lower)
-    figure = Figure(figsize=(6, 6), layout="tight")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    above.bar(bins.lower, bins.accuracy, width=width, align="edge", edgecolor="black", label="accuracy")
-    above.plot([0, 1], [0, 1], linestyle="--", color="grey", label="calibrated")
-    above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=f"Reliability (ECE {bins.ece:.4f})")
-    above.legend(loc="upper left")
-    below.bar(bins.lower, bins.count, width=width, align="edge", edgecolor="black")
-    below.set(xlabel="confidence", ylabel="images")
     return png(figure)

@@ -1,17 +1,13 @@
 """What a kind of problem shows of one variant's answers beside their scores."""
 
-from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from pipeline.tasks.judging.arrays import Ints, Outputs, Targets
-from pipeline.tasks.params import TaskParams
-from pipeline.tasks.reports.classification import ClassificationReport
-
-RowImages = Callable[[Ints], npt.NDArray[np.uint8]]
-"""Reader of pixels (rows, C, H, W), by numbers of rows."""
+from pipeline.tasks.description.heads import HeadsNotes
+from pipeline.tasks.description.params import TaskNotes
+from pipeline.tasks.judging.arrays import Outputs, Targets
+from pipeline.tasks.judging.heads import HeadsExaminer, one_examiner
+from pipeline.tasks.reports.heads import HeadsReport, one_report
+from pipeline.tasks.reports.worst import RowImages
 
 
 class Report(Protocol):
@@ -27,5 +23,8 @@ class Report(Protocol):
         """PNG files by name, the same bytes every time. most: how many samples to show."""
 
 
-def make_report(params: TaskParams, classes: Sequence[str], calibration_bins: int) -> Report:
-    return {"classification": ClassificationReport}[params.name](list(classes), calibration_bins)
+def make_report(notes: TaskNotes, calibration_bins: int) -> Report:
+    if not isinstance(notes, HeadsNotes):
+        return one_report(one_examiner(notes), calibration_bins)
+    heads = HeadsExaminer(notes).examiners
+    return HeadsReport({name: one_report(each, calibration_bins) for name, each in heads.items()})

@@ -1,28 +1,32 @@
-"""What a registered model answers with, and what its card says of it."""
+"""A model as its users meet it, whatever its kind of problem."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol
 
-from pipeline.tasks.params import TaskParams
+from pipeline.tasks.description.classification import ClassificationNotes
+from pipeline.tasks.description.heads import HeadsNotes
+from pipeline.tasks.description.multilabel import MultilabelNotes
+from pipeline.tasks.description.params import TaskNotes
+from pipeline.tasks.description.regression import RegressionNotes
 from pipeline.tasks.serving.classification import ClassificationServing
+from pipeline.tasks.serving.heads import HeadsServing
+from pipeline.tasks.serving.multilabel import MultilabelServing
+from pipeline.tasks.serving.protocol import Serving
+from pipeline.tasks.serving.regression import RegressionServing
+
+MODEL_CODE = Path(__file__).with_name("model.py")
+"""What MLflow stores beside every model and runs."""
 
 
-class Serving(Protocol):
-    """A model as its users meet it."""
-
-    code: ClassVar[Path]
-    """The file that MLflow stores beside the model and runs; it imports nothing of Espalier."""
-    columns: ClassVar[dict[str, str]]
-    """Columns of an answer, a row for each image, with their types as MLflow names them."""
-    score: ClassVar[str]
-    """What a score means."""
-    limits: ClassVar[str]
-    """What an answer does not say."""
-
-    def purpose(self, images: str) -> str:
-        """What the model does, as a sentence. images: "images of 8 x 8 pixels"."""
-
-
-def make_serving(params: TaskParams, classes: Sequence[str]) -> Serving:
-    return {"classification": ClassificationServing}[params.name](tuple(classes))
+def make_serving(notes: TaskNotes) -> Serving:
+    match notes:
+        case ClassificationNotes():
+            return ClassificationServing(notes)
+        case MultilabelNotes():
+            return MultilabelServing(notes)
+        case RegressionNotes():
+            return RegressionServing(notes)
+        case HeadsNotes(heads=heads):
+            return HeadsServing(
+                {name: make_serving(head.task) for name, head in heads.items()},
+                {name: head.weight for name, head in heads.items()},
+            )

@@ -4,31 +4,27 @@ Metrics cross ranks as sums (numerators and counts) and are divided once, so tha
 depend on how samples were cut into batches or ranks.
 """
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
-from pydantic import JsonValue
 from torch import Tensor
 
 from pipeline.data.prepared.batch import Tensors
-from pipeline.data.prepared.manifest import Manifest
+from pipeline.data.prepared.manifest import SplitInfo
 from pipeline.models.description.spec import TensorSpec
-from pipeline.tasks.params import TaskParams
-from pipeline.tasks.training.classification import Classification, balanced_weights
+from pipeline.tasks.description.heads import HeadsNotes, HeadsParams
+from pipeline.tasks.description.params import TaskNotes, TaskParams
+from pipeline.tasks.training.heads import Heads, head_tasks, one_task
 
 
 class Task(Protocol):
     """Outputs, loss and metrics. outputs and targets: tensors by name; letter: B batch."""
 
-    objective: ClassVar[str]
-    """The metric that says which weights are best; higher is better."""
-    sum_names: ClassVar[tuple[str, ...]]
-    """What `sums` gives, in a fixed order."""
+    @property
+    def sum_names(self) -> tuple[str, ...]:
+        """What `sums` gives, in a fixed order."""
 
-    def outputs(self, manifest: Manifest) -> dict[str, TensorSpec]:
-        """What a network for these data gives, by name."""
-
-    def notes(self, manifest: Manifest) -> dict[str, JsonValue]:
-        """What model.json keeps for who reads the outputs."""
+    def outputs(self) -> dict[str, TensorSpec]:
+        """What a network for this task gives, by name."""
 
     def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
         """Training loss of each sample, (B,); of one with several places the sum over them."""
@@ -44,10 +40,20 @@ class Task(Protocol):
         """How far the answers to each sample are from the teacher's, (B,), in the unit of the loss."""
 
     def sums(self, outputs: Tensors, targets: Tensors) -> dict[str, Tensor]:
-        """Numerators and the `count` of a batch, scalars, float64."""
+        """Numerators and counts of a batch, scalars, float64."""
 
     def metrics(self, sums: dict[str, float]) -> dict[str, float]:
-        """Metrics from sums over any number of batches and ranks, `loss` among them."""
+        """Metrics from sums over any number of batches and ranks.
+
+        Among them are `loss` and `score`, in 0..1 and higher for better, which says which weights are best.
+        """
+
+    @property
+    def tunes(self) -> bool:
+        """Whether `tuned` chooses anything."""
+
+    def tuned(self, outputs: Tensors, targets: Tensors) -> TaskNotes:
+        """The notes with what is chosen on all answers to the validation split: thresholds, for example."""
 
     def strata(self, targets: Tensors) -> Tensor | None:
         """A number for each sample, equal for samples of one kind, by which sampling is balanced; None
@@ -55,9 +61,14 @@ class Task(Protocol):
         """
 
 
-def make_task(params: TaskParams, manifest: Manifest | None = None, device: str = "cpu") -> Task:
-    """manifest: of the training data; without it the loss has no class weights. device: of the training."""
-    if params.class_weights == "none" or manifest is None:
-        return Classification(params.label_smoothing)
-    weights_K = balanced_weights(manifest.splits["train"].class_counts).to(device)
-    return Classification(params.label_smoothing, weights_K)
+def make_task(
+    params: TaskParams, notes: TaskNotes, train: SplitInfo | None = None, device: str = "cpu"
+) -> Task:
+    """params, notes: of the same kind of problem. train: the split trained on; without it the loss has no
+    class weights. device: of the training.
+    """
+    if isinstance(params.root, HeadsParams):
+        assert isinstance(notes, HeadsNotes), f"heads for notes of {notes.name}"
+        return Heads(notes, head_tasks(params.root, notes, train, device))
+    assert not isinstance(notes, HeadsNotes), f"a task of {params.root.name} for notes of heads"
+    return one_task(params.root, notes, train, device)

@@ -102,7 +102,7 @@ def seal(made: Evaluated, data: Path) -> None:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     folder = tmp_path_factory.mktemp("compare")
     data = prepared_data(folder / "data")
-    labels = Split.open(data, "test").labels.tolist()
+    labels = Split.open(data, "test").targets["label"].tolist()
     variants = {name: evaluated(folder / "evaluated", name, labels, data) for name in VARIANTS}
     outs = outs_in(folder / "reports")
     return Found(data, variants, outs, compare(variants, data, outs, params(), TASK_PARAMS))

@@ -14,6 +14,7 @@ from pipeline.data.prepared.manifest import read_manifest, write_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.evaluate.evaluate import scores_csv
 from pipeline.files import write_atomic
+from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.judging.arrays import Ints
 from pipeline.tasks.reports.report import make_report
 from tests.support.compress_samples import TASK_PARAMS, prepared_data
@@ -35,8 +36,8 @@ def test_any_name_comes_back_from_the_table_of_evaluate_and_is_drawn(
     write_manifest(data, manifest.model_copy(update={"fields": fields}))
     test, split = _Test.open(data, params(), TASK_PARAMS), Split.open(data, "test")
     logits_NK = np.random.default_rng(0).normal(size=(len(split), 3)).astype(np.float32)
-    outputs, targets = {"logits": logits_NK}, {"label": split.labels.numpy()}
-    report = make_report(TASK_PARAMS, names, calibration_bins=5)
+    outputs, targets = {"logits": logits_NK}, {"label": split.targets["label"].numpy()}
+    report = make_report(ClassificationNotes(classes=names), calibration_bins=5)
     made = Evaluated(
         tmp_path / "none", tmp_path / "scores.csv", tmp_path / "metrics.json", tmp_path / "seal.json"
     )

@@ -85,12 +85,7 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Variants:
         folder / "finetuned", data, outs, evaluate_params(["fp16", "bf16", "pt2"]), TASK_PARAMS
     )
     quantize(
-        folder / "finetuned",
-        outs.exported / "model.onnx",
-        data,
-        folder / "quantized",
-        quantize_params(),
-        TASK_PARAMS,
+        folder / "finetuned", outs.exported / "model.onnx", data, folder / "quantized", quantize_params()
     )
     return Variants(data, folder / "finetuned", folder / "quantized", outs, metrics)
 
@@ -108,7 +103,7 @@ def test_metrics_are_those_of_the_deployed_file(variants: Variants) -> None:
     test = Split.open(variants.data, "test")
     model = OnnxModel(variants.outs.exported / "model.onnx", threads=1)
     logits = model.answer(test.images(torch.arange(len(test))).numpy())["logits"]
-    labels = test.labels.numpy()
+    labels = test.targets["label"].numpy()
     metrics = loaded(variants.outs.metrics)
     assert metrics == variants.metrics
     assert metrics["score"] == metrics["top1"] == (logits.argmax(axis=1) == labels).mean()
@@ -133,7 +128,7 @@ def test_tta_is_the_mean_answer_to_moved_and_mirrored_images(variants: Variants)
     )
     assert (
         loaded(variants.outs.metrics)["score_tta"]
-        == (np.asarray(mean).argmax(axis=1) == test.labels.numpy()).mean()
+        == (np.asarray(mean).argmax(axis=1) == test.targets["label"].numpy()).mean()
     )
 
 
@@ -182,7 +177,7 @@ def test_the_program_for_torch_holds_no_pickle(variants: Variants, tmp_path: Pat
 
 def test_a_half_precision_file_still_takes_pixels_and_names_its_classes(variants: Variants) -> None:
     model = OnnxModel(variants.outs.exported / "model.fp16.onnx", threads=1)
-    assert json.loads(model.metadata["classes"]) == CLASSES
+    assert json.loads(model.metadata["task"])["classes"] == CLASSES
     assert model.answer(np.zeros((3, 3, 8, 8), np.uint8))["logits"].dtype == np.float32
 
 
@@ -237,7 +232,7 @@ def test_data_with_other_classes_are_refused(variants: Variants, tmp_path: Path)
     fields = manifest.fields | {"label": ClassField(classes=["x", "y", "z"])}
     write_manifest(data, manifest.model_copy(update={"fields": fields}))
     with pytest.raises(
-        ArtifactError, match=r"its classes are \['left', 'right', 'top'\], but .*\['x', 'y', 'z'\]"
+        ArtifactError, match=r"it answers with left, right, top, but .* asks for x, y, z; train on these data"
     ):
         evaluate(variants.floats, data, outs_in(tmp_path), evaluate_params(), TASK_PARAMS)
 

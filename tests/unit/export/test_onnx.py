@@ -111,7 +111,7 @@ def test_several_outputs_are_named_and_hold_their_part_of_the_last_layer(tmp_pat
 
 def test_metadata_name_classes_and_origin(exported: Exported) -> None:
     metadata = OnnxModel(exported.file, threads=1).metadata
-    assert json.loads(metadata["classes"]) == CLASSES
+    assert json.loads(metadata["task"]) == {"name": "classification", "classes": CLASSES}
     assert json.loads(metadata["mean"]) == exported.spec.preprocessing.mean
     assert json.loads(metadata["std"]) == exported.spec.preprocessing.std
     assert metadata["espalier.weights"] == exported.spec.digest

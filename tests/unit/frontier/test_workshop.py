@@ -7,8 +7,8 @@ import pytest
 from pipeline.errors import EspalierError
 from pipeline.frontier.points import Project, points
 from pipeline.frontier.workshop import PointWorkspace, override, reason
-from pipeline.params import read_yaml
 from pipeline.repro import machine_lock
+from pipeline.yaml_file import read_yaml
 from tests.support.places import ROOT
 
 

@@ -82,7 +82,7 @@ def test_a_teacher_that_is_not_as_it_was_brought_is_refused(tmp_path: Path, teac
     [
         (
             {"num_outputs": 12},
-            r"its classes are left, right, top, the data's 0, 1, 2, 3, 4 and 7 more; bring another teacher",
+            r"its answers are left, right, top, the data's 0, 1, 2, 3, 4 and 7 more; bring another teacher",
         ),
         ({"size": 16}, "its inputs are pixels 3 x 8 x 8, the data's pixels 3 x 16 x 16; bring another"),
     ],

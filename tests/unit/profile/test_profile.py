@@ -28,12 +28,12 @@ from pipeline.prune.channels.widths import Widths, layer_costs
 from pipeline.prune.params import ShapeParams
 from pipeline.prune.profile_report import Profile, RoundingTrial, read_profile
 from pipeline.prune.prune import Part, prune
-from pipeline.tasks.params import TaskParams
 from tests.support.compress_samples import TASK, network, prepared_data, prune_params, saved, spec_of
+from tests.support.tasks import classification
 
 LATENCY = {"latency": 0.5, "device": "cpu", "batch": 1}
 BLOCK = 4
-TASK_PARAMS = TaskParams(name="classification", label_smoothing=0.0, class_weights="none")
+TASK_PARAMS = classification()
 
 
 def shape_params(**changes: Any) -> ShapeParams:

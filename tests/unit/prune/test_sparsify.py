@@ -15,10 +15,10 @@ from pipeline.errors import CompressionError
 from pipeline.files import sha256_tree
 from pipeline.models.channels.groups import prunable_weights
 from pipeline.models.disk.weights import load_model
-from pipeline.params import read_yaml
 from pipeline.prune.params import PruneParams
 from pipeline.prune.prune import Part, prune
 from pipeline.prune.sparsify import drop_least, drop_share, drop_two_of_four, kept_share, sparsify
+from pipeline.yaml_file import read_yaml
 from tests.support.compress_samples import (
     TASK,
     fixed_profile,

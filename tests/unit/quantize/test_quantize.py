@@ -22,11 +22,11 @@ from pipeline.params import parse_section
 from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantize import QuantizeReport, calibration_rows, quantize
+from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.judging.arrays import Bools
 from pipeline.tasks.judging.classification import ClassificationExaminer
 from tests.support.compress_samples import (
     CLASSES,
-    TASK_PARAMS,
     exported,
     network,
     prepared_data,
@@ -56,12 +56,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
     spec = saved(folder / "finetuned", spec, model)
     exported(folder / "finetuned")
     report = quantize(
-        folder / "finetuned",
-        folder / "model.onnx",
-        data,
-        folder / "quantized",
-        quantize_params(),
-        TASK_PARAMS,
+        folder / "finetuned", folder / "model.onnx", data, folder / "quantized", quantize_params()
     )
     return Quantized(data, folder / "finetuned", folder / "model.onnx", folder / "quantized", spec, report)
 
@@ -110,14 +105,12 @@ def test_the_artifact_knows_its_parent_and_its_parity(quantized: Quantized) -> N
 
 def test_the_file_names_its_classes(quantized: Quantized) -> None:
     metadata = OnnxModel(onnx_path(quantized.folder), threads=1).metadata
-    assert metadata["classes"] == '["left", "right", "top"]'
+    assert metadata["task"] == '{"classes": ["left", "right", "top"], "name": "classification"}'
     assert metadata["espalier.weights"] == quantized.spec.digest
 
 
 def test_again_gives_the_same_bytes_and_leaves_nothing_behind(quantized: Quantized, tmp_path: Path) -> None:
-    quantize(
-        quantized.parent, quantized.floats, quantized.data, tmp_path / "again", quantize_params(), TASK_PARAMS
-    )
+    quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / "again", quantize_params())
     for name in ("model.json", "model.onnx", "parity.json"):
         assert sha256_file(tmp_path / "again" / name) == sha256_file(quantized.folder / name)
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
@@ -137,12 +130,7 @@ def test_an_export_of_other_weights_is_refused(quantized: Quantized, tmp_path: P
         match=r"is of another model.json than .*finetuned.*`dvc repro -f -s evaluate@finetuned`",
     ):
         quantize(
-            tmp_path / "finetuned",
-            quantized.floats,
-            quantized.data,
-            tmp_path / "out",
-            quantize_params(),
-            TASK_PARAMS,
+            tmp_path / "finetuned", quantized.floats, quantized.data, tmp_path / "out", quantize_params()
         )
 
 
@@ -162,9 +150,7 @@ def test_every_calibration_finds_ranges_of_its_own_within_those_seen(
     scales = {}
     for calibration in ("minmax", "percentile"):
         params = quantize_params(calibration=calibration, calibration_images=42)
-        report = quantize(
-            quantized.parent, quantized.floats, quantized.data, tmp_path / calibration, params, TASK_PARAMS
-        )
+        report = quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / calibration, params)
         assert report.int8.agreement > 0.9
         scales[calibration] = activation_scales(tmp_path / calibration)
     fractions = [scale / scales["minmax"][name] for name, scale in scales["percentile"].items()]
@@ -180,14 +166,7 @@ def test_batches_of_calibration_change_ranges_by_little_or_nothing(
     scales = []
     for batch_size in (42, 16):
         params = quantize_params(calibration=calibration, calibration_images=42, batch_size=batch_size)
-        quantize(
-            quantized.parent,
-            quantized.floats,
-            quantized.data,
-            tmp_path / str(batch_size),
-            params,
-            TASK_PARAMS,
-        )
+        quantize(quantized.parent, quantized.floats, quantized.data, tmp_path / str(batch_size), params)
         scales.append(activation_scales(tmp_path / str(batch_size)))
     assert scales[1] == pytest.approx(scales[0], rel=0.05 if calibration == "percentile" else 1e-6)
 
@@ -214,12 +193,7 @@ def outlier(quantized: Quantized, tmp_path_factory: pytest.TempPathFactory) -> Q
     spec = saved(folder / "finetuned", spec, model)
     exported(folder / "finetuned")
     report = quantize(
-        folder / "finetuned",
-        folder / "model.onnx",
-        quantized.data,
-        folder / "out",
-        quantize_params(),
-        TASK_PARAMS,
+        folder / "finetuned", folder / "model.onnx", quantized.data, folder / "out", quantize_params()
     )
     return Quantized(
         quantized.data, folder / "finetuned", folder / "model.onnx", folder / "out", spec, report
@@ -239,9 +213,7 @@ def test_the_layers_that_cost_too_much_stay_in_float(outlier: Quantized) -> None
 
 
 def test_the_search_repeats_to_the_byte(outlier: Quantized, tmp_path: Path) -> None:
-    again = quantize(
-        outlier.parent, outlier.floats, outlier.data, tmp_path / "again", quantize_params(), TASK_PARAMS
-    )
+    again = quantize(outlier.parent, outlier.floats, outlier.data, tmp_path / "again", quantize_params())
     assert again.record() == outlier.report.record()
     assert sha256_file(tmp_path / "again" / "model.onnx") == sha256_file(outlier.folder / "model.onnx")
 
@@ -249,12 +221,7 @@ def test_the_search_repeats_to_the_byte(outlier: Quantized, tmp_path: Path) -> N
 def test_without_the_gate_the_same_network_is_ruined(outlier: Quantized, tmp_path: Path) -> None:
     """The twin that must fail: nothing but the fallback keeps the accuracy."""
     report = quantize(
-        outlier.parent,
-        outlier.floats,
-        outlier.data,
-        tmp_path / "out",
-        quantize_params(max_drop=1.0),
-        TASK_PARAMS,
+        outlier.parent, outlier.floats, outlier.data, tmp_path / "out", quantize_params(max_drop=1.0)
     )
     assert report.float_score - report.int8_score > 0.3
     assert (report.left_in_float, report.scan) == ([], [])
@@ -272,7 +239,7 @@ def test_linear_layers_can_be_dynamic_or_have_small_weights(
     exported(tmp_path / "finetuned")
     params = quantize_params(mode=mode, max_drop=0.02)
     report = quantize(
-        tmp_path / "finetuned", tmp_path / "model.onnx", quantized.data, tmp_path / "out", params, TASK_PARAMS
+        tmp_path / "finetuned", tmp_path / "model.onnx", quantized.data, tmp_path / "out", params
     )
     assert [node.op_type for node in onnx.load(onnx_path(tmp_path / "out")).graph.node].count(operator) == 3
     assert report.metrics()["size_fraction"] < smaller
@@ -302,12 +269,7 @@ def test_all_linear_layers_of_a_transformer_are_quantized_and_its_attention_stay
 ) -> None:
     folder, data = transformer
     report = quantize(
-        folder / "finetuned",
-        folder / "model.onnx",
-        data,
-        tmp_path / "out",
-        quantize_params(mode=mode),
-        TASK_PARAMS,
+        folder / "finetuned", folder / "model.onnx", data, tmp_path / "out", quantize_params(mode=mode)
     )
     nodes = Counter(node.op_type for node in onnx.load(onnx_path(tmp_path / "out")).graph.node)
     # Q, k and v; projection; two of the MLP; the head.
@@ -324,12 +286,7 @@ def test_convolutions_stay_float_in_a_mode_for_linear_layers_and_the_report_says
     quantized: Quantized, tmp_path: Path
 ) -> None:
     report = quantize(
-        quantized.parent,
-        quantized.floats,
-        quantized.data,
-        tmp_path / "out",
-        quantize_params(mode="dynamic"),
-        TASK_PARAMS,
+        quantized.parent, quantized.floats, quantized.data, tmp_path / "out", quantize_params(mode="dynamic")
     )
     assert report.record()["note"] == "100% of the MACs stay float: expect little speed"
 
@@ -356,11 +313,11 @@ def test_int8_on_a_cpu_without_the_instructions_is_refused(tmp_path: Path) -> No
 
 
 def by_class(labels: list[int], classes: list[str] = CLASSES) -> dict[str, Bools]:
-    return ClassificationExaminer(tuple(classes)).groups({"label": np.array(labels)})
+    return ClassificationExaminer(ClassificationNotes(classes=classes)).groups({"label": np.array(labels)})
 
 
 def test_calibration_images_are_spread_over_the_classes_by_seed(quantized: Quantized) -> None:
-    labels = Split.open(quantized.data, "train").labels
+    labels = Split.open(quantized.data, "train").targets["label"]
 
     def chosen(seed: int) -> torch.Tensor:
         params = quantize_params(calibration_images=10, seed=seed)

@@ -13,7 +13,8 @@ from pipeline.export.parity import Parity
 from pipeline.models.description.spec import TensorSpec
 from pipeline.registry.card import model_card
 from pipeline.registry.gates import Verdict, VersionFigures, decide, judge
-from pipeline.tasks.serving.classification import ClassificationServing
+from pipeline.tasks.description.classification import ClassificationNotes
+from pipeline.tasks.serving.serving import make_serving
 from tests.support.figures_samples import CLASSES, SHAPE, figures, register_params
 
 EXACT = Parity(against="the torch model", run_by="hand", max_diff=1e-5, agreement=1.0, images=100)
@@ -177,7 +178,7 @@ def test_the_card_says_slower_where_it_is_slower() -> None:
         variant="quantized",
         shape=SHAPE,
         outputs={"logits": TensorSpec(shape=[3], meaning="one for each class")},
-        serving=ClassificationServing(tuple(CLASSES)),
+        serving=make_serving(ClassificationNotes(classes=CLASSES)),
         figures=both,
         parity=EXACT,
         lineage={"git_commit": "c0ffee"},

@@ -21,7 +21,7 @@ from pipeline.tracking.journal import Journal
 from pipeline.tracking.records import new_record, write_record
 from pipeline.tracking.store import open_session, sync
 from pipeline.tracking.ui import ui
-from tests.support.figures_samples import TASK_PARAMS, evaluated_project, register_params
+from tests.support.figures_samples import evaluated_project, register_params
 from tests.support.servers import answering
 from tests.support.tracked_project import write
 
@@ -69,7 +69,7 @@ def of_a_stage(root: Path) -> None:
 
 def of_register(root: Path) -> None:
     stage = Stage("register", root)
-    register(register_params(), stage, read_inputs(stage, TASK_PARAMS))
+    register(register_params(), stage, read_inputs(stage))
 
 
 def of_init(root: Path) -> None:

@@ -15,11 +15,11 @@ def test_the_live_line_reads_well() -> None:
         "step": 30,
         "images_per_s": 9120.4,
         "loss": 0.41211,
-        "validation": "val top1 0.9120",
+        "validation": "val score 0.9120",
         "eta_s": 72.0,
     }
     line = render("train", {**totals, **now})
-    assert line == "train  epoch 3/20  step 30/180  9,120 images/s  loss 0.4121  val top1 0.9120  left 1:12"
+    assert line == "train  epoch 3/20  step 30/180  9,120 images/s  loss 0.4121  val score 0.9120  left 1:12"
 
 
 def test_a_log_file_gets_whole_lines_and_the_last_state(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pipeline.errors import TrainingError
 from pipeline.files import sha256_file
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model, save_model
+from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.training.classification import Classification
 from pipeline.tracking.journal import read_journal
 from pipeline.train.bf16_rate import bf16_to_float32, slow_bf16
@@ -40,6 +41,8 @@ from pipeline.train.sampling import num_batches
 from pipeline.train.transport.collect import collect_result
 from pipeline.train.validate import validate
 from tests.support.fit_samples import BASE, CONVOLUTIONS, MLP, changed_job, job, prepared_digits
+
+DIGITS = ClassificationNotes(classes=[*map(str, range(10))])
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +260,7 @@ def test_best_weights_are_kept_when_later_ones_are_worse(
     def told(run: Run) -> dict[str, float]:
         epoch = run.state.progress.epoch
         weights[epoch] = {name: tensor.clone() for name, tensor in run.state.deployed.state_dict().items()}
-        return {"top1": {1: 0.5, 2: 0.9, 3: 0.7, 4: 0.9}[epoch], "loss": float(epoch)}
+        return {"score": {1: 0.5, 2: 0.9, 3: 0.7, 4: 0.9}[epoch], "loss": float(epoch)}
 
     the_job = job(data, tmp_path / "run", final_weights=keep, epochs=4)
     fit(the_job, "cpu", 1, validate=told)
@@ -442,7 +445,7 @@ def test_a_loss_is_divided_by_the_summed_weight_of_the_global_batch(data: Path, 
     batch = make_batch(run, torch.arange(40))
     parts = {number: batch.part(positions) for number, positions in enumerate(torch.arange(40).chunk(5))}
     assert mean_scale(run, parts, len(parts), batch.size, factor=2) == 2 / 40
-    weighed = replace(run, task=Weighed(label_smoothing=0.1))
+    weighed = replace(run, task=Weighed(DIGITS, 0.1))
     scale = mean_scale(weighed, parts, len(parts), batch.size, factor=2)
     assert float(scale) == pytest.approx(2 / float((batch.targets["label"] + 1).sum()))
 
@@ -451,7 +454,7 @@ def test_a_loss_is_divided_by_the_summed_weight_of_the_global_batch(data: Path, 
 def test_both_kinds_of_step_divide_by_the_weight(data: Path, tmp_path: Path, *, exact: bool) -> None:
     settings = {"exact_elastic": exact, "optimizer": BASE["optimizer"] | {"weight_decay": 0.0}}
     changes = []
-    for task in (Classification(0.1), Weighed(0.1)):
+    for task in (Classification(DIGITS, 0.1), Weighed(DIGITS, 0.1)):
         torch.manual_seed(0)  # the same network both times
         run = open_run(job(data, tmp_path / "run", **settings), "cpu", never_leaving)
         run = replace(run, task=task, recipe=run.recipe._replace(task=task))
@@ -460,5 +463,5 @@ def test_both_kinds_of_step_divide_by_the_weight(data: Path, tmp_path: Path, *, 
         exact_step(run, run.shards, rows) if run.shards else ddp_step(run, rows)
         after = run.state.model.parameters()
         changes.append([float((new.detach() - old).norm()) for new, old in zip(after, before, strict=True)])
-    weight = float((Split.open(data, "train").labels[:64] + 1).sum()) / 64
+    weight = float((Split.open(data, "train").targets["label"][:64] + 1).sum()) / 64
     assert changes[0] == pytest.approx([weight * change for change in changes[1]], rel=1e-3)

@@ -10,6 +10,7 @@ from torch.amp import GradScaler
 
 from pipeline.data.prepared.batch import Batch
 from pipeline.models.description.spec import TensorSpec
+from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.training.classification import Classification
 from pipeline.train.methods.distillation import Tapped
 from pipeline.train.optim import make_optimizer
@@ -27,7 +28,7 @@ def test_a_step_equals_plain_torch(accumulate: int) -> None:
     plain.load_state_dict(ours.state_dict())
     params = OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.01, lr_factors={})
     optimizer, reference = make_optimizer(ours, params), torch.optim.SGD(plain.parameters(), lr=0.1)
-    task = Classification(label_smoothing=0.1)
+    task = Classification(ClassificationNotes(classes=["a", "b", "c"]), label_smoothing=0.1)
     for group in reference.param_groups:
         group |= {"momentum": 0.9, "nesterov": True}
     whole = Batch({"pixels": images}, {"label": labels}, torch.arange(8))

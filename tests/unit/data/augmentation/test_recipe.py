@@ -34,7 +34,7 @@ def test_images_are_changed_and_then_preprocessed(train: Split) -> None:
     changed = augment(train.images(ROWS), draw_choices(ROWS, PLAIN, 1, 2))
     expected = (changed.double() / 255 - 0.4) / 0.25
     torch.testing.assert_close(batch.inputs["pixels"].double(), expected, atol=1e-5, rtol=1e-5)
-    assert batch.targets["label"].equal(train.labels[ROWS])
+    assert batch.targets["label"].equal(train.targets["label"][ROWS])
     assert (batch.others, batch.share) == (None, None)
 
 
@@ -46,7 +46,7 @@ def test_a_mixed_batch_has_the_targets_of_the_partners_and_the_shares(train: Spl
     assert mixing is not None
     assert batch.others is not None
     assert batch.share is not None
-    assert batch.others["label"].equal(train.labels[mixing.partners_B])
+    assert batch.others["label"].equal(train.targets["label"][mixing.partners_B])
     assert batch.share.shape == ROWS.shape
 
 

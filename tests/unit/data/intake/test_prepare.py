@@ -52,7 +52,7 @@ def test_digits(run: Prepare, tmp_path: Path) -> None:
         "test": 359,
     }
     assert [shard.rows for shard in manifest.splits["train"].shards] == [1000, 79]
-    assert min(manifest.splits["test"].class_counts) >= 34
+    assert min(manifest.splits["test"].counts["label"]) >= 34
     assert sorted(contents(tmp_path / "out" / "card")) == [
         "card.md",
         "classes.png",
@@ -77,9 +77,10 @@ def test_pixels_and_labels_arrive_with_their_row(run: Prepare, tmp_path: Path) -
     for name, info in manifest.splits.items():
         split = Split.open(tmp_path / "out" / "prepared", name)
         images = split.images(torch.arange(len(split))).permute(0, 2, 3, 1).numpy()
-        assert np.bincount(split.labels, minlength=2).tolist() == info.class_counts
+        assert np.bincount(split.targets["label"], minlength=2).tolist() == info.counts["label"]
         found += [
-            (image.tobytes(), label) for image, label in zip(images, split.labels.tolist(), strict=True)
+            (image.tobytes(), label)
+            for image, label in zip(images, split.targets["label"].tolist(), strict=True)
         ]
     assert sorted(found) == sorted((pixels(row).tobytes(), row % 2) for row in range(10))
 
@@ -119,7 +120,7 @@ def test_label_outside_the_class_list_is_quarantined(run: Prepare, tmp_path: Pat
     )
     (tmp_path / "in" / "classes.json").write_text('["cat", "dog"]')
     manifest = run(tmp_path / "in", max_quarantined=0.1)
-    assert manifest.classes == ["cat", "dog"]
+    assert manifest.targets["label"].groups == ["cat", "dog"]
     assert manifest.quarantined == {"label out of range": 1}
     assert quarantine(tmp_path)[1] == ["train.parquet", "10", "label out of range", "label 2 is not in 0..1"]
 
@@ -226,7 +227,7 @@ def test_names_that_look_the_same_are_a_finding(run: Prepare, tmp_path: Path) ->
     table = write_table(
         tmp_path / "t.parquet", [png(row) for row in range(42)], [alike[row % 7] for row in range(42)], more
     )
-    assert len(run(table, slice_columns=["site"]).classes) == 7
+    assert len(run(table, slice_columns=["site"]).targets["label"].groups) == 7
     assert findings(tmp_path) == [
         r"- classes 'Cat', 'cat', 'cat ' differ in case, spaces or Unicode form alone",
         r"- classes 'cafe\u0301', 'caf\xe9' differ in case, spaces or Unicode form alone",

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.data.intake.digits import open_digits
 from pipeline.data.intake.parquet import open_parquet
-from pipeline.data.intake.source import BATCH_ROWS, Label, Source
+from pipeline.data.intake.source import BATCH_ROWS, Source
+from pipeline.data.intake.targets.naming import Label
 from pipeline.errors import DataError
 from tests.support.data_samples import data_params, good_table, png, write_table
 
@@ -22,7 +23,7 @@ def refused(path: Path, message: str, **changes: Any) -> None:
 
 
 def labels_of(source: Source) -> list[Label | None]:
-    return [label for batch in source.batches for label in batch.labels]
+    return [label for batch in source.batches for label in batch.cells["label"]]
 
 
 def test_digits_span_the_whole_range_and_are_named() -> None:
@@ -31,7 +32,7 @@ def test_digits_span_the_whole_range_and_are_named() -> None:
     images = np.frombuffer(b"".join(image for batch in batches for image in batch.images if image), np.uint8)
     assert len(images) == 1797 * 64
     assert set(images.tolist()) == {(value * 255 + 8) // 16 for value in range(17)}
-    assert source.classes == [str(digit) for digit in range(10)]
+    assert source.classes == {"label": [str(digit) for digit in range(10)]}
     assert [batch.first_row for batch in batches] == list(range(0, 1797, BATCH_ROWS))
     assert source.sha256 == open_digits(data_params(), Path()).sha256
 
@@ -52,7 +53,7 @@ def test_rows_come_in_order_with_their_numbers(tmp_path: Path) -> None:
 def test_single_file_is_digested_as_it_is(tmp_path: Path) -> None:
     table = good_table(tmp_path / "t.parquet")
     source = open_parquet(data_params(), table)
-    assert (source.name, source.splits, source.classes) == ("t.parquet", ["train"], None)
+    assert (source.name, source.splits, source.classes) == ("t.parquet", ["train"], {})
     assert source.sha256 == hashlib.sha256(table.read_bytes()).hexdigest()
 
 
@@ -63,7 +64,7 @@ def test_folder_brings_its_splits_and_classes(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_text('["cat", "dog"]')
     source = open_parquet(data_params(), tmp_path)
     assert source.splits == ["train", "val", "test"]
-    assert source.classes == ["cat", "dog"]
+    assert source.classes == {"label": ["cat", "dog"]}
     assert source.sha256 != before.sha256, "class names decide the result, so they belong to the digest"
     assert [batch.split for batch in source.batches] == ["train", "val", "test"]
 
@@ -99,7 +100,7 @@ def test_dictionary_encoded_images_and_views_of_names_are_read(tmp_path: Path) -
         tmp_path / "t.parquet",
     )
     (batch,) = open_parquet(data_params(), tmp_path / "t.parquet").batches
-    assert (batch.images, batch.labels) == ([png(0), png(1), png(0)], ["a", "b", "a"])
+    assert (batch.images, batch.cells["label"]) == ([png(0), png(1), png(0)], ["a", "b", "a"])
 
 
 @pytest.mark.parametrize("encode", [False, True])
@@ -108,7 +109,7 @@ def test_texts_that_are_no_utf8_are_kept_apart(tmp_path: Path, encode: bool) -> 
     labels = names.dictionary_encode() if encode else names
     pq.write_table(pa.table({"image": [png(0)] * 3, "label": labels, "site": labels}), tmp_path / "t.parquet")
     (batch,) = open_parquet(data_params(slice_columns=["site"]), tmp_path / "t.parquet").batches
-    assert batch.labels == ["cat", "caf\udce9", None]
+    assert batch.cells["label"] == ["cat", "caf\udce9", None]
     assert batch.slices == [("cat",), ("caf\ufffd",), ("null",)]
 
 
@@ -123,7 +124,7 @@ def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
         [pa.array([png(0)]), pa.array([0]), pa.array([1])], ["image", "label", "label"]
     )
     pq.write_table(table, tmp_path / "t.parquet")
-    refused(tmp_path / "t.parquet", r"column 'label' \(data.label_column\) is there twice; rename one")
+    refused(tmp_path / "t.parquet", r"column 'label' \(data.targets.label\) is there twice; rename one")
 
 
 def test_classes_that_are_a_folder(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_folder_without_train(tmp_path: Path) -> None:
 def test_missing_column_names_the_nearest(tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.parquet", [png(0)], [0], image="img", label="labels")
     refused(table, r"t.parquet: no column 'image' \(data.image_column\); did you mean 'img'")
-    refused(table, r"no column 'label' \(data.label_column\); did you mean 'labels'", image_column="img")
+    refused(table, r"no column 'label' \(data.targets.label\); did you mean 'labels'", image_column="img")
     refused(table, r"no column 'x' \(data.image_column\); known: img, labels", image_column="x")
 
 
@@ -195,7 +196,7 @@ def test_damaged_page_is_found_by_its_checksum(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[", "not valid JSON"),
-        ('{"cat": 0}', "expected a list of class names"),
+        ('{"label": 0}', "expected a list of class names"),
         ("[1, 2]", "expected a list of class names"),
         ('["cat", "dog", "cat"]', "class 'cat' is listed twice"),
         (r'["cat", "\ud800"]', "not valid JSON .*surrogates not allowed"),

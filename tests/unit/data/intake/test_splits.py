@@ -1,4 +1,4 @@
-"""Class numbers and splits: stratified, repeatable, and refused where a split or class would be empty."""
+"""Splits: stratified, repeatable, and refused where one would be empty."""
 
 import hashlib
 from collections import Counter
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.intake.ingest import Row
-from pipeline.data.intake.source import Label
-from pipeline.data.intake.splits import assign_splits, count_duplicates, number_classes
+from pipeline.data.intake.splits import assign_splits, count_duplicates
+from pipeline.data.intake.targets.one_class import ClassTarget
 from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
 from tests.support.data_samples import data_params
@@ -20,40 +20,14 @@ from tests.support.data_samples import data_params
 def rows_of(labels: list[int], split: str = "train", first: int = 0) -> list[Row]:
     numbered = enumerate(labels, start=first)
     return [
-        Row(f"{split}.parquet", row, split, label, hashlib.sha256(str(row).encode()).digest())
+        Row(f"{split}.parquet", row, split, (label,), hashlib.sha256(str(row).encode()).digest())
         for row, label in numbered
     ]
 
 
 def split_rows(rows: list[Row], own: list[str] | None = None, **changes: float) -> dict[str, Indices]:
-    classes, labels = number_classes([row.label for row in rows], None)
-    return assign_splits(rows, labels, classes, own or ["train"], data_params(**changes))
-
-
-def test_integers_name_their_classes() -> None:
-    classes, numbers = number_classes([2, 0, 1, 2], None)
-    assert classes == ["0", "1", "2"]
-    assert numbers.tolist() == [2, 0, 1, 2]
-
-
-def test_names_are_sorted_or_follow_the_list_given() -> None:
-    assert number_classes(["dog", "cat"], None)[0] == ["cat", "dog"]
-    assert number_classes(["dog", "cat"], ["dog", "cow", "cat"])[1].tolist() == [0, 2]
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ([1, 1, 1], "all 3 usable rows are of one class, 1|label 0 has no image"),
-        ([0, 0], "all 2 usable rows are of one class, 0"),
-        (["cat", "cat"], "one class, 'cat'"),
-        ([0, 1, 255], "integer labels reach 255, but label 2 has no image"),
-        ([0, 10**12], "integer labels reach 1000000000000, but label 1 has no image"),
-    ],
-)
-def test_classes_that_cannot_be_told_apart(labels: list[Label], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        number_classes(labels, None)
+    settled = ClassTarget(field="class", column="label").settle([row.values[0] for row in rows], None)
+    return assign_splits(rows, [settled], own or ["train"], data_params(**changes))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -140,7 +114,8 @@ def test_own_split_without_usable_rows() -> None:
 
 def test_duplicates_are_images_that_stand_in_an_earlier_split() -> None:
     rows = [
-        Row("t", row, "train", 0, digest) for row, digest in enumerate([b"a", b"b", b"a", b"a", b"c", b"b"])
+        Row("t", row, "train", (0,), digest)
+        for row, digest in enumerate([b"a", b"b", b"a", b"a", b"c", b"b"])
     ]
     splits = {"train": np.array([0, 1]), "val": np.array([4]), "test": np.array([2, 3, 5])}
     assert count_duplicates(rows, splits) == {"train/val": 0, "train/test": 3, "val/test": 0}

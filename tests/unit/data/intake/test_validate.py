@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from pipeline.data.intake import validate
-from pipeline.data.intake.validate import Defect, RowCheck, doubts_noted
+from pipeline.data.intake.defect import Defect
+from pipeline.data.intake.validate import RowCheck, doubts_noted
 from tests.support.data_samples import encoded, pixels, png
 
 MAX_PIXELS = 50_000_000
-CHECK = RowCheck(height=4, width=4, channels=3, max_pixels=MAX_PIXELS, raw_shape=None, classes=None)
+CHECK = RowCheck(height=4, width=4, channels=3, max_pixels=MAX_PIXELS, raw_shape=None, targets={}, classes={})
 GREY = replace(CHECK, channels=1)
 RAW = replace(CHECK, raw_shape=(4, 4, 3))
 
@@ -128,28 +129,6 @@ def test_photograph_with_a_preview_behind_it_is_one_image() -> None:
 
 def test_wrong_raw_length_names_the_one_needed() -> None:
     assert defect(bytes(47), RAW) == ("wrong raw length", "47 bytes, but data.raw_shape needs 4 x 4 x 3 = 48")
-
-
-@pytest.mark.parametrize(
-    ("label", "reason"),
-    [
-        (None, "null label"),
-        ("", "null label"),
-        (-1, "label out of range"),
-        (2, "label out of range"),
-        ("cow", "label out of range"),
-        ("c\udcffw", "unreadable label"),
-    ],
-)
-def test_bad_labels(label: int | str | None, reason: str) -> None:
-    check = replace(CHECK, classes=["cat", "dog"])
-    with pytest.raises(Defect) as caught:
-        check.label(label)
-    assert caught.value.reason == reason
-
-
-def test_labels_without_class_list_are_taken_as_they_are() -> None:
-    assert [CHECK.label(label) for label in (0, 99, "cow")] == [0, 99, "cow"]
 
 
 def bmp32(alpha: int) -> bytes:

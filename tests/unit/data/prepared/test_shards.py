@@ -51,7 +51,7 @@ def write(folder: Path, shard_rows: int = 4) -> Path:
     shards = write_shards(folder, "train", table(), np.arange(ROWS), shard_rows)
     manifest = Manifest(
         fields=FIELDS,
-        splits={"train": SplitInfo(rows=ROWS, class_counts=[6, 5], shards=shards)},
+        splits={"train": SplitInfo(rows=ROWS, counts={"label": [6, 5]}, shards=shards)},
         source=SourceInfo(name="t.parquet", sha256="0"),
         quarantined={},
         duplicates={},
@@ -88,16 +88,16 @@ def test_a_resident_split_gives_the_same_from_memory(split: Split) -> None:
     images, labels = batch.inputs["pixels"], batch.targets["label"]
     assert images.equal(split.images(rows))
     assert images.is_contiguous(memory_format=torch.channels_last)
-    assert labels.equal(split.labels[rows])
-    assert resident.targets["label"].equal(split.labels)
+    assert labels.equal(split.targets["label"][rows])
+    assert resident.targets["label"].equal(split.targets["label"])
     assert len(resident) == len(split)
     assert split.size_bytes == ROWS * HEIGHT * WIDTH * CHANNELS
 
 
 def test_labels_and_length(split: Split) -> None:
     assert len(split) == ROWS
-    assert split.labels.tolist() == [row % 2 for row in range(ROWS)]
-    assert split.labels.dtype == torch.int64
+    assert split.targets["label"].tolist() == [row % 2 for row in range(ROWS)]
+    assert split.targets["label"].dtype == torch.int64
 
 
 def test_pickle_holds_the_path_alone(split: Split) -> None:
@@ -269,5 +269,5 @@ def test_nothing_is_copied_on_the_way_to_the_cpu(split: Split) -> None:
     batch = split.batch(rows, "cpu")
     assert batch.rows is rows
     assert batch.inputs["pixels"].equal(split.images(rows))
-    assert batch.targets["label"].equal(split.labels[rows])
+    assert batch.targets["label"].equal(split.targets["label"][rows])
     assert batch.to("cpu").inputs["pixels"] is batch.inputs["pixels"]

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.judging.classification import ClassificationExaminer
 
-EXAMINER = ClassificationExaminer(("cat", "dog", "eel"))
+EXAMINER = ClassificationExaminer(ClassificationNotes(classes=["cat", "dog", "eel"]))
 OUTPUTS = {"logits": np.array([[2, 1, 0], [0, 3, 0], [1, 1, 0], [0, 0, 9]], np.float32)}
 TARGETS = {"label": np.array([0, 2, 1, 2])}
 

@@ -17,13 +17,12 @@ from pipeline.drawing import (
     TITLE_INCHES,
     draw_images,
 )
-from pipeline.tasks.reports.classification_metrics import Reliability, reliability
-from pipeline.tasks.reports.classification_pictures import draw_confusion, draw_reliability
+from pipeline.tasks.reports.classification_pictures import draw_confusion
+from pipeline.tasks.reports.reliability import Reliability, draw_reliability, reliability
 
 
 def bins() -> Reliability:
-    confident = np.linspace(0.5, 1, 20)
-    return reliability(np.stack([confident, 1 - confident], axis=1), np.arange(20) % 2, bins=10)
+    return reliability(np.linspace(0.5, 1, 20), np.arange(20) % 2 == 0, bins=10)
 
 
 def opened(content: bytes) -> Image.Image:

@@ -26,7 +26,6 @@ from pipeline.train.methods.quantization_aware import Rounding
 from pipeline.train.params import QuantizationAwareParams
 from tests.support.compress_samples import (
     SIZE,
-    TASK_PARAMS,
     exported,
     network,
     prepared_data,
@@ -132,12 +131,7 @@ def test_the_int8_file_rounds_as_the_training_did(tmp_path: Path) -> None:
     assert read_spec(tmp_path / "model").ranges == ranges
     exported(tmp_path / "model")
     report = quantize(
-        tmp_path / "model",
-        tmp_path / "model.onnx",
-        data,
-        tmp_path / "int8",
-        quantize_params(max_drop=1.0),
-        TASK_PARAMS,
+        tmp_path / "model", tmp_path / "model.onnx", data, tmp_path / "int8", quantize_params(max_drop=1.0)
     )
     by_file = OnnxModel(onnx_path(tmp_path / "int8"), 1).answer(images.numpy())["logits"]
     with torch.no_grad():

@@ -1,0 +1,69 @@
+"""Any of several classes a row: a column of lists, or a column of 0 and 1 for each class."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline.data.intake.defect import Defect
+from pipeline.data.intake.targets.naming import Label, checked_label, name_classes, numbers_of
+from pipeline.errors import DataError
+from pipeline.params import Name, Section
+
+if TYPE_CHECKING:  # as in one_class.py
+    from pipeline.data.intake.settled.any_classes import SettledClasses
+
+
+class ClassesTarget(Section):
+    field: Literal["classes"] = Field(description="any of several classes a row, also none")
+    columns: list[Name] = Field(
+        min_length=1,
+        max_length=10_000,
+        description="one column of lists of classes (names, or integers from 0), or a column of 0 and 1 for "
+        "each class, which has the column's name",
+    )
+    kinds: ClassVar[tuple[str, ...]] = ("lists", "integers", "numbers", "booleans")
+    wanted: ClassVar[str] = "it must hold lists of classes, or 0 and 1"
+
+    @property
+    def names(self) -> list[str]:
+        """Columns of the source that it is read from."""
+        return self.columns
+
+    def check(self, cells: tuple[Any, ...], classes: list[str] | None) -> tuple[Label, ...]:
+        """The classes of a row. Raises Defect."""
+        if len(cells) > 1 or not isinstance(cells[0], list | None):
+            return tuple(
+                name for name, cell in zip(self.columns, cells, strict=True) if _is_member(name, cell)
+            )
+        if cells[0] is None:
+            raise Defect(
+                "null label", f"the list in {self.columns[0]!r} is null; one without a class is empty"
+            )
+        return tuple(checked_label(label, classes) for label in cells[0])
+
+    def settle(self, labels: list[tuple[Label, ...]], known: list[str] | None) -> "SettledClasses":
+        """Raises DataError for no class at all, or integers with a gap."""
+        from pipeline.data.intake.settled.any_classes import SettledClasses
+
+        if known is None and len(self.columns) > 1:
+            known = self.columns
+        classes = name_classes([label for row in labels for label in row], known)
+        if not classes:
+            raise DataError(
+                f"no usable row has a class in {', '.join(self.columns)}; there is nothing to learn"
+            )
+        numbers = numbers_of(classes)
+        return SettledClasses.of([[numbers[label] for label in row] for row in labels], classes)
+
+    def examples(self, count: int) -> list[tuple[Label, ...]]:
+        """What `check` could have made of some rows."""
+        classes: list[Label] = [*self.columns] if len(self.columns) > 1 else [0, 1]
+        return [(classes[row % len(classes)],) for row in range(count)]
+
+
+def _is_member(column: str, cell: float | None) -> bool:
+    if cell is None:
+        raise Defect("null label", f"column {column!r} is null; it must be 0 or 1")
+    if cell not in (0, 1):
+        raise Defect("label out of range", f"column {column!r} holds {cell!r}; it must be 0 or 1")
+    return bool(cell)

@@ -1,0 +1,41 @@
+"""A number a row."""
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline.data.intake.defect import Defect
+from pipeline.params import Name, Section
+
+if TYPE_CHECKING:  # as in one_class.py
+    from pipeline.data.intake.settled.number import SettledNumber
+
+
+class NumberTarget(Section):
+    field: Literal["number"] = Field(description="a number a row")
+    column: Name = Field(min_length=1, description="column with the number")
+    kinds: ClassVar[tuple[str, ...]] = ("integers", "numbers")
+    wanted: ClassVar[str] = "it must hold numbers"
+
+    @property
+    def names(self) -> list[str]:
+        """Columns of the source that it is read from."""
+        return [self.column]
+
+    def check(self, cells: tuple[float | None], classes: list[str] | None) -> float:
+        """Raises Defect."""
+        if cells[0] is None:
+            raise Defect("null number", f"column {self.column!r} is null")
+        if not math.isfinite(cells[0]):
+            raise Defect("no finite number", f"column {self.column!r} holds {cells[0]}")
+        return float(cells[0])
+
+    def settle(self, numbers: list[float], known: list[str] | None) -> "SettledNumber":
+        from pipeline.data.intake.settled.number import SettledNumber
+
+        return SettledNumber.of(numbers, self.column)
+
+    def examples(self, count: int) -> list[float]:
+        """What `check` could have made of some rows."""
+        return [float(row) for row in range(count)]

@@ -1,0 +1,48 @@
+"""One class a row: a column of names, or of integers from 0."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline.data.intake.targets.naming import Label, checked_label, name_classes, numbers_of
+from pipeline.errors import DataError
+from pipeline.params import Name, Section
+
+if TYPE_CHECKING:  # who only reads params need not wait for numpy
+    from pipeline.data.intake.settled.one_class import SettledClass
+
+FEWEST_CLASSES = 2
+
+
+class ClassTarget(Section):
+    field: Literal["class"] = Field(description="one class a row")
+    column: Name = Field(min_length=1, description="column with the class: an integer from 0, or its name")
+    kinds: ClassVar[tuple[str, ...]] = ("integers", "names")
+    wanted: ClassVar[str] = "labels must be integers from 0 or names (strings)"
+
+    @property
+    def names(self) -> list[str]:
+        """Columns of the source that it is read from."""
+        return [self.column]
+
+    def check(self, cells: tuple[Label | None], classes: list[str] | None) -> Label:
+        """Raises Defect."""
+        return checked_label(cells[0], classes)
+
+    def settle(self, labels: list[Label], known: list[str] | None) -> "SettledClass":
+        """Raises DataError for fewer than two classes, or integers with a gap."""
+        from pipeline.data.intake.settled.one_class import SettledClass
+
+        found = set(labels)
+        classes = name_classes(labels, known)
+        if len(found) < FEWEST_CLASSES:
+            only = labels[0]
+            raise DataError(
+                f"all {len(labels)} usable rows are of one class, {only!r}; a classifier needs at least two"
+            )
+        numbers = numbers_of(classes)
+        return SettledClass.of([numbers[label] for label in labels], classes)
+
+    def examples(self, count: int) -> list[Label]:
+        """What `check` could have made of some rows."""
+        return [row % FEWEST_CLASSES for row in range(count)]
