@@ -39,7 +39,10 @@ class ClassesTarget(Section):
             raise Defect(
                 "null label", f"the list in {self.columns[0]!r} is null; one without a class is empty"
             )
-        return tuple(checked_label(label, classes) for label in cells[0])
+        try:
+            return tuple(checked_label(label, classes) for label in cells[0])
+        except Defect as defect:
+            raise Defect(defect.reason, f"in a list in {self.columns[0]!r}: {defect.detail}") from defect
 
     def settle(self, labels: list[tuple[Label, ...]], known: list[str] | None) -> "SettledClasses":
         """Raises DataError for no class at all, or integers with a gap."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from pipeline.data.intake.defect import Defect
 from pipeline.data.intake.targets.naming import Label, checked_label, name_classes, numbers_of
 from pipeline.errors import DataError
 from pipeline.params import Name, Section
@@ -27,7 +28,10 @@ class ClassTarget(Section):
 
     def check(self, cells: tuple[Label | None], classes: list[str] | None) -> Label:
         """Raises Defect."""
-        return checked_label(cells[0], classes)
+        try:
+            return checked_label(cells[0], classes)
+        except Defect as defect:
+            raise Defect(defect.reason, f"column {self.column!r}: {defect.detail}") from defect
 
     def settle(self, labels: list[Label], known: list[str] | None) -> "SettledClass":
         """Raises DataError for fewer than two classes, or integers with a gap."""

@@ -122,7 +122,12 @@ def test_label_outside_the_class_list_is_quarantined(run: Prepare, tmp_path: Pat
     manifest = run(tmp_path / "in", max_quarantined=0.1)
     assert manifest.targets["label"].groups == ["cat", "dog"]
     assert manifest.quarantined == {"label out of range": 1}
-    assert quarantine(tmp_path)[1] == ["train.parquet", "10", "label out of range", "label 2 is not in 0..1"]
+    assert quarantine(tmp_path)[1] == [
+        "train.parquet",
+        "10",
+        "label out of range",
+        "column 'label': label 2 is not in 0..1",
+    ]
 
 
 def test_too_many_defects_state_count_limit_and_first_rows(run: Prepare, tmp_path: Path) -> None:
