@@ -17,6 +17,7 @@ from torch.optim.swa_utils import update_bn
 from benchmarks.rebuilt import digests_elsewhere, logits_digest
 from benchmarks.records import Benchmark, Case, Figure
 from benchmarks.training import make_data
+from pipeline.base.yaml_file import read_yaml
 from pipeline.compare.latency import measure_latency
 from pipeline.data.prepared.reader import Split
 from pipeline.evaluate.params import LatencyParams
@@ -34,7 +35,6 @@ from pipeline.prune.prune import prune
 from pipeline.tasks.description.params import TaskParams, notes_of
 from pipeline.tasks.training.task import make_task
 from pipeline.train.job import dense_spec
-from pipeline.yaml_file import read_yaml
 
 BUILT_IN = {
     "airbench": 64,

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from benchmarks.ranks import on_ranks
 from benchmarks.records import Benchmark, Case, Figure
+from pipeline.base.params import parse_section
+from pipeline.base.yaml_file import read_yaml
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
 from pipeline.models.description.params import ModelParams
-from pipeline.params import parse_section
 from pipeline.tasks.description.params import TaskParams
 from pipeline.train.job import Job, Site, dense_job
 from pipeline.train.loop import fit
 from pipeline.train.params import FitParams
 from pipeline.train.transport.collect import HISTORY_NAME, result_folder
-from pipeline.yaml_file import read_yaml
 
 COMPARED = ("train/loss", "val/loss", "val/top1")
 PRESET = Path("presets/digits.yaml")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.records import Benchmark, Case, Figure
 from benchmarks.training import make_data
+from pipeline.base.yaml_file import read_yaml
 from pipeline.compare.latency import measure_latency
 from pipeline.compare.records import VARIANTS, Speedup
 from pipeline.evaluate.params import LatencyParams
@@ -23,7 +24,6 @@ from pipeline.models.nets.build import rebuild
 from pipeline.profile.timing import UNSAVED
 from pipeline.tasks.description.params import TaskParams
 from pipeline.train.job import dense_spec
-from pipeline.yaml_file import read_yaml
 
 MODELS = {"resnet20": 16}
 """With their widths."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.records import Benchmark, Case, Figure
 from benchmarks.training import WIDTHS, make_data
+from pipeline.base.yaml_file import read_yaml
 from pipeline.compare.latency import measure_latency
 from pipeline.evaluate.params import LatencyParams
 from pipeline.export.onnx import export_onnx
@@ -27,7 +28,6 @@ from pipeline.prune.prune import prune
 from pipeline.tasks.description.params import TaskParams, notes_of
 from pipeline.tasks.training.task import make_task
 from pipeline.train.job import dense_spec
-from pipeline.yaml_file import read_yaml
 
 TARGET = 0.5
 BATCHES = (1, 64)

@@ -23,9 +23,9 @@ import yaml
 
 from benchmarks.records import Benchmark, Case, Figure
 from benchmarks.training import make_data
+from pipeline.base.yaml_file import read_yaml
 from pipeline.tracking.journal import read_journal
 from pipeline.tracking.ui import ui
-from pipeline.yaml_file import read_yaml
 
 ROWS = 3_000
 TURN = 2

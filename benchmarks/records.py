@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from pipeline.base.files import write_atomic
 from pipeline.errors import EspalierError
 from pipeline.export.session import device_name
-from pipeline.files import write_atomic
 from pipeline.git import git
 
 RESULTS = Path("docs/results")

@@ -17,7 +17,7 @@ import yaml
 
 from benchmarks.records import Benchmark, Case, Figure
 from benchmarks.training import make_data
-from pipeline.yaml_file import read_yaml
+from pipeline.base.yaml_file import read_yaml
 
 RAY = """
 import os

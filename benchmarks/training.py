@@ -25,6 +25,7 @@ import torch.distributed as dist
 from benchmarks.loops import PlainLoop, peak_flops, typical_speed
 from benchmarks.ranks import on_ranks
 from benchmarks.records import Benchmark, Case, Figure
+from pipeline.base.yaml_file import read_yaml
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
 from pipeline.models.cost import count_macs
@@ -35,7 +36,6 @@ from pipeline.train import loop
 from pipeline.train.job import Inputs, Job, Site, dense_job
 from pipeline.train.optim import set_lr
 from pipeline.train.params import FitParams
-from pipeline.yaml_file import read_yaml
 
 WIDTHS = {"resnet20": 16, "resnet18": 64}
 RUN_S = 15

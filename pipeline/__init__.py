@@ -7,15 +7,11 @@ under data/.
 
 layer 0   errors.py     the exception tree
           watchdog.py   ends a worker whose training hangs
-layer 1   files.py      atomic writes, locks and content digests
+layer 1   base/         files and locks, sections of params.yaml, records, what dvc.yaml declares of a stage
           git.py        the door to git
-          yaml_file.py  a YAML file as values, within limits
-          params.py     a section of params.yaml -> a frozen model
           drawing.py    style, names and grids of all pictures
           job_server.py the door to Ray's job server
-layer 2   records.py    JSON files that a stage left, checked, and digests that go with them
-          stage.py      what dvc.yaml declares of a stage: sections, deps, outs, key
-          storage.py    files that every node reaches without a shared disk
+layer 2   storage.py    files that every node reaches without a shared disk
 layer 3   process/      how a process starts, leaves temporary files, and ends
           data/         sources, validation, fields, shards, splits, augmentation
           models/       what a model is, its networks, their channels, the model on disk

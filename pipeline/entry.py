@@ -15,19 +15,19 @@ from pathlib import Path
 import psutil
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.params import nearest
+from pipeline.base.stage import Stage
+from pipeline.base.yaml_file import read_yaml
 from pipeline.check.check import check_before
 from pipeline.errors import EspalierError
-from pipeline.params import nearest
 from pipeline.process.ending import USAGE, flushed, tell
 from pipeline.process.leftovers import at_work
 from pipeline.repro.machine_lock import hold_machine
 from pipeline.repro.mend import RWLOCK, pids_in
 from pipeline.repro.side_by_side import STARTER
 from pipeline.schema import check_params
-from pipeline.stage import Stage
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.journal import Reporter
-from pipeline.yaml_file import read_yaml
 
 PARENT_POLL_S = 0.5
 STAGE = "DVC_STAGE"

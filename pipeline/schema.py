@@ -10,18 +10,18 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from pipeline.base.params import nearest, parse_section
+from pipeline.base.yaml_file import read_yaml
 from pipeline.data.intake.params import DataParams
 from pipeline.errors import ParamsError, redacted, secret_in
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.launch.resources import Resources
 from pipeline.models.description.params import ModelParams
-from pipeline.params import nearest, parse_section
 from pipeline.prune.params import PruneParams
 from pipeline.quantize.params import QuantizeParams
 from pipeline.registry.params import RegisterParams
 from pipeline.tasks.description.params import TaskParams
 from pipeline.train.params import FitParams
-from pipeline.yaml_file import read_yaml
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataParams,

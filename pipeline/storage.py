@@ -17,8 +17,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.base.files import atomic_dir, locked, sha256_file, sha256_json, to_json, write_atomic
 from pipeline.errors import EspalierError, StorageError, redacted
-from pipeline.files import atomic_dir, locked, sha256_file, sha256_json, to_json, write_atomic
 
 TREE_NAME = "tree.json"
 """Names and SHA-256 of a folder's files; written last, so that a folder without it is not complete."""

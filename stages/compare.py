@@ -1,12 +1,12 @@
 """Time every variant, and say what each step of compression lost."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.stage import Stage
 from pipeline.compare.compare import ComparisonOuts, Evaluated, compare
 from pipeline.compare.records import STEPS, VARIANTS
 from pipeline.entry import run_stage
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.models.description.spec import ONNX_NAME
-from pipeline.stage import Stage
 from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 

@@ -1,10 +1,10 @@
 """Measure one variant on the test split: `python -m stages.evaluate <variant>`."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.stage import Stage
 from pipeline.entry import run_stage
 from pipeline.evaluate.evaluate import EvaluationOuts, evaluate
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.stage import Stage
 from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 

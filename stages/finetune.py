@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.stage import Stage
 from pipeline.entry import run_stage
 from pipeline.launch.driver import launch
 from pipeline.launch.resources import Resources
-from pipeline.stage import Stage
 from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 from pipeline.train.job import TEACHER_FOLDER, Job, Site, child_job, run_directory

@@ -1,10 +1,10 @@
 """Bring the source's images to one size, check every row, cut them into splits, and describe the result."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.stage import Stage
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
 from pipeline.entry import run_stage
-from pipeline.stage import Stage
 from pipeline.tracking.journal import Reporter
 
 

@@ -1,11 +1,11 @@
 """Measure what pruning needs to know of this machine: the rounding, and the width for a latency."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.files import write_atomic
+from pipeline.base.stage import Stage
 from pipeline.entry import run_stage
-from pipeline.files import write_atomic
 from pipeline.profile.profile import make_profile
 from pipeline.prune.params import ShapeParams
-from pipeline.stage import Stage
 from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.files import to_json, write_atomic
+from pipeline.base.stage import Stage
 from pipeline.entry import run_stage
-from pipeline.files import to_json, write_atomic
 from pipeline.launch.driver import launch
 from pipeline.launch.resources import Resources
 from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import read_profile
 from pipeline.prune.schedule import Tuning, prune_in_parts
-from pipeline.stage import Stage
 from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 from pipeline.train.job import TEACHER_FOLDER, Job, Site, run_directory

@@ -1,12 +1,12 @@
 """Turn the fine-tuned model into an int8 ONNX file, calibrated on training images."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.files import to_json, write_atomic
+from pipeline.base.stage import Stage
 from pipeline.entry import run_stage
-from pipeline.files import to_json, write_atomic
 from pipeline.models.description.spec import ONNX_NAME
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantize import quantize
-from pipeline.stage import Stage
 from pipeline.tracking.journal import Reporter
 
 

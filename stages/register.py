@@ -1,12 +1,12 @@
 """Judge the candidate; if it passes, make the models versions of a registered model, move its aliases."""
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.files import write_atomic
+from pipeline.base.stage import Stage
 from pipeline.entry import run_stage
-from pipeline.files import write_atomic
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.params import RegisterParams
 from pipeline.registry.register import register
-from pipeline.stage import Stage
 from pipeline.tracking.journal import Reporter
 
 

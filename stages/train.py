@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.stage import Stage
 from pipeline.entry import run_stage
 from pipeline.launch.driver import launch
 from pipeline.launch.resources import Resources
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import WEIGHTS_NAME
-from pipeline.stage import Stage
 from pipeline.tasks.description.params import TaskParams
 from pipeline.tracking.journal import Reporter
 from pipeline.train.job import Job, Site, dense_job, run_directory

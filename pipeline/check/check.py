@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.files import sha256_json, sha256_tree, write_atomic
+from pipeline.base.stage import KEY_DIGITS, PREPARED_DATA, STATE_FOLDER
+from pipeline.base.yaml_file import read_yaml
 from pipeline.errors import EspalierError, ParamsError
-from pipeline.files import sha256_json, sha256_tree, write_atomic
 from pipeline.process.leftovers import scratch
-from pipeline.stage import KEY_DIGITS, PREPARED_DATA, STATE_FOLDER
-from pipeline.yaml_file import read_yaml
 
 CHECKED_FOLDER = f"{STATE_FOLDER}/checked"
 TRIED_SECTIONS = ("data", "model", "task", "train", "prune", "finetune", "quantize")

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from pipeline.base.params import parse_section
+from pipeline.base.stage import PREPARED_DATA
 from pipeline.check.stand_in import ROWS, stand_in
 from pipeline.data.intake.params import DataParams
 from pipeline.data.prepared.manifest import read_manifest
@@ -20,7 +22,6 @@ from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import WEIGHTS_NAME
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import rebuild
-from pipeline.params import parse_section
 from pipeline.profile.timing import open_device
 from pipeline.prune.channels.importance import IN_LOSS
 from pipeline.prune.channels.ranking import PruneGoal
@@ -31,7 +32,6 @@ from pipeline.prune.schedule import Tuning, tuning_job
 from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantize import calibration_rows
-from pipeline.stage import PREPARED_DATA
 from pipeline.tasks.description.params import TaskParams
 from pipeline.tasks.judging.examiner import make_examiner
 from pipeline.tasks.training.task import make_task

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import shtab
 
+from pipeline.base.stage import STATE_FOLDER
 from pipeline.commands.arguments import Commands, completed
-from pipeline.stage import STATE_FOLDER
 
 FRONTIER = Path(STATE_FOLDER) / "frontier.png"
 

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.base.yaml_file import read_yaml
 from pipeline.check.check import check_elsewhere
 from pipeline.commands.arguments import PARAMS, Commands, add_stages
 from pipeline.schema import check_params
-from pipeline.yaml_file import read_yaml
 
 JOB_SERVER = "http://127.0.0.1:8265"
 """Address of a cluster whose head is here, or at the other end of a tunnel."""

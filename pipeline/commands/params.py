@@ -5,10 +5,10 @@ import filecmp
 import json
 from pathlib import Path
 
+from pipeline.base.files import to_json, write_atomic
+from pipeline.base.params import nearest
 from pipeline.commands.arguments import PARAMS, PRESET_NAMES, PRESETS, Commands, completed
 from pipeline.errors import ParamsError
-from pipeline.files import to_json, write_atomic
-from pipeline.params import nearest
 from pipeline.schema import check_params, json_schema
 
 SCHEMA = Path("params.schema.json")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.base.files import atomic_dir, csv_text, sha256_file, to_json, write_atomic
+from pipeline.base.records import SEAL_NAME, Sealed, read_json, write_seal
 from pipeline.compare.change import Pair
 from pipeline.compare.latency import measure_latency
 from pipeline.compare.records import (
@@ -32,9 +34,7 @@ from pipeline.data.prepared.shards import gather_rows, map_shards, read_slices
 from pipeline.drawing import draw_images, drawable
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.params import EvaluateParams
-from pipeline.files import atomic_dir, csv_text, sha256_file, to_json, write_atomic
 from pipeline.models.description.spec import ONNX_NAME
-from pipeline.records import SEAL_NAME, Sealed, read_json, write_seal
 from pipeline.tasks.description.params import TaskParams
 from pipeline.tasks.judging.arrays import Bools, Floats, Ints
 from pipeline.tasks.judging.examiner import Examiner, make_examiner

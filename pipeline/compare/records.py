@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
+from pipeline.base.records import JsonFile
 from pipeline.errors import ArtifactError
-from pipeline.records import JsonFile
 
 STEPS = {"pruned": "dense", "finetuned": "pruned", "quantized": "finetuned"}
 """Each variant that a step of compression made, with the one it was made from."""

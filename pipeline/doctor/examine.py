@@ -4,6 +4,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from pipeline.base.params import parse_section
+from pipeline.base.stage import STATE_FOLDER
+from pipeline.base.yaml_file import read_yaml
 from pipeline.doctor.finding import CheckResult, Finding, one_line, problem, skipped
 from pipeline.doctor.folders import (
     dvc_cache,
@@ -22,9 +25,6 @@ from pipeline.doctor.ray_services import job_server, ray_cluster, ray_token
 from pipeline.doctor.versions import packages, python
 from pipeline.errors import EspalierError, ParamsError, TrainingError, redacted
 from pipeline.launch.resources import Resources, cluster_address
-from pipeline.params import parse_section
-from pipeline.stage import STATE_FOLDER
-from pipeline.yaml_file import read_yaml
 
 Check = tuple[str, Callable[[], CheckResult]]
 

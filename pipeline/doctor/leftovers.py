@@ -7,10 +7,10 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.base.stage import STATE_FOLDER
 from pipeline.doctor.finding import CheckResult, check_result, ok
 from pipeline.process.leftovers import OWNER_LOCK, RUN_LOCKS, dead_folders, is_held
 from pipeline.repro.mend import RWLOCK, faults_of_dvc, pids_in
-from pipeline.stage import STATE_FOLDER
 
 RAY_FOLDER = re.compile(r"ray-[a-z0-9_]{8}(-[a-z0-9_]{8})?")
 """Names that launch/ray_cluster.py and infra/local_cluster.py give to Ray's folders."""

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.base.yaml_file import read_yaml
 from pipeline.doctor.finding import CheckResult, check_result, ok, problem
 from pipeline.errors import secret_in
 from pipeline.schema import SECTIONS, check_params
-from pipeline.yaml_file import read_yaml
 
 COMMITTED = ("params.yaml", ".dvc/config")
 SECRET_KEYS = (

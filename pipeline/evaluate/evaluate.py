@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from pipeline.base.files import atomic_dir, csv_text, sha256_file, to_json, write_atomic
+from pipeline.base.records import write_seal
 from pipeline.data.prepared.batch import Tensors
 from pipeline.data.prepared.manifest import MANIFEST, read_manifest
 from pipeline.data.prepared.reader import Split
@@ -19,13 +21,11 @@ from pipeline.export.onnx import export_onnx
 from pipeline.export.outputs import onnx_outputs, torch_outputs
 from pipeline.export.parity import PARITY_NAME, Parities, parity, read_parities
 from pipeline.export.session import InputPixels, OnnxModel
-from pipeline.files import atomic_dir, csv_text, sha256_file, to_json, write_atomic
 from pipeline.models.cost import count_macs, count_params
 from pipeline.models.description.spec import ONNX_NAME, ModelSpec
 from pipeline.models.disk.artifact import SPEC_NAME, onnx_path, read_spec
 from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import example, rebuild
-from pipeline.records import write_seal
 from pipeline.tasks.description.params import TaskNotes, TaskParams, notes_of
 from pipeline.tasks.judging.arrays import FRACTION_DIGITS, Ints, Outputs, Targets
 from pipeline.tasks.judging.examiner import Examiner, make_examiner

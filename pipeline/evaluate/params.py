@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from pipeline.base.params import Section
 from pipeline.export.params import Format
-from pipeline.params import Section
 
 Tta = Literal["none", "flip", "flip_shift"]
 Slicing = Literal["brightness", "contrast"]

@@ -19,10 +19,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from pipeline.base.files import write_atomic
 from pipeline.data.prepared.reader import LARGEST_PIXEL
 from pipeline.errors import CompressionError
 from pipeline.export.session import MARK
-from pipeline.files import write_atomic
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.build import TRACED, example
 from pipeline.models.nets.outputs import named

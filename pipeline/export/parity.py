@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from pipeline.base.records import Record, cure, sealed_json, unsealed
 from pipeline.errors import ArtifactError
-from pipeline.records import Record, cure, sealed_json, unsealed
 
 if TYPE_CHECKING:  # who only reads figures need not wait for what made them
     from pipeline.tasks.judging.arrays import Outputs

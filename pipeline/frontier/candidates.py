@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
+from pipeline.base.params import parse_section
+from pipeline.base.records import FileT, JsonFile, key_problems
 from pipeline.compare.records import Latency, Quality
 from pipeline.errors import ArtifactError
 from pipeline.frontier.experiments import Experiment
 from pipeline.frontier.points import PRUNED, QUANTIZED, Project
-from pipeline.params import parse_section
-from pipeline.records import FileT, JsonFile, key_problems
 from pipeline.registry.candidates import PARENTS
 from pipeline.registry.params import RegisterParams
 from pipeline.tracking.records import flatten

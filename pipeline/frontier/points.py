@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.files import sha256_json, sha256_tree
+from pipeline.base.params import nearest
+from pipeline.base.stage import Stage
+from pipeline.base.yaml_file import parse_yaml, read_yaml
 from pipeline.errors import ParamsError
-from pipeline.files import sha256_json, sha256_tree
-from pipeline.params import nearest
 from pipeline.schema import check_values
-from pipeline.stage import Stage
 from pipeline.tracking.records import ancestors, stage_names
-from pipeline.yaml_file import parse_yaml, read_yaml
 
 COMPARED_VARIANTS = ("finetuned", "quantized")
 DENSE = "reports/dense/metrics.json"

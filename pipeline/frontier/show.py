@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.base.files import write_atomic
+from pipeline.base.params import nearest
 from pipeline.compare.records import speed_text
 from pipeline.errors import ParamsError
-from pipeline.files import write_atomic
 from pipeline.frontier.candidates import Candidate, Frontier, frontier
 from pipeline.frontier.experiments import read_experiments
 from pipeline.frontier.picture import draw_frontier
 from pipeline.frontier.points import COMPARED_VARIANTS, Project
-from pipeline.params import nearest
 
 
 def show(root: Path, *, keep: float, max_ms: float | None, variants: Sequence[str], picture: Path) -> str:

@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.base.files import locked
+from pipeline.base.params import parse_section
 from pipeline.check.check import check_elsewhere
 from pipeline.doctor.folders import dvc_cache
 from pipeline.errors import EspalierError, ParamsError, TrainingError
-from pipeline.files import locked
 from pipeline.frontier.experiments import head, names, save
 from pipeline.frontier.points import DENSE, MEASURED, Project, SweepPoint, parse_settings, points
 from pipeline.frontier.workshop import PointWorkspace, clear_killed
 from pipeline.launch.resources import Resources, cluster_address
-from pipeline.params import parse_section
 from pipeline.process.leftovers import is_held
 from pipeline.repro.mend import mended
 from pipeline.tracking.store import connect

@@ -19,15 +19,15 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline.base.files import locked, write_atomic
+from pipeline.base.stage import STATE_FOLDER
 from pipeline.errors import EspalierError
-from pipeline.files import locked, write_atomic
 from pipeline.frontier.points import Project, SweepPoint
 from pipeline.jobs.results import JOURNALS
 from pipeline.jobs.tree import copy_tree
 from pipeline.process.leftovers import is_held, keep_newest
 from pipeline.repro import machine_lock
 from pipeline.repro.site_cache import use_site_cache
-from pipeline.stage import STATE_FOLDER
 from pipeline.tracking.local import tracking_uri
 from pipeline.tracking.records import journal_lock, record_path
 

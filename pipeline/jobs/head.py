@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.files import write_atomic
 from pipeline.errors import EspalierError, SubmitError
-from pipeline.files import write_atomic
 from pipeline.jobs.remote import check_remote, lacking, send_outputs
 from pipeline.jobs.results import leave_results
 from pipeline.registry.submission import Submission, read_submission

@@ -6,12 +6,12 @@ What dvc.lock names, models and data, travels through the DVC remote.
 import shutil
 from pathlib import Path
 
+from pipeline.base.files import sha256_file, to_json, write_atomic
+from pipeline.base.stage import STATE_FOLDER
 from pipeline.errors import SubmitError
-from pipeline.files import sha256_file, to_json, write_atomic
 from pipeline.process.leftovers import scratch
 from pipeline.registry.submission import JOBS, SUBMISSION_NAME, Submission, read_submission
 from pipeline.repro.dag import LOCK
-from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
 
 JOURNALS = f"{STATE_FOLDER}/journals"

@@ -5,24 +5,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.base.files import to_json, write_atomic
+from pipeline.base.params import nearest, parse_section
+from pipeline.base.stage import STATE_FOLDER
+from pipeline.base.yaml_file import read_yaml
 from pipeline.errors import ParamsError, SubmitError, UnreachableError, redacted
-from pipeline.files import to_json, write_atomic
 from pipeline.job_server import JobState, Server
 from pipeline.jobs.remote import check_remote
 from pipeline.jobs.results import fetch_results, forget_results, lock_digest
 from pipeline.jobs.tree import changes, commit, copy_tree
 from pipeline.launch.resources import Resources
-from pipeline.params import nearest, parse_section
 from pipeline.process.leftovers import scratch
 from pipeline.registry.submission import SUBMISSION_NAME, Submission
 from pipeline.repro.mend import mended
 from pipeline.repro.side_by_side import check_jobs
 from pipeline.repro.site_cache import use_site_cache
 from pipeline.schema import check_params
-from pipeline.stage import STATE_FOLDER
 from pipeline.storage import Storage
 from pipeline.summary import summary
-from pipeline.yaml_file import read_yaml
 
 LAST = f"{STATE_FOLDER}/last-job"
 ID_DIGITS = 12

@@ -22,8 +22,8 @@ from pathlib import Path
 import psutil
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.files import check_room, write_atomic
 from pipeline.errors import EspalierError, TrainingError
-from pipeline.files import check_room, write_atomic
 from pipeline.job_server import JobServer
 from pipeline.launch import remote_driver
 from pipeline.launch.ray_cluster import LaunchRequest, NotStartedError, drive, ray_folders

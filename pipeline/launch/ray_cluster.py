@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.files import sha256_json
+from pipeline.base.records import Record
 from pipeline.errors import TrainingError, UnreachableError
-from pipeline.files import sha256_json
 from pipeline.job_server import token_remedy
 from pipeline.launch.autoscaler import alive_nodes, await_nodes, cluster_limits
 from pipeline.launch.resources import (
@@ -32,7 +33,6 @@ from pipeline.launch.resources import (
 )
 from pipeline.launch.worker import listen, work
 from pipeline.process.leftovers import scratch
-from pipeline.records import Record
 from pipeline.train.job import Job
 from pipeline.train.params import FitParams
 from pipeline.train.transport.driver import run_storage

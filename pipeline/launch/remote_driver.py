@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from pipeline.base.files import write_atomic
 from pipeline.errors import EXIT_NODE_INCOMPLETE, SubmitError, TrainingError, UnreachableError
-from pipeline.files import write_atomic
 from pipeline.job_server import Server
 from pipeline.launch.ray_cluster import LaunchRequest
 from pipeline.train.job import Job

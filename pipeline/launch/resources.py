@@ -11,8 +11,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.base.params import Name, Section
 from pipeline.errors import TrainingError, redacted
-from pipeline.params import Name, Section
 from pipeline.train.params import Device
 
 Node = Mapping[str, float]

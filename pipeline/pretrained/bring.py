@@ -11,19 +11,19 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor, nn
 
+from pipeline.base.files import to_json, write_atomic
+from pipeline.base.params import parse_section
+from pipeline.base.yaml_file import read_yaml
 from pipeline.data.intake.params import DataParams
 from pipeline.errors import ArtifactError, ParamsError, UnreachableError
-from pipeline.files import to_json, write_atomic
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import WEIGHTS_NAME, Architecture
 from pipeline.models.disk.artifact import SPEC_NAME
 from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import build
-from pipeline.params import parse_section
 from pipeline.pretrained.registered import registered_model
 from pipeline.train.initial import fill, read_tensors, without_common_prefix
 from pipeline.train.job import INIT_FOLDER, ORIGIN_NAME, TEACHER_FOLDER, Origin
-from pipeline.yaml_file import read_yaml
 
 PRETRAINED = "pretrained"
 REGISTERED = "models:/"

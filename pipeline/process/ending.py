@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from pipeline.base.files import disk_fault
 from pipeline.errors import EspalierError
-from pipeline.files import disk_fault
 
 USAGE = 2
 """Exit status for words on the command line that cannot be, as argparse has it."""

@@ -17,9 +17,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from pipeline.base.files import locked, may_write
+from pipeline.base.stage import KEY_DIGITS, STATE_FOLDER, Stage
 from pipeline.errors import LockedError
-from pipeline.files import locked, may_write
-from pipeline.stage import KEY_DIGITS, STATE_FOLDER, Stage
 
 STAGE_LOCKS = f"{STATE_FOLDER}/stages"
 SCRATCH = f"{STATE_FOLDER}/tmp"  # noqa: S108 - below the project

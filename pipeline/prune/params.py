@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from pipeline.base.params import Name, Section
 from pipeline.models.description.params import NetworkParams
-from pipeline.params import Name, Section
 
 Importance = Literal["l1", "l2", "bn_scale", "taylor", "hessian", "lamp", "random"]
 Kind = Literal["macs", "params", "latency", "weights"]

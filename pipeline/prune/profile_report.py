@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from pipeline.base.records import Record, cure, sealed_json, unsealed
 from pipeline.errors import ArtifactError
-from pipeline.records import Record, cure, sealed_json, unsealed
 
 
 class RoundingTrial(Record):

@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.base.files import sha256_file, sha256_json
+from pipeline.base.stage import Stage
+from pipeline.base.yaml_file import read_yaml
 from pipeline.compare.records import VARIANTS
 from pipeline.export.parity import Parity, read_parities
-from pipeline.files import sha256_file, sha256_json
 from pipeline.git import git_if_it_can
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.artifact import read_spec
 from pipeline.registry.chain import check_chain
 from pipeline.registry.figures import Figures, read_figures
 from pipeline.registry.submission import read_submission
-from pipeline.stage import Stage
 from pipeline.tracking.records import deciding_params
-from pipeline.yaml_file import read_yaml
 
 PARENTS = {"dense": None, "finetuned": "dense", "quantized": "finetuned"}
 """The registered variants, each with the one it was made from, parents first."""

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.base.files import sha256_file
+from pipeline.base.records import SEAL_NAME, Sealed, cure
 from pipeline.compare.records import LOSS_NAME, STEPS, VARIANTS
 from pipeline.data.prepared.manifest import MANIFEST
 from pipeline.errors import ArtifactError
-from pipeline.files import sha256_file
 from pipeline.models.description.spec import ONNX_NAME, ModelSpec
 from pipeline.models.disk.artifact import SPEC_NAME, verified_spec
-from pipeline.records import SEAL_NAME, Sealed, cure
 
 MADE_BY = {"dense": "train", "pruned": "prune", "finetuned": "finetune", "quantized": "quantize"}
 COMPARED = "reports/seal.json"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.base.records import read_json
 from pipeline.compare.records import LOSS_NAME, STEPS, Latency, Loss, Quality
-from pipeline.records import read_json
 
 
 class Figures(BaseModel):

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.params import Section
+from pipeline.base.params import Section
 
 
 class RegisterParams(Section):

@@ -5,15 +5,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.files import locked
+from pipeline.base.params import parse_section
+from pipeline.base.yaml_file import read_yaml
 from pipeline.errors import EspalierError, GateError
-from pipeline.files import locked
-from pipeline.params import parse_section
 from pipeline.registry.champion import CANDIDATE, GATES_TAG, PASSED, RegisteredModel, move
 from pipeline.registry.params import RegisterParams
 from pipeline.registry.register import lock_path
 from pipeline.tracking.answers import mlflow_errors, settled
 from pipeline.tracking.store import KEY_TAG, connect
-from pipeline.yaml_file import read_yaml
 
 URI = re.compile(r"models:/([A-Za-z0-9_.-]+)(?:/([0-9]+)|@([A-Za-z0-9_.-]+))")
 FIGURES = {"score": "score", "latency_ms": "ms", "size_bytes": "bytes", "macs": "MACs"}

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.files import locked, to_json
+from pipeline.base.files import locked, to_json
+from pipeline.base.stage import STATE_FOLDER, Stage
 from pipeline.registry.candidates import PARENTS, CandidateInputs, Export, lineage
 from pipeline.registry.card import model_card
 from pipeline.registry.champion import RegisteredModel, appoint, is_experiment, number, standing
@@ -22,7 +23,6 @@ from pipeline.registry.gates import Decision, Verdict, judge
 from pipeline.registry.params import RegisterParams
 from pipeline.registry.served import save_served
 from pipeline.registry.versions import Versions
-from pipeline.stage import STATE_FOLDER, Stage
 from pipeline.tasks.description.params import notes_of
 from pipeline.tasks.serving.protocol import Serving
 from pipeline.tasks.serving.serving import make_serving

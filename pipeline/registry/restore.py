@@ -8,21 +8,21 @@ import math
 import time
 from pathlib import Path
 
+from pipeline.base.files import locked
+from pipeline.base.params import parse_section
+from pipeline.base.records import JsonFile, read_json
+from pipeline.base.stage import Stage
+from pipeline.base.yaml_file import read_yaml
 from pipeline.errors import ArtifactError
-from pipeline.files import locked
-from pipeline.params import parse_section
-from pipeline.records import JsonFile, read_json
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.champion import RegisteredModel, appoint, is_experiment, standing
 from pipeline.registry.figures import read_figures
 from pipeline.registry.params import RegisterParams
 from pipeline.registry.register import examine_candidate, figures_of, lock_path, register
-from pipeline.stage import Stage
 from pipeline.tracking.answers import mlflow_errors, settled
 from pipeline.tracking.records import deciding_params
 from pipeline.tracking.runs import obtain_pipeline
 from pipeline.tracking.store import Store, connect
-from pipeline.yaml_file import read_yaml
 
 VERDICT = "reports/verdict.json"
 

@@ -3,7 +3,7 @@
 from importlib.metadata import version as installed
 from pathlib import Path
 
-from pipeline.records import SEAL_NAME, seal_json
+from pipeline.base.records import SEAL_NAME, seal_json
 from pipeline.registry.candidates import Export
 from pipeline.tasks.serving.protocol import Serving
 from pipeline.tasks.serving.serving import MODEL_CODE

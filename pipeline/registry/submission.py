@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.records import Record
+from pipeline.base.records import Record
 
 SUBMISSION_NAME = "espalier-job.json"
 """File at the top of the tree that is sent; its presence says that there is no git."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.files import write_atomic
 from pipeline.errors import EspalierError
-from pipeline.files import write_atomic
 from pipeline.git import git_if_it_can
 from pipeline.repro.site_cache import use_site_cache
 

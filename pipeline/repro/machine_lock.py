@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Literal
 
+from pipeline.base.stage import STATE_FOLDER, Stage
+from pipeline.base.yaml_file import read_yaml
 from pipeline.launch.resources import Resources, cluster_address, is_job_server
-from pipeline.stage import STATE_FOLDER, Stage
-from pipeline.yaml_file import read_yaml
 
 LOCKS_FOLDER = f"{STATE_FOLDER}/machine"
 """Folder of the locks. The points of a sweep share their project's."""

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
+from pipeline.base.files import LOCK_POLL_S, locked, write_atomic
+from pipeline.base.stage import STATE_FOLDER
 from pipeline.errors import EspalierError, LockedError
-from pipeline.files import LOCK_POLL_S, locked, write_atomic
 from pipeline.repro.dag import LOCK, committed, is_readable, places
-from pipeline.stage import STATE_FOLDER
 
 DVC_FOLDER = ".dvc/tmp"
 RWLOCK = f"{DVC_FOLDER}/rwlock"

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
+from pipeline.base.files import locked
+from pipeline.base.stage import Stage
 from pipeline.errors import EspalierError
-from pipeline.files import locked
 from pipeline.process.ending import tell
-from pipeline.stage import Stage
 from pipeline.tracking.delivery import END
 from pipeline.tracking.journal import read_journal
 from pipeline.tracking.records import RunRecord, Tail, journal_lock, read_record, upstream, write_record

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.base.stage import Stage
 from pipeline.errors import LockedError
-from pipeline.stage import Stage
 from pipeline.tracking.journal import Journal, Reporter
 from pipeline.tracking.records import new_record, pipeline_key, read_record, write_record
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.files import may_write, sha256_tree, write_atomic
+from pipeline.base.files import may_write, sha256_tree, write_atomic
 
 
 class Reporter(Protocol):

@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from pipeline.base.stage import STATE_FOLDER
 from pipeline.errors import EspalierError, redacted
-from pipeline.stage import STATE_FOLDER
 
 EXPERIMENT = "espalier"
 DATABASE = Path(STATE_FOLDER, "mlflow", "mlflow.db")

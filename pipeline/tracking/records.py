@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from pipeline.base.files import to_json, write_atomic
+from pipeline.base.records import Record
+from pipeline.base.stage import PREPARED_DATA, STATE_FOLDER, Stage
+from pipeline.base.yaml_file import read_yaml
 from pipeline.errors import EspalierError
-from pipeline.files import to_json, write_atomic
-from pipeline.records import Record
-from pipeline.stage import PREPARED_DATA, STATE_FOLDER, Stage
-from pipeline.yaml_file import read_yaml
 
 RECORD_SUFFIX = ".run.json"
 UNLOGGED_SECTION = "resources"

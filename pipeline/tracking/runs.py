@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from pipeline.files import sha256_json, sha256_tree
+from pipeline.base.files import sha256_json, sha256_tree
 from pipeline.tracking.records import RunRecord
 
 LAST_STAGE = "register"

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipeline.base.files import locked
+from pipeline.base.stage import Stage
 from pipeline.errors import LockedError
-from pipeline.files import locked
-from pipeline.stage import Stage
 from pipeline.tracking.answers import MLFLOW_ATTEMPTS, foreign, mlflow_errors, settled
 from pipeline.tracking.journal import read_journal
 from pipeline.tracking.local import (

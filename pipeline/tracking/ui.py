@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.base.files import write_atomic
 from pipeline.errors import EspalierError, redacted
-from pipeline.files import write_atomic
 from pipeline.tracking.local import artifact_root, local_folder, sqlite_uri, tracking_uri
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")

@@ -13,14 +13,14 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from pipeline.base.files import locked, sha256_file
+from pipeline.base.records import Record
 from pipeline.data.fields.field import PIXELS
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.errors import ArtifactError, listed
-from pipeline.files import locked, sha256_file
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
 from pipeline.models.disk.artifact import SPEC_NAME, read_spec
-from pipeline.records import Record
 from pipeline.tasks.description.params import TaskParams, notes_of
 from pipeline.train.params import DistilParams, FitParams
 

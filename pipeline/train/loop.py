@@ -11,10 +11,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pipeline.base.files import locked
 from pipeline.data.augmentation.streams import stream_seed
 from pipeline.data.prepared.batch import Batch
 from pipeline.errors import StorageError, TrainingError
-from pipeline.files import locked
 from pipeline.tracking.progress import ProgressWriter
 from pipeline.train import ranks
 from pipeline.train.bf16_rate import slow_bf16

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from pipeline.base.params import nearest
 from pipeline.errors import TrainingError
-from pipeline.params import nearest
 from pipeline.train.methods.muon import Muon
 from pipeline.train.params import OptimizerParams, ScheduleParams
 

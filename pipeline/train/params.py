@@ -4,8 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline.base.params import Name, Section
 from pipeline.data.augmentation.params import AugmentParams
-from pipeline.params import Name, Section
 
 Device = Literal["cpu", "cuda"]
 Sampling = Literal["shuffle", "balanced"]

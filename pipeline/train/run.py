@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.base.files import sha256_json
+from pipeline.base.params import nearest
 from pipeline.data.augmentation.recipe import Augmentation
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.data.prepared.reader import Preprocess, ResidentSplit, Split
 from pipeline.errors import TrainingError
-from pipeline.files import sha256_json
 from pipeline.models.disk.sparse import hold_zeros
 from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import example, rebuild
 from pipeline.models.nets.whitening import WHITENED_IMAGES, fit_whitening
-from pipeline.params import nearest
 from pipeline.tasks.description.params import notes_of
 from pipeline.tasks.training.task import Task, make_task
 from pipeline.tracking.journal import Journal, NullReporter, Reporter

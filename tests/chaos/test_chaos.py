@@ -17,7 +17,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from pipeline.files import sha256_file
+from pipeline.base.files import sha256_file
 from pipeline.tracking.journal import read_journal
 from tests.support.damage import kill_in_write, spoil_newest
 from tests.support.project import Project, copied_project, fresh_project, named, training_workers, until

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from infra.local_cluster import local_cluster
-from pipeline.files import sha256_file
+from pipeline.base.files import sha256_file
 from pipeline.models.disk.artifact import read_spec
 from tests.chaos.test_chaos import newest_event
 from tests.support.project import Project, copied_project, fresh_project, until

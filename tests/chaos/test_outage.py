@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stage import Stage
+from pipeline.base.stage import Stage
 from pipeline.tracking.delivery import start_courier, tracked
 from pipeline.tracking.journal import Reporter
 from pipeline.tracking.records import read_record

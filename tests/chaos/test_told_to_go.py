@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import sha256_file
+from pipeline.base.files import sha256_file
 from tests.chaos.test_chaos import Edit
 from tests.support.project import Command, Project, copied_project, fresh_project, training_workers, until
 from tests.support.trainings import WITHOUT_TRAINING, mlflow_steps, reached, validated

@@ -53,7 +53,7 @@ import os, sys
 from pathlib import Path
 import pipeline.process.environment
 from pipeline.launch.ray_cluster import LOCAL_SETTINGS, RAY_SETTINGS, _local, _ray_folder, _token
-from pipeline.yaml_file import read_yaml
+from pipeline.base.yaml_file import read_yaml
 from pipeline.launch.resources import Resources
 
 resources = Resources.model_validate(read_yaml(Path("params.yaml"))["resources"])

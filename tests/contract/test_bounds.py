@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
+from pipeline.base.params import Section
+from pipeline.base.yaml_file import read_yaml
 from pipeline.errors import ParamsError
-from pipeline.params import Section
 from pipeline.schema import check_values, json_schema
-from pipeline.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[2]
 CHOICE = {"enum", "const"}

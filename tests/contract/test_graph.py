@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.base.params import Section
+from pipeline.base.stage import Stage
 from pipeline.errors import UndeclaredError
-from pipeline.params import Section
-from pipeline.stage import Stage
 from tests.support.imports import closure, folded, imported_names
 
 ROOT = Path(__file__).parents[2]

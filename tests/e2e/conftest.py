@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from infra.local_cluster import local_cluster
-from pipeline.files import locked
+from pipeline.base.files import locked
 from tests.support.project import (
     COMMAND_TIMEOUT_S,
     Command,

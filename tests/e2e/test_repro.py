@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.stage import Stage
+from pipeline.base.stage import Stage
 from pipeline.tracking.records import stage_names
 from tests.e2e.conftest import Line
 from tests.support.pickles import pickles

@@ -17,8 +17,8 @@ import torch
 import yaml
 from sklearn import metrics as sk
 
+from pipeline.base.stage import PREPARED_DATA
 from pipeline.data.prepared.reader import Split
-from pipeline.stage import PREPARED_DATA
 from tests.support.answers import expected, problems
 from tests.support.places import ROOT
 from tests.support.project import Project, fresh_project, merged, read_json
@@ -30,10 +30,8 @@ CLASSIFICATION = {"name": "classification", "label_smoothing": 0.0, "class_weigh
 MULTILABEL = {"name": "multilabel", "class_weights": "none"}
 REGRESSION = {"name": "regression", "loss": "huber"}
 SMALL: dict[str, Any] = {
-    "data": {"height": 48, "width": 64},
-    "model": {"width": 8},
-    "train": {"epochs": 25},
-    "finetune": {"epochs": 10},
+    "train": {"epochs": 40, "augment": {"crop_padding": 2}},
+    "finetune": {"epochs": 15, "augment": {"crop_padding": 2}},
     "evaluate": {"latency": {"warmup": 1, "repeats": 5}},
     "register": {
         "min_score": 0.3,
@@ -76,12 +74,12 @@ def values_of(kind: str, project: Project) -> dict[str, Any]:
     values["data"]["targets"] = {
         "kinds": {"field": "classes", "columns": ["kinds"]},
         "count": {"field": "number", "column": "count"},
-        "platelets": {"field": "class", "column": "platelets"},
+        "density": {"field": "class", "column": "density"},
     }
     values["task"]["heads"] = {
         "kinds": {"weight": 1.0, "task": MULTILABEL},
         "count": {"weight": 0.5, "task": REGRESSION},
-        "platelets": {"weight": 1.0, "task": CLASSIFICATION},
+        "density": {"weight": 1.0, "task": CLASSIFICATION},
     }
     return values
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.stage import Stage
 from pipeline.errors import ArtifactError, EspalierError, GateError
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.champion import MOVES, Move, RegisteredModel
 from pipeline.registry.promote import promote
 from pipeline.registry.register import Registration, register
 from pipeline.registry.restore import restore
-from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tracking.store import connect
 from tests.support.figures_samples import evaluate, evaluated_project, register_params

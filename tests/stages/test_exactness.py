@@ -17,8 +17,8 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.ranks import on_ranks
+from pipeline.base.files import sha256_file, sha256_tree
 from pipeline.errors import StorageError
-from pipeline.files import sha256_file, sha256_tree
 from pipeline.models.description.params import ModelParams
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model, save_model

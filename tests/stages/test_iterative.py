@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.base.files import sha256_tree
 from pipeline.errors import CompressionError
-from pipeline.files import sha256_tree
 from pipeline.models.cost import count_macs
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model

@@ -13,11 +13,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from pipeline.files import sha256_file
+from pipeline.base.files import sha256_file
+from pipeline.base.stage import Stage
 from pipeline.pretrained.registered import registered_model
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import register, registered_versions
-from pipeline.stage import Stage
 from pipeline.storage import Storage
 from pipeline.tracking.local import database_file, local_uri, sqlite_uri
 from pipeline.tracking.records import all_journals, read_record

@@ -17,12 +17,12 @@ import pytest
 import safetensors.torch
 import torch
 
+from pipeline.base.stage import Stage
 from pipeline.errors import ArtifactError, EspalierError, GateError, UnreachableError
 from pipeline.pretrained.registered import registered_model
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import Registration, register, registered_versions
 from pipeline.registry.served import save_served
-from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tasks.description.params import notes_of
 from pipeline.tasks.serving.serving import make_serving

@@ -9,17 +9,17 @@ import pytest
 import safetensors.torch
 from torch import nn
 
+from pipeline.base.params import parse_section
+from pipeline.base.yaml_file import read_yaml
 from pipeline.data.prepared.manifest import MANIFEST
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import EspalierError
 from pipeline.models.description.params import ModelParams
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.nets.build import build
-from pipeline.params import parse_section
 from pipeline.tasks.description.params import TaskParams
 from pipeline.train.initial import fill, read_tensors
 from pipeline.train.job import dense_spec
-from pipeline.yaml_file import read_yaml
 from tests.support.project import Done, Project, fresh_project
 from tests.support.remedies import named
 

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from torch import nn
 
+from pipeline.base.stage import Stage
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model
 from pipeline.schema import check_values
-from pipeline.stage import Stage
 from pipeline.tracking.journal import NullReporter
 from pipeline.train.loop import fit
 from tests.support.project import merged

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.base.files import sha256_file
+from pipeline.base.records import write_seal
 from pipeline.data.fields.field import LABEL, PIXELS, AnyField
 from pipeline.data.fields.image import ImageField
 from pipeline.data.fields.one_class import ClassField
@@ -14,7 +16,6 @@ from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, wri
 from pipeline.data.prepared.reader import Split, normalise
 from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.export.onnx import export_onnx
-from pipeline.files import sha256_file
 from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
 from pipeline.models.disk.artifact import SPEC_NAME
 from pipeline.models.disk.weights import load_model, save_model
@@ -22,7 +23,6 @@ from pipeline.models.nets.build import TRACED, build, example
 from pipeline.prune.params import PruneParams
 from pipeline.prune.profile_report import Profile
 from pipeline.quantize.params import QuantizeParams
-from pipeline.records import write_seal
 from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.judging.examiner import make_examiner
 from pipeline.tasks.training.task import make_task

@@ -2,7 +2,7 @@
 
 import threading
 
-from pipeline.stage import Stage
+from pipeline.base.stage import Stage
 from pipeline.tracking.courier import Courier
 from pipeline.tracking.delivery import END
 from pipeline.tracking.store import open_session

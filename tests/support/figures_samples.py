@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper, save_model
 
+from pipeline.base.files import sha256_file
+from pipeline.base.records import write_seal
 from pipeline.compare.records import (
     STEPS,
     VARIANTS,
@@ -20,10 +22,8 @@ from pipeline.compare.records import (
     Timing,
 )
 from pipeline.export.parity import Parities, Parity
-from pipeline.files import sha256_file
 from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
 from pipeline.models.disk.artifact import SPEC_NAME, read_spec, save_onnx
-from pipeline.records import write_seal
 from pipeline.registry.figures import Figures
 from pipeline.registry.params import RegisterParams
 from tests.support.tasks import classification

@@ -5,13 +5,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.base.params import parse_section
+from pipeline.base.yaml_file import read_yaml
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
 from pipeline.models.description.params import ModelParams
-from pipeline.params import parse_section
 from pipeline.train.job import Inputs, Job, Problem, Site, dense_spec
 from pipeline.train.params import FitParams, OptimizerParams
-from pipeline.yaml_file import read_yaml
 from tests.support.places import ROOT
 from tests.support.tasks import classification
 

@@ -19,8 +19,8 @@ from typing import Any
 import psutil
 import yaml
 
+from pipeline.base.files import sha256_file
 from pipeline.check.check import CHECKED_FOLDER as CHECKED
-from pipeline.files import sha256_file
 from tests.support.places import ROOT
 
 MADE = ("artifacts", "exported", "reports", ".espalier", ".dvc/cache", ".dvc/tmp")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.base.stage import Stage
 from pipeline.compare.records import VARIANTS
-from pipeline.stage import Stage
 from pipeline.tracking.delivery import CourierProcess, start_courier, tracked
 from pipeline.tracking.store import KEY_TAG, connect, sync
 from stages.register import main

@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 
+from pipeline.base.files import sha256_file
+from pipeline.base.stage import Stage
 from pipeline.compare.compare import Evaluated, compare
 from pipeline.compare.records import VARIANTS
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import EspalierError
 from pipeline.evaluate.evaluate import evaluate
 from pipeline.export.parity import Parities, Parity
-from pipeline.files import sha256_file
 from pipeline.models.disk.artifact import exported_onnx, read_spec, save_onnx
 from pipeline.models.disk.weights import load_model
 from pipeline.pretrained.bring import bring_teacher
 from pipeline.prune.profile_report import read_profile
 from pipeline.quantize.quantize import quantize
 from pipeline.registry.candidates import read_inputs
-from pipeline.stage import Stage
 from pipeline.train.job import child_spec, dense_spec, resolve_teacher
 from tests.support import damage
 from tests.support.compress_samples import (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.files import sha256_json, to_json
 from pipeline.errors import StorageError
-from pipeline.files import sha256_json, to_json
 from pipeline.storage import DIGEST_DIGITS, TREE_NAME, Storage
 from tests.support.limited import run_limited
 from tests.support.places import ROOT

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.params import Section
+from pipeline.base.params import Section
 
 
 class AugmentParams(Section):

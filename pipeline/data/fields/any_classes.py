@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from pipeline.records import Record
+from pipeline.base.records import Record
 
 if TYPE_CHECKING:  # as in image.py
     import numpy as np

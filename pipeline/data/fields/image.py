@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, PositiveInt
 
-from pipeline.records import Record
+from pipeline.base.records import Record
 
 if TYPE_CHECKING:  # who only reads a manifest, as the process that drives Ray does, need not wait for these
     import numpy as np

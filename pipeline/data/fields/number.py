@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from pipeline.records import Record
+from pipeline.base.records import Record
 
 if TYPE_CHECKING:  # as in image.py
     import numpy as np

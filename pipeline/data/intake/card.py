@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.base.files import csv_text
 from pipeline.data.fields.field import PIXELS, TargetField, Values
 from pipeline.data.fields.image import Pixels
 from pipeline.data.intake.ingest import BadRow
 from pipeline.data.prepared.manifest import Manifest
 from pipeline.data.prepared.shards import Indices, gather_rows, map_shards
 from pipeline.drawing import drawable, plain_style
-from pipeline.files import csv_text
 
 SAMPLES_PER_CLASS = 12
 MOST_CLASSES_SHOWN = 20

@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.base.params import Name, Section
 from pipeline.data.fields.field import TargetName
 from pipeline.data.intake.targets.target import AnyTarget
-from pipeline.params import Name, Section
 
 DIGITS_COLUMN = "label"
 """The one column of the source `digits` that targets may name."""

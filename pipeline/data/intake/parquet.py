@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from pipeline.base.files import sha256_file, sha256_json
+from pipeline.base.params import nearest
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.source import BATCH_ROWS, Source, SourceBatch
 from pipeline.data.intake.splits import SPLITS
 from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.errors import DataError
-from pipeline.files import sha256_file, sha256_json
-from pipeline.params import nearest
 
 CLASSES = "classes.json"
 BYTES = "bytes"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.base.files import atomic_dir
 from pipeline.data.fields.field import PIXELS, AnyField, Values, counts
 from pipeline.data.fields.image import ImageField, Pixels
 from pipeline.data.intake.card import write_card
@@ -21,7 +22,6 @@ from pipeline.data.intake.validate import RowCheck
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.errors import DataError
-from pipeline.files import atomic_dir
 
 MOST_SLICES = 50
 """Values of a slice column: beyond, it numbers the images instead of telling kinds of them apart."""

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from pipeline.base.files import write_atomic
+from pipeline.base.records import Record, cure, sealed_json, unsealed
 from pipeline.data.fields.field import PIXELS, AnyField, TargetField
 from pipeline.data.fields.image import ImageField
 from pipeline.errors import DataError
-from pipeline.files import write_atomic
-from pipeline.records import Record, cure, sealed_json, unsealed
 
 MANIFEST = "manifest.json"
 REMEDY = cure("prepare")

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.base.files import sha256_file
+from pipeline.base.params import nearest
 from pipeline.data.fields.field import ORIGIN, AnyField, Values
 from pipeline.data.fields.image import Pixels
 from pipeline.data.prepared.manifest import REMEDY, Manifest, ShardInfo, read_manifest
 from pipeline.errors import DataError
-from pipeline.files import sha256_file
-from pipeline.params import nearest
 
 Indices = npt.NDArray[np.int64]
 SLICE = "slice."

@@ -14,13 +14,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from pipeline.base.params import nearest
 from pipeline.errors import CompressionError
 from pipeline.models.channels.pruning_library import torch_pruning as tp
 from pipeline.models.description.plan import KeptChannels
 from pipeline.models.nets.attention import has_heads
 from pipeline.models.nets.cut import apply_plan, channel_dim
 from pipeline.models.nets.probe import ModuleTracker
-from pipeline.params import nearest
 
 ChannelSide = Literal["out", "in"]
 

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.params import Name, Section, nearest
+from pipeline.base.params import Name, Section, nearest
 
 BUILT_IN = (
     "airbench",

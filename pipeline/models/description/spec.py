@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, JsonValue, PositiveInt, model_validator
 
+from pipeline.base.records import Record
 from pipeline.models.description.params import NetworkParams
 from pipeline.models.description.plan import KeptChannels
-from pipeline.records import Record
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from pipeline.base.files import atomic_dir, sha256_file
+from pipeline.base.records import MEND, SEAL_NAME, Sealed, sealed_json, unsealed
 from pipeline.errors import ArtifactError
-from pipeline.files import atomic_dir, sha256_file
 from pipeline.models.description.spec import FORMAT, ONNX_NAME, ModelSpec, WeightsFile
-from pipeline.records import MEND, SEAL_NAME, Sealed, sealed_json, unsealed
 
 SPEC_NAME = "model.json"
 CURE = f"; {MEND}; if verify finds nothing, `dvc repro -f -s` of the stage that makes it"

@@ -7,8 +7,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from pipeline.base.files import atomic_dir
 from pipeline.errors import ArtifactError
-from pipeline.files import atomic_dir
 from pipeline.models.description.spec import WEIGHTS_NAME, ModelSpec, WeightsFile
 from pipeline.models.disk.artifact import SPEC_NAME, checked_bytes, read_spec, weights_file, write_spec
 from pipeline.models.disk.sparse import compact, expand

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
+from pipeline.base.params import nearest
 from pipeline.errors import ParamsError
 from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.attention import unpack_attention
-from pipeline.params import nearest
 
 TWO_HEADED = ("googlenet", "inception_v3")
 """torchvision's networks that return a tuple in training; the losses here take one tensor."""

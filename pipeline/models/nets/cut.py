@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.base.params import nearest
 from pipeline.errors import ArtifactError
 from pipeline.models.description.plan import KeptChannels, Plan
 from pipeline.models.nets.attention import has_heads
-from pipeline.params import nearest
 
 
 def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:

@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from pipeline.base.params import Section
+from pipeline.base.records import Record
 from pipeline.data.fields.field import LABEL, TargetField
 from pipeline.data.fields.one_class import ClassField
-from pipeline.params import Section
-from pipeline.records import Record
 from pipeline.tasks.description.targets import target_of
 
 

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from pipeline.base.params import Section
+from pipeline.base.records import Record
 from pipeline.data.fields.field import TargetField, TargetName
-from pipeline.params import Section
-from pipeline.records import Record
 from pipeline.tasks.description.classification import ClassificationNotes, ClassificationParams
 from pipeline.tasks.description.multilabel import MultilabelNotes, MultilabelParams
 from pipeline.tasks.description.regression import RegressionNotes, RegressionParams

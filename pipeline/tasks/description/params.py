@@ -5,9 +5,9 @@ from typing import Annotated, TypeAlias
 
 from pydantic import ConfigDict, Field, JsonValue, RootModel, TypeAdapter, ValidationError
 
+from pipeline.base.records import key_problems
 from pipeline.data.prepared.manifest import Manifest
 from pipeline.errors import ArtifactError
-from pipeline.records import key_problems
 from pipeline.tasks.description.classification import ClassificationNotes, ClassificationParams
 from pipeline.tasks.description.heads import HeadsNotes, HeadsParams
 from pipeline.tasks.description.multilabel import MultilabelNotes, MultilabelParams

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import TypeVar
 
+from pipeline.base.params import nearest
 from pipeline.data.fields.field import TargetField
 from pipeline.errors import ParamsError
-from pipeline.params import nearest
 
 FieldT = TypeVar("FieldT", bound=TargetField)
 

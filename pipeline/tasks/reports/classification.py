@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.base.files import csv_text
 from pipeline.drawing import drawable
-from pipeline.files import csv_text
 from pipeline.tasks.judging.arrays import Bools, Ints, Outputs, Targets
 from pipeline.tasks.judging.classification import ClassificationExaminer
 from pipeline.tasks.reports.by_class import PerClass, confusion_matrix, per_class

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.files import csv_text
+from pipeline.base.files import csv_text
 from pipeline.tasks.judging.arrays import Bools, Floats, Outputs, Targets
 from pipeline.tasks.judging.multilabel import MultilabelExaminer
 from pipeline.tasks.reports.by_class import PerClass, average_precisions, per_label

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.files import csv_text
+from pipeline.base.files import csv_text
 from pipeline.tasks.judging.arrays import Bools, Floats
 
 RANGE_PARTS = 3

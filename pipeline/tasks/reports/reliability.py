@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.base.files import csv_text
 from pipeline.drawing import plain_style, png
-from pipeline.files import csv_text
 from pipeline.tasks.judging.arrays import Bools, Floats, Ints
 from pipeline.tasks.reports.by_class import ratio
 

@@ -17,8 +17,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from pipeline.base.files import atomic_dir, disk_fault, sha256_file, to_json
 from pipeline.errors import DiskError, EspalierError, LockedError, StorageError
-from pipeline.files import atomic_dir, disk_fault, sha256_file, to_json
 
 NUM_KEPT = 2
 TENSORS_NAME = "state.safetensors"

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from pipeline.base.files import write_atomic
 from pipeline.errors import redacted
-from pipeline.files import write_atomic
 from pipeline.process.leftovers import scratch
 from pipeline.storage import Storage, node_cache
 from pipeline.train import ranks

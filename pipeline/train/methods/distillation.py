@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.base.params import nearest
 from pipeline.errors import EspalierError, TrainingError
 from pipeline.models.description.spec import Preprocessing
 from pipeline.models.nets.probe import not_taken
-from pipeline.params import nearest
 from pipeline.train.params import FeatureParams
 from pipeline.train.ranks import may_pass
 

@@ -4,8 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+from pipeline.base.files import atomic_dir, write_atomic
 from pipeline.errors import TrainingError
-from pipeline.files import atomic_dir, write_atomic
 from pipeline.train.job import Job
 
 MODEL_NAME = "model"

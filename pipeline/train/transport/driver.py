@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from pipeline.base.files import atomic_dir, sha256_json, write_atomic
 from pipeline.errors import DiskError, StorageError, TrainingError, redacted
-from pipeline.files import atomic_dir, sha256_json, write_atomic
 from pipeline.storage import Storage
 from pipeline.train.checkpoints.fence import ALIVE_NAME, FENCE_POLL_S, Fence
 from pipeline.train.job import Job

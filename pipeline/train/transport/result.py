@@ -2,8 +2,8 @@
 
 import torch
 
+from pipeline.base.files import atomic_dir, csv_text, to_json
 from pipeline.data.prepared.reader import Split
-from pipeline.files import atomic_dir, csv_text, to_json
 from pipeline.models.disk.weights import save_model
 from pipeline.models.nets.build import rebuild
 from pipeline.tasks.training.task import Task

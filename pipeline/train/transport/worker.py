@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.files import locked
+from pipeline.base.files import locked
 from pipeline.storage import OTHERS_WAIT_S, Storage, node_cache
 from pipeline.train import ranks
 from pipeline.train.checkpoints.local import LocalStore

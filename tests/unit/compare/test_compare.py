@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.base.files import sha256_file
+from pipeline.base.params import parse_section
+from pipeline.base.records import write_seal
 from pipeline.compare.compare import Compared, ComparisonOuts, Evaluated, compare
 from pipeline.compare.latency import BLOCK_ROUNDS, BLOCKS, Times, speedup
 from pipeline.compare.records import STEPS, VARIANTS, Speedup
@@ -21,9 +24,6 @@ from pipeline.drawing import draw_images
 from pipeline.errors import ArtifactError
 from pipeline.evaluate.params import EvaluateParams
 from pipeline.export.session import device_name
-from pipeline.files import sha256_file
-from pipeline.params import parse_section
-from pipeline.records import write_seal
 from tests.support.compress_samples import CLASSES, SIZE, TASK_PARAMS, prepared_data
 from tests.support.figures_samples import QUALITY, linear_onnx
 from tests.unit.tasks.reports.test_classification_pictures import shown

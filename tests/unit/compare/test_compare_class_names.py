@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.base.files import write_atomic
 from pipeline.compare.compare import Evaluated, _Scored, _Step, _Test
 from pipeline.data.fields.image import Pixels
 from pipeline.data.fields.one_class import ClassField
 from pipeline.data.prepared.manifest import read_manifest, write_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.evaluate.evaluate import scores_csv
-from pipeline.files import write_atomic
 from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.judging.arrays import Ints
 from pipeline.tasks.reports.report import make_report

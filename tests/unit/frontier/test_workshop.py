@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.yaml_file import read_yaml
 from pipeline.errors import EspalierError
 from pipeline.frontier.points import Project, points
 from pipeline.frontier.workshop import PointWorkspace, override, reason
 from pipeline.repro import machine_lock
-from pipeline.yaml_file import read_yaml
 from tests.support.places import ROOT
 
 

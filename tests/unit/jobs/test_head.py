@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.base.files import to_json
 from pipeline.errors import EXIT_NODE_INCOMPLETE, SubmitError
-from pipeline.files import to_json
 from pipeline.jobs.results import fetch_results, leave_results, lock_digest
 from pipeline.jobs.start import check_node, check_tracking
 from pipeline.registry.submission import SUBMISSION_NAME, Submission

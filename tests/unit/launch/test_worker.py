@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.base.files import locked
 from pipeline.errors import DiskError, EspalierError, LockedError, StorageError, TrainingError
-from pipeline.files import locked
 from pipeline.launch import worker
 from pipeline.train.job import Job
 from pipeline.train.loop import only_writer

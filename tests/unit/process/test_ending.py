@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.files import CURES
 from pipeline.entry import _whole_name
 from pipeline.errors import ParamsError
-from pipeline.files import CURES
 from pipeline.process.ending import tell
 from tests.support.places import ROOT
 

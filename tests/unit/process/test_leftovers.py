@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.stage import KEY_DIGITS, Stage
 from pipeline.errors import DiskError, LockedError
 from pipeline.frontier.workshop import clear_killed
 from pipeline.process.leftovers import (
@@ -27,7 +28,6 @@ from pipeline.process.leftovers import (
     scratch,
     users_temporary_folder,
 )
-from pipeline.stage import KEY_DIGITS, Stage
 from tests.support.places import ROOT
 
 DVC_YAML = "stages:\n  train: {cmd: x, outs: [artifacts/dense, reports/history.csv]}\n"
@@ -173,7 +173,7 @@ def test_what_a_library_left_of_a_copy_when_its_stage_was_killed_goes_with_the_n
         import tempfile
         from pathlib import Path
         from pipeline.process.leftovers import at_work
-        from pipeline.stage import Stage
+        from pipeline.base.stage import Stage
         held = at_work(Stage("train", Path({str(stage.root)!r})))
         held.__enter__()
         folder = tempfile.mkdtemp()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.base.params import parse_section
 from pipeline.compare.latency import measure_latency
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError, ParamsError
@@ -19,7 +20,6 @@ from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import example
-from pipeline.params import parse_section
 from pipeline.profile.measure import LARGEST_GAP, Subject, fastest, measure
 from pipeline.profile.profile import make_profile
 from pipeline.profile.timing import UNSAVED, CpuDevice, TimedCall, in_turns, turn_s

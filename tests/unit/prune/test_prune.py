@@ -11,9 +11,9 @@ from typing import get_args
 import pytest
 import torch
 
+from pipeline.base.files import sha256_file
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
-from pipeline.files import sha256_file
 from pipeline.models.cost import count_macs
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model

@@ -10,15 +10,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.utils import prune as reference
 
+from pipeline.base.files import sha256_tree
+from pipeline.base.yaml_file import read_yaml
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import CompressionError
-from pipeline.files import sha256_tree
 from pipeline.models.channels.groups import prunable_weights
 from pipeline.models.disk.weights import load_model
 from pipeline.prune.params import PruneParams
 from pipeline.prune.prune import Part, prune
 from pipeline.prune.sparsify import drop_least, drop_share, drop_two_of_four, kept_share, sparsify
-from pipeline.yaml_file import read_yaml
 from tests.support.compress_samples import (
     TASK,
     fixed_profile,

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.base.files import sha256_file
+from pipeline.base.params import parse_section
 from pipeline.errors import CompressionError, ParamsError
-from pipeline.files import sha256_file
 from pipeline.models.disk.weights import load_model
-from pipeline.params import parse_section
 from pipeline.prune.prune import prune
 from tests.support.compress_samples import (
     TASK,

@@ -10,15 +10,15 @@ import onnx
 import pytest
 import torch
 
+from pipeline.base.files import sha256_file
+from pipeline.base.params import parse_section
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import ArtifactError, CompressionError, ParamsError
 from pipeline.export.parity import read_parities
 from pipeline.export.session import OnnxModel
-from pipeline.files import sha256_file
 from pipeline.models.description.spec import ModelSpec
 from pipeline.models.disk.artifact import onnx_path, read_spec
 from pipeline.models.disk.weights import load_model
-from pipeline.params import parse_section
 from pipeline.quantize.instructions import check_int8
 from pipeline.quantize.params import QuantizeParams
 from pipeline.quantize.quantize import QuantizeReport, calibration_rows, quantize

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.stage import Stage
 from pipeline.process.leftovers import is_held
 from pipeline.repro.machine_lock import LOCKS_FOLDER, hold_machine, taken
-from pipeline.stage import Stage
 from tests.support.project import until
 
 DVC_YAML = """

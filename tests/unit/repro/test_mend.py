@@ -16,8 +16,8 @@ import psutil
 import pytest
 import yaml
 
+from pipeline.base.files import locked
 from pipeline.errors import EspalierError, LockedError
-from pipeline.files import locked
 from pipeline.repro.mend import DAMAGED, DEAD_S, RWLOCK, faults_of_dvc, mend, mending
 from tests.support.places import ROOT
 from tests.support.project import until

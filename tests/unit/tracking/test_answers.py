@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
+from pipeline.base.stage import Stage
 from pipeline.doctor.mlflow_services import mlflow
 from pipeline.errors import EspalierError, UnreachableError
 from pipeline.pretrained.registered import registered_model
 from pipeline.registry.candidates import read_inputs
 from pipeline.registry.register import register
-from pipeline.stage import Stage
 from pipeline.summary import summary
 from pipeline.tracking.answers import mlflow_errors
 from pipeline.tracking.journal import Journal

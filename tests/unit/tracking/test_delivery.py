@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.stage import Stage
 from pipeline.errors import EspalierError, UnreachableError
-from pipeline.stage import Stage
 from pipeline.tracking.delivery import tracked
 from pipeline.tracking.journal import Journal, read_journal
 from pipeline.tracking.records import (

@@ -10,8 +10,8 @@ import torch
 import yaml
 from torch import nn
 
+from pipeline.base.files import sha256_file
 from pipeline.errors import ArtifactError, ParamsError, UnreachableError
-from pipeline.files import sha256_file
 from pipeline.models.description.spec import Architecture
 from pipeline.models.disk.weights import load_model
 from pipeline.models.nets.build import build

@@ -6,8 +6,8 @@ from unittest.mock import patch
 
 import pytest
 
+from pipeline.base.files import locked
 from pipeline.errors import LockedError
-from pipeline.files import locked
 from pipeline.train.job import run_directory
 
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.base.files import sha256_file
 from pipeline.data.prepared.batch import Tensors
 from pipeline.data.prepared.reader import Split, normalise
 from pipeline.errors import TrainingError
-from pipeline.files import sha256_file
 from pipeline.models.disk.artifact import read_spec
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.tasks.description.classification import ClassificationNotes

@@ -2,9 +2,9 @@
 
 import pytest
 
+from pipeline.base.params import parse_section
 from pipeline.data.augmentation.params import AugmentParams
 from pipeline.errors import ParamsError
-from pipeline.params import parse_section
 
 
 def test_flip_is_one_of_its_words() -> None:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.base.params import parse_section
 from pipeline.data.intake.params import DataParams
 from pipeline.errors import ParamsError
-from pipeline.params import parse_section
 from tests.support.data_samples import data_params
 
 

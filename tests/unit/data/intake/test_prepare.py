@@ -279,7 +279,7 @@ def test_a_label_that_is_no_utf8_is_quarantined(run: Prepare, tmp_path: Path) ->
         "t.parquet",
         "10",
         "unreadable label",
-        r"label 'caf\udce9' is not UTF-8",
+        r"column 'label': label 'caf\udce9' is not UTF-8",
     ]
 
 

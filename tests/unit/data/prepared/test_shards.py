@@ -12,6 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.base.files import sha256_file
+from pipeline.base.records import sealed_json, unsealed
 from pipeline.data.fields.field import LABEL, PIXELS, AnyField
 from pipeline.data.fields.image import ImageField
 from pipeline.data.fields.one_class import ClassField
@@ -29,8 +31,6 @@ from pipeline.data.prepared.reader import ResidentSplit, Split, normalise
 from pipeline.data.prepared.send import sent
 from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.errors import DataError
-from pipeline.files import sha256_file
-from pipeline.records import sealed_json, unsealed
 
 HEIGHT, WIDTH, CHANNELS = 2, 3, 3
 ROWS = 11

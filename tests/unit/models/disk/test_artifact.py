@@ -11,15 +11,15 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from pipeline.base.files import sha256_file
+from pipeline.base.records import sealed_json, unsealed
 from pipeline.errors import ArtifactError
-from pipeline.files import sha256_file
 from pipeline.models.description.plan import KeptChannels
 from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
 from pipeline.models.disk.artifact import onnx_path, read_spec, save_onnx
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import build, rebuild
 from pipeline.models.nets.cut import apply_plan
-from pipeline.records import sealed_json, unsealed
 
 
 def spec_of(name: str = "resnet20", width: int = 4, **changed: Any) -> ModelSpec:

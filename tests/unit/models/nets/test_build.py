@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.base.params import parse_section
 from pipeline.errors import ParamsError
 from pipeline.models.description.params import ADAPTED, BUILT_IN, ModelParams
 from pipeline.models.description.spec import Architecture
 from pipeline.models.nets.build import ADAPTERS, BUILDERS, build
 from pipeline.models.nets.layers import StochasticDepth, num_pools
-from pipeline.params import parse_section
 
 CIFAR: dict[str, Any] = {
     "dropout": 0.0,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.base.files import write_atomic
 from pipeline.errors import LockedError
-from pipeline.files import write_atomic
 from pipeline.storage import Storage
 from pipeline.train.checkpoints.fence import ALIVE_NAME, OWNER_NAME, Fence
 from pipeline.train.checkpoints.local import MANIFEST_NAME

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline.base.params import parse_section
 from pipeline.errors import ParamsError, TrainingError
 from pipeline.models.channels.groups import ChannelGroup, position_sums, trace_groups
 from pipeline.models.disk.weights import load_model
-from pipeline.params import parse_section
 from pipeline.train.loop import fit
 from pipeline.train.methods.sparsity import BnL1, GroupLasso
 from pipeline.train.params import FitParams

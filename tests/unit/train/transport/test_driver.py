@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import sha256_file, sha256_tree
+from pipeline.base.files import sha256_file, sha256_tree
 from pipeline.storage import Storage
 from pipeline.tracking.journal import read_journal
 from pipeline.train.checkpoints.remote import RemoteStore

@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.files import sha256_json, sha256_tree
+from pipeline.base.params import SectionT, nearest, parse_section
+from pipeline.base.yaml_file import read_yaml
 from pipeline.errors import UndeclaredError
-from pipeline.files import sha256_json, sha256_tree
-from pipeline.params import SectionT, nearest, parse_section
-from pipeline.yaml_file import read_yaml
 
 STATE_FOLDER = ".espalier"
 """Git-ignored: run directories (checkpoints, locks) and journals. Never an out of a stage."""

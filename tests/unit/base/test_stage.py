@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from pipeline.base.params import Section
+from pipeline.base.stage import Stage
 from pipeline.errors import UndeclaredError
-from pipeline.params import Section
-from pipeline.stage import Stage
 
 DVC = """
 stages:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DiskError, EspalierError
-from pipeline.files import (
+from pipeline.base.files import (
     atomic_dir,
     check_room,
     csv_text,
@@ -25,6 +24,7 @@ from pipeline.files import (
     to_json,
     write_atomic,
 )
+from pipeline.errors import DiskError, EspalierError
 from pipeline.tracking.journal import Journal
 
 NAMES = [

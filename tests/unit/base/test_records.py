@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.records import SEAL_NAME, Sealed, sealed_json, unsealed, write_seal
 from pipeline.errors import ArtifactError
-from pipeline.records import SEAL_NAME, Sealed, sealed_json, unsealed, write_seal
 
 RECORD = {"top1": 0.5, "batches": {64: 1e-5, 9: 2}, "names": ["één", "two"]}
 

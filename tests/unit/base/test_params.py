@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Literal
 import pytest
 from pydantic import Field
 
+from pipeline.base.params import Section, parse_section
+from pipeline.base.yaml_file import parse_yaml, read_yaml
 from pipeline.errors import ParamsError
-from pipeline.params import Section, parse_section
 from pipeline.schema import SECTIONS, check_params, check_values, json_schema
 from pipeline.tasks.description.params import TaskParams
-from pipeline.yaml_file import parse_yaml, read_yaml
 from tests.support.places import ROOT
 
 

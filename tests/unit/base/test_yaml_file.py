@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml.error import YAMLError
 
+from pipeline.base.yaml_file import DEEPEST, LARGEST_FILE, parse_yaml, read_yaml
 from pipeline.errors import ParamsError
 from pipeline.schema import check_params, check_values
-from pipeline.yaml_file import DEEPEST, LARGEST_FILE, parse_yaml, read_yaml
 from tests.support.places import ROOT
 
 MEANINGS: dict[str, Any] = {

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.base.files import sha256_file, sha256_json, to_json, write_atomic
 from pipeline.errors import ArtifactError
-from pipeline.files import sha256_file, sha256_json, to_json, write_atomic
 
 SEAL_NAME = "seal.json"
 KEY = "seal"
