@@ -127,7 +127,7 @@ CASES = {
         parquet([*GOOD, (png(255), -1), (png(255)[:40], 0)]),
         (
             r"2 of 32 rows are defective \(6\.25%\), more than data\.max_quarantined allows \(1\.00%\)",
-            r"table\.parquet row 30: label out of range: label -1 is negative",
+            r"table\.parquet row 30: label out of range: column 'label': label -1 is negative",
             r"table\.parquet row 31: undecodable image",
             "Mend the rows, or raise data.max_quarantined",
         ),
