@@ -109,11 +109,12 @@ def disturb(project: Project, chance: random.Random, before: int) -> int:
         command, kill = project.start(*REPRO), KINDS[(before + kills) % len(KINDS)]
         with suppress(subprocess.TimeoutExpired):
             command.process.wait(chance.uniform(0, LONGEST_S))
-        while command.process.poll() is None and not kill(command, project):
+        hit = False
+        while command.process.poll() is None and not (hit := kill(command, project)):
             time.sleep(POLL_S)  # until there is one to kill
         command.wait()
-        if command.process.returncode == 0:
-            return kills
+        if command.process.returncode == 0:  # make itself goes on where only dvc was killed
+            return kills + hit
     return min(A_LINE, KILLS - before)
 
 
