@@ -74,8 +74,7 @@ def evaluate(
         model = OnnxModel(file, params.latency.threads)
         outputs = onnx_outputs(model, test, torch.arange(len(test)), params.batch_size)
         targets = test.target_arrays
-        metrics = {"score": float(examiner.score(outputs, targets).mean())}
-        metrics |= _task_metrics(make_task(task, notes), outputs, targets) | report.metrics(outputs, targets)
+        metrics = _task_metrics(make_task(task, notes), outputs, targets) | report.metrics(outputs, targets)
         metrics |= _tta(outputs, targets, model, test, params, examiner)
         metrics |= _parity_metrics(parities) | _cost(spec, file)
         pictures = report.pictures(outputs, targets, partial(_images, test), params.worst_images)

@@ -353,7 +353,7 @@ def _unreachable(address: str) -> UnreachableError:
 
 
 def _cause(error: Exception) -> str:
-    """The last line of a worker's failure, which names what happened."""
+    """The last line of a worker's failure, which names what happened; the kind of an error without words."""
     failures = getattr(error, "worker_failures", {})
     text = str(next(iter(failures.values()), error)).strip()
-    return text.splitlines()[-1]
+    return text.splitlines()[-1] if text else type(error).__name__

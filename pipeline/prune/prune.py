@@ -28,7 +28,7 @@ from pipeline.tasks.training.task import Task
 class PruneReport:
     """Costs and validation scores of the pruned model, before fine-tuning, and of its dense parent.
 
-    A score is the task's objective. before_score: of what was cut, the dense model or, between the parts of a
+    A score is the task's. before_score: of what was cut, the dense model or, between the parts of a
     schedule, one that was pruned and trained. notes: further numbers that only some ways of pruning have.
     not_pruned: layers that lost nothing because no plan can cut them, and why. warning: what a reader must
     not miss.

@@ -21,7 +21,7 @@ from pipeline.base.stage import PREPARED_DATA
 from pipeline.data.prepared.reader import Split
 from tests.support.answers import expected, problems
 from tests.support.places import ROOT
-from tests.support.project import Project, fresh_project, merged, read_json
+from tests.support.project import TINY, Project, fresh_project, merged, read_json
 from tests.support.real_tables import BLOOD, STREETS, blood_cells, streets
 
 VARIANTS = ("dense", "pruned", "finetuned", "quantized")
@@ -33,16 +33,7 @@ SMALL: dict[str, Any] = {
     "train": {"epochs": 40, "augment": {"crop_padding": 2}},
     "finetune": {"epochs": 15, "augment": {"crop_padding": 2}},
     "evaluate": {"latency": {"warmup": 1, "repeats": 5}},
-    "register": {
-        "min_score": 0.3,
-        "max_drop": 1.0,
-        "max_group_drop": 1.0,
-        "min_agreement_with_dense": 0.0,
-        "min_speedup": 0.001,
-        "min_parent_speedup": 0.001,
-        "min_export_agreement": 0.5,
-        "max_export_diff": 1.0,
-    },
+    "register": TINY["register"] | {"max_export_diff": 1.0},
     "quantize": {"calibration_images": 100, "max_drop": 1.0},
 }
 SERVE = """

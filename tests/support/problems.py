@@ -1,13 +1,15 @@
 """Notes, params, answers and truths of each kind of problem, for tests of what all kinds share."""
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.description.heads import HeadNotes, HeadsNotes
 from pipeline.tasks.description.multilabel import MultilabelNotes
 from pipeline.tasks.description.params import TaskParams
 from pipeline.tasks.description.regression import RegressionNotes
-from pipeline.tasks.judging.arrays import Outputs, Targets
+from pipeline.tasks.judging.arrays import Ints, Outputs, Targets
+from pipeline.tasks.reports.report import Report
 
 KIND = ClassificationNotes(classes=["cat", "dog", "eel"])
 SEEN = MultilabelNotes(classes=["sun", "sea", "sand", "snow"], thresholds=[0.5, 0.3, 0.7, 0.5])
@@ -33,6 +35,24 @@ HEADS_PARAMS = TaskParams.model_validate(
         },
     }
 )
+
+
+def row_images(rows: Ints) -> npt.NDArray[np.uint8]:
+    """Images (rows, 3, 4, 4), each in the colour of its number."""
+    return np.broadcast_to(rows.astype(np.uint8)[:, None, None, None], (len(rows), 3, 4, 4))
+
+
+def drawn(
+    report: Report, outputs: Outputs, targets: Targets, most: int
+) -> tuple[dict[str, bytes], list[int]]:
+    """A report's pictures, and the rows whose images it asked for."""
+    asked: list[int] = []
+
+    def noting(rows: Ints) -> npt.NDArray[np.uint8]:
+        asked.extend(rows.tolist())
+        return row_images(rows)
+
+    return report.pictures(outputs, targets, noting, most), asked
 
 
 def answers(samples: int, seed: int = 0) -> tuple[Outputs, Targets]:

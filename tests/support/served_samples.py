@@ -12,7 +12,6 @@ from pipeline.models.description.spec import ModelSpec, TensorSpec
 from pipeline.models.disk.artifact import SPEC_NAME, save_onnx
 from pipeline.registry.candidates import Export
 from pipeline.registry.served import save_served
-from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.description.heads import HeadNotes, HeadsNotes
 from pipeline.tasks.description.multilabel import MultilabelNotes
 from pipeline.tasks.description.params import TaskNotes
@@ -20,8 +19,8 @@ from pipeline.tasks.description.regression import RegressionNotes
 from pipeline.tasks.serving.protocol import Serving
 from pipeline.tasks.serving.serving import make_serving
 from tests.support.figures_samples import SHAPE, linear_spec
+from tests.support.problems import KIND
 
-KIND = ClassificationNotes(classes=["cat", "dog", "eel"])
 TRAITS = MultilabelNotes(classes=['a "wet", b', "fürry", "labels"], thresholds=[0.5, 0.9, 0.0])
 SIZE = RegressionNotes(mean=12.5, std=3.0, low=2.0, high=30.0)
 HEADS = HeadsNotes(

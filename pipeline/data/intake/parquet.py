@@ -202,13 +202,21 @@ def _images(column: Any) -> list[bytes | None]:
 
 
 def _values(column: Any) -> list[Any]:
-    """Integers or texts; bytes that are no UTF-8, as other writers leave in texts, become lone surrogates."""
+    """Numbers, texts or lists; bytes that are no UTF-8, as other writers leave in texts, become lone
+    surrogates.
+    """
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError:
         texts = column.dictionary_decode() if pt.is_dictionary(column.type) else column
-        found = texts.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else value.decode(errors="surrogateescape") for value in found]
+        kind = pa.large_list(pa.large_binary()) if _kind(column.type) == "lists" else pa.large_binary()
+        return [_decoded(value) for value in texts.cast(kind).to_pylist()]
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decoded(each) for each in value]
+    return None if value is None else value.decode(errors="surrogateescape")
 
 
 def _printable(value: int | str) -> str:

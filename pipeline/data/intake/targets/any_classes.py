@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.base.params import Name, Section
 from pipeline.data.intake.defect import Defect
@@ -24,6 +24,14 @@ class ClassesTarget(Section):
     kinds: ClassVar[tuple[str, ...]] = ("lists", "integers", "numbers", "booleans")
     wanted: ClassVar[str] = "it must hold lists of classes, or 0 and 1"
 
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, columns: list[str]) -> list[str]:
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        if twice:
+            raise ValueError(f"column {twice[0]!r} is named twice; name each class once")
+        return columns
+
     @property
     def names(self) -> list[str]:
         """Columns of the source that it is read from."""
@@ -31,18 +39,19 @@ class ClassesTarget(Section):
 
     def check(self, cells: tuple[Any, ...], classes: list[str] | None) -> tuple[Label, ...]:
         """The classes of a row. Raises Defect."""
-        if len(cells) > 1 or not isinstance(cells[0], list | None):
-            return tuple(
-                name for name, cell in zip(self.columns, cells, strict=True) if _is_member(name, cell)
-            )
-        if cells[0] is None:
-            raise Defect(
-                "null label", f"the list in {self.columns[0]!r} is null; one without a class is empty"
-            )
+        if None in cells:
+            column = self.columns[cells.index(None)]
+            raise Defect("null label", f"column {column!r} is null; a row without a class has 0, or []")
+        found: list[Label]
+        if isinstance(cells[0], list):
+            found, where = cells[0], f"in a list in {self.columns[0]!r}"
+        else:
+            named = zip(self.columns, cells, strict=True)
+            found, where = [name for name, cell in named if _is_member(name, cell)], "a column of 0 and 1"
         try:
-            return tuple(checked_label(label, classes) for label in cells[0])
+            return tuple(checked_label(label, classes) for label in found)
         except Defect as defect:
-            raise Defect(defect.reason, f"in a list in {self.columns[0]!r}: {defect.detail}") from defect
+            raise Defect(defect.reason, f"{where}: {defect.detail}") from defect
 
     def settle(self, labels: list[tuple[Label, ...]], known: list[str] | None) -> "SettledClasses":
         """Raises DataError for no class at all, or integers with a gap."""
@@ -64,9 +73,7 @@ class ClassesTarget(Section):
         return [(classes[row % len(classes)],) for row in range(count)]
 
 
-def _is_member(column: str, cell: float | None) -> bool:
-    if cell is None:
-        raise Defect("null label", f"column {column!r} is null; it must be 0 or 1")
+def _is_member(column: str, cell: float) -> bool:
     if cell not in (0, 1):
         raise Defect("label out of range", f"column {column!r} holds {cell!r}; it must be 0 or 1")
     return bool(cell)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from pipeline.data.fields.any_classes import ClassesField
@@ -106,8 +107,8 @@ def test_lists_and_columns_say_the_same() -> None:
     [
         (FLAGS, (1, 2), "label out of range", "column 'round' holds 2; it must be 0 or 1"),
         (FLAGS, (float("nan"), 0), "label out of range", "column 'red' holds nan; it must be 0 or 1"),
-        (FLAGS, (1, None), "null label", "column 'round' is null; it must be 0 or 1"),
-        (LIST, (None,), "null label", "the list in 'tags' is null; one without a class is empty"),
+        (FLAGS, (1, None), "null label", "column 'round' is null; a row without a class has 0, or []"),
+        (LIST, (None,), "null label", "column 'tags' is null; a row without a class has 0, or []"),
         (
             LIST,
             (["red", "bleu"],),
@@ -168,6 +169,29 @@ def test_defects_name_file_and_row(tmp_path: Path) -> None:
         prepared(tmp_path, source)
     manifest = prepared(tmp_path, source, max_quarantined=0.1)
     assert manifest.quarantined == {"no finite number": 1}
+
+
+def test_a_name_in_a_list_that_is_no_utf8_is_a_defect(tmp_path: Path) -> None:
+    names = pa.array([b"red", b"caf\xe9"] * 30).view(pa.string())
+    lists = pa.ListArray.from_arrays(pa.array(range(61), pa.int32()), names)
+    with pytest.raises(
+        DataError, match=r"row 1: unreadable label: in a list in 'tags': label 'caf\\udce9' is"
+    ):
+        prepared(tmp_path, table(tmp_path, tags=lists))
+
+
+def test_a_column_of_a_class_that_is_not_known_is_a_defect(tmp_path: Path) -> None:
+    source = table(tmp_path / "in").rename(tmp_path / "in/train.parquet").parent
+    (source / "classes.json").write_text('{"flags": ["red", "square"]}')
+    with pytest.raises(
+        DataError, match=r"row 0: label out of range: a column of 0 and 1: label 'round' is not"
+    ):
+        prepared(tmp_path, source)
+
+
+def test_a_column_named_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"column 'red' is named twice; name each class once"):
+        ClassesTarget(field="classes", columns=["red", "round", "red"])
 
 
 @pytest.mark.parametrize(

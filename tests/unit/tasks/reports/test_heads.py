@@ -2,21 +2,13 @@
 
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
-from pipeline.tasks.judging.arrays import Ints
 from pipeline.tasks.judging.heads import HeadsExaminer, one_examiner
 from pipeline.tasks.reports.heads import HeadsReport, one_report
 from pipeline.tasks.reports.report import make_report
-from tests.support.problems import COUNT, HEADS, KIND, SEEN, answers
+from tests.support.problems import COUNT, HEADS, KIND, SEEN, answers, row_images
 
 OUTPUTS, TARGETS = answers(60)
 REPORT = make_report(HEADS, calibration_bins=10)
-
-
-def images(rows: Ints) -> npt.NDArray[np.uint8]:
-    return np.zeros((len(rows), 3, 4, 4), np.uint8)
 
 
 def test_names_are_those_of_the_heads_before_their_own() -> None:
@@ -30,7 +22,7 @@ def test_names_are_those_of_the_heads_before_their_own() -> None:
         *("seen-reliability.csv", "seen-classes.csv"),
         "count-errors.csv",
     ]
-    assert list(REPORT.pictures(OUTPUTS, TARGETS, images, 3)) == [
+    assert list(REPORT.pictures(OUTPUTS, TARGETS, row_images, 3)) == [
         *("kind-confusion.png", "kind-reliability.png", "kind-worst.png"),
         *("seen-classes.png", "seen-reliability.png", "seen-worst.png"),
         *("count-predicted.png", "count-errors.png", "count-worst.png"),

@@ -10,11 +10,12 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from pipeline.tasks.description.multilabel import MultilabelNotes
-from pipeline.tasks.judging.arrays import Bools, Ints, Outputs, Targets
+from pipeline.tasks.judging.arrays import Bools, Outputs, Targets
 from pipeline.tasks.judging.multilabel import MultilabelExaminer
 from pipeline.tasks.reports.by_class import average_precisions, per_label
 from pipeline.tasks.reports.multilabel import MultilabelReport
 from pipeline.tasks.reports.multilabel_pictures import caption, draw_labels, labels_with_bars
+from tests.support.problems import drawn, row_images
 from tests.unit.tasks.reports.test_classification_pictures import opened
 
 LABELS = 5
@@ -29,10 +30,6 @@ def random_answers(seed: int, samples: int = 120) -> tuple[Outputs, Targets]:
     actual[:, -1] = False
     logits = np.round(generator.normal(size=(samples, LABELS)) + 2 * actual - 1, 1)
     return {"logits": logits.astype(np.float32)}, {"label": actual.astype(np.uint8)}
-
-
-def images(rows: Ints) -> npt.NDArray[np.uint8]:
-    return np.broadcast_to(rows.astype(np.uint8)[:, None, None, None], (len(rows), 3, 4, 4))
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -84,7 +81,7 @@ def test_without_a_positive_the_numbers_are_nothing_and_the_pictures_are_drawn()
     outputs, targets = {"logits": np.full((4, 5), -9, np.float32)}, {"label": np.zeros((4, 5), np.uint8)}
     found = REPORT.metrics(outputs, targets)
     assert (found["map"], found["worst_class_f1"]) == (0, 0)
-    assert all(map(opened, REPORT.pictures(outputs, targets, images, 3).values()))
+    assert all(map(opened, REPORT.pictures(outputs, targets, row_images, 3).values()))
 
 
 def test_calibration_is_of_every_decision_about_a_label() -> None:
@@ -104,15 +101,9 @@ def test_calibration_is_of_every_decision_about_a_label() -> None:
 
 def test_pictures_are_the_same_bytes_every_time_and_show_the_lowest_scores() -> None:
     outputs, targets = random_answers(1)
-    asked: list[int] = []
-
-    def noting(numbers: Ints) -> npt.NDArray[np.uint8]:
-        asked.extend(numbers.tolist())
-        return images(numbers)
-
-    first = REPORT.pictures(outputs, targets, noting, 3)
+    first, asked = drawn(REPORT, outputs, targets, 3)
     assert list(first) == ["classes.png", "reliability.png", "worst.png"]
-    assert first == REPORT.pictures(outputs, targets, images, 3)
+    assert first == REPORT.pictures(outputs, targets, row_images, 3)
     assert asked == np.argsort(REPORT.examiner.score(outputs, targets), kind="stable")[:3].tolist()
 
 

@@ -8,10 +8,11 @@ import numpy.typing as npt
 import pytest
 
 from pipeline.tasks.description.regression import RegressionNotes
-from pipeline.tasks.judging.arrays import Ints, Outputs, Targets
+from pipeline.tasks.judging.arrays import Outputs, Targets
 from pipeline.tasks.judging.regression import RegressionExaminer
 from pipeline.tasks.reports.regression import RegressionReport
 from pipeline.tasks.reports.regression_pictures import draw_errors, draw_predicted
+from tests.support.problems import drawn, row_images
 from tests.unit.tasks.reports.test_classification_pictures import opened
 
 REPORT = RegressionReport(RegressionExaminer(RegressionNotes(mean=10.0, std=4.0, low=0.0, high=24.0)))
@@ -27,10 +28,6 @@ def random_answers(seed: int, samples: int = 200) -> tuple[Outputs, Targets]:
 def errors(outputs: Outputs, targets: Targets) -> npt.NDArray[np.float64]:
     found: npt.NDArray[np.float64] = outputs["value"][:, 0].astype(np.float64) * 4 + 10 - targets["label"]
     return found
-
-
-def images(rows: Ints) -> npt.NDArray[np.uint8]:
-    return np.broadcast_to(rows.astype(np.uint8)[:, None, None, None], (len(rows), 1, 4, 4))
 
 
 def table(outputs: Outputs, targets: Targets) -> list[dict[str, str]]:
@@ -75,15 +72,9 @@ def test_a_third_without_a_sample_has_zeros() -> None:
 
 def test_pictures_are_the_same_bytes_every_time_and_show_the_greatest_errors() -> None:
     outputs, targets = random_answers(1)
-    asked: list[int] = []
-
-    def noting(numbers: Ints) -> npt.NDArray[np.uint8]:
-        asked.extend(numbers.tolist())
-        return images(numbers)
-
-    first = REPORT.pictures(outputs, targets, noting, 3)
+    first, asked = drawn(REPORT, outputs, targets, 3)
     assert list(first) == ["predicted.png", "errors.png", "worst.png"]
-    assert first == REPORT.pictures(outputs, targets, images, 3)
+    assert first == REPORT.pictures(outputs, targets, row_images, 3)
     assert asked == np.argsort(-np.abs(errors(outputs, targets)), kind="stable")[:3].tolist()
 
 

@@ -8,7 +8,8 @@ import pytest
 from pipeline.tasks.serving.classification_answer import classification_answer
 from pipeline.tasks.serving.multilabel_answer import multilabel_answer
 from pipeline.tasks.serving.regression_answer import regression_answer
-from tests.support.served_samples import KIND, SIZE, TRAITS
+from tests.support.problems import KIND
+from tests.support.served_samples import SIZE, TRAITS
 
 HUGE = np.array([[-1e4, 0, 1e4]], np.float32)
 

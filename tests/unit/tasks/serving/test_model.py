@@ -16,7 +16,8 @@ import pytest
 from pipeline.tasks.serving.classification import ClassificationServing
 from pipeline.tasks.serving.serving import make_serving
 from tests.support import damage
-from tests.support.served_samples import HEADS, IMAGES, KIND, NOTES, SIZE, TRAITS, numbers_of, saved_model
+from tests.support.problems import KIND
+from tests.support.served_samples import HEADS, IMAGES, NOTES, SIZE, TRAITS, numbers_of, saved_model
 
 pytestmark = [  # as pipeline/tracking/store.py; MLflow warns of itself while it is imported
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),

@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.serving.serving import make_serving
-from tests.support.served_samples import HEADS, KIND, NOTES, SIZE, TRAITS
+from tests.support.problems import KIND
+from tests.support.served_samples import HEADS, NOTES, SIZE, TRAITS
 
 IMAGES = "images of 8 x 8 pixels, 1 channel,"
 
