@@ -24,13 +24,7 @@ def stand_in(params: DataParams, folder: Path) -> Path:
         name: target.settle(target.examples(ROWS), None)  # type: ignore[arg-type]
         for name, target in params.targets.items()
     }
-    image = ImageField(
-        height=params.height,
-        width=params.width,
-        channels=params.channels,
-        mean=[0.5] * params.channels,
-        std=[0.25] * params.channels,
-    )
+    image = ImageField(**params.rule._asdict(), mean=[0.5] * params.channels, std=[0.25] * params.channels)
     targets = {name: each.field(rows) for name, each in settled.items()}
     fields: dict[str, AnyField] = {PIXELS: image, **targets}
     columns: dict[str, Values] = {PIXELS: pixels} | {name: each.values for name, each in settled.items()}

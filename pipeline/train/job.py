@@ -150,7 +150,9 @@ def dense_spec(
             )
         },
         outputs=outputs,
-        preprocessing=Preprocessing(mean=image.mean, std=image.std),
+        preprocessing=Preprocessing(
+            resize=image.resize, sixteen_bit=image.sixteen_bit, mean=image.mean, std=image.std
+        ),
         task=notes.model_dump(),
         plan={},
         ancestors={"data": sha256_file(data / "manifest.json")}

@@ -26,6 +26,7 @@ from pipeline.quantize.params import QuantizeParams
 from pipeline.tasks.description.classification import ClassificationNotes
 from pipeline.tasks.judging.examiner import make_examiner
 from pipeline.tasks.training.task import make_task
+from tests.support.data_samples import STRETCH
 from tests.support.tasks import classification
 
 SIZE = 8
@@ -77,7 +78,15 @@ def prepared_data(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
     """Noise with one bright side that gives the class away, in train, val and test."""
     generator = np.random.default_rng(seed)
     fields: dict[str, AnyField] = {
-        PIXELS: ImageField(height=size, width=size, channels=3, mean=[0.4] * 3, std=[0.25] * 3),
+        PIXELS: ImageField(
+            height=size,
+            width=size,
+            channels=3,
+            resize=STRETCH,
+            sixteen_bit="refuse",
+            mean=[0.4] * 3,
+            std=[0.25] * 3,
+        ),
         LABEL: ClassField(classes=CLASSES),
     }
     splits = {}
@@ -118,7 +127,9 @@ def spec_of(name: str, width: int | None = 8, size: int = SIZE, num_outputs: int
         ),
         inputs={"pixels": TensorSpec(shape=[3, size, size], meaning="pixels 0..255")},
         outputs={"logits": TensorSpec(shape=[num_outputs], meaning="a logit for each class")},
-        preprocessing=Preprocessing(mean=[0.4, 0.4, 0.4], std=[0.25, 0.25, 0.25]),
+        preprocessing=Preprocessing(
+            resize=STRETCH, sixteen_bit="refuse", mean=[0.4, 0.4, 0.4], std=[0.25, 0.25, 0.25]
+        ),
         task={
             "name": "classification",
             "classes": [*CLASSES] if num_outputs == len(CLASSES) else [*map(str, range(num_outputs))],

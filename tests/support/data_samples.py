@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline.data.intake.params import DataParams
+from pipeline.images.rule import Stretch
 from tests.support.places import ROOT
 
 SIZE = 4
+STRETCH = Stretch(rule="stretch", filter="bilinear")
 REAL_DATA = Path(os.environ.get("ESPALIER_DATA", ROOT.parent / "shared" / "data"))
 
 
@@ -30,6 +32,8 @@ def data_params(**changes: Any) -> DataParams:
         "height": SIZE,
         "width": SIZE,
         "channels": 3,
+        "resize": {"rule": "stretch", "filter": "bilinear"},
+        "sixteen_bit": "refuse",
         "val_fraction": 0.2,
         "test_fraction": 0.2,
         "max_pixels": 50_000_000,

@@ -26,6 +26,7 @@ from pipeline.models.description.spec import Architecture, ModelSpec, Preprocess
 from pipeline.models.disk.artifact import SPEC_NAME, read_spec, save_onnx
 from pipeline.registry.figures import Figures
 from pipeline.registry.params import RegisterParams
+from tests.support.data_samples import STRETCH
 from tests.support.tasks import classification
 from tests.support.tracked_project import make_project, write
 
@@ -141,7 +142,9 @@ def linear_spec(shape: tuple[int, int, int], ancestors: dict[str, str]) -> Model
         ),
         inputs={"pixels": TensorSpec(shape=[*shape], meaning="pixels 0..255")},
         outputs={"logits": TensorSpec(shape=[len(CLASSES)], meaning="a logit for each class")},
-        preprocessing=Preprocessing(mean=[0.5] * channels, std=[0.5] * channels),
+        preprocessing=Preprocessing(
+            resize=STRETCH, sixteen_bit="refuse", mean=[0.5] * channels, std=[0.5] * channels
+        ),
         task={"name": "classification", "classes": [*CLASSES]},
         plan={},
         ancestors=ancestors,

@@ -27,6 +27,7 @@ LAYERS = {
     "drawing": 1,
     "job_server": 1,
     "storage": 2,
+    "images": 2,
     "process": 3,
     "data": 3,
     "models": 3,

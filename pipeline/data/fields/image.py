@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PositiveInt
 
 from pipeline.base.records import Record
+from pipeline.images.rule import ImageRule, Resize, SixteenBit
 
 if TYPE_CHECKING:  # who only reads a manifest, as the process that drives Ray does, need not wait for these
     import numpy as np
@@ -15,7 +16,7 @@ Pixels: TypeAlias = "npt.NDArray[np.uint8]"
 
 
 class ImageField(Record):
-    """Pixels 0..255 of images that were brought to one size.
+    """Pixels 0..255 of images that were brought to one size by a rule (images/rule.py).
 
     mean, std: per channel, of the training split's pixels scaled to 0..1 (std is 1 for a constant channel).
     """
@@ -24,8 +25,14 @@ class ImageField(Record):
     height: PositiveInt
     width: PositiveInt
     channels: PositiveInt
+    resize: Resize
+    sixteen_bit: SixteenBit
     mean: list[float]
     std: list[Annotated[float, Field(gt=0)]]
+
+    @property
+    def rule(self) -> ImageRule:
+        return ImageRule(self.height, self.width, self.channels, self.resize, self.sixteen_bit)
 
     @property
     def row_bytes(self) -> int:

@@ -7,10 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
-from pipeline.data.intake.defect import Defect
 from pipeline.data.intake.source import Source, SourceBatch
-from pipeline.data.intake.validate import RowCheck, doubts_noted
+from pipeline.data.intake.validate import RowCheck
 from pipeline.errors import DataError
+from pipeline.images.decode import doubts_noted
+from pipeline.images.defect import Defect
 
 DECODE_THREADS = 4
 """Pillow decodes without the interpreter lock; more threads gain nothing, because the rest of a row holds it.
@@ -99,7 +100,7 @@ def _check_batch(batch: SourceBatch, check: RowCheck) -> tuple[Checked, bytes]:
             checked.bad.append(BadRow(batch.file, row, defect.reason, defect.detail))
             continue
         digest = hashlib.blake2b(pixels, digest_size=DIGEST_BYTES).digest()
-        blank = pixels == pixels[: check.channels] * (len(pixels) // check.channels)
+        blank = pixels == pixels[: check.rule.channels] * (len(pixels) // check.rule.channels)
         checked.good.append(Row(batch.file, row, batch.split, values, digest, slices, blank))
         kept.append(pixels)
     return checked, b"".join(kept)

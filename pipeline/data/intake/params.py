@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pipeline.base.params import Name, Section
 from pipeline.data.fields.field import TargetName
 from pipeline.data.intake.targets.target import AnyTarget
+from pipeline.images.rule import SIXTEEN_BIT, Crop, ImageRule, Resize, SixteenBit
 
 DIGITS_COLUMN = "label"
 """The one column of the source `digits` that targets may name."""
@@ -49,6 +50,11 @@ class DataParams(Section):
     height: int = Field(ge=1, le=2048, description="height that every image is brought to, in pixels")
     width: int = Field(ge=1, le=2048, description="width that every image is brought to, in pixels")
     channels: Literal[1, 3] = Field(description="1: grey, 3: RGB")
+    resize: Resize = Field(
+        description="how an image of another size or shape is brought to height x width; a JPEG is decoded "
+        "at 1/2, 1/4 or 1/8 of its size if its shorter side then still is twice as long as needed"
+    )
+    sixteen_bit: SixteenBit = Field(description=SIXTEEN_BIT)
     val_fraction: float = Field(
         ge=0, lt=1, description="fraction of the rows carved out as val; unused with a val.parquet"
     )
@@ -75,12 +81,22 @@ class DataParams(Section):
     )
     seed: int = Field(ge=0, lt=2**31, description="decides which rows are carved out as val and test")
 
+    @property
+    def rule(self) -> ImageRule:
+        """How every image becomes pixels."""
+        return ImageRule(self.height, self.width, self.channels, self.resize, self.sixteen_bit)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(
                 f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave nothing for "
                 "train; make their sum smaller than 1"
+            )
+        if isinstance(self.resize, Crop) and self.resize.size < max(self.height, self.width):
+            raise ValueError(
+                f"resize.size is {self.resize.size}, from which {self.height} x {self.width} pixels cannot "
+                f"be cut; raise it to {max(self.height, self.width)} at least"
             )
         if self.raw_shape is not None and self.raw_shape[2] not in (1, 3):
             raise ValueError(

@@ -35,15 +35,7 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
     Raises DataError for a source, a class or a split that cannot be used, or too many defective rows.
     """
     source = OPENERS[params.source](params, source_path)
-    check = RowCheck(
-        params.height,
-        params.width,
-        params.channels,
-        params.max_pixels,
-        source.raw_shape,
-        params.targets,
-        source.classes,
-    )
+    check = RowCheck(params.rule, params.max_pixels, source.raw_shape, params.targets, source.classes)
     row_bytes = params.height * params.width * params.channels
     with atomic_dir(out) as folder:
         # Splits are known only after the last row, and pixels may not fit into memory: they wait in a
@@ -72,7 +64,7 @@ def _write(folder: Path, params: DataParams, source: Source, checked: Checked, p
     }
     splits = assign_splits(rows, list(settled.values()), source.splits, params)
     mean, std = channel_statistics(pixels, splits["train"], params.channels)
-    image = ImageField(height=params.height, width=params.width, channels=params.channels, mean=mean, std=std)
+    image = ImageField(**params.rule._asdict(), mean=mean, std=std)
     targets = {name: target.field(splits["train"]) for name, target in settled.items()}
     fields: dict[str, AnyField] = {PIXELS: image, **targets}
     columns: dict[str, Values] = {PIXELS: pixels} | {name: each.values for name, each in settled.items()}

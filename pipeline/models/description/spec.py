@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from pipeline.base.records import Record
+from pipeline.images.rule import SIXTEEN_BIT, ImageRule, Resize, SixteenBit
 from pipeline.models.description.params import NetworkParams
 from pipeline.models.description.plan import KeptChannels
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Number of the layout of model.json. No other is read; it rises when a reader would misread a newer file."""
 WEIGHTS_NAME: Final = "weights.safetensors"
 ONNX_NAME: Final = "model.onnx"
@@ -45,8 +46,10 @@ class TensorSpec(Record):
 
 
 class Preprocessing(Record):
-    """How a picture becomes the network's input, beside what `inputs` says of its shape."""
+    """How a file becomes the network's input, beside what `inputs` says of its shape (images/pixels.py)."""
 
+    resize: Resize = Field(description="how an image of another size or shape is brought to the input's")
+    sixteen_bit: SixteenBit = Field(description=SIXTEEN_BIT)
     mean: list[float] = Field(description="per channel, of pixels scaled to 0..1")
     std: list[Annotated[float, Field(gt=0)]] = Field(description="per channel, of pixels scaled to 0..1")
 
@@ -70,7 +73,7 @@ class ModelSpec(Record):
     weights is None until artifact.py has written the model; its SHA-256 is the model's identity.
     """
 
-    format: Literal[4] = FORMAT
+    format: Literal[5] = FORMAT
     architecture: Architecture
     inputs: dict[str, TensorSpec] = Field(
         min_length=1, description="by name, in the order of the exported file: before preprocessing"
@@ -109,6 +112,14 @@ class ModelSpec(Record):
         if not len(mean) == len(std) == network.channels:
             raise ValueError(f"{len(mean)} means and {len(std)} stds for {network.channels} channels")
         return self
+
+    @property
+    def image_rule(self) -> ImageRule:
+        """How a file becomes the pixels that the network takes."""
+        network, by = self.architecture, self.preprocessing
+        return ImageRule(
+            network.image_height, network.image_width, network.channels, by.resize, by.sixteen_bit
+        )
 
     def example(self, batch: int, seed: int | None = None) -> "dict[str, npt.NDArray[np.float32]]":
         """An input of each name for `batch` samples: zeros or, with a seed, noise, the same at every call."""

@@ -16,6 +16,7 @@ from pipeline.train.loop import fit
 from pipeline.train.methods.distillation import Renormalised
 from pipeline.train.params import DistilParams
 from tests.support.compress_samples import network, saved, spec_of
+from tests.support.data_samples import STRETCH
 from tests.support.fit_samples import changed_job, job, prepared_digits
 
 PIXELS = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -105,7 +106,7 @@ def test_a_missing_teacher_says_how_to_bring_one(tmp_path: Path) -> None:
 
 def test_a_teacher_of_other_data_sees_images_as_it_normalises_them(tmp_path: Path) -> None:
     own, other = (
-        Preprocessing(mean=mean, std=std)
+        Preprocessing(resize=STRETCH, sixteen_bit="refuse", mean=mean, std=std)
         for mean, std in (([0.4, 0.5, 0.6], [0.2, 0.2, 0.3]), ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7]))
     )
 
@@ -120,7 +121,9 @@ def test_a_run_learns_from_a_teacher_of_other_statistics(tmp_path: Path) -> None
     data = prepared_digits(tmp_path)
     student = job(data, tmp_path / "run", epochs=1, distil=distil("file").model_dump())
     architecture = student.problem.spec.architecture.model_copy(update={"name": "resnet20", "width": 4})
-    other = Preprocessing(mean=[0.0], std=student.problem.spec.preprocessing.std)
+    other = Preprocessing(
+        resize=STRETCH, sixteen_bit="refuse", mean=[0.0], std=student.problem.spec.preprocessing.std
+    )
     spec = student.problem.spec.model_copy(update={"architecture": architecture, "preprocessing": other})
     saved(tmp_path / "teacher", spec, network(spec))
     fit(changed_job(student, teacher=tmp_path / "teacher"), "cpu", 1)

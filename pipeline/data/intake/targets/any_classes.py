@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from pipeline.base.params import Name, Section
-from pipeline.data.intake.defect import Defect
 from pipeline.data.intake.targets.naming import Label, checked_label, name_classes, numbers_of
 from pipeline.errors import DataError
+from pipeline.images.defect import Defect
 
 if TYPE_CHECKING:  # as in one_class.py
     from pipeline.data.intake.settled.any_classes import SettledClasses

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.data.intake.defect import Defect
 from pipeline.errors import DataError
+from pipeline.images.defect import Defect
 
 Label = int | str
 

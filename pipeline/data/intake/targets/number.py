@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.base.params import Name, Section
-from pipeline.data.intake.defect import Defect
+from pipeline.images.defect import Defect
 
 if TYPE_CHECKING:  # as in one_class.py
     from pipeline.data.intake.settled.number import SettledNumber

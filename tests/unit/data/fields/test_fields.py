@@ -8,8 +8,9 @@ from pydantic import TypeAdapter
 from pipeline.data.fields.field import AnyField
 from pipeline.data.fields.image import ImageField
 from pipeline.data.fields.one_class import ClassField
+from tests.support.data_samples import STRETCH
 
-IMAGE = ImageField(height=2, width=3, channels=1, mean=[0.5], std=[0.1])
+IMAGE = ImageField(height=2, width=3, channels=1, resize=STRETCH, sixteen_bit="refuse", mean=[0.5], std=[0.1])
 KIND = ClassField(classes=["cat", "dog"])
 
 

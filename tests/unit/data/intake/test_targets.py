@@ -11,7 +11,6 @@ from sklearn.datasets import load_digits
 
 from pipeline.data.fields.any_classes import ClassesField
 from pipeline.data.fields.number import NumberField
-from pipeline.data.intake.defect import Defect
 from pipeline.data.intake.prepare import prepare
 from pipeline.data.intake.targets.any_classes import ClassesTarget
 from pipeline.data.intake.targets.naming import Label
@@ -20,6 +19,7 @@ from pipeline.data.intake.targets.one_class import ClassTarget
 from pipeline.data.prepared.manifest import Manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.errors import DataError
+from pipeline.images.defect import Defect
 from tests.support.data_samples import data_params, png, write_table
 
 ONE = ClassTarget(field="class", column="label")

@@ -31,11 +31,20 @@ from pipeline.data.prepared.reader import ResidentSplit, Split, normalise
 from pipeline.data.prepared.send import sent
 from pipeline.data.prepared.shards import Table, write_shards
 from pipeline.errors import DataError
+from tests.support.data_samples import STRETCH
 
 HEIGHT, WIDTH, CHANNELS = 2, 3, 3
 ROWS = 11
 FIELDS: dict[str, AnyField] = {
-    PIXELS: ImageField(height=HEIGHT, width=WIDTH, channels=CHANNELS, mean=[0.5] * 3, std=[0.1] * 3),
+    PIXELS: ImageField(
+        height=HEIGHT,
+        width=WIDTH,
+        channels=CHANNELS,
+        resize=STRETCH,
+        sixteen_bit="refuse",
+        mean=[0.5] * 3,
+        std=[0.1] * 3,
+    ),
     LABEL: ClassField(classes=["cat", "dog"]),
 }
 

@@ -20,6 +20,7 @@ from pipeline.models.disk.artifact import onnx_path, read_spec, save_onnx
 from pipeline.models.disk.weights import load_model, save_model
 from pipeline.models.nets.build import build, rebuild
 from pipeline.models.nets.cut import apply_plan
+from tests.support.data_samples import STRETCH
 
 
 def spec_of(name: str = "resnet20", width: int = 4, **changed: Any) -> ModelSpec:
@@ -37,7 +38,7 @@ def spec_of(name: str = "resnet20", width: int = 4, **changed: Any) -> ModelSpec
         "architecture": architecture,
         "inputs": {"pixels": TensorSpec(shape=[1, 8, 8], meaning="pixels 0..255")},
         "outputs": {"logits": TensorSpec(shape=[3], meaning="a logit for each class")},
-        "preprocessing": Preprocessing(mean=[0.5], std=[0.25]),
+        "preprocessing": Preprocessing(resize=STRETCH, sixteen_bit="refuse", mean=[0.5], std=[0.25]),
         "task": {"classes": ["null", "één", "two"]},
         "plan": {},
         "ancestors": {"data": "0" * 64},
@@ -242,13 +243,13 @@ def test_an_edit_by_hand_is_refused(folder: Path, before: str, after: str) -> No
         read_spec(folder)
 
 
-@pytest.mark.parametrize("older", [{"format": 2}, {"format": 3, "seal": "0" * 64}])
+@pytest.mark.parametrize("older", [{"format": 3}, {"format": 4, "seal": "0" * 64}])
 def test_a_model_of_an_earlier_layout_is_refused_with_the_way_to_a_new_one(
     folder: Path, older: dict[str, Any]
 ) -> None:
     (folder / "model.json").write_text(json.dumps({"classes": ["a", "b"], "mean": [0.5]} | older))
     with pytest.raises(
-        ArtifactError, match=r"format \d is unknown .* reads 4 alone; make the model again, with `dvc repro`"
+        ArtifactError, match=r"format \d is unknown .* reads 5 alone; make the model again, with `dvc repro`"
     ):
         load_model(folder)
 
@@ -256,15 +257,32 @@ def test_a_model_of_an_earlier_layout_is_refused_with_the_way_to_a_new_one(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"format": 5, "new_key": 1}, "model.json: format 5 is unknown to this version, which reads 4 alone"),
+        ({"format": 6, "new_key": 1}, "model.json: format 6 is unknown to this version, which reads 5 alone"),
         ({"weights": None}, "model.json: names no weights file"),
         (
             {"outputs": {"logits": {"shape": [1], "meaning": ""}}},
             "outputs of 1 numbers for a network that gives 3",
         ),
-        ({"preprocessing": {"mean": [0.5, 0.5], "std": [0.5]}}, "2 means and 1 stds for 1 channels"),
         (
-            {"preprocessing": {"mean": [0.5], "std": [0.0]}},
+            {
+                "preprocessing": {
+                    "resize": {"rule": "stretch", "filter": "box"},
+                    "sixteen_bit": "refuse",
+                    "mean": [0.5, 0.5],
+                    "std": [0.5],
+                }
+            },
+            "2 means and 1 stds for 1 channels",
+        ),
+        (
+            {
+                "preprocessing": {
+                    "resize": {"rule": "stretch", "filter": "box"},
+                    "sixteen_bit": "refuse",
+                    "mean": [0.5],
+                    "std": [0.0],
+                }
+            },
             "preprocessing.std.0: Input should be",
         ),
         (

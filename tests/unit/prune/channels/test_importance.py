@@ -14,6 +14,7 @@ from pipeline.prune.channels.importance import element_importance, score_groups
 from pipeline.prune.params import Importance
 from pipeline.tasks.training.task import Task
 from tests.support.compress_samples import prune_params
+from tests.support.data_samples import STRETCH
 
 CONV, NORM, HEAD = [3.0, -1.0], [0.5, 2.0], [[1.0, -4.0], [2.0, 0.5]]
 """By channel; the head's rows are classes."""
@@ -68,7 +69,7 @@ def scores_of(importance: Importance, images: list[float] = IMAGES, **changes: A
     model = Two().eval()
     params = prune_params(importance=importance, sample_batches=1, batch_size=3, **changes)
     spec = ModelSpec.model_construct(
-        preprocessing=Preprocessing(mean=[0.0], std=[1 / 255]),
+        preprocessing=Preprocessing(resize=STRETCH, sixteen_bit="refuse", mean=[0.0], std=[1 / 255]),
         outputs={"logits": TensorSpec(shape=[2], meaning="")},
     )
     split, task = cast(Split, Images(images)), cast(Task, FirstLogit())
