@@ -87,8 +87,9 @@ def make_data(folder: Path, rows: int, size: int = 32) -> Path:
     pq.write_table(
         pa.table({"image": images, "label": generator.integers(0, 10, rows)}), folder / "noise.parquet"
     )
-    shape = {"raw_shape": [size, size, 3], "height": size, "width": size}
-    params = DataParams.model_validate({**read_yaml(Path("presets/cifar10.yaml"))["data"], **shape})
+    values = read_yaml(Path("presets/cifar10.yaml"))["data"]
+    source = values["source"] | {"raw_shape": [size, size, 3]}
+    params = DataParams.model_validate({**values, "source": source, "height": size, "width": size})
     prepare(params, folder / "noise.parquet", folder / "prepared", folder / "card")
     return folder / "prepared"
 

@@ -11,7 +11,7 @@ from pipeline.tracking.journal import Reporter
 def main(stage: Stage, report: Reporter) -> None:
     params = stage.params("data", DataParams)
     card = stage.out("reports/data")
-    manifest = prepare(params, stage.dep(params.path), stage.out("data/prepared"), card)
+    manifest = prepare(params, stage.dep(params.source.path), stage.out("data/prepared"), card)
     rows = {f"data/{split}/rows": info.rows for split, info in manifest.splits.items()}
     duplicates = {f"data/duplicates/{pair}": count for pair, count in manifest.duplicates.items()}
     report.metrics({**rows, **duplicates, "data/quarantined": sum(manifest.quarantined.values())})

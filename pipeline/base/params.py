@@ -22,7 +22,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}
-    """Keys that this section had before, with what each is called now."""
+    """Keys that this section had before, with what each is called now: `a.b` is a key of a section below."""
 
 
 SectionT = TypeVar("SectionT", bound=BaseModel)
@@ -54,7 +54,7 @@ def _without_new_names(error: ValidationError, model: type[BaseModel]) -> list[A
     found = error.errors()
     places = [_place(model, each["loc"]) for each in found]
     renamed = {
-        (*place.keys[:-1], place.owner.renamed.get(place.keys[-1]))
+        (*place.keys[:-1], *place.owner.renamed.get(place.keys[-1], "").split("."))
         for each, place in zip(found, places, strict=True)
         if each["type"] == "extra_forbidden" and place.owner
     }

@@ -37,7 +37,7 @@ def check_before(stage: str, root: Path, look: Callable[..., list[list[str]]] | 
     """
     values = read_yaml(root / "params.yaml")
     if stage not in STAGES_CHECKED_BEFORE and not (
-        stage == "prepare" and _bytes(root / values["data"]["path"]) > LONG_BYTES
+        stage == "prepare" and _bytes(root / values["data"]["source"]["path"]) > LONG_BYTES
     ):
         return
     done = root / CHECKED_FOLDER / _digest(root, values)

@@ -134,7 +134,7 @@ def test_a_needless_dep_is_found(copy: Path) -> None:
         ("tracking/journal.py", set()),
         ("doctor/examine.py", set()),
         ("check/trials.py", set()),
-        ("data/intake/parquet.py", {"prepare"}),
+        ("data/intake/readers/parquet.py", {"prepare"}),
         ("data/intake/params.py", {"prepare"}),
         ("prune/params.py", {"profile", "prune"}),
         ("prune/prune.py", {"prune"}),

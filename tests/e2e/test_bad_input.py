@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.support.data_samples import parquet_source
 from tests.support.project import MADE, Done, Project, copied_project, until
 
 pytestmark = pytest.mark.timeout(1500)
@@ -87,7 +88,7 @@ def parquet(rows: list[tuple[bytes, int]]) -> Callable[[Project], None]:
         images, labels = zip(*rows, strict=True)
         table = pa.table({"image": pa.array(images, pa.binary()), "label": pa.array(labels, pa.int64())})
         pq.write_table(table, project.root / "data/raw/table.parquet")
-        project.change_params({"data": {"source": "parquet", "path": "data/raw/table.parquet"}})
+        project.change_params({"data": {"source": parquet_source(path="data/raw/table.parquet")}})
 
     return spoil
 

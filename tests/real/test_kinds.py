@@ -57,7 +57,8 @@ def values_of(kind: str, project: Project) -> dict[str, Any]:
         values["task"] = MULTILABEL
         return values
     blood_cells(raw)
-    values["data"] |= {"path": "data/raw", "val_fraction": 0.0, "test_fraction": 0.0}
+    values["data"]["source"]["path"] = "data/raw"
+    values["data"] |= {"val_fraction": 0.0, "test_fraction": 0.0}
     if kind == "regression":
         values["data"]["targets"] = {"label": {"field": "number", "column": "count"}}
         values["task"] = REGRESSION

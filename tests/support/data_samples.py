@@ -12,23 +12,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from pipeline.data.intake.opening import open_source
 from pipeline.data.intake.params import DataParams
+from pipeline.data.intake.source import SourceBatch
 from pipeline.images.rule import Stretch
 from tests.support.places import ROOT
 
 SIZE = 4
+DIGITS = {"kind": "digits", "path": "data/raw/README.md"}
+"""data.source of scikit-learn's digits."""
 STRETCH = Stretch(rule="stretch", filter="bilinear")
 REAL_DATA = Path(os.environ.get("ESPALIER_DATA", ROOT.parent / "shared" / "data"))
 
 
+def parquet_source(**changes: Any) -> dict[str, Any]:
+    """data.source of a table of encoded images."""
+    return {"kind": "parquet", "path": "data/raw", "image_column": "image", "raw_shape": None} | changes
+
+
 def data_params(**changes: Any) -> DataParams:
     values: dict[str, Any] = {
-        "source": "parquet",
-        "path": "data/raw",
-        "image_column": "image",
+        "source": parquet_source(),
         "targets": {"label": {"field": "class", "column": "label"}},
         "slice_columns": [],
-        "raw_shape": None,
         "height": SIZE,
         "width": SIZE,
         "channels": 3,
@@ -43,6 +49,21 @@ def data_params(**changes: Any) -> DataParams:
         "seed": 0,
     }
     return DataParams.model_validate(values | changes)
+
+
+def read_source(params: DataParams, path: Path) -> SourceBatch:
+    """All rows of a source, as one batch."""
+    with open_source(params, path) as source:
+        batches = [batch for piece in source.pieces for batch in piece.read()]
+    return SourceBatch(
+        files=[file for batch in batches for file in batch.files],
+        rows=[row for batch in batches for row in batch.rows],
+        splits=[split for batch in batches for split in batch.splits],
+        images=[image for batch in batches for image in batch.images],
+        cells={
+            column: [cell for batch in batches for cell in batch.cells[column]] for column in params.columns
+        },
+    )
 
 
 def pixels(number: int, height: int = SIZE, width: int = SIZE, channels: int = 3) -> npt.NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
@@ -47,13 +47,20 @@ class BadRow(NamedTuple):
 
 @dataclass
 class Checked:
-    """Result of checking rows, in the order of the source."""
+    """Result of checking rows, in the order of the source. digests: SourceBatch.digests() of all of them."""
 
     good: list[Row] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
 
 
-def ingest(source: Source, check: RowCheck, scratch: IO[bytes], max_quarantined: float) -> Checked:
+def ingest(
+    source: Source,
+    check: RowCheck,
+    scratch: IO[bytes],
+    max_quarantined: float,
+    slice_columns: Sequence[str],
+) -> Checked:
     """Check all rows; the pixels of good[i] are the i-th equally long record of `scratch`.
 
     max_quarantined: largest fraction of bad rows. Raises DataError if the source has no rows, no good rows,
@@ -61,10 +68,11 @@ def ingest(source: Source, check: RowCheck, scratch: IO[bytes], max_quarantined:
     """
     total = Checked()
     with doubts_noted():
-        for checked, pixels in _checked_in_order(source.batches, check):
+        for checked, pixels in _checked_in_order(source, check, slice_columns):
             scratch.write(pixels)
             total.good += checked.good
             total.bad += checked.bad
+            total.digests += checked.digests
     scratch.flush()
     rows = len(total.good) + len(total.bad)
     if rows == 0:
@@ -76,38 +84,47 @@ def ingest(source: Source, check: RowCheck, scratch: IO[bytes], max_quarantined:
     return total
 
 
-def _checked_in_order(batches: Iterator[SourceBatch], check: RowCheck) -> Iterator[tuple[Checked, bytes]]:
+def _checked_in_order(
+    source: Source, check: RowCheck, slice_columns: Sequence[str]
+) -> Iterator[tuple[Checked, bytes]]:
     """Results in the order of the batches, with few batches in memory at once."""
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
         waiting: deque[Future[tuple[Checked, bytes]]] = deque()
-        for batch in batches:
-            waiting.append(pool.submit(_check_batch, batch, check))
+        for batch in (batch for piece in source.pieces for batch in piece.read()):
+            waiting.append(pool.submit(_check_batch, batch, check, slice_columns))
             if len(waiting) > DECODE_THREADS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _check_batch(batch: SourceBatch, check: RowCheck) -> tuple[Checked, bytes]:
+def _check_batch(batch: SourceBatch, check: RowCheck, slice_columns: Sequence[str]) -> tuple[Checked, bytes]:
     checked = Checked()
+    checked.digests += batch.digests()
     kept: list[bytes] = []
-    columns = zip(batch.images, _by_row(batch.cells), batch.slices, strict=True)
-    for row, (image, cells, slices) in enumerate(columns, start=batch.first_row):
+    rows = zip(
+        batch.files,
+        batch.rows,
+        batch.splits,
+        batch.images,
+        batch.cells_by_row(),
+        batch.texts(slice_columns),
+        strict=True,
+    )
+    for file, row, split, image, cells, slices in rows:
         try:
             values = check.values(cells)
+            if isinstance(image, Defect):
+                raise image
             pixels = check.pixels(image)
         except Defect as defect:
-            checked.bad.append(BadRow(batch.file, row, defect.reason, defect.detail))
+            checked.bad.append(BadRow(file, row, defect.reason, defect.detail))
             continue
         digest = hashlib.blake2b(pixels, digest_size=DIGEST_BYTES).digest()
         blank = pixels == pixels[: check.rule.channels] * (len(pixels) // check.rule.channels)
-        checked.good.append(Row(batch.file, row, batch.split, values, digest, slices, blank))
+        checked.good.append(Row(file, row, split, values, digest, slices, blank))
         kept.append(pixels)
     return checked, b"".join(kept)
-
-
-def _by_row(columns: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
 def _too_many(name: str, bad: list[BadRow], rows: int, limit: float) -> str:

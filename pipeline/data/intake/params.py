@@ -1,38 +1,27 @@
 """The `data` section of params.yaml: where images come from, and what they are brought to."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.base.params import Name, Section
 from pipeline.data.fields.field import TargetName
+from pipeline.data.intake.sources.any_source import AnySource
 from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.images.rule import SIXTEEN_BIT, Crop, ImageRule, Resize, SixteenBit
-
-DIGITS_COLUMN = "label"
-"""The one column of the source `digits` that targets may name."""
-
-RawSide = Annotated[int, Field(ge=1, le=65_535)]
-"""Pixels, or channels, of a raw image."""
 
 
 class DataParams(Section):
     """Section `data`: one source, brought to one image size and cut into train, val and test."""
 
-    renamed: ClassVar[dict[str, str]] = {"label_column": "targets"}
+    renamed: ClassVar[dict[str, str]] = {
+        "label_column": "targets",
+        "path": "source.path",
+        "image_column": "source.image_column",
+        "raw_shape": "source.raw_shape",
+    }
 
-    source: Literal["digits", "parquet"] = Field(
-        description="digits: scikit-learn's 8x8 digits; parquet: your own table"
-    )
-    path: str = Field(
-        min_length=1,
-        max_length=4096,
-        description="Parquet file, or folder with train.parquet and optionally val.parquet, test.parquet and "
-        "classes.json (a list of names); digits does not read it",
-    )
-    image_column: Name = Field(
-        min_length=1, description="column with encoded images (PNG, JPEG, ...) or raw pixels"
-    )
+    source: AnySource = Field(description="where the images are, and of what kind")
     targets: dict[TargetName, AnyTarget] = Field(
         min_length=1,
         max_length=50,
@@ -43,9 +32,6 @@ class DataParams(Section):
         max_length=20,
         description="columns of strings or integers that say what kind an image is (its camera, its site); "
         "what a step of compression loses is also stated for each of their values",
-    )
-    raw_shape: Annotated[list[RawSide], Field(min_length=3, max_length=3)] | None = Field(
-        description="[height, width, channels] of raw uint8 pixels in pixels; null: the images are encoded"
     )
     height: int = Field(ge=1, le=2048, description="height that every image is brought to, in pixels")
     width: int = Field(ge=1, le=2048, description="width that every image is brought to, in pixels")
@@ -86,6 +72,13 @@ class DataParams(Section):
         """How every image becomes pixels."""
         return ImageRule(self.height, self.width, self.channels, self.resize, self.sixteen_bit)
 
+    @field_validator("source", mode="before")
+    @classmethod
+    def _is_a_section(cls, source: Any) -> Any:
+        if isinstance(source, str):
+            raise ValueError(f"a section now; write source: {{kind: {source}, path: ..., ...}}")
+        return source
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.val_fraction + self.test_fraction >= 1:
@@ -98,16 +91,23 @@ class DataParams(Section):
                 f"resize.size is {self.resize.size}, from which {self.height} x {self.width} pixels cannot "
                 f"be cut; raise it to {max(self.height, self.width)} at least"
             )
-        if self.raw_shape is not None and self.raw_shape[2] not in (1, 3):
-            raise ValueError(
-                f"raw_shape ends in {self.raw_shape[2]} channels; raw pixels have 1 (grey) or 3 (RGB)"
-            )
-        if self.source == "digits" and self.slice_columns:
-            raise ValueError(f"slice_columns {self.slice_columns} need source parquet; digits has no columns")
-        for name, target in self.targets.items() if self.source == "digits" else ():
-            if target.field == "classes" or target.names != [DIGITS_COLUMN]:
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_there(self) -> Self:
+        """Whether a kind of source that always has the same columns has those that are named."""
+        fixed = self.source.fixed
+        wanted = [(f"targets.{name}", target.names) for name, target in self.targets.items()]
+        for key, columns in [*wanted, ("slice_columns", self.slice_columns)] if fixed else ():
+            if strange := [column for column in columns if column not in fixed]:
+                known = ", ".join(map(repr, fixed))
                 raise ValueError(
-                    f"targets.{name}: source digits has one column, {DIGITS_COLUMN!r}, with the digit: a "
-                    "class or a number; other columns need source parquet"
+                    f"{key}: source {self.source.kind} has no column {strange[0]!r}, only {known}"
                 )
         return self
+
+    @property
+    def columns(self) -> list[str]:
+        """What is read of each row beside its image."""
+        found = [column for target in self.targets.values() for column in target.names]
+        return list(dict.fromkeys([*found, *self.slice_columns]))

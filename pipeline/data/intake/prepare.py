@@ -10,12 +10,11 @@ from pipeline.base.files import atomic_dir
 from pipeline.data.fields.field import PIXELS, AnyField, Values, counts
 from pipeline.data.fields.image import ImageField, Pixels
 from pipeline.data.intake.card import write_card
-from pipeline.data.intake.digits import open_digits
 from pipeline.data.intake.findings import find
 from pipeline.data.intake.ingest import Checked, Row, ingest
+from pipeline.data.intake.opening import open_source
 from pipeline.data.intake.params import DataParams
-from pipeline.data.intake.parquet import open_parquet
-from pipeline.data.intake.source import Source
+from pipeline.data.intake.source import Source, content_digest
 from pipeline.data.intake.splits import assign_splits, count_duplicates
 from pipeline.data.intake.statistics import channel_statistics
 from pipeline.data.intake.validate import RowCheck
@@ -25,7 +24,6 @@ from pipeline.errors import DataError
 
 MOST_SLICES = 50
 """Values of a slice column: beyond, it numbers the images instead of telling kinds of them apart."""
-OPENERS = {"digits": open_digits, "parquet": open_parquet}
 
 
 def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Manifest:
@@ -34,32 +32,38 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
     Each folder is replaced as a whole at the end, and both stay as they are after an error.
     Raises DataError for a source, a class or a split that cannot be used, or too many defective rows.
     """
-    source = OPENERS[params.source](params, source_path)
-    check = RowCheck(params.rule, params.max_pixels, source.raw_shape, params.targets, source.classes)
-    row_bytes = params.height * params.width * params.channels
-    with atomic_dir(out) as folder:
-        # Splits are known only after the last row, and pixels may not fit into memory: they wait in a
-        # nameless file.
-        with tempfile.TemporaryFile(dir=folder) as scratch:
-            checked = ingest(source, check, scratch, params.max_quarantined)
-            pixels = np.memmap(scratch, np.uint8, "r", shape=(len(checked.good), row_bytes))
-            manifest = _write(folder, params, source, checked, pixels)
-        findings = find(checked.good, manifest.targets, _slices(checked.good, params.slice_columns))
-        if params.strict and findings:
-            listed = "\n".join(f"  {finding}" for finding in findings)
-            raise DataError(
-                f"source {source.name!r}: data.strict refuses what was found:\n{listed}\nMend it, or set "
-                "strict to false"
-            )
-        with atomic_dir(card) as card_folder:
-            write_card(card_folder, manifest, checked.bad, findings, folder)
+    with open_source(params, source_path) as source:
+        check = RowCheck(
+            params.rule,
+            params.max_pixels,
+            source.raw_shape,
+            params.targets,
+            source.classes_of(params.targets),
+        )
+        row_bytes = params.height * params.width * params.channels
+        with atomic_dir(out) as folder:
+            # Splits are known only after the last row, and pixels may not fit into memory: they wait in a
+            # nameless file.
+            with tempfile.TemporaryFile(dir=folder) as scratch:
+                checked = ingest(source, check, scratch, params.max_quarantined, params.slice_columns)
+                pixels = np.memmap(scratch, np.uint8, "r", shape=(len(checked.good), row_bytes))
+                manifest = _write(folder, params, source, checked, pixels)
+            findings = find(checked.good, manifest.targets, _slices(checked.good, params.slice_columns))
+            if params.strict and findings:
+                listed = "\n".join(f"  {finding}" for finding in findings)
+                raise DataError(
+                    f"source {source.name!r}: data.strict refuses what was found:\n{listed}\nMend it, or set "
+                    "strict to false"
+                )
+            with atomic_dir(card) as card_folder:
+                write_card(card_folder, manifest, checked.bad, findings, folder)
     return manifest
 
 
 def _write(folder: Path, params: DataParams, source: Source, checked: Checked, pixels: Pixels) -> Manifest:
-    rows = checked.good
+    rows, classes = checked.good, source.classes_of(params.targets)
     settled = {
-        name: target.settle([row.values[place] for row in rows], source.classes.get(name))
+        name: target.settle([row.values[place] for row in rows], classes.get(name))
         for place, (name, target) in enumerate(params.targets.items())
     }
     splits = assign_splits(rows, list(settled.values()), source.splits, params)
@@ -79,7 +83,7 @@ def _write(folder: Path, params: DataParams, source: Source, checked: Checked, p
             )
             for split, indices in splits.items()
         },
-        source=SourceInfo(name=source.name, sha256=source.sha256),
+        source=SourceInfo(name=source.name, sha256=content_digest(source, checked.digests)),
         quarantined=dict(sorted(Counter(row.reason for row in checked.bad).items())),
         duplicates=count_duplicates(rows, splits),
     )

@@ -1,40 +1,114 @@
-"""What every source of images gives: batches of rows, unchecked, in a fixed order."""
+"""What every source of images gives: pieces of rows, unchecked, in a fixed order."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Protocol
 
+from pipeline.data.intake.targets.target import AnyTarget
+from pipeline.images.defect import Defect
+
+SPLITS = ("train", "val", "test")
+PIECE_ROWS = 512
+"""Rows of a piece, about: enough to be worth a process, and few enough to keep several processes busy."""
 BATCH_ROWS = 256
 """Rows handed on at once. With photographs of 0.5 MB this is 128 MB, several batches being in flight."""
 
 
 @dataclass(frozen=True)
 class SourceBatch:
-    """Consecutive rows of one file, `first_row` being their first row number.
+    """Consecutive rows; all lists are equally long.
 
-    split: "train", "val" or "test" as the source has it; rows of a source without own splits say "train".
-    cells: by column, of each row what a target is read from. slices: of each row the values of
-    data.slice_columns.
+    files: where each row stands, below the source's path, printable. rows: its number there, from 0. splits:
+    "train", "val" or "test" as the source has it; rows of a source without own splits say "train". images:
+    the bytes, or why there are none. cells: by column, what targets and slices are read from; texts that are
+    no UTF-8 hold lone surrogates.
     """
 
-    file: str
-    split: str
-    first_row: int
-    images: list[bytes | None]
+    files: list[str]
+    rows: list[int]
+    splits: list[str]
+    images: list[bytes | Defect]
     cells: Mapping[str, list[Any]]
-    slices: list[tuple[str, ...]]
+
+    def cells_by_row(self) -> Iterator[dict[str, Any]]:
+        columns = self.cells
+        return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+
+    def texts(self, columns: Sequence[str]) -> list[tuple[str, ...]]:
+        """Values of these columns, row by row, printable."""
+        values = [[printable(cell) for cell in self.cells[column]] for column in columns]
+        return list(zip(*values, strict=True)) if columns else [()] * len(self.rows)
+
+    def digests(self) -> list[bytes]:
+        """SHA-256 of each row: its split, cells and image, whatever file it stands in."""
+        rows = zip(self.splits, self.images, self.cells_by_row(), strict=True)
+        return [_row_digest(*row) for row in rows]
+
+
+class Piece(Protocol):
+    """Some of a source's rows, read by any process alone: it holds paths and numbers, no open file.
+
+    Raises DataError, while it is read, if a file that holds many rows is damaged.
+    """
+
+    @property
+    def rows(self) -> int: ...
+
+    def read(self) -> Iterator[SourceBatch]:
+        """Its rows in order, in batches of at most BATCH_ROWS."""
+        ...
 
 
 @dataclass(frozen=True)
 class Source:
-    """name, sha256: what the manifest records of it. splits: the source's own splits, at least "train".
-    classes: of a target names by label, where not the labels found decide. raw_shape: (H, W, C), None for
-    encoded images. batches: to be read once.
+    """An opened source.
+
+    name: the last part of its path, for the manifest. splits: the source's own, at least "train". columns:
+    what each column holds, a kind that targets know or Arrow's word for the type. classes: by column, names
+    by number, where not the labels found decide. raw_shape: (H, W, C), None for encoded images. pieces: in
+    the order of the rows. left_out: files that are no rows, counted by reason.
     """
 
     name: str
-    sha256: str
-    splits: list[str]
+    splits: Sequence[str]
+    columns: Mapping[str, str]
     classes: Mapping[str, list[str]]
     raw_shape: tuple[int, int, int] | None
-    batches: Iterator[SourceBatch]
+    pieces: Sequence[Piece]
+    left_out: Mapping[str, int]
+
+    def classes_of(self, targets: Mapping[str, AnyTarget]) -> dict[str, list[str]]:
+        """The known classes by target."""
+        first = {name: target.names[0] for name, target in targets.items()}
+        return {name: self.classes[column] for name, column in first.items() if column in self.classes}
+
+
+def content_digest(source: Source, rows: Iterable[bytes]) -> str:
+    """Hex SHA-256 of what was read; the same rows in another kind of file have the same.
+
+    rows: SourceBatch.digests() of all pieces, in order.
+    """
+    digest = hashlib.sha256(b"".join(rows))
+    digest.update(json.dumps([dict(source.classes), source.raw_shape], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def printable(cell: Any) -> str:
+    """A cell or a file's name as text; bytes that are no UTF-8 become the replacement character."""
+    return "null" if cell is None else str(cell).encode(errors="surrogateescape").decode(errors="replace")
+
+
+def ranges(rows: int, size: int = PIECE_ROWS, most: int | None = None) -> Iterator[range]:
+    """`rows` cut into ranges of about equal length, as many as of `size` rows, at most `most`."""
+    count = max(1, min(-(-rows // size), most or rows))
+    edges = [rows * number // count for number in range(count + 1)]
+    return (range(first, last) for first, last in pairwise(edges))
+
+
+def _row_digest(split: str, image: bytes | Defect, cells: dict[str, Any]) -> bytes:
+    reason, content = (image.reason, b"") if isinstance(image, Defect) else (None, image)
+    header = json.dumps([split, reason, cells], sort_keys=True, default=str)
+    return hashlib.sha256(header.encode() + b"\0" + content).digest()

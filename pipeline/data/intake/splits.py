@@ -9,14 +9,13 @@ import numpy as np
 from pipeline.data.intake.ingest import Row
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.settled.settled import Settled
+from pipeline.data.intake.source import SPLITS
 from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
 
-SPLITS = ("train", "val", "test")
-
 
 def assign_splits(
-    rows: list[Row], targets: Sequence[Settled], own: list[str], params: DataParams
+    rows: list[Row], targets: Sequence[Settled], own: Sequence[str], params: DataParams
 ) -> dict[str, Indices]:
     """Row indices of train, val and test, each in source order.
 

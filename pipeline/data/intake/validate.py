@@ -33,19 +33,17 @@ class RowCheck:
             for name, target in self.targets.items()
         )
 
-    def pixels(self, data: bytes | None) -> bytes:
+    def pixels(self, data: bytes) -> bytes:
         """H * W * C bytes in that order.
 
-        Raises Defect if the image is null, damaged or of a kind that would mislead.
+        Raises Defect if the image is damaged or of a kind that would mislead.
         """
-        if data is None:
-            raise Defect("null image", "the image is null")
         if self.raw_shape is None:
             return pixels(data, self.rule, self.max_pixels).tobytes()
         height, width, channels = self.raw_shape
         if len(data) != height * width * channels:
             expected = f"{height} x {width} x {channels} = {height * width * channels}"
-            raise Defect("wrong raw length", f"{len(data)} bytes, but data.raw_shape needs {expected}")
+            raise Defect("wrong raw length", f"{len(data)} bytes, but data.source.raw_shape needs {expected}")
         if self.raw_shape == (self.rule.height, self.rule.width, self.rule.channels):
             return data
         image = Image.frombytes(PILLOW_MODES[channels], (width, height), data)

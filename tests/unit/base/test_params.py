@@ -1,5 +1,6 @@
 """A wrong key or value of params.yaml is one clear error."""
 
+from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -138,7 +139,11 @@ def test_training_rounds_as_the_deployed_file_does(
             "address: 'http://h?token=canary-2'",
             r"resources\.address holds a signature or token in an address",
         ),
-        ("path: data/raw", "path: data/canary-3", r"data\.path holds the value of SOME_API_TOKEN"),
+        (
+            "path: data/raw/README.md",
+            "path: data/canary-3",
+            r"data\.source\.path holds the value of SOME_API_TOKEN",
+        ),
         ("epochs: ", "canary-3: 1\n  epochs: ", r"train holds the value of SOME_API_TOKEN"),
     ],
 )
@@ -176,8 +181,9 @@ RENAMED = [
 
 @pytest.mark.parametrize(("section", "old", "new"), RENAMED)
 def test_an_old_key_is_told_its_new_name_and_nothing_else(section: str, old: str, new: str) -> None:
-    values = read_yaml(ROOT / "params.yaml")[section]
-    values[old] = values.pop(new)
+    values = read_yaml(ROOT / "presets/cifar10.yaml")[section]
+    *below, key = new.split(".")
+    values[old] = reduce(lambda found, name: found[name], below, values).pop(key)
     with pytest.raises(ParamsError) as error:
         parse_section(section, values, SECTIONS[section])
     assert str(error.value) == (

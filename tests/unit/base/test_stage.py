@@ -14,7 +14,7 @@ stages:
   prepare:
     cmd: python -m stages.prepare
     params: [data]
-    deps: ["${data.path}"]
+    deps: ["${data.source.path}"]
     outs: [data/prepared]
   evaluate:
     foreach: {dense: {model: artifacts/dense}, pruned: {model: artifacts/pruned}}
@@ -26,7 +26,7 @@ stages:
       metrics: ["reports/${key}/metrics.json"]
       plots: [{"reports/${key}/confusion.csv": {template: confusion}}]
 """
-PARAMS = "data: {path: raw.txt}\nevaluate: {repeats: 3}\nresources: {workers: 2}\n"
+PARAMS = "data: {source: {path: raw.txt}}\nevaluate: {repeats: 3}\nresources: {workers: 2}\n"
 
 
 class Evaluate(Section):

@@ -7,7 +7,7 @@ import pytest
 from pipeline.base.params import parse_section
 from pipeline.data.intake.params import DataParams
 from pipeline.errors import ParamsError
-from tests.support.data_samples import data_params
+from tests.support.data_samples import DIGITS, data_params, parquet_source
 
 
 def parse(**changes: Any) -> DataParams:
@@ -21,23 +21,59 @@ def test_fractions_must_leave_something_for_train() -> None:
 
 def test_raw_pixels_are_grey_or_rgb() -> None:
     with pytest.raises(ParamsError, match="raw_shape ends in 4 channels"):
-        parse(raw_shape=[8, 8, 4])
+        parse(source=parquet_source(raw_shape=[8, 8, 4]))
 
 
-def test_digits_has_no_columns() -> None:
-    with pytest.raises(ParamsError, match=r"slice_columns \['camera'\] need source parquet"):
-        parse(source="digits", slice_columns=["camera"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"slice_columns": ["camera"]}, "slice_columns: source digits has no column 'camera', only 'label'"),
+        (
+            {"targets": {"n": {"field": "number", "column": "count"}}},
+            "targets.n: source digits has no column 'count', only 'label'",
+        ),
+    ],
+)
+def test_digits_has_one_column(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        parse(source=DIGITS, **changes)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (parquet_source(raw_shape=[8, 8]), r"data\.source\.raw_shape"),
+        (parquet_source(raw_shape=[8, 0, 1]), r"data\.source\.raw_shape"),
+        (parquet_source(kind="parket"), "data.source.kind is 'parket'; did you mean 'parquet'"),
+        ({"path": "x"}, "key 'data.source.kind' is missing"),
+        (DIGITS | {"path": "data/raw"}, r"data\.source\.path"),
+        ("parquet", r"data.source: a section now; write source: \{kind: parquet, path: ..., ...\}"),
+    ],
+)
+def test_a_wrong_source_names_its_key(source: Any, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        parse(source=source)
+
+
+def test_keys_of_before_are_told_their_place() -> None:
+    old = data_params().model_dump() | {"path": "data/raw", "image_column": "image", "raw_shape": None}
+    old["source"] = "parquet"
+    with pytest.raises(ParamsError) as caught:
+        parse_section("data", old, DataParams)
+    assert str(caught.value).splitlines() == [
+        "params.yaml: data.source: a section now; write source: {kind: parquet, path: ..., ...}",
+        "params.yaml: key 'data.path' is called 'data.source.path' now; rename it",
+        "params.yaml: key 'data.image_column' is called 'data.source.image_column' now; rename it",
+        "params.yaml: key 'data.raw_shape' is called 'data.source.raw_shape' now; rename it",
+    ]
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("raw_shape", [8, 8]),
-        ("raw_shape", [8, 0, 1]),
         ("channels", 2),
         ("height", 0),
         ("max_quarantined", 1.1),
-        ("source", "csv"),
     ],
 )
 def test_value_out_of_bounds_names_its_key(key: str, value: object) -> None:

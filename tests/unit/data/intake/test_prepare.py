@@ -17,7 +17,17 @@ from pipeline.data.prepared.manifest import Manifest, read_manifest
 from pipeline.data.prepared.reader import Split
 from pipeline.data.prepared.shards import read_slices
 from pipeline.errors import DataError, EspalierError
-from tests.support.data_samples import REAL_DATA, data_params, encoded, good_table, pixels, png, write_table
+from tests.support.data_samples import (
+    DIGITS,
+    REAL_DATA,
+    data_params,
+    encoded,
+    good_table,
+    parquet_source,
+    pixels,
+    png,
+    write_table,
+)
 
 Prepare = Callable[..., Manifest]
 
@@ -44,7 +54,7 @@ def quarantine(tmp_path: Path) -> list[list[str]]:
 
 
 def test_digits(run: Prepare, tmp_path: Path) -> None:
-    manifest = run(Path("unused"), source="digits", height=8, width=8, channels=1, shard_rows=1000)
+    manifest = run(Path("unused"), source=DIGITS, height=8, width=8, channels=1, shard_rows=1000)
     assert manifest == read_manifest(tmp_path / "out" / "prepared")
     assert {split: info.rows for split, info in manifest.splits.items()} == {
         "train": 1079,
@@ -172,7 +182,11 @@ def test_error_leaves_the_last_good_outs_and_no_litter(run: Prepare, tmp_path: P
 
 def test_raw_pixels_and_resizing(run: Prepare, tmp_path: Path) -> None:
     raw = [np.full((6, 5, 1), 10 * row, np.uint8).tobytes() for row in range(12)]
-    manifest = run(write_table(tmp_path / "t.parquet", raw, [0, 1] * 6), raw_shape=[6, 5, 1], channels=3)
+    manifest = run(
+        write_table(tmp_path / "t.parquet", raw, [0, 1] * 6),
+        source=parquet_source(raw_shape=[6, 5, 1]),
+        channels=3,
+    )
     assert (manifest.image.height, manifest.image.width, manifest.image.channels) == (4, 4, 3)
     test = Split.open(tmp_path / "out" / "prepared", "test")
     images = test.images(torch.arange(len(test))).flatten(1)
@@ -188,7 +202,13 @@ def test_slice_columns_stay_with_their_row_in_every_shard(run: Prepare, tmp_path
         "site": pa.array(["n", "s"] * 20),
     }
     table = write_table(tmp_path / "t.parquet", raw, [0, 1] * 20, more)
-    run(table, raw_shape=[4, 4, 1], channels=1, slice_columns=["camera", "site"], shard_rows=3)
+    run(
+        table,
+        source=parquet_source(raw_shape=[4, 4, 1]),
+        channels=1,
+        slice_columns=["camera", "site"],
+        shard_rows=3,
+    )
     prepared = tmp_path / "out" / "prepared"
     test = Split.open(prepared, "test")
     rows = test.images(torch.arange(len(test)))[:, 0, 0, 0].tolist()
@@ -206,7 +226,7 @@ def test_slice_columns_that_tell_no_kinds_apart_are_refused(run: Prepare, tmp_pa
     ):
         run(table, slice_columns=["id"])
     with pytest.raises(
-        DataError, match=r"column 'price' \(data.slice_columns\) must hold strings or integers"
+        DataError, match=r"column 'price' \(data.slice_columns\) holds numbers; it must hold strings"
     ):
         run(table, slice_columns=["price"])
     with pytest.raises(DataError, match=r"no column 'ide' \(data.slice_columns\); did you mean 'id'"):
@@ -266,7 +286,8 @@ def test_the_picture_of_samples_has_a_size_for_any_image(
     """A line scan of 2,048 pixels made one of 1,200 x 246,000 pixels, in a minute."""
     raw = [pixels(row, height, width, channels).tobytes() for row in range(10)]
     table = write_table(tmp_path / "t.parquet", raw, [0, 1] * 5)
-    run(table, raw_shape=[height, width, channels], height=height, width=width, channels=channels)
+    shape = parquet_source(raw_shape=[height, width, channels])
+    run(table, source=shape, height=height, width=width, channels=channels)
     with Image.open(tmp_path / "out" / "card" / "samples.png") as image:
         assert 900 <= image.width <= 1000
         assert 80 <= image.height <= 600

@@ -197,12 +197,15 @@ def test_a_column_named_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"count": pa.array(["3"] * 60)}, r"t.parquet: column 'count' is string; it must hold numbers"),
+        ({"count": pa.array(["3"] * 60)}, r"t.parquet: column 'count' holds names; it must hold numbers"),
         (
             {"red": pa.array(["yes"] * 60)},
-            r"column 'red' is string; it must hold lists of classes, or",
+            r"column 'red' holds names; it must hold lists of classes, or",
         ),
-        ({"tags": pa.array([[0.5]] * 60)}, r"column 'tags' is list<.*double>; it must hold lists of classes"),
+        (
+            {"tags": pa.array([[0.5]] * 60)},
+            r"column 'tags' holds list<.*double>; it must hold lists of classes",
+        ),
         ({"count": pa.array([2.5] * 60)}, r"column 'count' is 2.5 in all usable rows of train"),
         ({"tags": pa.array([[]] * 60, pa.list_(pa.string()))}, r"no usable row has a class in tags"),
         ({"tags": pa.array([[0, 2]] * 60)}, r"integer labels reach 2, but label 1 has no image"),
@@ -237,7 +240,13 @@ def test_class_names_by_target_are_the_known_ones(tmp_path: Path) -> None:
 
 def test_digits_can_be_numbers(tmp_path: Path) -> None:
     targets = {"label": {"field": "number", "column": "label"}}
-    params = data_params(source="digits", targets=targets, height=8, width=8, channels=1)
+    params = data_params(
+        source={"kind": "digits", "path": "data/raw/README.md"},
+        targets=targets,
+        height=8,
+        width=8,
+        channels=1,
+    )
     prepare(params, Path("unused"), tmp_path / "prepared", tmp_path / "card")
     found = [Split.open(tmp_path / "prepared", name).targets["label"] for name in ("train", "val", "test")]
     assert (

@@ -1,0 +1,1 @@
+"""Readers of sources: what each kind's files hold, row by row."""

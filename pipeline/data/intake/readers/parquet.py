@@ -1,0 +1,231 @@
+"""A Parquet table as a source: one file, or a folder with a file for each split."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from pipeline.base.params import nearest
+from pipeline.data.intake.source import BATCH_ROWS, SPLITS, Source, SourceBatch, ranges
+from pipeline.data.intake.sources.parquet import ParquetSource
+from pipeline.errors import DataError
+from pipeline.images.defect import Defect
+
+BYTES = "bytes"
+BUFFER_BYTES = 1 << 20
+"""Read ahead of a column at once; without a buffer, a whole row group's images are."""
+MOST_PARTS = 16
+"""Pieces of a row group: who reads the last of them decompresses those before it too."""
+ARROW_KINDS = {
+    "integers": (pt.is_integer,),
+    "numbers": (pt.is_floating, pt.is_decimal),
+    "booleans": (pt.is_boolean,),
+    "names": (pt.is_string, pt.is_large_string, pt.is_string_view),
+}
+"""What a column holds, by Arrow's types."""
+
+
+def open_parquet(params: ParquetSource, path: Path, columns: list[str]) -> Source:
+    """The table or tables at `path`; their schema is checked now, rows when they are read.
+
+    Raises DataError: nothing at the path, no train.parquet in a folder, a file that is not Parquet or cannot
+    be read, no column of images, a column that files disagree on, (while reading) a damaged page.
+    """
+    files = _split_files(path)
+    schemas = {file: _schema(file, [params.image_column, *columns]) for file in files.values()}
+    for file, schema in schemas.items():
+        _check_images(file, schema, params.image_column)
+    kinds = {file: _kinds(schema) for file, schema in schemas.items()}
+    for column in columns:
+        found = {file.name: kinds[file][column] for file in kinds if column in kinds[file]}
+        if 0 < len(found) < len(files):
+            lacking = next(file for file in kinds if column not in kinds[file])
+            raise DataError(f"{lacking}: no column {column!r}{nearest(column, list(kinds[lacking]))}")
+        if len(set(found.values())) > 1:
+            each = ", ".join(f"{name}: {kind}" for name, kind in found.items())
+            raise DataError(f"{path}: column {column!r} has several types ({each}); give all files the same")
+    first = next(iter(kinds.values()))
+    wanted = (params.image_column, *(column for column in columns if column in first))
+    return Source(
+        name=path.resolve().name,
+        splits=list(files),
+        columns=first,
+        classes={},
+        raw_shape=(params.raw_shape[0], params.raw_shape[1], params.raw_shape[2])
+        if params.raw_shape
+        else None,
+        pieces=[piece for split, file in files.items() for piece in _pieces(file, split, wanted)],
+        left_out={},
+    )
+
+
+@dataclass(frozen=True)
+class ParquetPiece:
+    """Consecutive rows of one row group. first: number in the file. skip: rows of the group before it.
+    columns: that of the images first.
+    """
+
+    path: Path
+    split: str
+    group: int
+    first: int
+    skip: int
+    rows: int
+    columns: tuple[str, ...]
+
+    def read(self) -> Iterator[SourceBatch]:
+        before, first, last = 0, self.skip, self.skip + self.rows
+        for batch in self._batches():
+            start, stop = max(first - before, 0), min(last - before, batch.num_rows)
+            if start < stop:
+                yield self._source_batch(batch.slice(start, stop - start), before + start - first)
+            before += batch.num_rows
+            if before >= last:
+                return
+
+    def _source_batch(self, batch: Any, offset: int) -> SourceBatch:
+        image, *columns = self.columns
+        first = self.first + offset
+        return SourceBatch(
+            files=[self.path.name] * batch.num_rows,
+            rows=list(range(first, first + batch.num_rows)),
+            splits=[self.split] * batch.num_rows,
+            images=_images(batch.column(image)),
+            cells={column: _values(batch.column(column)) for column in columns},
+        )
+
+    def _batches(self) -> Iterator[Any]:
+        with _open(self.path) as table:
+            batches = table.iter_batches(BATCH_ROWS, [self.group], columns=list(dict.fromkeys(self.columns)))
+            while True:
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    return
+                except (OSError, pa.ArrowException) as error:
+                    raise _unreadable(self.path, error) from error
+                yield batch
+
+
+def _pieces(path: Path, split: str, columns: tuple[str, ...]) -> Iterator[ParquetPiece]:
+    with _open(path) as table:
+        groups = [table.metadata.row_group(number).num_rows for number in range(table.num_row_groups)]
+    before = 0
+    for group, rows in enumerate(groups):
+        for part in ranges(rows, most=MOST_PARTS) if rows else ():
+            yield ParquetPiece(path, split, group, before + part.start, part.start, len(part), columns)
+        before += rows
+
+
+def _split_files(path: Path) -> dict[str, Path]:
+    if path.is_file():
+        return {"train": path}
+    if not path.is_dir():
+        raise DataError(
+            f"data.source.path {str(path)!r} does not exist; name a Parquet file or a folder with "
+            "train.parquet"
+        )
+    files = {split: path / f"{split}.parquet" for split in SPLITS if (path / f"{split}.parquet").is_file()}
+    if "train" not in files:
+        found = ", ".join(sorted(entry.name for entry in path.glob("*.parquet"))) or "no Parquet file"
+        raise DataError(
+            f"data.source.path {str(path)!r} has no train.parquet (found: {found}); rename, or name one file "
+            "instead"
+        )
+    return files
+
+
+def _schema(path: Path, columns: Sequence[str]) -> Any:
+    """Raises DataError for a column that is wanted and there twice."""
+    with _open(path) as table:
+        schema = table.schema_arrow
+    for column in columns:
+        if len(schema.get_all_field_indices(column)) > 1:
+            raise DataError(f"{path}: column {column!r} is there twice; rename one")
+    return schema
+
+
+def _check_images(path: Path, schema: Any, column: str) -> None:
+    if column not in schema.names:
+        known = nearest(column, schema.names)
+        raise DataError(f"{path}: no column {column!r} (data.source.image_column){known}")
+    image = schema.field(column).type
+    if not _holds_bytes(image):
+        raise DataError(
+            f"{path}: column {column!r} is {image}; it must be binary (encoded files or raw pixels), or a "
+            f"struct with them in its field {BYTES!r}"
+        )
+
+
+def _kinds(schema: Any) -> dict[str, str]:
+    """Kinds of the columns, as targets know them, or Arrow's word for the type."""
+    return {name: _kind(kind) or str(kind) for name, kind in zip(schema.names, schema.types, strict=True)}
+
+
+def _holds_bytes(column: Any) -> bool:
+    """Whether an Arrow type is of bytes, also packed as in Hugging Face's data sets: struct<bytes, path>."""
+    if pt.is_struct(column):
+        return column.get_field_index(BYTES) >= 0 and _holds_bytes(column.field(BYTES).type)
+    if pt.is_dictionary(column):
+        column = column.value_type
+    return any(
+        is_kind(column)
+        for is_kind in (pt.is_binary, pt.is_large_binary, pt.is_fixed_size_binary, pt.is_binary_view)
+    )
+
+
+def _kind(column: Any) -> str | None:
+    """What an Arrow column holds, None if nothing that can be a target or a slice.
+
+    "lists": of integers or names.
+    """
+    if pt.is_dictionary(column):
+        column = column.value_type
+    if pt.is_list(column) or pt.is_large_list(column) or pt.is_fixed_size_list(column):
+        return "lists" if _kind(column.value_type) in ("integers", "names") else None
+    return next((kind for kind, tests in ARROW_KINDS.items() if any(test(column) for test in tests)), None)
+
+
+def _images(column: Any) -> list[bytes | Defect]:
+    while pt.is_struct(column.type):
+        column = pc.struct_field(column, BYTES)
+    found = column.to_pylist()
+    return [Defect("null image", "the image is null") if image is None else image for image in found]
+
+
+def _values(column: Any) -> list[Any]:
+    """Numbers, texts or lists; bytes that are no UTF-8, as other writers leave in texts, become lone
+    surrogates.
+    """
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        texts = column.dictionary_decode() if pt.is_dictionary(column.type) else column
+        kind = pa.large_list(pa.large_binary()) if _kind(column.type) == "lists" else pa.large_binary()
+        return [_decoded(value) for value in texts.cast(kind).to_pylist()]
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decoded(each) for each in value]
+    return None if value is None else value.decode(errors="surrogateescape")
+
+
+def _open(path: Path) -> Any:
+    try:
+        # Without verification flipped bits of uncompressed pages come through unseen; files without checksums
+        # pass.
+        return pq.ParquetFile(path, page_checksum_verification=True, buffer_size=BUFFER_BYTES)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: not a readable Parquet file ({' '.join(str(error).split())}); get the file again"
+    )

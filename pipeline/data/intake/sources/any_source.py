@@ -1,0 +1,13 @@
+"""All kinds of sources that `data.source` may be."""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import Field
+
+from pipeline.data.intake.sources.digits import DigitsSource
+from pipeline.data.intake.sources.parquet import ParquetSource
+
+AnySource: TypeAlias = Annotated[DigitsSource | ParquetSource, Field(discriminator="kind")]
+"""`open` looks at what is there, but reads no row. `fixed`: what each column holds, where that is always the
+same.
+"""

@@ -1,0 +1,62 @@
+"""What every source is checked for before its rows: classes.json, columns, and a digest of the content."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.intake.opening import open_source
+from pipeline.data.intake.source import content_digest
+from pipeline.errors import DataError
+from tests.support.data_samples import data_params, good_table, png, read_source, write_table
+
+
+def refused(path: Path, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_source(data_params(), path)
+
+
+def digest(path: Path) -> str:
+    with open_source(data_params(), path) as source:
+        rows = [row for piece in source.pieces for batch in piece.read() for row in batch.digests()]
+        return content_digest(source, rows)
+
+
+def test_class_names_are_read_and_belong_to_the_digest(tmp_path: Path) -> None:
+    good_table(tmp_path / "train.parquet")
+    before = digest(tmp_path)
+    (tmp_path / "classes.json").write_text('["cat", "dog"]')
+    with open_source(data_params(), tmp_path) as source:
+        assert source.classes_of(data_params().targets) == {"label": ["cat", "dog"]}
+    assert digest(tmp_path) != before, "class names decide the result"
+
+
+def test_the_digest_is_of_rows_and_not_of_files(tmp_path: Path) -> None:
+    images = [png(number) for number in range(4)]
+    whole = digest(write_table(tmp_path / "a.parquet", images, [0, 1, 0, 1]))
+    assert digest(write_table(tmp_path / "b.parquet", images, [0, 1, 0, 1], {"more": [1, 2, 3, 4]})) == whole
+    assert digest(write_table(tmp_path / "c.parquet", images, [0, 1, 1, 1])) != whole
+    assert digest(write_table(tmp_path / "d.parquet", images[::-1], [0, 1, 0, 1])) != whole
+    assert digest(write_table(tmp_path / "e.parquet", [None, *images[1:]], [0, 1, 0, 1])) != whole
+
+
+def test_classes_that_are_a_folder(tmp_path: Path) -> None:
+    good_table(tmp_path / "train.parquet")
+    (tmp_path / "classes.json").mkdir()
+    refused(tmp_path, r"classes.json: cannot be read \(Is a directory\); mend it, or change data.source.path")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "not valid JSON"),
+        ('{"label": 0}', "expected a list of class names"),
+        ("[1, 2]", "expected a list of class names"),
+        ('["cat", "dog", "cat"]', "class 'cat' is listed twice"),
+        (r'["cat", "\ud800"]', "not valid JSON .*surrogates not allowed"),
+        ("[" * 100_000, "not valid JSON .*recursion"),
+    ],
+)
+def test_malformed_classes(tmp_path: Path, text: str, message: str) -> None:
+    good_table(tmp_path / "train.parquet")
+    (tmp_path / "classes.json").write_text(text)
+    refused(tmp_path, rf"classes.json: {message}")
