@@ -73,13 +73,14 @@ def doubts_noted() -> Iterator[None]:
         yield
 
 
-def decoded(data: bytes, rule: ImageRule, max_pixels: int) -> Image.Image:
+def decoded(data: bytes, rule: ImageRule, max_pixels: int, shorter_side: int | None = None) -> Image.Image:
     """The image of a file, grey or RGB as the rule says, in its own size or, of a large JPEG, a part of it.
 
+    shorter_side: what is needed of it, in pixels, if that is not what the rule needs.
     Raises Defect if it is damaged, of a kind that would mislead, or of more than `max_pixels`.
     """
     try:
-        return flattened(_decode(data, rule, max_pixels), rule)
+        return flattened(_decode(data, rule, max_pixels, shorter_side or rule.shorter_side), rule)
     except Defect:
         raise
     except Image.DecompressionBombError as error:  # of more pixels than max_pixels can allow
@@ -108,13 +109,13 @@ def _too_large(size: str, max_pixels: int) -> Defect:
     )
 
 
-def _decode(data: bytes, rule: ImageRule, max_pixels: int) -> Image.Image:
+def _decode(data: bytes, rule: ImageRule, max_pixels: int, shorter_side: int) -> Image.Image:
     """An upright, fully decoded image. Raises Defect, and whatever Pillow raises."""
     _doubts.found.clear()
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_header(image, rule, max_pixels)
         if image.format in ("JPEG", "MPO"):
-            reduce_scale(image, rule.shorter_side)
+            _reduce_scale(image, shorter_side)
         image.load()  # `verify` would pass truncated JPEGs
         # The tags of a TIFF say what its pixels mean. Doubt about EXIF, which others have, is no damage of
         # their pixels.
@@ -140,7 +141,7 @@ def _check_header(image: ImageFile.ImageFile, rule: ImageRule, max_pixels: int) 
         )
 
 
-def reduce_scale(image: ImageFile.ImageFile, shorter_side: int) -> None:
+def _reduce_scale(image: ImageFile.ImageFile, shorter_side: int) -> None:
     """Let a large JPEG be decoded at 1/2, 1/4 or 1/8 of its size, in a part of the time and memory.
 
     shorter_side: what is needed of it, in pixels. A very large one is decoded smaller than that if it must.

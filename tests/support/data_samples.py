@@ -40,6 +40,7 @@ def data_params(**changes: Any) -> DataParams:
         "channels": 3,
         "resize": {"rule": "stretch", "filter": "bilinear"},
         "sixteen_bit": "refuse",
+        "store": {"kind": "pixels"},
         "val_fraction": 0.2,
         "test_fraction": 0.2,
         "max_pixels": 50_000_000,
@@ -75,6 +76,18 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def photo(number: int, width: int, height: int) -> Image.Image:
+    """A picture with detail at several scales, of its own for each number."""
+    random = np.random.default_rng(number)
+    layers = [
+        np.asarray(
+            Image.fromarray(random.integers(0, 256, (side, side, 3), np.uint8)).resize((width, height))
+        )
+        for side in (3, 12, 48)
+    ]
+    return Image.fromarray(np.average(layers, axis=0, weights=[4, 2, 1]).astype(np.uint8))
 
 
 def png(number: int, height: int = SIZE, width: int = SIZE) -> bytes:

@@ -11,8 +11,9 @@ from pipeline.base.files import csv_text
 from pipeline.data.fields.field import PIXELS, TargetField, Values
 from pipeline.data.fields.image import Pixels
 from pipeline.data.intake.ingest import BadRow
+from pipeline.data.prepared.images import split_images
 from pipeline.data.prepared.manifest import Manifest
-from pipeline.data.prepared.shards import Indices, gather_rows, map_shards
+from pipeline.data.prepared.shards import Indices, map_shards
 from pipeline.drawing import drawable, plain_style
 
 SAMPLES_PER_CLASS = 12
@@ -136,9 +137,9 @@ def _bars(axes: Axes, manifest: Manifest, name: str, field: TargetField) -> None
 def _samples(manifest: Manifest, columns: Mapping[str, list[Values]]) -> Figure:
     """Train images of each group of the first target, evenly spaced over its rows."""
     name, field = next(iter(manifest.targets.items()))
-    shards, values = columns[PIXELS], np.concatenate(columns[name])
+    train, values = split_images(manifest, "train", columns[PIXELS]), np.concatenate(columns[name])
     shown = field.groups[:MOST_CLASSES_SHOWN]
-    images = [_thumbnails(manifest, shards, _evenly(rows)) for rows in field.members(values)[: len(shown)]]
+    images = [_thumbnails(train.final(_evenly(rows))) for rows in field.members(values)[: len(shown)]]
     rows = [_class_row(images_BHWC) for images_BHWC in images]
     height = rows[0].shape[0]
     ratio = min(max(manifest.image.height / manifest.image.width, 1 / MOST_STRETCHED), MOST_STRETCHED)
@@ -164,15 +165,9 @@ def _samples(manifest: Manifest, columns: Mapping[str, list[Values]]) -> Figure:
     return figure
 
 
-def _thumbnails(manifest: Manifest, shards: list[Pixels], rows: Indices) -> Pixels:
-    """Images (rows, H, W, C), of large ones every few pixels."""
-    images_BHWC = gather_rows(shards, rows).reshape(
-        -1, manifest.image.height, manifest.image.width, manifest.image.channels
-    )
-    down, across = (
-        -(-manifest.image.height // LARGEST_THUMBNAIL),
-        -(-manifest.image.width // LARGEST_THUMBNAIL),
-    )
+def _thumbnails(images_BHWC: Pixels) -> Pixels:
+    """Every few pixels of large images."""
+    down, across = (-(-side // LARGEST_THUMBNAIL) for side in images_BHWC.shape[1:3])
     return images_BHWC[:, ::down, ::across]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
 from pipeline.data.intake.source import Source, SourceBatch
-from pipeline.data.intake.validate import RowCheck
+from pipeline.data.intake.validate import KeptImage, RowCheck
 from pipeline.errors import DataError
 from pipeline.images.decode import doubts_noted
 from pipeline.images.defect import Defect
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     """A good row.
 
     split: as the source has it. values: of each target. digest: of its prepared pixels. slices: values of
-    data.slice_columns. blank: of one colour.
+    data.slice_columns. blank: of one colour. copy_bytes: length of the copy to train on.
     """
 
     file: str
@@ -34,6 +34,7 @@ class Row(NamedTuple):
     digest: bytes
     slices: tuple[str, ...] = ()
     blank: bool = False
+    copy_bytes: int = 0
 
 
 class BadRow(NamedTuple):
@@ -54,26 +55,35 @@ class Checked:
     digests: list[bytes] = field(default_factory=list)
 
 
+class Scratch(NamedTuple):
+    """Files in which images wait for their split: the pixels of all rows, and their copies to train on."""
+
+    pixels: IO[bytes]
+    copies: IO[bytes]
+
+
 def ingest(
     source: Source,
     check: RowCheck,
-    scratch: IO[bytes],
+    scratch: Scratch,
     max_quarantined: float,
     slice_columns: Sequence[str],
 ) -> Checked:
-    """Check all rows; the pixels of good[i] are the i-th equally long record of `scratch`.
+    """Check all rows; the pixels of good[i] are the i-th equally long record of `scratch.pixels`.
 
     max_quarantined: largest fraction of bad rows. Raises DataError if the source has no rows, no good rows,
     or too many bad ones.
     """
     total = Checked()
     with doubts_noted():
-        for checked, pixels in _checked_in_order(source, check, slice_columns):
-            scratch.write(pixels)
+        for checked, pixels, copies in _checked_in_order(source, check, slice_columns):
+            scratch.pixels.write(pixels)
+            scratch.copies.write(copies)
             total.good += checked.good
             total.bad += checked.bad
             total.digests += checked.digests
-    scratch.flush()
+    scratch.pixels.flush()
+    scratch.copies.flush()
     rows = len(total.good) + len(total.bad)
     if rows == 0:
         raise DataError(f"source {source.name!r} is empty; it needs at least a train and a val image")
@@ -86,10 +96,10 @@ def ingest(
 
 def _checked_in_order(
     source: Source, check: RowCheck, slice_columns: Sequence[str]
-) -> Iterator[tuple[Checked, bytes]]:
+) -> Iterator[tuple[Checked, bytes, bytes]]:
     """Results in the order of the batches, with few batches in memory at once."""
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
-        waiting: deque[Future[tuple[Checked, bytes]]] = deque()
+        waiting: deque[Future[tuple[Checked, bytes, bytes]]] = deque()
         for batch in (batch for piece in source.pieces for batch in piece.read()):
             waiting.append(pool.submit(_check_batch, batch, check, slice_columns))
             if len(waiting) > DECODE_THREADS:
@@ -98,10 +108,13 @@ def _checked_in_order(
             yield waiting.popleft().result()
 
 
-def _check_batch(batch: SourceBatch, check: RowCheck, slice_columns: Sequence[str]) -> tuple[Checked, bytes]:
+def _check_batch(
+    batch: SourceBatch, check: RowCheck, slice_columns: Sequence[str]
+) -> tuple[Checked, bytes, bytes]:
+    """The rows of a batch, the pixels of the good ones, and their copies."""
     checked = Checked()
     checked.digests += batch.digests()
-    kept: list[bytes] = []
+    kept: list[KeptImage] = []
     rows = zip(
         batch.files,
         batch.rows,
@@ -116,15 +129,16 @@ def _check_batch(batch: SourceBatch, check: RowCheck, slice_columns: Sequence[st
             values = check.values(cells)
             if isinstance(image, Defect):
                 raise image
-            pixels = check.pixels(image)
+            found = check.image(image)
         except Defect as defect:
             checked.bad.append(BadRow(file, row, defect.reason, defect.detail))
             continue
+        pixels = found.pixels
         digest = hashlib.blake2b(pixels, digest_size=DIGEST_BYTES).digest()
         blank = pixels == pixels[: check.rule.channels] * (len(pixels) // check.rule.channels)
-        checked.good.append(Row(file, row, split, values, digest, slices, blank))
-        kept.append(pixels)
-    return checked, b"".join(kept)
+        checked.good.append(Row(file, row, split, values, digest, slices, blank, len(found.copy)))
+        kept.append(found)
+    return checked, b"".join(each.pixels for each in kept), b"".join(each.copy for each in kept)
 
 
 def _too_many(name: str, bad: list[BadRow], rows: int, limit: float) -> str:

@@ -9,6 +9,7 @@ from pipeline.data.fields.field import TargetName
 from pipeline.data.intake.sources.any_source import AnySource
 from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.images.rule import SIXTEEN_BIT, Crop, ImageRule, Resize, SixteenBit
+from pipeline.images.store import ImageStore
 
 
 class DataParams(Section):
@@ -41,6 +42,7 @@ class DataParams(Section):
         "at 1/2, 1/4 or 1/8 of its size if its shorter side then still is twice as long as needed"
     )
     sixteen_bit: SixteenBit = Field(description=SIXTEEN_BIT)
+    store: ImageStore = Field(description="how the images of the training split are kept")
     val_fraction: float = Field(
         ge=0, lt=1, description="fraction of the rows carved out as val; unused with a val.parquet"
     )
@@ -85,6 +87,11 @@ class DataParams(Section):
             raise ValueError(
                 f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave nothing for "
                 "train; make their sum smaller than 1"
+            )
+        if self.store.kind == "encoded" and self.store.shorter_side < self.rule.shorter_side:
+            raise ValueError(
+                f"store.shorter_side is {self.store.shorter_side}, but images of {self.height} x "
+                f"{self.width} pixels are made from {self.rule.shorter_side}; raise it to that at least"
             )
         if isinstance(self.resize, Crop) and self.resize.size < max(self.height, self.width):
             raise ValueError(

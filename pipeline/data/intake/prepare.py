@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.base.files import atomic_dir
+from pipeline.data.fields.encoded import Encoded
 from pipeline.data.fields.field import PIXELS, AnyField, Values, counts
 from pipeline.data.fields.image import ImageField, Pixels
 from pipeline.data.intake.card import write_card
 from pipeline.data.intake.findings import find
-from pipeline.data.intake.ingest import Checked, Row, ingest
+from pipeline.data.intake.ingest import Checked, Row, Scratch, ingest
 from pipeline.data.intake.opening import open_source
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.source import Source, content_digest
@@ -35,6 +36,7 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
     with open_source(params, source_path) as source:
         check = RowCheck(
             params.rule,
+            params.store,
             params.max_pixels,
             source.raw_shape,
             params.targets,
@@ -42,12 +44,14 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
         )
         row_bytes = params.height * params.width * params.channels
         with atomic_dir(out) as folder:
-            # Splits are known only after the last row, and pixels may not fit into memory: they wait in a
-            # nameless file.
-            with tempfile.TemporaryFile(dir=folder) as scratch:
+            # Splits are known only after the last row, and images may not fit into memory: they wait in
+            # nameless files.
+            with tempfile.TemporaryFile(dir=folder) as first, tempfile.TemporaryFile(dir=folder) as second:
+                scratch = Scratch(first, second)
                 checked = ingest(source, check, scratch, params.max_quarantined, params.slice_columns)
-                pixels = np.memmap(scratch, np.uint8, "r", shape=(len(checked.good), row_bytes))
-                manifest = _write(folder, params, source, checked, pixels)
+                pixels = np.memmap(scratch.pixels, np.uint8, "r", shape=(len(checked.good), row_bytes))
+                copies = _copies(checked.good, scratch) if params.store.kind == "encoded" else None
+                manifest = _write(folder, params, source, checked, pixels, copies)
             findings = find(checked.good, manifest.targets, _slices(checked.good, params.slice_columns))
             if params.strict and findings:
                 listed = "\n".join(f"  {finding}" for finding in findings)
@@ -60,7 +64,19 @@ def prepare(params: DataParams, source_path: Path, out: Path, card: Path) -> Man
     return manifest
 
 
-def _write(folder: Path, params: DataParams, source: Source, checked: Checked, pixels: Pixels) -> Manifest:
+def _copies(rows: list[Row], scratch: Scratch) -> Encoded:
+    return Encoded.of_lengths([row.copy_bytes for row in rows], np.memmap(scratch.copies, np.uint8, "r"))
+
+
+def _write(
+    folder: Path,
+    params: DataParams,
+    source: Source,
+    checked: Checked,
+    pixels: Pixels,
+    copies: Encoded | None,
+) -> Manifest:
+    """Shards and manifest. copies: of all rows, which the training split has instead of pixels."""
     rows, classes = checked.good, source.classes_of(params.targets)
     settled = {
         name: target.settle([row.values[place] for row in rows], classes.get(name))
@@ -78,8 +94,11 @@ def _write(folder: Path, params: DataParams, source: Source, checked: Checked, p
         splits={
             split: SplitInfo(
                 rows=len(indices),
+                images="encoded" if split == "train" and copies else "pixels",
                 counts={name: counts(field, columns[name][indices]) for name, field in targets.items()},
-                shards=write_shards(folder, split, table, indices, params.shard_rows),
+                shards=write_shards(
+                    folder, split, table, indices, params.shard_rows, copies if split == "train" else None
+                ),
             )
             for split, indices in splits.items()
         },

@@ -5,15 +5,24 @@ Letters: H height, W width, C channels.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 from pipeline.data.intake.targets.target import AnyTarget
-from pipeline.images.decode import PILLOW_MODES, flattened
+from pipeline.images.decode import PILLOW_MODES, decoded, flattened
 from pipeline.images.defect import Defect
-from pipeline.images.pixels import pixels, shaped
+from pipeline.images.encode import encoded, encoded_copy
+from pipeline.images.pixels import shaped
 from pipeline.images.rule import ImageRule
+from pipeline.images.store import ImageStore
+
+
+class KeptImage(NamedTuple):
+    """pixels: final, H * W * C bytes in that order. copy: a JPEG to train on, if such are kept."""
+
+    pixels: bytes
+    copy: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,7 @@ class RowCheck:
     """The rules for one source; its methods are pure, so threads may share it."""
 
     rule: ImageRule
+    store: ImageStore
     max_pixels: int
     raw_shape: tuple[int, int, int] | None
     targets: Mapping[str, AnyTarget]
@@ -33,18 +43,23 @@ class RowCheck:
             for name, target in self.targets.items()
         )
 
-    def pixels(self, data: bytes) -> bytes:
-        """H * W * C bytes in that order.
+    def image(self, data: bytes) -> KeptImage:
+        """What is kept of an image. Raises Defect if it is damaged or of a kind that would mislead."""
+        if self.raw_shape is not None:
+            return self._raw_image(data, self.raw_shape)
+        image = decoded(data, self.rule, self.max_pixels)
+        copy = b""
+        if self.store.kind == "encoded":
+            copy = encoded_copy(data, image, self.rule, self.store, self.max_pixels)
+        return KeptImage(shaped(image, self.rule).tobytes(), copy)
 
-        Raises Defect if the image is damaged or of a kind that would mislead.
-        """
-        if self.raw_shape is None:
-            return pixels(data, self.rule, self.max_pixels).tobytes()
-        height, width, channels = self.raw_shape
+    def _raw_image(self, data: bytes, shape: tuple[int, int, int]) -> KeptImage:
+        height, width, channels = shape
         if len(data) != height * width * channels:
             expected = f"{height} x {width} x {channels} = {height * width * channels}"
             raise Defect("wrong raw length", f"{len(data)} bytes, but data.source.raw_shape needs {expected}")
-        if self.raw_shape == (self.rule.height, self.rule.width, self.rule.channels):
-            return data
-        image = Image.frombytes(PILLOW_MODES[channels], (width, height), data)
-        return shaped(flattened(image, self.rule), self.rule).tobytes()
+        if shape == self.rule[:3] and self.store.kind == "pixels":
+            return KeptImage(data)
+        image = flattened(Image.frombytes(PILLOW_MODES[channels], (width, height), data), self.rule)
+        copy = encoded(image, self.rule, self.store) if self.store.kind == "encoded" else b""
+        return KeptImage(shaped(image, self.rule).tobytes(), copy)

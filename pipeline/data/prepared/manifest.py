@@ -1,6 +1,7 @@
 """manifest.json: what a folder of prepared data holds. Everything that reads prepared data starts here."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -23,9 +24,13 @@ class ShardInfo(Record):
 
 
 class SplitInfo(Record):
-    """One split; counts: rows of each group of each target, shards: in the order of the rows."""
+    """One split; counts: rows of each group of each target, shards: in the order of the rows.
+
+    images: pixels are final; encoded images become pixels, or random crops, when they are read.
+    """
 
     rows: int
+    images: Literal["pixels", "encoded"] = "pixels"
     counts: dict[str, list[int]]
     shards: list[ShardInfo]
 

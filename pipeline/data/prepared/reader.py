@@ -15,9 +15,11 @@ from torch import Tensor
 from pipeline.data.fields.field import PIXELS, Values
 from pipeline.data.fields.image import Pixels
 from pipeline.data.prepared.batch import Batch, Tensors
+from pipeline.data.prepared.images import EncodedImages, StoredImages, split_images
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.data.prepared.send import sent
-from pipeline.data.prepared.shards import gather_rows, map_shards
+from pipeline.data.prepared.shards import Indices, map_shards
+from pipeline.images.crop import CropDraw
 
 LARGEST_PIXEL = 255
 
@@ -25,15 +27,12 @@ LARGEST_PIXEL = 255
 class Split:
     """Rows 0..N-1 of one split, mapped: opening costs milliseconds, no memory; a pickle holds only the path.
 
-    shape: (H, W, C). shards: pixels (rows, H * W * C) of each shard. targets: by name, of all rows.
+    targets: by name, of all rows.
     """
 
-    def __init__(
-        self, shape: tuple[int, int, int], shards: list[Pixels], targets: Tensors, reopen: tuple[Path, str]
-    ) -> None:
+    def __init__(self, images: StoredImages, targets: Tensors, reopen: tuple[Path, str]) -> None:
         self.targets = targets
-        self._shape = shape
-        self._shards = shards
+        self._images = images
         self._reopen = reopen
 
     @classmethod
@@ -42,13 +41,18 @@ class Split:
 
         Raises DataError if the split or a shard is missing or malformed.
         """
-        columns, image = map_shards(folder, name), read_manifest(folder).image
-        shape, shards = (image.height, image.width, image.channels), columns.pop(PIXELS)
+        columns, manifest = map_shards(folder, name), read_manifest(folder)
+        images = split_images(manifest, name, columns.pop(PIXELS))
         targets = {target: torch.from_numpy(np.concatenate(parts)) for target, parts in columns.items()}
-        return cls(shape, shards, targets, (folder, name))
+        return cls(images, targets, (folder, name))
 
     def __len__(self) -> int:
-        return sum(map(len, self._shards))
+        return len(self._images)
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether its pixels are decoded anew each time they are read."""
+        return isinstance(self._images, EncodedImages)
 
     @property
     def target_arrays(self) -> dict[str, Values]:
@@ -63,14 +67,17 @@ class Split:
 
         Raises IndexError for an index outside 0..N-1.
         """
-        rows = indices.numpy()
+        return _as_tensor(self._images.final(self._checked(indices)))
+
+    def crops(self, indices: Tensor, draws: Sequence[CropDraw]) -> Tensor:
+        """A box of each of the images at `indices` (B,), in the size and strides of `images`."""
+        return _as_tensor(self._images.crops(self._checked(indices), draws))
+
+    def _checked(self, indices: Tensor) -> Indices:
+        rows: Indices = indices.numpy()
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()}..{rows.max()} asked of a split with rows 0..{len(self) - 1}")
-        height, width, channels = self._shape
-        pixels_BHWC = torch.from_numpy(gather_rows(self._shards, rows)).view(
-            len(rows), height, width, channels
-        )
-        return pixels_BHWC.permute(0, 3, 1, 2)
+        return rows
 
     def batch(self, rows: Tensor, device: torch.device | str) -> Batch:
         """Pixels as of `images`, and the targets, on the device. `rows` are on the host."""
@@ -79,8 +86,8 @@ class Split:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all pixels."""
-        return len(self) * math.prod(self._shape)
+        """Bytes of all final pixels."""
+        return len(self) * math.prod(self._images.rule[:3])
 
 
 class ResidentSplit:
@@ -103,6 +110,10 @@ class ResidentSplit:
         pixels_BHWC = self._pixels_NHWC.index_select(0, there)
         targets = {name: target.index_select(0, there) for name, target in self._targets.items()}
         return Batch({PIXELS: pixels_BHWC.permute(0, 3, 1, 2)}, targets, rows)
+
+
+def _as_tensor(pixels_BHWC: Pixels) -> Tensor:
+    return torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2)
 
 
 class Preprocess:

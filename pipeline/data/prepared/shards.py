@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from pipeline.base.files import sha256_file
 from pipeline.base.params import nearest
-from pipeline.data.fields.field import ORIGIN, AnyField, Values
+from pipeline.data.fields.encoded import Encoded
+from pipeline.data.fields.field import ORIGIN, PIXELS, AnyField, Values
 from pipeline.data.fields.image import Pixels
 from pipeline.data.prepared.manifest import REMEDY, Manifest, ShardInfo, read_manifest
 from pipeline.errors import DataError
@@ -42,20 +43,35 @@ class Table(NamedTuple):
     slices: Sequence[tuple[str, Sequence[str]]] = ()
 
 
-def write_shards(folder: Path, name: str, table: Table, indices: Indices, shard_rows: int) -> list[ShardInfo]:
-    """Write the rows at `indices` as <name>-00000.arrow and so on, the same bytes for the same rows."""
+def write_shards(
+    folder: Path,
+    name: str,
+    table: Table,
+    indices: Indices,
+    shard_rows: int,
+    encoded: Encoded | None = None,
+) -> list[ShardInfo]:
+    """Write the rows at `indices` as <name>-00000.arrow and so on, the same bytes for the same rows.
+
+    encoded: images of all rows of the table, to be written instead of their pixels.
+    """
     shards = []
     for number, first in enumerate(range(0, len(indices), shard_rows)):
         rows = indices[first : first + shard_rows]
         path = folder / f"{name}-{number:05d}.arrow"
-        _write_shard(path, table, rows)
+        _write_shard(path, table, rows, encoded)
         shards.append(ShardInfo(file=path.name, rows=len(rows), sha256=sha256_file(path)))
     return shards
 
 
-def _write_shard(path: Path, table: Table, rows: Indices) -> None:
+def _write_shard(path: Path, table: Table, rows: Indices, encoded: Encoded | None) -> None:
     origins = [table.origins[row] for row in rows.tolist()]
-    values = {name: field.stored(table.columns[name][rows]) for name, field in table.fields.items()}
+    values = {
+        name: encoded[rows].column()
+        if name == PIXELS and encoded is not None
+        else field.stored(table.columns[name][rows])
+        for name, field in table.fields.items()
+    }
     file, row = ORIGIN
     columns = values | {
         file: pa.array([file for file, _ in origins], pa.string()),
@@ -70,8 +86,8 @@ def _write_shard(path: Path, table: Table, rows: Indices) -> None:
         writer.write_batch(batch)
 
 
-def map_shards(folder: Path, name: str) -> dict[str, list[Values]]:
-    """Values of each field of split `name`, shard by shard, as views of the mapped files.
+def map_shards(folder: Path, name: str) -> dict[str, list[Any]]:
+    """Values of each field of split `name`, or its Encoded images, shard by shard, as views of the files.
 
     Every shard is read once in each process and compared with the manifest, at about a millisecond a
     megabyte. Raises DataError if the split or a shard is missing, malformed or not as it was written.
@@ -79,7 +95,8 @@ def map_shards(folder: Path, name: str) -> dict[str, list[Values]]:
     manifest = read_manifest(folder)
     if name not in manifest.splits:
         raise DataError(f"{folder} has no split {name!r}{nearest(name, list(manifest.splits))}")
-    mapped = [_map_shard(folder, info, manifest) for info in manifest.splits[name].shards]
+    split = manifest.splits[name]
+    mapped = [_map_shard(folder, info, manifest, split.images) for info in split.shards]
     return {field: [shard[field] for shard in mapped] for field in manifest.fields}
 
 
@@ -114,8 +131,11 @@ def gather_rows(shards: Sequence[Pixels], rows: Indices) -> Pixels:
     return gathered
 
 
-def _map_shard(folder: Path, info: ShardInfo, manifest: Manifest) -> dict[str, Values]:
-    """The values of each field of a shard, as read-only views of the mapped file."""
+def _map_shard(folder: Path, info: ShardInfo, manifest: Manifest, images: str) -> dict[str, Any]:
+    """The values of each field of a shard, as read-only views of the mapped file.
+
+    images: how the split keeps them.
+    """
     path = folder / info.file
     _verify(path, info.sha256)
     try:
@@ -126,7 +146,12 @@ def _map_shard(folder: Path, info: ShardInfo, manifest: Manifest) -> dict[str, V
     if batch.num_rows != info.rows:
         raise DataError(f"{path}: {batch.num_rows} rows, but the manifest says {info.rows}; {REMEDY}")
     try:
-        return {name: field.read(columns[name]) for name, field in manifest.fields.items()}
+        return {
+            name: Encoded.read(columns[name])
+            if name == PIXELS and images == "encoded"
+            else field.read(columns[name])
+            for name, field in manifest.fields.items()
+        }
     except ValueError as error:
         raise DataError(f"{path}: {error}; {REMEDY}") from error
 
