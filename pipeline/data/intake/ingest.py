@@ -101,7 +101,7 @@ def _checked_in_order(
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
         waiting: deque[Future[tuple[Checked, bytes, bytes]]] = deque()
         for batch in (batch for piece in source.pieces for batch in piece.read()):
-            waiting.append(pool.submit(_check_batch, batch, check, slice_columns))
+            waiting.append(pool.submit(_check_batch, source, batch, check, slice_columns))
             if len(waiting) > DECODE_THREADS:
                 yield waiting.popleft().result()
         while waiting:
@@ -109,11 +109,11 @@ def _checked_in_order(
 
 
 def _check_batch(
-    batch: SourceBatch, check: RowCheck, slice_columns: Sequence[str]
+    source: Source, batch: SourceBatch, check: RowCheck, slice_columns: Sequence[str]
 ) -> tuple[Checked, bytes, bytes]:
     """The rows of a batch, the pixels of the good ones, and their copies."""
     checked = Checked()
-    checked.digests += batch.digests()
+    checked.digests += batch.digests(source.classes)
     kept: list[KeptImage] = []
     rows = zip(
         batch.files,
@@ -126,9 +126,9 @@ def _check_batch(
     )
     for file, row, split, image, cells, slices in rows:
         try:
-            values = check.values(cells)
             if isinstance(image, Defect):
                 raise image
+            values = check.values(cells)
             found = check.image(image)
         except Defect as defect:
             checked.bad.append(BadRow(file, row, defect.reason, defect.detail))

@@ -1,6 +1,7 @@
 """A source opened for what params.yaml wants of it: its columns and classes are checked before any row."""
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,11 +10,10 @@ from typing import Any
 
 from pipeline.base.params import nearest
 from pipeline.data.intake.params import DataParams
-from pipeline.data.intake.source import Source
+from pipeline.data.intake.source import CLASSES, Source
 from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.errors import DataError
 
-CLASSES = "classes.json"
 SLICE_KINDS = ("integers", "names")
 
 
@@ -24,17 +24,17 @@ def open_source(params: DataParams, path: Path) -> Iterator[Source]:
     Raises DataError: nothing at the path, a file that cannot be read or is of another kind, a column that is
     missing or of a wrong type, a malformed classes.json.
     """
-    try:
-        source = params.source.open(path, params.columns)
+    with tempfile.TemporaryDirectory(prefix="source-") as scratch:
+        try:
+            source = params.source.open(path, params.columns, Path(scratch))
+        except OSError as error:
+            raise DataError(
+                f"{error.filename or path}: cannot be read ({error.strerror}); mend it, or change "
+                "data.source.path"
+            ) from error
         _check_columns(source, params)
-        given = _given_classes(path / CLASSES, params.targets) if path.is_dir() else {}
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or path}: cannot be read ({error.strerror}); mend it, or change "
-            "data.source.path"
-        ) from error
-    classes = {name: source.classes[name] for name in params.columns if name in source.classes}
-    yield replace(source, classes=classes | given)
+        known = {name: source.classes[name] for name in params.columns if name in source.classes}
+        yield replace(source, classes=known | _given_classes(source, params.targets))
 
 
 def _check_columns(source: Source, params: DataParams) -> None:
@@ -60,12 +60,13 @@ def _kind(source: Source, key: str, column: str) -> str:
     return source.columns[column]
 
 
-def _given_classes(path: Path, targets: Mapping[str, AnyTarget]) -> dict[str, list[str]]:
+def _given_classes(source: Source, targets: Mapping[str, AnyTarget]) -> dict[str, list[str]]:
     """Class names in classes.json, by column: a list is of the only target that has classes."""
-    if not path.exists():
+    if source.classes_json is None:
         return {}
+    path = f"{source.name}/{CLASSES}"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(source.classes_json)
         json.dumps(found, ensure_ascii=False).encode()  # no lone surrogates, which JSON can hold
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); write a list of class names") from error
@@ -81,7 +82,7 @@ def _given_classes(path: Path, targets: Mapping[str, AnyTarget]) -> dict[str, li
     return {targets[known[0]].names[0]: _names(path, found)}
 
 
-def _names(path: Path, names: Any) -> list[str]:
+def _names(path: str, names: Any) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise DataError(f'{path}: expected a list of class names such as ["cat", "dog"]')
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -14,7 +14,11 @@ SPLITS = ("train", "val", "test")
 PIECE_ROWS = 512
 """Rows of a piece, about: enough to be worth a process, and few enough to keep several processes busy."""
 BATCH_ROWS = 256
-"""Rows handed on at once. With photographs of 0.5 MB this is 128 MB, several batches being in flight."""
+"""Rows handed on at once, at most."""
+BATCH_BYTES = 32 << 20
+"""Size of images handed on at once, about: several batches are in flight."""
+CLASSES = "classes.json"
+"""Names of classes, beside what any source holds."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,13 @@ class SourceBatch:
         values = [[printable(cell) for cell in self.cells[column]] for column in columns]
         return list(zip(*values, strict=True)) if columns else [()] * len(self.rows)
 
-    def digests(self) -> list[bytes]:
-        """SHA-256 of each row: its split, cells and image, whatever file it stands in."""
+    def digests(self, classes: Mapping[str, list[str]]) -> list[bytes]:
+        """SHA-256 of each row: its split, cells and image, whatever file it stands in.
+
+        classes: names by column, so that a class has the same digest by name and by number.
+        """
         rows = zip(self.splits, self.images, self.cells_by_row(), strict=True)
-        return [_row_digest(*row) for row in rows]
+        return [_row_digest(split, image, _named(cells, classes)) for split, image, cells in rows]
 
 
 class Piece(Protocol):
@@ -68,7 +75,8 @@ class Source:
 
     name: the last part of its path, for the manifest. splits: the source's own, at least "train". columns:
     what each column holds, a kind that targets know or Arrow's word for the type. classes: by column, names
-    by number, where not the labels found decide. raw_shape: (H, W, C), None for encoded images. pieces: in
+    by number, if not the labels found decide. classes_json: content of that file beside the rows, which says
+    them for targets. raw_shape: (H, W, C), None for encoded images. pieces: in
     the order of the rows. left_out: files that are no rows, counted by reason.
     """
 
@@ -76,6 +84,7 @@ class Source:
     splits: Sequence[str]
     columns: Mapping[str, str]
     classes: Mapping[str, list[str]]
+    classes_json: bytes | None
     raw_shape: tuple[int, int, int] | None
     pieces: Sequence[Piece]
     left_out: Mapping[str, int]
@@ -92,7 +101,7 @@ def content_digest(source: Source, rows: Iterable[bytes]) -> str:
     rows: SourceBatch.digests() of all pieces, in order.
     """
     digest = hashlib.sha256(b"".join(rows))
-    digest.update(json.dumps([dict(source.classes), source.raw_shape], sort_keys=True).encode())
+    digest.update(json.dumps(source.raw_shape).encode())
     return digest.hexdigest()
 
 
@@ -106,6 +115,20 @@ def ranges(rows: int, size: int = PIECE_ROWS, most: int | None = None) -> Iterat
     count = max(1, min(-(-rows // size), most or rows))
     edges = [rows * number // count for number in range(count + 1)]
     return (range(first, last) for first, last in pairwise(edges))
+
+
+def _named(cells: dict[str, Any], classes: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Cells of a row, with the names of classes that stand there by number."""
+
+    def name(cell: Any, names: list[str]) -> Any:
+        if isinstance(cell, list):
+            return [name(each, names) for each in cell]
+        is_number = isinstance(cell, int) and 0 <= cell < len(names)
+        return names[cell] if is_number else cell
+
+    return {
+        column: name(cell, classes[column]) if column in classes else cell for column, cell in cells.items()
+    }
 
 
 def _row_digest(split: str, image: bytes | Defect, cells: dict[str, Any]) -> bytes:

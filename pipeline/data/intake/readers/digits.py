@@ -25,6 +25,7 @@ def open_digits(columns: list[str]) -> Source:
         splits=["train"],
         columns=DigitsSource.fixed,
         classes={DIGITS_COLUMN: [str(digit) for digit in range(10)]},
+        classes_json=None,
         raw_shape=DIGITS_SHAPE,
         pieces=[DigitsPiece(DIGITS_ROWS, tuple(columns))],
         left_out={},

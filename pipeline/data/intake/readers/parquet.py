@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from pipeline.base.params import nearest
-from pipeline.data.intake.source import BATCH_ROWS, SPLITS, Source, SourceBatch, ranges
+from pipeline.data.intake.source import BATCH_ROWS, CLASSES, SPLITS, Source, SourceBatch, ranges
 from pipeline.data.intake.sources.parquet import ParquetSource
 from pipeline.errors import DataError
 from pipeline.images.defect import Defect
@@ -36,7 +36,7 @@ def open_parquet(params: ParquetSource, path: Path, columns: list[str]) -> Sourc
     Raises DataError: nothing at the path, no train.parquet in a folder, a file that is not Parquet or cannot
     be read, no column of images, a column that files disagree on, (while reading) a damaged page.
     """
-    files = _split_files(path)
+    files, names = _split_files(path), path / CLASSES
     schemas = {file: _schema(file, [params.image_column, *columns]) for file in files.values()}
     for file, schema in schemas.items():
         _check_images(file, schema, params.image_column)
@@ -56,6 +56,7 @@ def open_parquet(params: ParquetSource, path: Path, columns: list[str]) -> Sourc
         splits=list(files),
         columns=first,
         classes={},
+        classes_json=names.read_bytes() if path.is_dir() and names.exists() else None,
         raw_shape=(params.raw_shape[0], params.raw_shape[1], params.raw_shape[2])
         if params.raw_shape
         else None,

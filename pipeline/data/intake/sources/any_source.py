@@ -5,9 +5,10 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from pipeline.data.intake.sources.digits import DigitsSource
+from pipeline.data.intake.sources.folder import FolderSource
 from pipeline.data.intake.sources.parquet import ParquetSource
 
-AnySource: TypeAlias = Annotated[DigitsSource | ParquetSource, Field(discriminator="kind")]
-"""`open` looks at what is there, but reads no row. `fixed`: what each column holds, where that is always the
-same.
+AnySource: TypeAlias = Annotated[DigitsSource | FolderSource | ParquetSource, Field(discriminator="kind")]
+"""`open` looks at what is there, but reads no row; what it decompresses for that lies in `scratch`. `fixed`:
+what each column holds, where that is always the same.
 """

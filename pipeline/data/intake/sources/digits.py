@@ -20,7 +20,7 @@ class DigitsSource(Section):
     )
     fixed: ClassVar[dict[str, str]] = {DIGITS_COLUMN: "integers"}
 
-    def open(self, _path: Path, columns: list[str]) -> "Source":
+    def open(self, _path: Path, columns: list[str], _scratch: Path) -> "Source":
         from pipeline.data.intake.readers.digits import open_digits
 
         return open_digits(columns)

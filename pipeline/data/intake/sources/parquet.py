@@ -38,7 +38,7 @@ class ParquetSource(Section):
             )
         return self
 
-    def open(self, path: Path, columns: list[str]) -> "Source":
+    def open(self, path: Path, columns: list[str], _scratch: Path) -> "Source":
         from pipeline.data.intake.readers.parquet import open_parquet
 
         return open_parquet(self, path, columns)

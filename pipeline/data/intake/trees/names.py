@@ -1,0 +1,86 @@
+"""Names of files: which are a system's own, which lead out of a folder, which say a split."""
+
+import re
+from pathlib import PurePosixPath
+
+from pipeline.data.intake.trees.blob import printable_name
+from pipeline.images.defect import Defect
+
+HIDDEN = "hidden or system files"
+SYSTEM_NAMES = {
+    "__macosx",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "$recycle.bin",
+    "system volume information",
+    "@eadir",
+    "lost+found",
+    "icon\r",
+}
+"""Files and folders that systems leave beside photographs, in lower case."""
+NOT_IMAGES = {
+    ".cache", ".cfg", ".csv", ".db", ".doc", ".docx", ".html", ".ini", ".json", ".jsonl", ".lnk", ".log",
+    ".md", ".names", ".parquet", ".pdf", ".py", ".rst", ".tsv", ".txt", ".url", ".xls", ".xlsx", ".xml",
+    ".yaml", ".yml",
+}  # fmt: skip
+"""Suffixes of what lies beside images on purpose; everything else is tried as an image."""
+IMAGES = {
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
+    ".tiff", ".webp",
+}  # fmt: skip
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+}
+DRIVE = re.compile(r"^[A-Za-z]:")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file, or a folder on the way to it, is hidden or a system's own."""
+    return any(_is_system(part) for part in name.split("/"))
+
+
+def _is_system(part: str) -> bool:
+    return part.startswith((".", "~$")) or part.endswith("~") or part.lower() in SYSTEM_NAMES
+
+
+def may_be_image(name: str) -> bool:
+    """Whether to try a file as an image, by its suffix: at the top only what says that it is one."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix not in NOT_IMAGES if "/" in name else suffix in IMAGES
+
+
+def split_of(word: str) -> str | None:
+    """The split that a folder's or a file's name says."""
+    return SPLIT_NAMES.get(word.lower())
+
+
+def inner_name(text: str) -> str:
+    """A path below a root, as an archive or a table names it, in its plain form.
+
+    Raises Defect if it leads out of the root or is none on this system.
+    """
+    if "\0" in text:
+        raise Defect("unsafe path", f"{printable_name(text)!r} holds a NUL")
+    name = text.replace("\\", "/")
+    if name.startswith("/") or DRIVE.match(name):
+        raise Defect("unsafe path", f"{printable_name(text)!r} is absolute; name files below the root")
+    parts: list[str] = []
+    for part in name.split("/"):
+        if part == "..":
+            if not parts:
+                raise Defect("unsafe path", f"{printable_name(text)!r} leads out of the root")
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    if not parts:
+        raise Defect("unsafe path", f"{printable_name(text)!r} names no file")
+    return "/".join(parts)
