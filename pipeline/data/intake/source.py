@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +18,7 @@ BATCH_ROWS = 256
 """Rows handed on at once, at most."""
 BATCH_BYTES = 32 << 20
 """Size of images handed on at once, about: several batches are in flight."""
+SURROGATE = re.compile("[\ud800-\udfff]")
 CLASSES = "classes.json"
 """Names of classes, beside what any source holds."""
 
@@ -106,8 +108,8 @@ def content_digest(source: Source, rows: Iterable[bytes]) -> str:
 
 
 def printable(cell: Any) -> str:
-    """A cell or a file's name as text; bytes that are no UTF-8 become the replacement character."""
-    return "null" if cell is None else str(cell).encode(errors="surrogateescape").decode(errors="replace")
+    """A cell as text; bytes that are no UTF-8 become the replacement character."""
+    return "null" if cell is None else SURROGATE.sub("\ufffd", str(cell))
 
 
 def ranges(rows: int, size: int = PIECE_ROWS, most: int | None = None) -> Iterator[range]:

@@ -5,29 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from pipeline.base.params import nearest
+from pipeline.data.intake.readers.arrow import arrow_kinds, arrow_values, open_parquet_file, unreadable
 from pipeline.data.intake.source import BATCH_ROWS, CLASSES, SPLITS, Source, SourceBatch, ranges
 from pipeline.data.intake.sources.parquet import ParquetSource
 from pipeline.errors import DataError
 from pipeline.images.defect import Defect
 
 BYTES = "bytes"
-BUFFER_BYTES = 1 << 20
-"""Read ahead of a column at once; without a buffer, a whole row group's images are."""
 MOST_PARTS = 16
 """Pieces of a row group: who reads the last of them decompresses those before it too."""
-ARROW_KINDS = {
-    "integers": (pt.is_integer,),
-    "numbers": (pt.is_floating, pt.is_decimal),
-    "booleans": (pt.is_boolean,),
-    "names": (pt.is_string, pt.is_large_string, pt.is_string_view),
-}
-"""What a column holds, by Arrow's types."""
 
 
 def open_parquet(params: ParquetSource, path: Path, columns: list[str]) -> Source:
@@ -40,7 +30,7 @@ def open_parquet(params: ParquetSource, path: Path, columns: list[str]) -> Sourc
     schemas = {file: _schema(file, [params.image_column, *columns]) for file in files.values()}
     for file, schema in schemas.items():
         _check_images(file, schema, params.image_column)
-    kinds = {file: _kinds(schema) for file, schema in schemas.items()}
+    kinds = {file: arrow_kinds(schema) for file, schema in schemas.items()}
     for column in columns:
         found = {file.name: kinds[file][column] for file in kinds if column in kinds[file]}
         if 0 < len(found) < len(files):
@@ -97,24 +87,22 @@ class ParquetPiece:
             rows=list(range(first, first + batch.num_rows)),
             splits=[self.split] * batch.num_rows,
             images=_images(batch.column(image)),
-            cells={column: _values(batch.column(column)) for column in columns},
+            cells={column: arrow_values(batch.column(column)) for column in columns},
         )
 
     def _batches(self) -> Iterator[Any]:
-        with _open(self.path) as table:
+        with open_parquet_file(self.path) as table:
             batches = table.iter_batches(BATCH_ROWS, [self.group], columns=list(dict.fromkeys(self.columns)))
             while True:
-                try:
-                    batch = next(batches)
-                except StopIteration:
+                with unreadable(self.path):
+                    batch = next(batches, None)
+                if batch is None:
                     return
-                except (OSError, pa.ArrowException) as error:
-                    raise _unreadable(self.path, error) from error
                 yield batch
 
 
 def _pieces(path: Path, split: str, columns: tuple[str, ...]) -> Iterator[ParquetPiece]:
-    with _open(path) as table:
+    with open_parquet_file(path) as table:
         groups = [table.metadata.row_group(number).num_rows for number in range(table.num_row_groups)]
     before = 0
     for group, rows in enumerate(groups):
@@ -143,7 +131,7 @@ def _split_files(path: Path) -> dict[str, Path]:
 
 def _schema(path: Path, columns: Sequence[str]) -> Any:
     """Raises DataError for a column that is wanted and there twice."""
-    with _open(path) as table:
+    with open_parquet_file(path) as table:
         schema = table.schema_arrow
     for column in columns:
         if len(schema.get_all_field_indices(column)) > 1:
@@ -163,11 +151,6 @@ def _check_images(path: Path, schema: Any, column: str) -> None:
         )
 
 
-def _kinds(schema: Any) -> dict[str, str]:
-    """Kinds of the columns, as targets know them, or Arrow's word for the type."""
-    return {name: _kind(kind) or str(kind) for name, kind in zip(schema.names, schema.types, strict=True)}
-
-
 def _holds_bytes(column: Any) -> bool:
     """Whether an Arrow type is of bytes, also packed as in Hugging Face's data sets: struct<bytes, path>."""
     if pt.is_struct(column):
@@ -180,53 +163,8 @@ def _holds_bytes(column: Any) -> bool:
     )
 
 
-def _kind(column: Any) -> str | None:
-    """What an Arrow column holds, None if nothing that can be a target or a slice.
-
-    "lists": of integers or names.
-    """
-    if pt.is_dictionary(column):
-        column = column.value_type
-    if pt.is_list(column) or pt.is_large_list(column) or pt.is_fixed_size_list(column):
-        return "lists" if _kind(column.value_type) in ("integers", "names") else None
-    return next((kind for kind, tests in ARROW_KINDS.items() if any(test(column) for test in tests)), None)
-
-
 def _images(column: Any) -> list[bytes | Defect]:
     while pt.is_struct(column.type):
         column = pc.struct_field(column, BYTES)
     found = column.to_pylist()
     return [Defect("null image", "the image is null") if image is None else image for image in found]
-
-
-def _values(column: Any) -> list[Any]:
-    """Numbers, texts or lists; bytes that are no UTF-8, as other writers leave in texts, become lone
-    surrogates.
-    """
-    try:
-        return list(column.to_pylist())
-    except UnicodeDecodeError:
-        texts = column.dictionary_decode() if pt.is_dictionary(column.type) else column
-        kind = pa.large_list(pa.large_binary()) if _kind(column.type) == "lists" else pa.large_binary()
-        return [_decoded(value) for value in texts.cast(kind).to_pylist()]
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decoded(each) for each in value]
-    return None if value is None else value.decode(errors="surrogateescape")
-
-
-def _open(path: Path) -> Any:
-    try:
-        # Without verification flipped bits of uncompressed pages come through unseen; files without checksums
-        # pass.
-        return pq.ParquetFile(path, page_checksum_verification=True, buffer_size=BUFFER_BYTES)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path}: not a readable Parquet file ({' '.join(str(error).split())}); get the file again"
-    )

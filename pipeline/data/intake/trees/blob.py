@@ -104,9 +104,8 @@ def slices(path: str, offset: int, size: int) -> Iterator[bytes]:
 
 
 def printable_name(name: str) -> str:
-    """A file's name; bytes that are no UTF-8 become the replacement character, as control characters do."""
-    text = name.encode(errors="surrogateescape").decode(errors="replace")
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    """A file's name; what is no text, or cannot be seen, becomes the replacement character."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
 
 
 def _unreadable(name: str, error: OSError) -> Defect:

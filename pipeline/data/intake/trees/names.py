@@ -63,24 +63,25 @@ def split_of(word: str) -> str | None:
     return SPLIT_NAMES.get(word.lower())
 
 
-def inner_name(text: str) -> str:
+def inner_name(text: str, below: str = "") -> str:
     """A path below a root, as an archive or a table names it, in its plain form.
 
-    Raises Defect if it leads out of the root or is none on this system.
+    below: folder that it starts at. Raises Defect if it leads out of the root or is none on this system.
     """
+    shown = printable_name(text)
     if "\0" in text:
-        raise Defect("unsafe path", f"{printable_name(text)!r} holds a NUL")
+        raise Defect("unsafe path", f"{shown!r} holds a NUL")
     name = text.replace("\\", "/")
     if name.startswith("/") or DRIVE.match(name):
-        raise Defect("unsafe path", f"{printable_name(text)!r} is absolute; name files below the root")
+        raise Defect("unsafe path", f"{shown!r} is absolute; name files below the root")
     parts: list[str] = []
-    for part in name.split("/"):
+    for part in f"{below}/{name}".split("/"):
         if part == "..":
             if not parts:
-                raise Defect("unsafe path", f"{printable_name(text)!r} leads out of the root")
+                raise Defect("unsafe path", f"{shown!r} leads out of the root")
             parts.pop()
         elif part not in ("", "."):
             parts.append(part)
     if not parts:
-        raise Defect("unsafe path", f"{printable_name(text)!r} names no file")
+        raise Defect("unsafe path", f"{shown!r} names no file")
     return "/".join(parts)
