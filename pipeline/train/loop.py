@@ -84,6 +84,7 @@ def fit(
                     return False
         finally:
             rest()
+            run.augmentation.reader.close()
             run.saver.finish()
         # From here on no rank waits for another: rank 0 may have to be patient with a storage, longer than
         # they are with it.
@@ -154,7 +155,10 @@ def train_epoch(run: Run, at_step: Callable[[Run], None] = keep_beating) -> floa
     )
     writer.note = run.note
     writer.validation = _val_words(progress.history[-1] if progress.history else {})
-    for rows in batches[progress.batch :]:
+    coming = batches[progress.batch :]
+    parts = (part for rows in coming for part in rank_parts(run, rows).values())
+    run.augmentation.expect(parts, progress.epoch)
+    for rows in coming:
         at_step(run)
         if params.quantization_aware:
             for model in {run.state.model, run.state.deployed}:
@@ -208,7 +212,7 @@ def ddp_step(run: Run, rows: Tensor) -> Tensor:
     """
     params = run.job.problem.params
     _seed_networks(run, ranks.rank())
-    mine = make_batch(run, rows[ranks.shard(len(rows))])
+    mine = make_batch(run, rank_parts(run, rows)[ranks.rank()])
     cuts = torch.arange(mine.size).tensor_split(params.accumulate)
     parts = [mine.part(positions) for positions in cuts] if len(cuts) > 1 else [mine]
     scale = mean_scale(run, {ranks.rank(): mine}, ranks.world_size(), len(rows), factor=ranks.world_size())
@@ -220,9 +224,7 @@ def exact_step(run: Run, shards: Shards, rows: Tensor) -> Tensor:
 
     Returns the sum of all losses on rank 0, and 0 elsewhere.
     """
-    parts = rows.tensor_split(LOGICAL_SHARDS)
-    mine = range(*ranks.shard(LOGICAL_SHARDS).indices(LOGICAL_SHARDS))
-    batches = {number: make_batch(run, parts[number]) for number in mine}
+    batches = {number: make_batch(run, part) for number, part in rank_parts(run, rows).items()}
     scale = mean_scale(run, batches, LOGICAL_SHARDS, len(rows))
     shards.begin_step()
     for number, batch in batches.items():
@@ -232,6 +234,16 @@ def exact_step(run: Run, shards: Shards, rows: Tensor) -> Tensor:
     loss = shards.end_step()
     update(run.net, run.state.optimizer, run.state.scaler, run.recipe)
     return loss if ranks.rank() == 0 else torch.zeros_like(loss)
+
+
+def rank_parts(run: Run, rows: Tensor) -> dict[int, Tensor]:
+    """The rows of a global batch that this rank computes: its share, by rank, or its logical shards, by
+    number.
+    """
+    if not run.shards:
+        return {ranks.rank(): rows[ranks.shard(len(rows))]}
+    parts = rows.tensor_split(LOGICAL_SHARDS)
+    return {number: parts[number] for number in range(*ranks.shard(LOGICAL_SHARDS).indices(LOGICAL_SHARDS))}
 
 
 def _seed_networks(run: Run, part: int) -> None:

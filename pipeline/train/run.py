@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.base.files import sha256_json
 from pipeline.base.params import nearest
+from pipeline.data.augmentation.reading import MakingReader, StoredReader, TrainReader
 from pipeline.data.augmentation.recipe import Augmentation
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.data.prepared.reader import Preprocess, ResidentSplit, Split
@@ -56,7 +57,7 @@ class Run:
     job: Job
     device: Device
     task: Task
-    train: Split | ResidentSplit
+    train: Split
     val: Split
     preprocess: Preprocess
     augmentation: Augmentation
@@ -116,17 +117,17 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         job.problem.task, notes_of(spec.task), read_manifest(job.inputs.data).splits["train"], device
     )
     preprocess = Preprocess(spec.preprocessing.mean, spec.preprocessing.std, device)
-    near = _resident_if_it_fits(train, device)
+    reader = _reader(train, params, device)
     dtype = torch.float16 if params.amp == "fp16" else torch.bfloat16
     autocast = partial(torch.autocast, device, dtype=dtype, enabled=params.amp != "off")
     run = Run(
         job=job,
         device=device,
         task=task,
-        train=near,
+        train=train,
         val=val,
         preprocess=preprocess,
-        augmentation=Augmentation(near, params.augment, preprocess, params.seed),
+        augmentation=Augmentation(reader, params.augment, preprocess, params.seed),
         strata=_strata(task, train) if params.sampling == "balanced" else None,
         net=student if alone else _distributed(student, job, device),
         shards=Shards(student) if params.exact_elastic else None,
@@ -170,11 +171,15 @@ def _strata(task: Task, train: Split) -> Tensor:
     return strata
 
 
-def _resident_if_it_fits(split: Split, device: Device) -> Split | ResidentSplit:
-    """The split in the GPU's memory, unless it would take more than its share of what is free."""
+def _reader(split: Split, params: FitParams, device: Device) -> TrainReader:
+    """What gives training images: from the GPU's memory, unless they would take more than their share of
+    what is free; if they are decoded or cropped, made by as many threads as torch has.
+    """
+    if split.is_encoded or params.augment.resized_crop:
+        return MakingReader(split, params.augment.resized_crop, params.seed, torch.get_num_threads())
     if device == "cpu" or split.size_bytes > torch.cuda.mem_get_info()[0] * RESIDENT_SHARE:
-        return split
-    return ResidentSplit(split, device)
+        return StoredReader(split)
+    return StoredReader(ResidentSplit(split, device))
 
 
 def _start(job: Job, train: Split, device: Device) -> nn.Module:

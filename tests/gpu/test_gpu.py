@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.data.augmentation.reading import StoredReader
 from pipeline.data.prepared.reader import ResidentSplit, Split
 from pipeline.train.loop import ddp_step, never_leaving
 from pipeline.train.run import open_run, prepare_torch
@@ -49,11 +50,13 @@ def test_batches_of_a_split_kept_on_the_device_or_sent_are_the_hosts_and_no_step
     the_job = changed_job(the_job, task=WEIGHED)
     prepare_torch(the_job, "cuda", 1)
     run = open_run(the_job, "cuda", never_leaving)
-    assert type(run.train) is kept
+    reader = run.augmentation.reader
+    assert isinstance(reader, StoredReader)
+    assert type(reader.split) is kept
     batches = epoch_batches(len(run.train), the_job.problem.params.global_batch_size, 0, epoch=0)
     on_host = Split.open(folder / "prepared", "train")
     for rows in batches:
-        here, there = run.train.batch(rows, "cuda"), on_host.batch(rows, "cpu")
+        here, there = reader.batch(rows, 0, "cuda"), on_host.batch(rows, "cpu")
         for name, tensor in (here.inputs | here.targets).items():  # type: ignore[operator]
             assert tensor.is_cuda
             assert tensor.cpu().equal((there.inputs | there.targets)[name])  # type: ignore[operator]

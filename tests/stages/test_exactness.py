@@ -60,9 +60,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
         },
         "ema_decay": 0.9,
         "augment": {
+            "resized_crop": {"scale": [0.3, 1.0], "ratio": [0.75, 1.5]},
+            "color_jitter": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1},
             "trivial": True,
             "flip": "alternating",
-            "crop_padding": 1,
+            "crop_padding": 0,
             "crop_fill": "mirror",
             "cutout": 0,
             "erase": 0.0,
@@ -71,6 +73,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
         },
     },
 }
+ENCODED = "exact_elastic_muon_cutmix"
+"""The configuration whose images are decoded and cut out at random by threads, ahead of their use."""
+STORE = {"kind": "encoded", "shorter_side": 8, "quality": 90}
 CONVOLUTION_DIMS = 4
 FEATURES = {"kind": "features", "weight": 0.1, "layers": {"stages.0": "stages.1"}}
 """Through an adapter of 4 to 8 channels."""
@@ -147,7 +152,9 @@ def jobs_of(folder: Path) -> dict[str, Job]:
     teacher = folder / "teacher"
     spec = child_spec(read_spec(folder / "sparse"), "dense")
     tuned = changed_job(of(TUNED), spec=spec, initial=folder / "sparse", teacher=teacher)
-    return {**{name: of(changes) for name, changes in CONFIGS.items()}, "finetune": tuned, **crossed(folder)}
+    jobs = {name: of(changes) for name, changes in CONFIGS.items()}
+    jobs[ENCODED] = changed_job(jobs[ENCODED], data=folder / "encoded" / "prepared")
+    return {**jobs, "finetune": tuned, **crossed(folder)}
 
 
 def crossed(folder: Path, precisions: Iterable[str] = ("off", "bf16")) -> dict[str, Job]:
@@ -170,9 +177,10 @@ def crossed(folder: Path, precisions: Iterable[str] = ("off", "bf16")) -> dict[s
 
 
 def prepared_for_jobs(folder: Path, device: Device) -> Path:
-    """What jobs_of reads, on a GPU too: digits, a model trained on them as teacher, and the same without half
-    of a layer.
+    """What jobs_of reads, on a GPU too: digits, the same encoded, a model trained on them as teacher, and the
+    same without half of a layer.
     """
+    prepared_digits(folder / "encoded", store=STORE)
     the_job = job(prepared_digits(folder), folder / "first", model=CONVOLUTIONS, **SHORT)
     fit(the_job, device, 1)
     fit(job(folder / "prepared", folder / "second", **SHORT), device, 1)
@@ -248,7 +256,9 @@ def test_a_flipped_bit_is_passed_over_and_shows_where_nothing_verifies(
 def exact_job(folder: Path, world: int) -> Job:
     sparsity = {"penalty": "group_lasso", "weight": 1e-4}
     changes = {**SHORT, **DISTIL, "exact_elastic": True, "final_weights": "best", "sparsity": sparsity}
-    the_job = job(folder / "prepared", folder / f"world-{world}", model=CONVOLUTIONS, **changes)
+    changes["augment"] = CONFIGS[ENCODED]["augment"]
+    data = folder / "encoded" / "prepared"
+    the_job = job(data, folder / f"world-{world}", model=CONVOLUTIONS, **changes)
     return changed_job(the_job, teacher=folder / "teacher")
 
 

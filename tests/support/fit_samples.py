@@ -28,6 +28,8 @@ BASE: dict[str, Any] = {
     "grad_clip": None,
     "ema_decay": None,
     "augment": {
+        "resized_crop": None,
+        "color_jitter": None,
         "trivial": False,
         "flip": "none",
         "crop_padding": 0,
@@ -51,8 +53,10 @@ CONVOLUTIONS = ModelParams(name="vgg11", width=4, dropout=0.1, stochastic_depth=
 """Small, but with batch norm, whose statistics the ranks share."""
 
 
-def prepared_digits(folder: Path) -> Path:
-    params = parse_section("data", read_yaml(ROOT / "presets" / "digits.yaml")["data"], DataParams)
+def prepared_digits(folder: Path, **changes: Any) -> Path:
+    """Prepared data below a folder. changes: of the section `data`."""
+    values = read_yaml(ROOT / "presets" / "digits.yaml")["data"] | changes
+    params = parse_section("data", values, DataParams)
     prepare(params, folder, folder / "prepared", folder / "card")
     return folder / "prepared"
 

@@ -99,11 +99,11 @@ def brightness(images: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
 
 
 def color(images: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
-    return _blended(images.float(), _grey(images).expand(images.shape), level_B, sign_B)
+    return _blended(images.float(), grey(images).expand(images.shape), level_B, sign_B)
 
 
 def contrast(images: Tensor, level_B: Tensor, sign_B: Tensor) -> Tensor:
-    mean = _grey(images).floor().mean(dim=(1, 2, 3), keepdim=True)
+    mean = grey(images).floor().mean(dim=(1, 2, 3), keepdim=True)
     return _blended(images.float(), mean.expand(images.shape), level_B, sign_B)
 
 
@@ -195,7 +195,7 @@ def _blended(images: Tensor, other: Tensor, level_B: Tensor, sign_B: Tensor) -> 
     return (factor * images + (1.0 - factor) * other).clamp(0.0, 255.0).to(torch.uint8)
 
 
-def _grey(images: Tensor) -> Tensor:
+def grey(images: Tensor) -> Tensor:
     """Brightness, (B, 1, H, W) float32; an image of one channel is its own."""
     if images.shape[1] == 1:
         return images.float()

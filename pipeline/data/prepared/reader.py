@@ -50,6 +50,11 @@ class Split:
         return len(self._images)
 
     @property
+    def shape_HWC(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        return self._images.rule[:3]
+
+    @property
     def is_encoded(self) -> bool:
         """Whether its pixels are decoded anew each time they are read."""
         return isinstance(self._images, EncodedImages)
@@ -79,15 +84,18 @@ class Split:
             raise IndexError(f"rows {rows.min()}..{rows.max()} asked of a split with rows 0..{len(self) - 1}")
         return rows
 
-    def batch(self, rows: Tensor, device: torch.device | str) -> Batch:
-        """Pixels as of `images`, and the targets, on the device. `rows` are on the host."""
+    def batch(self, rows: Tensor, device: torch.device | str, images: Tensor | None = None) -> Batch:
+        """Pixels, as of `images` if they are not given, and the targets, on the device. `rows` are on the
+        host.
+        """
         targets = {name: target[rows] for name, target in self.targets.items()}
-        return Batch({PIXELS: self.images(rows)}, targets, rows).to(device)
+        pixels = self.images(rows) if images is None else images
+        return Batch({PIXELS: pixels}, targets, rows).to(device)
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all final pixels."""
-        return len(self) * math.prod(self._images.rule[:3])
+        return len(self) * math.prod(self.shape_HWC)
 
 
 class ResidentSplit:

@@ -13,6 +13,8 @@ from pipeline.data.augmentation.params import AugmentParams
 from pipeline.data.augmentation.streams import stream_seed, uniform
 
 EVERYTHING = AugmentParams(
+    resized_crop=None,
+    color_jitter=None,
     trivial=False,
     flip="random",
     crop_padding=2,
@@ -23,7 +25,16 @@ EVERYTHING = AugmentParams(
     cutmix=0.0,
 )
 OFF = AugmentParams(
-    trivial=False, flip="none", crop_padding=0, crop_fill="black", cutout=0, erase=0.0, mixup=0.0, cutmix=0.0
+    resized_crop=None,
+    color_jitter=None,
+    trivial=False,
+    flip="none",
+    crop_padding=0,
+    crop_fill="black",
+    cutout=0,
+    erase=0.0,
+    mixup=0.0,
+    cutmix=0.0,
 )
 
 

@@ -10,6 +10,8 @@ from pipeline.data.augmentation.params import AugmentParams
 
 def params(mixup: float = 0.0, cutmix: float = 0.0) -> AugmentParams:
     return AugmentParams(
+        resized_crop=None,
+        color_jitter=None,
         trivial=False,
         flip="none",
         crop_padding=0,

@@ -1,0 +1,78 @@
+"""Images of coming batches, made by threads ahead of their use. The order is known, so nothing is shuffled
+and nothing has to be kept for a resumption.
+
+Letters: B batch, C channels, H height, W width.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+COMING = 3
+"""Batches at most that are made or wait at once: memory does not grow with the speed of the threads."""
+TASK_ROWS = 8
+"""Images that a thread makes at a time, some 10 ms: the threads share the work on one batch."""
+
+
+class _Coming(NamedTuple):
+    rows_B: Tensor
+    images_BHWC: Tensor
+    tasks: list[Future[None]]
+
+
+class Ahead:
+    """Images by row, those that are expected made ahead. make: images (B, C, H, W) of some rows (B,) in an
+    epoch; threads share it. Pillow decodes and resizes without the interpreter's lock.
+    """
+
+    def __init__(
+        self, make: Callable[[Tensor, int], Tensor], shape_HWC: tuple[int, int, int], threads: int
+    ) -> None:
+        self._make = make
+        self._shape_HWC = shape_HWC
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._expected: Iterator[Tensor] = iter(())
+        self._epoch = 0
+        self._coming: deque[_Coming] = deque()
+
+    def expect(self, rows: Iterable[Tensor], epoch: int) -> None:
+        """Begin with the rows that will be taken from now on in this order, each (B,), instead of others."""
+        self.close()
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
+        self._expected, self._epoch = iter(rows), epoch
+        self._fill(self._pool)
+
+    def take(self, rows_B: Tensor, epoch: int) -> Tensor:
+        """Images (B, C, H, W) in channels_last strides of the next rows that are expected, or of any rows if
+        none are.
+        """
+        if self._pool is None or not self._coming:
+            return self._make(rows_B, epoch)
+        coming = self._coming.popleft()
+        assert coming.rows_B.equal(rows_B), "other rows are expected next"
+        self._fill(self._pool)
+        for task in coming.tasks:
+            task.result()
+        return coming.images_BHWC.permute(0, 3, 1, 2)
+
+    def close(self) -> None:
+        """End the threads, and forget what is expected."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._pool = None
+        self._coming.clear()
+
+    def _fill(self, pool: ThreadPoolExecutor) -> None:
+        while len(self._coming) < COMING and (rows_B := next(self._expected, None)) is not None:
+            images_BHWC = torch.empty(len(rows_B), *self._shape_HWC, dtype=torch.uint8)
+            parts = (slice(first, first + TASK_ROWS) for first in range(0, len(rows_B), TASK_ROWS))
+            tasks = [pool.submit(self._make_into, images_BHWC[part], rows_B[part]) for part in parts]
+            self._coming.append(_Coming(rows_B, images_BHWC, tasks))
+
+    def _make_into(self, images_BHWC: Tensor, rows_B: Tensor) -> None:
+        images_BHWC.copy_(self._make(rows_B, self._epoch).permute(0, 2, 3, 1))
