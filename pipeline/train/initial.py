@@ -71,7 +71,7 @@ def without_common_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> tuple
 
 def _compare(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], str]:
     """What of the head stays random, and what else does not fit the network; an empty text if all fits."""
-    own, head = model.state_dict(), f"{_head(model)}."
+    own, head = model.state_dict(), f"{head_name(model)}."
     differ = {name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape}
     left = {name for name in own if name.startswith(head) and (name in differ or name not in tensors)}
     problems = {
@@ -86,7 +86,7 @@ def _compare(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], st
     )
 
 
-def _head(model: nn.Module) -> str:
+def head_name(model: nn.Module) -> str:
     """The name of the last linear layer; of a network without one, a name that no tensor has."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     return str(linear[-1]) if linear else "-"

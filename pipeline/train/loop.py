@@ -22,7 +22,7 @@ from pipeline.train.checkpoints.saver import StepDecision
 from pipeline.train.job import Job
 from pipeline.train.methods.exact_elastic import Shards
 from pipeline.train.methods.quantization_aware import schedule
-from pipeline.train.optim import lr_factor, set_lr
+from pipeline.train.optim import lr_factor, set_lr, waiting_factor
 from pipeline.train.params import LOGICAL_SHARDS, Device
 from pipeline.train.run import Run, check_origin, layout, open_run, origin, prepare_torch
 from pipeline.train.sampling import epoch_batches
@@ -163,10 +163,7 @@ def train_epoch(run: Run, at_step: Callable[[Run], None] = keep_beating) -> floa
         if params.quantization_aware:
             for model in {run.state.model, run.state.deployed}:
                 schedule(model, progress.step, run.num_steps, params.quantization_aware)
-        set_lr(
-            run.state.optimizer,
-            params.optimizer.lr * lr_factor(progress.step, run.num_steps, params.schedule),
-        )
+        set_rates(run)
         loss = exact_step(run, run.shards, rows) if run.shards else ddp_step(run, rows)
         if run.state.ema:
             run.state.ema.update(progress.step)
@@ -185,6 +182,14 @@ def train_epoch(run: Run, at_step: Callable[[Run], None] = keep_beating) -> floa
     progress.epoch, progress.batch, progress.seen = progress.epoch + 1, 0, 0
     run.state.loss_sum.zero_()
     return mean
+
+
+def set_rates(run: Run) -> None:
+    """Set the learning rates of the step that comes."""
+    params, step = run.job.problem.params, run.state.progress.step
+    factor = lr_factor(step, run.num_steps, params.schedule)
+    waiting = waiting_factor(step, run.num_steps, run.num_waiting, params.schedule)
+    set_lr(run.state.optimizer, params.optimizer.lr * factor, params.optimizer.lr * waiting)
 
 
 def agree_with_ranks(run: Run) -> StepDecision:

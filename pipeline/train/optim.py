@@ -1,7 +1,8 @@
 """Optimizer, learning rate schedule and moving average of weights."""
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,17 +18,25 @@ from pipeline.train.params import OptimizerParams, ScheduleParams
 ADAM_BETA2 = 0.999
 FACTOR = "lr_factor"
 """Key of a parameter group: what its learning rate is multiplied by."""
+WAITS = "waits"
+"""Key of a parameter group: whether it waits until the head fits what is there."""
+NUMBERED = re.compile(r"([^.]+\.)*?\d+(\.\d+)*(?=\.)")
+"""The first part of a parameter's name that ends in numbers."""
 
 
 def make_optimizer(
-    model: nn.Module, params: OptimizerParams, adapters: Iterable[nn.Parameter] = ()
+    model: nn.Module,
+    params: OptimizerParams,
+    adapters: Iterable[nn.Parameter] = (),
+    head: str | None = None,
 ) -> Optimizer:
     """Groups of parameters with equal rate and weight decay, which only those of 2 or more dimensions have.
 
-    adapters: weights that are trained beside the model's, at the plain rate.
+    adapters: weights that are trained beside the model's, at the plain rate. head: the module that learns
+    before the rest does, if one shall.
     Raises TrainingError for a pattern of `lr_factors` that no parameter fits.
     """
-    groups = _groups(model, params, adapters)
+    groups = _groups(model, params, adapters, head)
     if params.name == "adamw":
         return AdamW(groups, lr=params.lr, betas=(params.momentum, ADAM_BETA2), fused=True)
     if params.name == "muon":
@@ -36,7 +45,7 @@ def make_optimizer(
 
 
 def _groups(
-    model: nn.Module, params: OptimizerParams, adapters: Iterable[nn.Parameter]
+    model: nn.Module, params: OptimizerParams, adapters: Iterable[nn.Parameter], head: str | None
 ) -> list[dict[str, Any]]:
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     for pattern in params.lr_factors:
@@ -45,19 +54,37 @@ def _groups(
                 "optimizer.lr_factors: no trained parameter's name fits "
                 f"{pattern!r}{nearest(pattern, [*trained])}"
             )
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    below_last = _layers_below_last([name for name, _ in model.named_parameters()])
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in trained.items():
-        factor = next(
-            (params.lr_factors[pattern] for pattern in params.lr_factors if fnmatchcase(name, pattern)), 1.0
-        )
+        patterns = (params.lr_factors[pattern] for pattern in params.lr_factors if fnmatchcase(name, pattern))
+        factor = next(patterns, 1.0) * (params.layer_decay or 1.0) ** below_last[name]
         decay = params.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((decay, factor), []).append(parameter)
+        waits = head is not None and not name.startswith(f"{head}.")
+        groups.setdefault((decay, factor, waits), []).append(parameter)
     for weight in adapters:
-        groups.setdefault((params.weight_decay, 1.0), []).append(weight)
+        groups.setdefault((params.weight_decay, 1.0, False), []).append(weight)
     return [
-        {"params": members, "weight_decay": decay, FACTOR: factor}
-        for (decay, factor), members in groups.items()
+        {"params": members, "weight_decay": decay, FACTOR: factor, WAITS: waits}
+        for (decay, factor, waits), members in groups.items()
     ]
+
+
+def _layers_below_last(names: Sequence[str]) -> dict[str, int]:
+    """How many layers lie between each parameter and the last layer, in the order of the model.
+
+    A layer is what stands under one number, `stages.0.1` or `blocks.3`, or what stands under none between two
+    such: the stem, the head (timm's layers, but for a final norm without a number).
+    """
+    layers: list[str] = []
+    numbers = []
+    for name in names:
+        found = NUMBERED.match(name)
+        layer = found.group() if found else ""
+        if layer not in layers[-1:] and (layer == "" or layer not in layers):
+            layers.append(layer)
+        numbers.append(layers.index(layer) if layer else len(layers) - 1)
+    return {name: len(layers) - 1 - number for name, number in zip(names, numbers, strict=True)}
 
 
 def lr_factor(step: int, num_steps: int, params: ScheduleParams) -> float:
@@ -70,9 +97,17 @@ def lr_factor(step: int, num_steps: int, params: ScheduleParams) -> float:
     return params.final + (1.0 - params.final) * falling
 
 
-def set_lr(optimizer: Optimizer, lr: float) -> None:
+def waiting_factor(step: int, num_steps: int, num_waiting: int, params: ScheduleParams) -> float:
+    """lr_factor() of what waits for so many steps at first, and then begins the schedule in those left."""
+    if step < num_waiting:
+        return 0.0
+    return lr_factor(step - num_waiting, num_steps - num_waiting, params)
+
+
+def set_lr(optimizer: Optimizer, lr: float, waiting_lr: float | None = None) -> None:
+    """Set the learning rates of all groups. waiting_lr: of those that wait for the head, if it is another."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group[FACTOR]
+        group["lr"] = (lr if waiting_lr is None or not group[WAITS] else waiting_lr) * group[FACTOR]
 
 
 class Ema:

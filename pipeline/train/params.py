@@ -32,6 +32,13 @@ class OptimizerParams(Section):
         "by; the first "
         'that fits counts, for example {"head.*": 10}',
     )
+    layer_decay: float | None = Field(
+        gt=0.0,
+        le=1.0,
+        description="factor from the learning rate of a layer to that of the one before it, the last layer's "
+        "being lr; for networks that start from trained weights, whose first layers need to change least; "
+        "null: all layers learn alike",
+    )
 
 
 class ScheduleParams(Section):
@@ -135,6 +142,13 @@ class FitParams(Section):
         max_length=1000,
         description='modules that keep their weights and statistics, for example ["stem", "stages.0"]',
     )
+    head_first_epochs: int = Field(
+        ge=0,
+        le=100_000,
+        description="epochs at first in which the last linear layer alone learns, until it fits the trained "
+        "weights that the rest starts from (statistics of norms follow the data); the rest then begins the "
+        "schedule anew",
+    )
     distil: DistilParams | None = Field(
         description="learn from the dense model too (finetune); null for none"
     )
@@ -165,6 +179,15 @@ class FitParams(Section):
             raise ValueError(
                 f"accumulate ({self.accumulate}) is larger than global_batch_size "
                 f"({self.global_batch_size}); lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rest_learns_too(self) -> "FitParams":
+        if self.head_first_epochs >= self.epochs:
+            raise ValueError(
+                f"head_first_epochs is {self.head_first_epochs} of {self.epochs} epochs, which leaves the "
+                "rest of the network as it was; lower it, or name the rest in frozen"
             )
         return self
 

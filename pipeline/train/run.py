@@ -30,8 +30,8 @@ from pipeline.tasks.training.task import Task, make_task
 from pipeline.tracking.journal import Journal, NullReporter, Reporter
 from pipeline.train import ranks
 from pipeline.train.checkpoints.saver import CheckpointStore, Saver
-from pipeline.train.initial import fill, read_tensors
-from pipeline.train.job import Job, Problem
+from pipeline.train.initial import fill, head_name, read_tensors
+from pipeline.train.job import Inputs, Job, Problem
 from pipeline.train.methods import quantization_aware
 from pipeline.train.methods.distillation import Renormalised, Tapped, tap
 from pipeline.train.methods.exact_elastic import Shards
@@ -76,6 +76,12 @@ class Run:
     def num_steps(self) -> int:
         params = self.job.problem.params
         return params.epochs * num_batches(len(self.train), params.global_batch_size)
+
+    @property
+    def num_waiting(self) -> int:
+        """Steps at first in which all but the head waits."""
+        params = self.job.problem.params
+        return params.head_first_epochs * num_batches(len(self.train), params.global_batch_size)
 
     def to_training(self) -> None:
         """Put the model into training mode, all but what is frozen."""
@@ -134,7 +140,9 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         state=State(
             model,
             student.adapters,
-            make_optimizer(model, params.optimizer, student.adapters.parameters()),
+            make_optimizer(
+                model, params.optimizer, student.adapters.parameters(), _head(model, params, job.inputs)
+            ),
             scaler,
             ema,
         ),
@@ -180,6 +188,18 @@ def _reader(split: Split, params: FitParams, device: Device) -> TrainReader:
     if device == "cpu" or split.size_bytes > torch.cuda.mem_get_info()[0] * RESIDENT_SHARE:
         return StoredReader(split)
     return StoredReader(ResidentSplit(split, device))
+
+
+def _head(model: nn.Module, params: FitParams, inputs: Inputs) -> str | None:
+    """Name of the module that learns before the rest, if one shall."""
+    if not params.head_first_epochs:
+        return None
+    if inputs.initial is None and inputs.init is None:
+        raise TrainingError(
+            f"head_first_epochs is {params.head_first_epochs}, but the network starts from random weights; "
+            "set it to 0, or model.init to file"
+        )
+    return head_name(model)
 
 
 def _start(job: Job, train: Split, device: Device) -> nn.Module:

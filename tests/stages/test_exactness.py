@@ -29,7 +29,7 @@ from pipeline.train.job import Job, child_spec
 from pipeline.train.loop import fit
 from pipeline.train.params import Device
 from pipeline.train.run import Run
-from tests.support.fit_samples import CONVOLUTIONS, changed_job, job, prepared_digits
+from tests.support.fit_samples import BASE, CONVOLUTIONS, changed_job, job, prepared_digits
 
 BATCH = 720
 """Two steps an epoch."""
@@ -43,7 +43,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "sparsity": {"penalty": "bn_l1", "weight": 1e-3},
     },
     "adamw_accumulate_clip": {
-        "optimizer": {"name": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.05, "lr_factors": {}},
+        "optimizer": {
+            "name": "adamw",
+            "lr": 0.01,
+            "momentum": 0.9,
+            "weight_decay": 0.05,
+            "lr_factors": {},
+            "layer_decay": None,
+        },
         "accumulate": 2,
         "grad_clip": 1.0,
         "sparsity": {"penalty": "group_lasso", "weight": 1e-4},
@@ -57,6 +64,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
             "momentum": 0.6,
             "weight_decay": 0.05,
             "lr_factors": {"head.*": 0.5},
+            "layer_decay": 0.8,
         },
         "ema_decay": 0.9,
         "augment": {
@@ -83,7 +91,11 @@ DISTIL: dict[str, Any] = {
     "distil": {"teacher": "dense", "temperature": 2.0, "weight": 0.5, "features": FEATURES},
     "amp": "bf16",
 }
-TUNED = DISTIL | {"quantization_aware": {"start": 0.5, "reduce_range": False}}
+TUNED = DISTIL | {
+    "quantization_aware": {"start": 0.5, "reduce_range": False},
+    "head_first_epochs": 1,
+    "optimizer": BASE["optimizer"] | {"layer_decay": 0.7},
+}
 
 
 class Killed(BaseException):

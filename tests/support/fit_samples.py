@@ -20,7 +20,14 @@ BASE: dict[str, Any] = {
     "global_batch_size": 64,
     "sampling": "shuffle",
     "accumulate": 1,
-    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005, "lr_factors": {}},
+    "optimizer": {
+        "name": "sgd",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 0.0005,
+        "lr_factors": {},
+        "layer_decay": None,
+    },
     "schedule": {"name": "cosine", "warmup": 0.1, "final": 0.0},
     "amp": "off",
     "exact_elastic": False,
@@ -42,6 +49,7 @@ BASE: dict[str, Any] = {
     "final_weights": "last",
     "patience": None,
     "frozen": [],
+    "head_first_epochs": 0,
     "distil": None,
     "sparsity": None,
     "quantization_aware": None,
@@ -91,5 +99,12 @@ def changed_job(the_job: Job, **changes: object) -> Job:
 
 
 def optimizer_params(**changes: object) -> OptimizerParams:
-    values = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.5, "lr_factors": {}}
+    values = {
+        "name": "sgd",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 0.5,
+        "lr_factors": {},
+        "layer_decay": None,
+    }
     return OptimizerParams.model_validate(values | changes)

@@ -274,9 +274,43 @@ def test_best_weights_are_kept_when_later_ones_are_worse(
     assert equal == [kept]
 
 
+def test_the_head_learns_before_the_rest_of_trained_weights(data: Path, tmp_path: Path) -> None:
+    """Of a network with batch norm, whose statistics follow the data all the while."""
+    run(job(data, tmp_path / "first", model=CONVOLUTIONS, epochs=1), tmp_path / "start")
+    before = load_model(tmp_path / "start")[1].state_dict()
+    changes: dict[str, Any] = {"epochs": 3, "head_first_epochs": 2, "final_weights": "last"}
+    the_job = job(data, tmp_path / "run", model=CONVOLUTIONS, **changes)
+    the_job = changed_job(
+        the_job, initial=tmp_path / "start", spec=child_spec(read_spec(tmp_path / "start"), "dense")
+    )
+    moved: list[set[str]] = []
+
+    def noted(run: Run) -> dict[str, float]:
+        now = run.state.model.state_dict()
+        parameters = [name for name, _ in run.state.model.named_parameters()]
+        moved.append({name for name in parameters if not now[name].equal(before[name])})
+        return validate(run)
+
+    fit(the_job, "cpu", 1, validate=noted)
+    assert moved[0] == moved[1] == {"head.weight", "head.bias"}
+    assert moved[2] == {name for name, _ in load_model(tmp_path / "start")[1].named_parameters()}
+
+
+def test_a_head_is_not_fitted_to_random_weights(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"head_first_epochs is 1, but the network starts from random"):
+        fit(job(data, tmp_path / "run", head_first_epochs=1), "cpu", 1)
+
+
 def test_patience_ends_a_run_that_stands_still(data: Path, tmp_path: Path) -> None:
     still: dict[str, Any] = {
-        "optimizer": {"name": "sgd", "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0, "lr_factors": {}}
+        "optimizer": {
+            "name": "sgd",
+            "lr": 1e-12,
+            "momentum": 0.0,
+            "weight_decay": 0.0,
+            "lr_factors": {},
+            "layer_decay": None,
+        }
     }
     the_job = job(data, tmp_path / "run", epochs=50, patience=2, **still)
     fit(the_job, "cpu", 1)
@@ -288,7 +322,14 @@ def test_patience_ends_a_run_that_stands_still(data: Path, tmp_path: Path) -> No
 def test_a_diverging_loss_names_the_step_and_keeps_the_weights_before(data: Path, tmp_path: Path) -> None:
     # An MLP's loss overflows to infinity within an epoch at this rate; its first epoch is spent warming up.
     changes: dict[str, Any] = {
-        "optimizer": {"name": "sgd", "lr": 10.0, "momentum": 0.99, "weight_decay": 1.0, "lr_factors": {}},
+        "optimizer": {
+            "name": "sgd",
+            "lr": 10.0,
+            "momentum": 0.99,
+            "weight_decay": 1.0,
+            "lr_factors": {},
+            "layer_decay": None,
+        },
         "epochs": 40,
         "schedule": {"name": "cosine", "warmup": 0.9, "final": 0.0},
     }

@@ -26,7 +26,9 @@ def test_a_step_equals_plain_torch(accumulate: int) -> None:
     images = images.flatten(1)
     ours, plain = nn.Linear(12, 3), nn.Linear(12, 3)
     plain.load_state_dict(ours.state_dict())
-    params = OptimizerParams(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.01, lr_factors={})
+    params = OptimizerParams(
+        name="sgd", lr=0.1, momentum=0.9, weight_decay=0.01, lr_factors={}, layer_decay=None
+    )
     optimizer, reference = make_optimizer(ours, params), torch.optim.SGD(plain.parameters(), lr=0.1)
     task = Classification(ClassificationNotes(classes=["a", "b", "c"]), label_smoothing=0.1)
     for group in reference.param_groups:
