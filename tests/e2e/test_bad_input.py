@@ -235,8 +235,8 @@ def outcomes(small: Callable[[], Project]) -> Iterator[dict[str, Future[Outcome]
     mounts = may_mount()
     possible = {name: case for name, case in CASES.items() if mounts or not case.full_disk}
     # How a training goes on then is in test_kill.
-    changed = params(quantize={"calibration_images": 65})
-    tracking_down = Case("quantize", changed, (), (("MLFLOW_TRACKING_URI", DEAD),))
+    changed = params(data={"seed": 1})
+    tracking_down = Case("prepare", changed, (), (("MLFLOW_TRACKING_URI", DEAD),))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         # The longest first, so that nothing waits for one alone at the end.
         last_first = reversed([*possible.items(), (TRACKING_DOWN, tracking_down)])
@@ -255,9 +255,9 @@ def test_bad_input_is_named(outcomes: dict[str, Future[Outcome]], name: str) -> 
 def test_a_stage_goes_on_without_its_tracking_server(outcomes: dict[str, Future[Outcome]]) -> None:
     done, before, after = outcomes[TRACKING_DOWN].result()
     assert done.status == 0, done
-    assert after["artifacts/quantized/model.onnx"] != before["artifacts/quantized/model.onnx"]
-    assert f"espalier quantize: MLflow at {DEAD} does not answer" in done.err
-    assert "wait in .espalier/journals/quantize-" in done.err
+    assert after["data/prepared/manifest.json"] != before["data/prepared/manifest.json"]
+    assert f"espalier prepare: MLflow at {DEAD} does not answer" in done.err
+    assert "wait in .espalier/journals/prepare-" in done.err
     assert "`espalier sync` or the next stage sends them" in done.err
     assert "Traceback" not in done.err
 

@@ -29,7 +29,7 @@ DATABASE = ".espalier/mlflow/mlflow.db"
 OUTER = ("DVC_", "RAY_", "MLFLOW_", "GIT_", "PYTHON")
 """Variables of the surrounding shell that would decide what is tested here."""
 COMMAND_TIMEOUT_S = 1200.0
-POLL_S = 0.02
+POLL_S = 0.05
 
 TINY: dict[str, Any] = {
     "model": {"width": 8},
