@@ -66,18 +66,19 @@ def _decoded(value: Any) -> Any:
 
 
 @contextmanager
-def unreadable(path: Path) -> Iterator[None]:
+def unreadable(name: str) -> Iterator[None]:
     """Turn what Arrow raises of a damaged file into a DataError."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            f"{path}: not a readable Parquet file ({' '.join(str(error).split())}); get the file again"
+            f"{name}: not a readable Parquet file ({' '.join(str(error).split())}); get the file again"
         ) from error
 
 
-def open_parquet_file(path: Path) -> Any:
-    with unreadable(path):
+def open_parquet_file(path: Path, name: str) -> Any:
+    """A file to read, called `name` in messages. Raises DataError."""
+    with unreadable(name):
         # Without verification flipped bits of uncompressed pages come through unseen; files without checksums
         # pass.
         return pq.ParquetFile(path, page_checksum_verification=True, buffer_size=BUFFER_BYTES)

@@ -82,7 +82,7 @@ def listed_source(
         splits=[split for split in SPLITS if split in found],
         columns=columns,
         classes={},
-        classes_json=_classes_json(tree),
+        classes_json=classes_json(tree),
         raw_shape=None,
         pieces=[
             ListedPiece(tuple(wanted), tuple(ordered[part.start : part.stop]))
@@ -92,7 +92,8 @@ def listed_source(
     )
 
 
-def _classes_json(tree: Tree) -> bytes | None:
+def classes_json(tree: Tree) -> bytes | None:
+    """Content of classes.json at the top. Raises DataError if it cannot be read."""
     try:
         return content(tree.files[CLASSES]) if CLASSES in tree.files else None
     except Defect as defect:

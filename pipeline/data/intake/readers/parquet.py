@@ -1,72 +1,82 @@
-"""A Parquet table as a source: one file, or a folder with a file for each split."""
+"""Parquet tables that hold their images: one file, or as many as hubs and Spark write."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-import pyarrow.types as pt
-
-from pipeline.base.params import nearest
 from pipeline.data.intake.readers.arrow import arrow_kinds, arrow_values, open_parquet_file, unreadable
-from pipeline.data.intake.source import BATCH_ROWS, CLASSES, SPLITS, Source, SourceBatch, ranges
+from pipeline.data.intake.readers.listed import classes_json
+from pipeline.data.intake.readers.parquet_files import same_columns, split_files
+from pipeline.data.intake.readers.parquet_images import check_image_column, images_of
+from pipeline.data.intake.source import BATCH_BYTES, BATCH_ROWS, SPLITS, Source, SourceBatch, ranges
 from pipeline.data.intake.sources.parquet import ParquetSource
+from pipeline.data.intake.trees.blob import printable_name
+from pipeline.data.intake.trees.tree import open_tree
+from pipeline.data.intake.trees.zip import is_bomb
 from pipeline.errors import DataError
-from pipeline.images.defect import Defect
 
-BYTES = "bytes"
+HUGGINGFACE = b"huggingface"
+"""Key of a schema's metadata under which that hub's library notes names of classes."""
 MOST_PARTS = 16
 """Pieces of a row group: who reads the last of them decompresses those before it too."""
 
 
-def open_parquet(params: ParquetSource, path: Path, columns: list[str]) -> Source:
+@dataclass(frozen=True)
+class _File:
+    """name: below the source's path, printable. shown: the same with the source's name. path: where it lies,
+    decompressed.
+    """
+
+    name: str
+    shown: str
+    path: Path
+    split: str
+
+
+def open_parquet(params: ParquetSource, path: Path, columns: list[str], scratch: Path) -> Source:
     """The table or tables at `path`; their schema is checked now, rows when they are read.
 
-    Raises DataError: nothing at the path, no train.parquet in a folder, a file that is not Parquet or cannot
-    be read, no column of images, a column that files disagree on, (while reading) a damaged page.
+    Raises DataError: nothing at the path, no file of train, a file that is not Parquet or cannot be read, no
+    column of images, a column that files disagree on, (while reading) a damaged page.
     """
-    files, names = _split_files(path), path / CLASSES
-    schemas = {file: _schema(file, [params.image_column, *columns]) for file in files.values()}
-    for file, schema in schemas.items():
-        _check_images(file, schema, params.image_column)
-    kinds = {file: arrow_kinds(schema) for file, schema in schemas.items()}
-    for column in columns:
-        found = {file.name: kinds[file][column] for file in kinds if column in kinds[file]}
-        if 0 < len(found) < len(files):
-            lacking = next(file for file in kinds if column not in kinds[file])
-            raise DataError(f"{lacking}: no column {column!r}{nearest(column, list(kinds[lacking]))}")
-        if len(set(found.values())) > 1:
-            each = ", ".join(f"{name}: {kind}" for name, kind in found.items())
-            raise DataError(f"{path}: column {column!r} has several types ({each}); give all files the same")
+    tree = open_tree(path, scratch)
+    splits, others = split_files(tree.name, list(tree.files))
+    files = [
+        _File(printable_name(name), tree.shown(name), tree.local(name), split)
+        for name, split in splits.items()
+    ]
+    schemas = {file.name: _schema(file, params, columns) for file in files}
+    kinds = {name: arrow_kinds(schema) for name, schema in schemas.items()}
+    same_columns(kinds, columns, tree.name)
     first = next(iter(kinds.values()))
     wanted = (params.image_column, *(column for column in columns if column in first))
+    raw = params.raw_shape
     return Source(
-        name=path.resolve().name,
-        splits=list(files),
+        name=tree.name,
+        splits=[split for split in SPLITS if split in splits.values()],
         columns=first,
-        classes={},
-        classes_json=names.read_bytes() if path.is_dir() and names.exists() else None,
-        raw_shape=(params.raw_shape[0], params.raw_shape[1], params.raw_shape[2])
-        if params.raw_shape
-        else None,
-        pieces=[piece for split, file in files.items() for piece in _pieces(file, split, wanted)],
-        left_out={},
+        classes=_same_classes(tree.name, schemas),
+        classes_json=classes_json(tree),
+        raw_shape=(raw[0], raw[1], raw[2]) if raw else None,
+        pieces=[piece for file in files for piece in _pieces(file, wanted)],
+        left_out=dict(tree.left_out) | ({"Parquet files of no split": others} if others else {}),
     )
 
 
 @dataclass(frozen=True)
 class ParquetPiece:
     """Consecutive rows of one row group. first: number in the file. skip: rows of the group before it.
-    columns: that of the images first.
+    batch_rows: handed on at once. columns: that of the images first.
     """
 
-    path: Path
-    split: str
+    file: _File
     group: int
     first: int
     skip: int
     rows: int
+    batch_rows: int
     columns: tuple[str, ...]
 
     def read(self) -> Iterator[SourceBatch]:
@@ -83,88 +93,85 @@ class ParquetPiece:
         image, *columns = self.columns
         first = self.first + offset
         return SourceBatch(
-            files=[self.path.name] * batch.num_rows,
+            files=[self.file.name] * batch.num_rows,
             rows=list(range(first, first + batch.num_rows)),
-            splits=[self.split] * batch.num_rows,
-            images=_images(batch.column(image)),
+            splits=[self.file.split] * batch.num_rows,
+            images=images_of(batch.column(image)),
             cells={column: arrow_values(batch.column(column)) for column in columns},
         )
 
     def _batches(self) -> Iterator[Any]:
-        with open_parquet_file(self.path) as table:
-            batches = table.iter_batches(BATCH_ROWS, [self.group], columns=list(dict.fromkeys(self.columns)))
+        with open_parquet_file(self.file.path, self.file.shown) as table:
+            columns = list(dict.fromkeys(self.columns))
+            batches = table.iter_batches(self.batch_rows, [self.group], columns=columns)
             while True:
-                with unreadable(self.path):
+                with unreadable(self.file.shown):
                     batch = next(batches, None)
                 if batch is None:
                     return
                 yield batch
 
 
-def _pieces(path: Path, split: str, columns: tuple[str, ...]) -> Iterator[ParquetPiece]:
-    with open_parquet_file(path) as table:
-        groups = [table.metadata.row_group(number).num_rows for number in range(table.num_row_groups)]
+def _pieces(file: _File, columns: tuple[str, ...]) -> Iterator[ParquetPiece]:
+    with open_parquet_file(file.path, file.shown) as table:
+        groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
     before = 0
-    for group, rows in enumerate(groups):
-        for part in ranges(rows, most=MOST_PARTS) if rows else ():
-            yield ParquetPiece(path, split, group, before + part.start, part.start, len(part), columns)
-        before += rows
+    for number, group in enumerate(groups):
+        size = _image_bytes(file, group, columns[0])
+        batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES * group.num_rows // max(1, size)))
+        for part in ranges(group.num_rows, most=MOST_PARTS) if group.num_rows else ():
+            yield ParquetPiece(file, number, before + part.start, part.start, len(part), batch_rows, columns)
+        before += group.num_rows
 
 
-def _split_files(path: Path) -> dict[str, Path]:
-    if path.is_file():
-        return {"train": path}
-    if not path.is_dir():
-        raise DataError(
-            f"data.source.path {str(path)!r} does not exist; name a Parquet file or a folder with "
-            "train.parquet"
-        )
-    files = {split: path / f"{split}.parquet" for split in SPLITS if (path / f"{split}.parquet").is_file()}
-    if "train" not in files:
-        found = ", ".join(sorted(entry.name for entry in path.glob("*.parquet"))) or "no Parquet file"
-        raise DataError(
-            f"data.source.path {str(path)!r} has no train.parquet (found: {found}); rename, or name one file "
-            "instead"
-        )
-    return files
+def _image_bytes(file: _File, group: Any, column: str) -> int:
+    """Size of a row group's images. Raises DataError if they are compressed beyond all measure."""
+    found = [group.column(number) for number in range(group.num_columns)]
+    chunks = [each for each in found if f"{each.path_in_schema}.".startswith(f"{column}.")]
+    size = sum(chunk.total_uncompressed_size for chunk in chunks)
+    packed = sum(chunk.total_compressed_size for chunk in chunks)
+    if is_bomb(size, packed):
+        raise DataError(f"{file.shown}: a decompression bomb, {packed} bytes of which would become {size}")
+    return int(size)
 
 
-def _schema(path: Path, columns: Sequence[str]) -> Any:
-    """Raises DataError for a column that is wanted and there twice."""
-    with open_parquet_file(path) as table:
+def _schema(file: _File, params: ParquetSource, columns: Sequence[str]) -> Any:
+    """Raises DataError for a column that is wanted and there twice, or has no images."""
+    with open_parquet_file(file.path, file.shown) as table:
         schema = table.schema_arrow
-    for column in columns:
+    for column in (params.image_column, *columns):
         if len(schema.get_all_field_indices(column)) > 1:
-            raise DataError(f"{path}: column {column!r} is there twice; rename one")
+            raise DataError(f"{file.shown}: column {column!r} is there twice; rename one")
+    check_image_column(file.shown, schema, params.image_column, params.raw_shape is not None)
     return schema
 
 
-def _check_images(path: Path, schema: Any, column: str) -> None:
-    if column not in schema.names:
-        known = nearest(column, schema.names)
-        raise DataError(f"{path}: no column {column!r} (data.source.image_column){known}")
-    image = schema.field(column).type
-    if not _holds_bytes(image):
-        raise DataError(
-            f"{path}: column {column!r} is {image}; it must be binary (encoded files or raw pixels), or a "
-            f"struct with them in its field {BYTES!r}"
-        )
+def _same_classes(source: str, schemas: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Names of classes by column, as schemas say them. Raises DataError if files disagree."""
+    found = {name: _classes(schema) for name, schema in schemas.items()}
+    first, *others = found
+    for name in others:
+        if found[name] != found[first]:
+            raise DataError(f"{source}: {first} and {name} have other names of classes; give all the same")
+    return found[first]
 
 
-def _holds_bytes(column: Any) -> bool:
-    """Whether an Arrow type is of bytes, also packed as in Hugging Face's data sets: struct<bytes, path>."""
-    if pt.is_struct(column):
-        return column.get_field_index(BYTES) >= 0 and _holds_bytes(column.field(BYTES).type)
-    if pt.is_dictionary(column):
-        column = column.value_type
-    return any(
-        is_kind(column)
-        for is_kind in (pt.is_binary, pt.is_large_binary, pt.is_fixed_size_binary, pt.is_binary_view)
-    )
+def _classes(schema: Any) -> dict[str, list[str]]:
+    try:
+        noted = json.loads((schema.metadata or {}).get(HUGGINGFACE, b"{}"))
+        features = noted["info"]["features"].items()
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):  # some other note
+        return {}
+    return {column: names for column, feature in features if (names := _class_names(feature))}
 
 
-def _images(column: Any) -> list[bytes | Defect]:
-    while pt.is_struct(column.type):
-        column = pc.struct_field(column, BYTES)
-    found = column.to_pylist()
-    return [Defect("null image", "the image is null") if image is None else image for image in found]
+def _class_names(feature: Any) -> list[str]:
+    """Names of a ClassLabel, or of a list of them."""
+    if isinstance(feature, list) and len(feature) == 1:
+        feature = feature[0]
+    if isinstance(feature, dict) and "feature" in feature:
+        feature = feature["feature"]
+    names = feature.get("names") if isinstance(feature, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        return []
+    return names if len(set(names)) == len(names) else []

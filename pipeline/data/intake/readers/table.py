@@ -47,7 +47,7 @@ def open_table(params: TableSource, path: Path, columns: Sequence[str], scratch:
     left_out = Counter(dict(tree.left_out))
     named: set[str] = set()
     for name, split in tables.items():
-        read = READERS[_suffix(name)](tree.local(name), printable_name(name), needed)
+        read = READERS[_suffix(name)](tree.local(name), tree.shown(name), needed)
         _demand_same(tree.name, kinds, read, name)
         kinds |= read.kinds
         left_out.update(read.left_out)

@@ -19,14 +19,15 @@ class ParquetSource(Section):
     path: str = Field(
         min_length=1,
         max_length=4096,
-        description="Parquet file, or folder with train.parquet and optionally val.parquet, test.parquet and "
-        "classes.json (a list of names)",
+        description="Parquet file, or folder or archive with one or more of them for each split, whose names "
+        "or folders say train, val or test, and optionally classes.json (a list of names)",
     )
     image_column: Name = Field(
-        min_length=1, description="column with encoded images (PNG, JPEG, ...) or raw pixels"
+        min_length=1,
+        description="column with encoded images (PNG, JPEG, ...), or raw pixels as bytes or lists",
     )
     raw_shape: Annotated[list[RawSide], Field(min_length=3, max_length=3)] | None = Field(
-        description="[height, width, channels] of raw uint8 pixels in pixels; null: the images are encoded"
+        description="[height, width, channels] of raw uint8 pixels; null: the images are encoded"
     )
     fixed: ClassVar[dict[str, str]] = {}
 
@@ -38,7 +39,7 @@ class ParquetSource(Section):
             )
         return self
 
-    def open(self, path: Path, columns: list[str], _scratch: Path) -> "Source":
+    def open(self, path: Path, columns: list[str], scratch: Path) -> "Source":
         from pipeline.data.intake.readers.parquet import open_parquet
 
-        return open_parquet(self, path, columns)
+        return open_parquet(self, path, columns, scratch)

@@ -45,6 +45,12 @@ class Tree:
     refused: tuple[Refused, ...]
     left_out: Mapping[str, int]
 
+    def shown(self, name: str) -> str:
+        """A file's name for messages; a source that is one file is called like it."""
+        return (
+            self.name if len(self.files) == 1 and name == self.name else f"{self.name}/{printable_name(name)}"
+        )
+
     def local(self, name: str) -> Path:
         """A file, decompressed, as one on disk that can be read anywhere.
 

@@ -43,12 +43,6 @@ def test_the_digest_is_of_rows_and_not_of_files(tmp_path: Path) -> None:
     assert digest(write_table(tmp_path / "e.parquet", [None, *images[1:]], [0, 1, 0, 1])) != whole
 
 
-def test_classes_that_are_a_folder(tmp_path: Path) -> None:
-    good_table(tmp_path / "train.parquet")
-    (tmp_path / "classes.json").mkdir()
-    refused(tmp_path, r"classes.json: cannot be read \(Is a directory\); mend it, or change data.source.path")
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
