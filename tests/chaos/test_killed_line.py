@@ -105,16 +105,20 @@ def disturb(project: Project, chance: random.Random, before: int) -> int:
 
     Returns how often.
     """
+    command = project.start(*REPRO)
     for kills in range(min(A_LINE, KILLS - before)):
-        command, kill = project.start(*REPRO), KINDS[(before + kills) % len(KINDS)]
+        if command.process.poll() is not None:  # where only dvc was killed, make goes on by itself
+            command = project.start(*REPRO)
+        kind = KINDS[(before + kills) % len(KINDS)]
         with suppress(subprocess.TimeoutExpired):
             command.process.wait(chance.uniform(0, LONGEST_S))
-        hit = False
-        while command.process.poll() is None and not (hit := kill(command, project)):
+        while command.process.poll() is None and not kind(command, project):
             time.sleep(POLL_S)  # until there is one to kill
-        command.wait()
-        if command.process.returncode == 0:  # make itself goes on where only dvc was killed
-            return kills + hit
+        if command.process.poll() == 0:
+            return kills
+        if kind is not kill_dvc:
+            command.wait()
+    command.wait()
     return min(A_LINE, KILLS - before)
 
 
