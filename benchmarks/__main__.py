@@ -5,12 +5,23 @@ import os
 from pathlib import Path
 
 import pipeline.process.environment  # noqa: F401 - first: it settles what the others read
-from benchmarks import compression, drift, equal_files, latency_target, outage, scaling, start, training
+from benchmarks import (
+    compression,
+    drift,
+    equal_files,
+    latency_target,
+    loading,
+    outage,
+    scaling,
+    start,
+    training,
+)
 from benchmarks.records import RESULTS, Benchmark, Run, append_cases, table_end, told
 from pipeline.train.worker_settings import WORKER_SETTINGS
 
 BENCHMARKS = {
     "training": training.BENCHMARK,
+    "loading": loading.BENCHMARK,
     "start": start.BENCHMARK,
     "drift": drift.BENCHMARK,
     "outage": outage.BENCHMARK,

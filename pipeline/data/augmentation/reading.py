@@ -3,8 +3,9 @@
 Letter: B batch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from pipeline.data.augmentation.params import ResizedCropParams
 from pipeline.data.augmentation.resized_crop import draw_crops
-from pipeline.data.prepared.ahead import Ahead
+from pipeline.data.prepared.ahead import Ahead, Makers
 from pipeline.data.prepared.batch import Batch
 from pipeline.data.prepared.reader import ResidentSplit, Split
+from pipeline.images.crop import CropDraw
 
 
 class TrainReader(Protocol):
@@ -56,7 +58,7 @@ class MakingReader:
         self._split = split
         self._crop = crop
         self._seed = seed
-        self._ahead = Ahead(self._images, split.shape_HWC, threads)
+        self._ahead = Ahead(self._makers, split.shape_HWC, threads)
 
     def __len__(self) -> int:
         return len(self._split)
@@ -70,7 +72,8 @@ class MakingReader:
     def close(self) -> None:
         self._ahead.close()
 
-    def _images(self, rows: Tensor, epoch: int) -> Tensor:
-        if self._crop is None:
-            return self._split.images(rows)
-        return self._split.crops(rows, draw_crops(rows, self._crop, self._seed, epoch))
+    def _makers(self, rows: Tensor, epoch: int) -> Makers:
+        draws: Sequence[CropDraw | None] = [None] * len(rows)
+        if self._crop is not None:
+            draws = draw_crops(rows, self._crop, self._seed, epoch)
+        return [partial(self._split.made, row, draw) for row, draw in zip(rows.tolist(), draws, strict=True)]

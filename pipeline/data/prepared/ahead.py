@@ -5,34 +5,44 @@ Letters: B batch, C channels, H height, W width.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.fields.image import Pixels
+from pipeline.images.pixels import PixelsHWC
+
 COMING = 3
 """Batches at most that are made or wait at once: memory does not grow with the speed of the threads."""
-TASK_ROWS = 8
+TASK_IMAGES = 8
 """Images that a thread makes at a time, some 10 ms: the threads share the work on one batch."""
+
+Makers = Sequence[Callable[[], PixelsHWC]]
+"""Functions that make the images of a batch, one each, in whatever thread. They touch no tensors: torch would
+start threads of its own for each thread that does.
+"""
 
 
 class _Coming(NamedTuple):
     rows_B: Tensor
-    images_BHWC: Tensor
+    images_BHWC: Pixels
     tasks: list[Future[None]]
 
 
 class Ahead:
-    """Images by row, those that are expected made ahead. make: images (B, C, H, W) of some rows (B,) in an
-    epoch; threads share it. Pillow decodes and resizes without the interpreter's lock.
+    """Images by row, those that are expected made ahead.
+
+    makers: of some rows (B,) in an epoch. Pillow decodes and resizes without the interpreter's lock.
     """
 
     def __init__(
-        self, make: Callable[[Tensor, int], Tensor], shape_HWC: tuple[int, int, int], threads: int
+        self, makers: Callable[[Tensor, int], Makers], shape_HWC: tuple[int, int, int], threads: int
     ) -> None:
-        self._make = make
+        self._makers = makers
         self._shape_HWC = shape_HWC
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
@@ -52,13 +62,13 @@ class Ahead:
         none are.
         """
         if self._pool is None or not self._coming:
-            return self._make(rows_B, epoch)
+            return _as_tensor(np.stack([make() for make in self._makers(rows_B, epoch)]))
         coming = self._coming.popleft()
         assert coming.rows_B.equal(rows_B), "other rows are expected next"
         self._fill(self._pool)
         for task in coming.tasks:
             task.result()
-        return coming.images_BHWC.permute(0, 3, 1, 2)
+        return _as_tensor(coming.images_BHWC)
 
     def close(self) -> None:
         """End the threads, and forget what is expected."""
@@ -69,10 +79,17 @@ class Ahead:
 
     def _fill(self, pool: ThreadPoolExecutor) -> None:
         while len(self._coming) < COMING and (rows_B := next(self._expected, None)) is not None:
-            images_BHWC = torch.empty(len(rows_B), *self._shape_HWC, dtype=torch.uint8)
-            parts = (slice(first, first + TASK_ROWS) for first in range(0, len(rows_B), TASK_ROWS))
-            tasks = [pool.submit(self._make_into, images_BHWC[part], rows_B[part]) for part in parts]
+            makers = self._makers(rows_B, self._epoch)
+            images_BHWC = np.empty((len(makers), *self._shape_HWC), np.uint8)
+            parts = [slice(first, first + TASK_IMAGES) for first in range(0, len(makers), TASK_IMAGES)]
+            tasks = [pool.submit(_make, makers[part], images_BHWC[part]) for part in parts]
             self._coming.append(_Coming(rows_B, images_BHWC, tasks))
 
-    def _make_into(self, images_BHWC: Tensor, rows_B: Tensor) -> None:
-        images_BHWC.copy_(self._make(rows_B, self._epoch).permute(0, 2, 3, 1))
+
+def _make(makers: Makers, images_BHWC: Pixels) -> None:
+    for place, make in enumerate(makers):
+        images_BHWC[place] = make()
+
+
+def _as_tensor(images_BHWC: Pixels) -> Tensor:
+    return torch.from_numpy(images_BHWC).permute(0, 3, 1, 2)

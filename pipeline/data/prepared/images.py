@@ -15,7 +15,7 @@ from pipeline.data.prepared.manifest import Manifest
 from pipeline.data.prepared.shards import Indices, gather_rows
 from pipeline.images.crop import CropDraw, cropped, cropped_file
 from pipeline.images.decode import PILLOW_MODES
-from pipeline.images.pixels import pixels
+from pipeline.images.pixels import PixelsHWC, pixels
 from pipeline.images.rule import ImageRule
 
 
@@ -29,8 +29,8 @@ class StoredImages(Protocol):
     def final(self, rows: Indices) -> Pixels:
         """The pixels that the rule gives, a fresh uint8 (B, H, W, C)."""
 
-    def crops(self, rows: Indices, draws: Sequence[CropDraw]) -> Pixels:
-        """A box of each image in the rule's size, a fresh uint8 (B, H, W, C)."""
+    def made(self, row: int, draw: CropDraw | None) -> PixelsHWC:
+        """One image, uint8 (H, W, C) in the rule's size: all of it as `final` has it, or a box."""
 
 
 class PixelImages:
@@ -47,13 +47,13 @@ class PixelImages:
         height, width, channels = self.rule[:3]
         return gather_rows(self._shards, rows).reshape(len(rows), height, width, channels)
 
-    def crops(self, rows: Indices, draws: Sequence[CropDraw]) -> Pixels:
-        mode = PILLOW_MODES[self.rule.channels]
+    def made(self, row: int, draw: CropDraw | None) -> PixelsHWC:
+        whole: PixelsHWC = self.final(np.array([row]))[0]
+        if draw is None:
+            return whole
         size = self.rule.width, self.rule.height
-        found = np.empty((len(rows), *self.rule[:3]), np.uint8)
-        for place, (whole, draw) in enumerate(zip(self.final(rows), draws, strict=True)):
-            found[place] = cropped(Image.frombytes(mode, size, whole.tobytes()), draw, self.rule)
-        return found
+        image = Image.frombytes(PILLOW_MODES[self.rule.channels], size, whole.tobytes())
+        return cropped(image, draw, self.rule)
 
 
 class EncodedImages:
@@ -70,14 +70,12 @@ class EncodedImages:
     def final(self, rows: Indices) -> Pixels:
         found = np.empty((len(rows), *self.rule[:3]), np.uint8)
         for place, row in enumerate(rows.tolist()):
-            found[place] = pixels(self._file(row), self.rule)
+            found[place] = self.made(row, None)
         return found
 
-    def crops(self, rows: Indices, draws: Sequence[CropDraw]) -> Pixels:
-        found = np.empty((len(rows), *self.rule[:3]), np.uint8)
-        for place, (row, draw) in enumerate(zip(rows.tolist(), draws, strict=True)):
-            found[place] = cropped_file(self._file(row), draw, self.rule)
-        return found
+    def made(self, row: int, draw: CropDraw | None) -> PixelsHWC:
+        file = self._file(row)
+        return pixels(file, self.rule) if draw is None else cropped_file(file, draw, self.rule)
 
     def _file(self, row: int) -> bytes:
         home = int(np.searchsorted(self._ends, row, side="right"))

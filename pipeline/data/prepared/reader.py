@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from pipeline.data.fields.field import PIXELS, Values
-from pipeline.data.fields.image import Pixels
 from pipeline.data.prepared.batch import Batch, Tensors
 from pipeline.data.prepared.images import EncodedImages, StoredImages, split_images
 from pipeline.data.prepared.manifest import read_manifest
 from pipeline.data.prepared.send import sent
 from pipeline.data.prepared.shards import Indices, map_shards
 from pipeline.images.crop import CropDraw
+from pipeline.images.pixels import PixelsHWC
 
 LARGEST_PIXEL = 255
 
@@ -72,17 +72,14 @@ class Split:
 
         Raises IndexError for an index outside 0..N-1.
         """
-        return _as_tensor(self._images.final(self._checked(indices)))
-
-    def crops(self, indices: Tensor, draws: Sequence[CropDraw]) -> Tensor:
-        """A box of each of the images at `indices` (B,), in the size and strides of `images`."""
-        return _as_tensor(self._images.crops(self._checked(indices), draws))
-
-    def _checked(self, indices: Tensor) -> Indices:
         rows: Indices = indices.numpy()
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()}..{rows.max()} asked of a split with rows 0..{len(self) - 1}")
-        return rows
+        return torch.from_numpy(self._images.final(rows)).permute(0, 3, 1, 2)
+
+    def made(self, row: int, draw: CropDraw | None) -> PixelsHWC:
+        """One image, uint8 (H, W, C), without any tensor: as `images` has it, or a box of it in its size."""
+        return self._images.made(row, draw)
 
     def batch(self, rows: Tensor, device: torch.device | str, images: Tensor | None = None) -> Batch:
         """Pixels, as of `images` if they are not given, and the targets, on the device. `rows` are on the
@@ -118,10 +115,6 @@ class ResidentSplit:
         pixels_BHWC = self._pixels_NHWC.index_select(0, there)
         targets = {name: target.index_select(0, there) for name, target in self._targets.items()}
         return Batch({PIXELS: pixels_BHWC.permute(0, 3, 1, 2)}, targets, rows)
-
-
-def _as_tensor(pixels_BHWC: Pixels) -> Tensor:
-    return torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2)
 
 
 class Preprocess:

@@ -4,6 +4,7 @@ import io
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -87,17 +88,17 @@ def test_rows_come_in_any_order_alone_or_together(train: Split) -> None:
         train.images(torch.tensor([len(train)]))
 
 
-def test_crops_of_encoded_and_of_stored_pixels_are_boxes_of_the_image(folder: Path, train: Split) -> None:
-    rows, plain = torch.arange(len(train)), Split.open(made(folder.parent, "pixels"), "train")
-    small = WHOLE._replace(area=0.25, left=1.0, top=1.0)
+def test_one_image_is_whole_or_a_box_of_it(folder: Path, train: Split) -> None:
+    plain, half = Split.open(made(folder.parent, "pixels"), "train"), SIDE // 2
     for split in (train, plain):
-        quarter = split.crops(rows, [small] * len(rows)).float()
-        assert quarter.shape == (len(rows), 3, SIDE, SIDE)
-        assert split.crops(rows[3:5], [small] * 2).equal(quarter[3:5].byte())
-    kept = plain.images(rows)[:, :, SIDE // 2 :, SIDE // 2 :].float()
-    shrunk = torch.nn.functional.avg_pool2d(plain.crops(rows, [small] * len(rows)).float(), 2)
-    assert (shrunk - kept).abs().mean() < 8
-    assert plain.crops(rows, [WHOLE] * len(rows)).equal(plain.images(rows))
+        for row, whole in enumerate(split.images(torch.arange(len(split))).permute(0, 2, 3, 1).numpy()):
+            assert (split.made(row, None) == whole).all()
+    quarter = WHOLE._replace(area=0.25, left=1.0, top=1.0)
+    for row, whole in enumerate(plain.images(torch.arange(len(plain))).permute(0, 2, 3, 1).numpy()):
+        assert (plain.made(row, WHOLE) == whole).all()
+        shrunk = plain.made(row, quarter).reshape(half, 2, half, 2, 3).mean(axis=(1, 3))
+        assert np.abs(shrunk - whole[half:, half:]).mean() < 8
+    assert train.made(0, quarter).shape == (SIDE, SIDE, 3)
 
 
 def test_a_train_split_of_other_images_than_the_manifest_says_is_damaged(
