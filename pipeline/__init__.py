@@ -13,8 +13,8 @@ layer 1   base/         files and locks, sections of params.yaml, records, what 
           job_server.py the door to Ray's job server
 layer 2   storage.py    files that every node reaches without a shared disk
           images/       from a file's bytes to pixels: decoding, orientation, colour, resizing
-layer 3   process/      how a process starts, leaves temporary files, and ends
-          data/         sources, validation, fields, shards, splits, augmentation
+          process/      how a process starts, leaves temporary files, and ends
+layer 3   data/         sources, validation, fields, shards, splits, augmentation
           models/       what a model is, its networks, their channels, the model on disk
 layer 4   tasks/        a kind of problem: how it is trained, judged, shown and served
 layer 5   tracking/     the journal, the live line, and their way to MLflow

@@ -8,7 +8,7 @@ from pipeline.data.fields.field import PIXELS, AnyField, Values, counts
 from pipeline.data.fields.image import ImageField
 from pipeline.data.intake.params import DataParams
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
-from pipeline.data.prepared.shards import Table, write_shards
+from pipeline.data.prepared.shards import Table, origins, write_shards
 
 ROWS = 8
 
@@ -20,15 +20,12 @@ def stand_in(params: DataParams, folder: Path) -> Path:
         0, 256, (ROWS, params.height * params.width * params.channels), np.uint8
     )
     rows = np.arange(ROWS)
-    settled = {
-        name: target.settle(target.examples(ROWS), None)  # type: ignore[arg-type]
-        for name, target in params.targets.items()
-    }
+    settled = {name: target.settle(target.examples(ROWS), None) for name, target in params.targets.items()}
     image = ImageField(**params.rule._asdict(), mean=[0.5] * params.channels, std=[0.25] * params.channels)
     targets = {name: each.field(rows) for name, each in settled.items()}
     fields: dict[str, AnyField] = {PIXELS: image, **targets}
     columns: dict[str, Values] = {PIXELS: pixels} | {name: each.values for name, each in settled.items()}
-    table = Table(fields, columns, [("noise", row) for row in rows.tolist()])
+    table = Table(fields, columns, origins(["noise"] * len(rows), rows))
     splits = {}
     for name in ("train", "val", "test"):
         shards = write_shards(folder, name, table, rows, ROWS)

@@ -77,11 +77,11 @@ def decoded(data: bytes, rule: ImageRule, max_pixels: int, shorter_side: int | N
     """The image of a file, grey or RGB as the rule says, in its own size or, of a large JPEG, a part of it.
 
     shorter_side: what is needed of it, in pixels, if that is not what the rule needs.
-    Raises Defect if it is damaged, of a kind that would mislead, or of more than `max_pixels`.
+    Raises Defect if it is damaged, of a kind that would mislead, or of more than `max_pixels`; MemoryError.
     """
     try:
         return flattened(_decode(data, rule, max_pixels, shorter_side or rule.shorter_side), rule)
-    except Defect:
+    except (Defect, MemoryError):
         raise
     except Image.DecompressionBombError as error:  # of more pixels than max_pixels can allow
         raise _too_large("more", max_pixels) from error

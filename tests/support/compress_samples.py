@@ -14,7 +14,7 @@ from pipeline.data.fields.image import ImageField
 from pipeline.data.fields.one_class import ClassField
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
 from pipeline.data.prepared.reader import Split, normalise
-from pipeline.data.prepared.shards import Table, write_shards
+from pipeline.data.prepared.shards import Table, origins, write_shards
 from pipeline.export.onnx import export_onnx
 from pipeline.models.description.spec import Architecture, ModelSpec, Preprocessing, TensorSpec
 from pipeline.models.disk.artifact import SPEC_NAME
@@ -99,7 +99,7 @@ def prepared_data(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
         images[labels == 2, :half] += 130
         folder.mkdir(parents=True, exist_ok=True)
         columns = {PIXELS: images.reshape(rows, -1), LABEL: labels.astype(np.int64)}
-        table = Table(fields, columns, [("noise", row) for row in range(rows)])
+        table = Table(fields, columns, origins(["noise"] * rows, range(rows)))
         shards = write_shards(folder, name, table, np.arange(rows), 50)
         splits[name] = SplitInfo(rows=rows, counts={"label": np.bincount(labels).tolist()}, shards=shards)
     manifest = Manifest(

@@ -28,7 +28,7 @@ LAYERS = {
     "job_server": 1,
     "storage": 2,
     "images": 2,
-    "process": 3,
+    "process": 2,
     "data": 3,
     "models": 3,
     "tasks": 4,

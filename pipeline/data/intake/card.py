@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.base.files import csv_text
 from pipeline.data.fields.field import PIXELS, TargetField, Values
 from pipeline.data.fields.image import Pixels
-from pipeline.data.intake.ingest import BadRow
 from pipeline.data.prepared.images import split_images
 from pipeline.data.prepared.manifest import Manifest
 from pipeline.data.prepared.shards import Indices, map_shards
@@ -20,6 +20,8 @@ SAMPLES_PER_CLASS = 12
 MOST_CLASSES_SHOWN = 20
 """Classes with sample images or a named bar; the table in card.md has all of them."""
 SPLIT_COLOURS = {"train": "#4c72b0", "val": "#dd8452", "test": "#55a868"}
+QUARANTINE = ("file", "row", "reason", "detail")
+"""Columns of quarantine.csv."""
 GAP_PIXELS = 1
 LARGEST_THUMBNAIL = 256
 """Pixels of a side in samples.png, which gives an image some 80."""
@@ -28,11 +30,12 @@ MOST_STRETCHED = 4.0
 
 
 def write_card(
-    folder: Path, manifest: Manifest, quarantine: list[BadRow], findings: list[str], prepared: Path
+    folder: Path, manifest: Manifest, quarantine: pa.Table, findings: list[str], prepared: Path
 ) -> None:
     """Write card.md, quarantine.csv, classes.png and samples.png of the data; always the same bytes."""
+    rows = zip(*(quarantine.column(name).to_pylist() for name in QUARANTINE), strict=True)
     (folder / "card.md").write_text(_markdown(manifest, findings), encoding="utf-8")
-    (folder / "quarantine.csv").write_text(csv_text(BadRow._fields, quarantine), encoding="utf-8", newline="")
+    (folder / "quarantine.csv").write_text(csv_text(QUARANTINE, rows), encoding="utf-8", newline="")
     with plain_style():
         _save(_histogram(manifest), folder / "classes.png")
         _save(_samples(manifest, map_shards(prepared, "train")), folder / "samples.png")

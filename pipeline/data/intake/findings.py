@@ -2,30 +2,37 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
 
 from pipeline.data.fields.field import TargetField
-from pipeline.data.intake.ingest import Row
+from pipeline.data.intake.columns import by_channel, take_rows
+from pipeline.data.prepared.shards import Indices
 from pipeline.errors import listed
 
 FIRST_SHOWN = 5
 
 
 def find(
-    rows: Sequence[Row], targets: Mapping[str, TargetField], slices: list[tuple[str, list[str]]]
+    rows: pa.Table, targets: Mapping[str, TargetField], slices: Mapping[str, list[str]], num_pixels: int
 ) -> list[str]:
-    """A line for each finding, the same for the same rows."""
+    """A line for each finding, the same for the same rows.
+
+    rows: with columns `file`, `row` and the sums of each image's pixels. slices: the values of each column.
+    """
     found = [
         f"classes {names} differ in case, spaces or Unicode form alone"
         for field in targets.values()
         for names in _alike(field.groups)
     ]
-    for column, values in slices:
+    for column, values in slices.items():
         found += [
             f"values {names} of {column!r} differ in case, spaces or Unicode form alone"
             for names in _alike(values)
         ]
-    return found + _blank([row for row in rows if row.blank])
+    return found + _blank(rows, num_pixels)
 
 
 def _alike(names: Iterable[str]) -> list[str]:
@@ -44,8 +51,14 @@ def _folded(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold()).split())
 
 
-def _blank(rows: Sequence[Row]) -> list[str]:
-    if not rows:
+def _blank(rows: pa.Table, num_pixels: int) -> list[str]:
+    """Images in which each channel has one value: then, and only then, its squares sum up to this."""
+    sums, squares = by_channel(rows.column("sums")), by_channel(rows.column("squares"))
+    found: Indices = np.flatnonzero((squares * num_pixels == sums * sums).all(axis=1))
+    if not len(found):
         return []
-    which = listed([f"{row.file} row {row.row}" for row in rows], FIRST_SHOWN)
-    return [f"{len(rows)} image{'s' if len(rows) > 1 else ''} of one colour, without any content: {which}"]
+    first = take_rows(rows.select(["file", "row"]), found[:FIRST_SHOWN]).to_pylist()
+    names = [f"{row['file']} row {row['row']}" for row in first]
+    left = len(found) - len(first)
+    which = ", ".join(names) + (f" and {left} more" if left else "")
+    return [f"{len(found)} image{'s' if len(found) > 1 else ''} of one colour, without any content: {which}"]

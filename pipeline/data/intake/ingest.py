@@ -1,154 +1,164 @@
-"""One pass over a source: every row checked, good pixels put into a scratch file, bad rows noted."""
+"""One pass over a source: every row decoded and checked, good pixels put into files, bad rows noted."""
 
-import hashlib
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import IO, Any, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
-from pipeline.data.intake.source import Source, SourceBatch
-from pipeline.data.intake.validate import KeptImage, RowCheck
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.data.fields.encoded import Encoded
+from pipeline.data.fields.image import Pixels
+from pipeline.data.intake.columns import fixed_bytes, integers
+from pipeline.data.intake.decoding.guard import Unguarded
+from pipeline.data.intake.decoding.piece import Order, decode_piece
+from pipeline.data.intake.decoding.piece_file import (
+    copies_file,
+    is_whole,
+    pixels_file,
+    read_rows,
+    write_piece,
+)
+from pipeline.data.intake.decoding.processes import decode_beside
+from pipeline.data.intake.source import Source
+from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
 from pipeline.images.decode import doubts_noted
-from pipeline.images.defect import Defect
 
-DECODE_THREADS = 4
-"""Pillow decodes without the interpreter lock; more threads gain nothing, because the rest of a row holds it.
-"""
-DIGEST_BYTES = 16
+FEW_ROWS = 20_000
+"""Rows of raw pixels, which no file can make expensive, that are done before another process has started."""
 FIRST_ROWS_SHOWN = 5
 
 
-class Row(NamedTuple):
-    """A good row.
+class _Place(NamedTuple):
+    """Rows of one piece, as numbers among its good ones, and where they stand among those asked for."""
 
-    split: as the source has it. values: of each target. digest: of its prepared pixels. slices: values of
-    data.slice_columns. blank: of one colour. copy_bytes: length of the copy to train on.
+    piece: int
+    rows: Indices
+    asked: slice
+
+
+@dataclass(frozen=True)
+class PieceImages:
+    """Images of all good rows, on the disk. ends: how many rows there are up to each piece's last."""
+
+    folder: Path
+    ends: Indices
+
+    def places(self, rows: Indices) -> Iterator[_Place]:
+        """Where rows, in ascending order, are found, a piece at a time."""
+        pieces = np.searchsorted(self.ends, rows, side="right")
+        firsts = np.flatnonzero(np.diff(pieces, prepend=-1)).tolist()
+        for first, last in zip(firsts, [*firsts[1:], len(rows)], strict=True):
+            piece = int(pieces[first])
+            before = int(self.ends[piece - 1]) if piece else 0
+            yield _Place(piece, rows[first:last] - before, slice(first, last))
+
+
+@dataclass(frozen=True)
+class PiecePixels(PieceImages):
+    row_bytes: int
+
+    def __getitem__(self, rows: Indices) -> Pixels:
+        """(len(rows), row_bytes) of rows in ascending order; no more than a piece is mapped at once."""
+        found = np.empty((len(rows), self.row_bytes), np.uint8)
+        for piece, members, asked in self.places(rows):
+            mapped = np.memmap(pixels_file(self.folder, piece), np.uint8, "r")
+            found[asked] = mapped.reshape(-1, self.row_bytes)[members]
+        return found
+
+
+@dataclass(frozen=True)
+class PieceCopies(PieceImages):
+    """lengths: bytes of each copy."""
+
+    lengths: Indices
+
+    def __getitem__(self, rows: Indices) -> Encoded:
+        """The copies of rows in ascending order."""
+        parts = []
+        for piece, members, _ in self.places(rows):
+            lengths = self.lengths[self.ends[piece - 1] if piece else 0 : self.ends[piece]]
+            mapped = np.memmap(copies_file(self.folder, piece), np.uint8, "r")
+            parts.append(Encoded.of_lengths(lengths.tolist(), mapped)[members].data)
+        return Encoded.of_lengths(self.lengths[rows].tolist(), np.concatenate(parts))
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """All rows, in the order of the source, in the columns of decoding/piece_file.py.
+
+    content: SourceBatch.digests() of all of them, one after the other.
     """
 
-    file: str
-    row: int
-    split: str
-    values: tuple[Any, ...]
-    digest: bytes
-    slices: tuple[str, ...] = ()
-    blank: bool = False
-    copy_bytes: int = 0
+    good: pa.Table
+    bad: pa.Table
+    content: bytes
+    pixels: PiecePixels
+    copies: PieceCopies
 
 
-class BadRow(NamedTuple):
-    """A row left out, as it stands in quarantine.csv."""
+def ingest(source: Source, order: Order, folder: Path, processes: int, max_quarantined: float) -> Ingested:
+    """Decode and check all rows, but those of pieces whose files are in the folder already.
 
-    file: str
-    row: int
-    reason: str
-    detail: str
-
-
-@dataclass
-class Checked:
-    """Result of checking rows, in the order of the source. digests: SourceBatch.digests() of all of them."""
-
-    good: list[Row] = field(default_factory=list)
-    bad: list[BadRow] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-
-
-class Scratch(NamedTuple):
-    """Files in which images wait for their split: the pixels of all rows, and their copies to train on."""
-
-    pixels: IO[bytes]
-    copies: IO[bytes]
-
-
-def ingest(
-    source: Source,
-    check: RowCheck,
-    scratch: Scratch,
-    max_quarantined: float,
-    slice_columns: Sequence[str],
-) -> Checked:
-    """Check all rows; the pixels of good[i] are the i-th equally long record of `scratch.pixels`.
-
+    processes: how many at most decode beside this one; 0: this one, without limits for an item.
     max_quarantined: largest fraction of bad rows. Raises DataError if the source has no rows, no good rows,
     or too many bad ones.
     """
-    total = Checked()
+    row_bytes = order.check.row_bytes
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [number for number in range(len(source.pieces)) if not is_whole(folder, number, row_bytes)]
+    if processes == 0 or (source.raw_shape and source.rows < FEW_ROWS):
+        _decode_here(source, missing, order, folder)
+    else:
+        decode_beside(source.pieces, missing, order, folder, processes)
+    found = _gathered(source, folder, row_bytes)
+    if found.bad.num_rows > max_quarantined * (found.good.num_rows + found.bad.num_rows):
+        raise DataError(_too_many(source.name, found, max_quarantined))
+    if not found.good.num_rows:
+        raise DataError(f"source {source.name!r} has no usable row; {_first_rows(found.bad)}")
+    return found
+
+
+def _decode_here(source: Source, numbers: list[int], order: Order, folder: Path) -> None:
     with doubts_noted():
-        for checked, pixels, copies in _checked_in_order(source, check, slice_columns):
-            scratch.pixels.write(pixels)
-            scratch.copies.write(copies)
-            total.good += checked.good
-            total.bad += checked.bad
-            total.digests += checked.digests
-    scratch.pixels.flush()
-    scratch.copies.flush()
-    rows = len(total.good) + len(total.bad)
-    if rows == 0:
+        for number in numbers:
+            write_piece(folder, number, decode_piece(source.pieces[number], order, Unguarded(), {}))
+
+
+def _gathered(source: Source, folder: Path, row_bytes: int) -> Ingested:
+    tables = [read_rows(folder, number) for number in range(len(source.pieces))]
+    whole = [table for table in tables if table is not None]
+    assert len(whole) == len(tables), "each piece was written, or an error was raised"
+    if not sum(table.num_rows for table in whole):
         raise DataError(f"source {source.name!r} is empty; it needs at least a train and a val image")
-    if len(total.bad) > max_quarantined * rows:
-        raise DataError(_too_many(source.name, total.bad, rows, max_quarantined))
-    if not total.good:
-        raise DataError(f"source {source.name!r} has no usable row; {_first_rows(total.bad)}")
-    return total
-
-
-def _checked_in_order(
-    source: Source, check: RowCheck, slice_columns: Sequence[str]
-) -> Iterator[tuple[Checked, bytes, bytes]]:
-    """Results in the order of the batches, with few batches in memory at once."""
-    with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
-        waiting: deque[Future[tuple[Checked, bytes, bytes]]] = deque()
-        for batch in (batch for piece in source.pieces for batch in piece.read()):
-            waiting.append(pool.submit(_check_batch, source, batch, check, slice_columns))
-            if len(waiting) > DECODE_THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _check_batch(
-    source: Source, batch: SourceBatch, check: RowCheck, slice_columns: Sequence[str]
-) -> tuple[Checked, bytes, bytes]:
-    """The rows of a batch, the pixels of the good ones, and their copies."""
-    checked = Checked()
-    checked.digests += batch.digests(source.classes)
-    kept: list[KeptImage] = []
-    rows = zip(
-        batch.files,
-        batch.rows,
-        batch.splits,
-        batch.images,
-        batch.cells_by_row(),
-        batch.texts(slice_columns),
-        strict=True,
+    ends = np.cumsum([table.num_rows - table.column("digest").null_count for table in whole])
+    rows = pa.concat_tables(whole, promote_options="permissive").combine_chunks()
+    is_good = pc.is_null(rows.column("reason"))
+    content = fixed_bytes(rows.column("content")).tobytes()
+    rows = rows.drop_columns("content")
+    good = rows.filter(is_good).combine_chunks()
+    return Ingested(
+        good=good,
+        bad=rows.filter(pc.invert(is_good)).combine_chunks(),
+        content=content,
+        pixels=PiecePixels(folder, ends, row_bytes),
+        copies=PieceCopies(folder, ends, integers(good.column("copy_bytes"))),
     )
-    for file, row, split, image, cells, slices in rows:
-        try:
-            if isinstance(image, Defect):
-                raise image
-            values = check.values(cells)
-            found = check.image(image)
-        except Defect as defect:
-            checked.bad.append(BadRow(file, row, defect.reason, defect.detail))
-            continue
-        pixels = found.pixels
-        digest = hashlib.blake2b(pixels, digest_size=DIGEST_BYTES).digest()
-        blank = pixels == pixels[: check.rule.channels] * (len(pixels) // check.rule.channels)
-        checked.good.append(Row(file, row, split, values, digest, slices, blank, len(found.copy)))
-        kept.append(found)
-    return checked, b"".join(each.pixels for each in kept), b"".join(each.copy for each in kept)
 
 
-def _too_many(name: str, bad: list[BadRow], rows: int, limit: float) -> str:
+def _too_many(name: str, found: Ingested, limit: float) -> str:
+    bad, rows = found.bad.num_rows, found.good.num_rows + found.bad.num_rows
     return (
-        f"source {name!r}: {len(bad)} of {rows} rows are defective ({len(bad) / rows:.2%}), more than "
-        f"data.max_quarantined allows ({limit:.2%}); {_first_rows(bad)}\n"
+        f"source {name!r}: {bad} of {rows} rows are defective ({bad / rows:.2%}), more than "
+        f"data.max_quarantined allows ({limit:.2%}); {_first_rows(found.bad)}\n"
         "Mend the rows, or raise data.max_quarantined: they are then left out and listed in quarantine.csv"
     )
 
 
-def _first_rows(bad: list[BadRow]) -> str:
-    lines = [f"  {row.file} row {row.row}: {row.reason}: {row.detail}" for row in bad[:FIRST_ROWS_SHOWN]]
+def _first_rows(bad: pa.Table) -> str:
+    first = bad.slice(0, FIRST_ROWS_SHOWN).to_pylist()
+    lines = [f"  {row['file']} row {row['row']}: {row['reason']}: {row['detail']}" for row in first]
     return "\n".join(["the first:", *lines])

@@ -17,10 +17,12 @@ PIECE_ROWS = 512
 BATCH_ROWS = 256
 """Rows handed on at once, at most."""
 BATCH_BYTES = 32 << 20
-"""Size of images handed on at once, about: several batches are in flight."""
+"""Size of images handed on at once, about: each process that decodes has a batch."""
 SURROGATE = re.compile("[\ud800-\udfff]")
 CLASSES = "classes.json"
 """Names of classes, beside what any source holds."""
+CONTENT_BYTES = 32
+"""Bytes of the digest of a row."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,18 @@ class SourceBatch:
         columns = self.cells
         return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
-    def texts(self, columns: Sequence[str]) -> list[tuple[str, ...]]:
-        """Values of these columns, row by row, printable."""
-        values = [[printable(cell) for cell in self.cells[column]] for column in columns]
-        return list(zip(*values, strict=True)) if columns else [()] * len(self.rows)
+    def texts(self, columns: Sequence[str]) -> dict[str, list[str]]:
+        """Values of these columns, printable."""
+        return {column: [printable(cell) for cell in self.cells[column]] for column in columns}
 
     def digests(self, classes: Mapping[str, list[str]]) -> list[bytes]:
         """SHA-256 of each row: its split, cells and image, whatever file it stands in.
 
         classes: names by column, so that a class has the same digest by name and by number.
         """
-        rows = zip(self.splits, self.images, self.cells_by_row(), strict=True)
-        return [_row_digest(split, image, _named(cells, classes)) for split, image, cells in rows]
+        columns = (_named(self.cells[column], classes.get(column)) for column in sorted(self.cells))
+        rows = zip(self.splits, self.images, zip(*columns, strict=True), strict=True)
+        return [_row_digest(*row) for row in rows]
 
 
 class Piece(Protocol):
@@ -91,6 +93,11 @@ class Source:
     pieces: Sequence[Piece]
     left_out: Mapping[str, int]
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(piece.rows for piece in self.pieces)
+
     def classes_of(self, targets: Mapping[str, AnyTarget]) -> dict[str, list[str]]:
         """The known classes by target."""
         first = {name: target.names[0] for name, target in targets.items()}
@@ -119,21 +126,19 @@ def ranges(rows: int, size: int = PIECE_ROWS, most: int | None = None) -> Iterat
     return (range(first, last) for first, last in pairwise(edges))
 
 
-def _named(cells: dict[str, Any], classes: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Cells of a row, with the names of classes that stand there by number."""
-
-    def name(cell: Any, names: list[str]) -> Any:
-        if isinstance(cell, list):
-            return [name(each, names) for each in cell]
-        is_number = isinstance(cell, int) and 0 <= cell < len(names)
-        return names[cell] if is_number else cell
-
-    return {
-        column: name(cell, classes[column]) if column in classes else cell for column, cell in cells.items()
-    }
+def _named(cells: list[Any], classes: list[str] | None) -> list[Any]:
+    """Cells of a column, with the names of classes that stand there by number."""
+    return [_name(cell, classes) for cell in cells] if classes else cells
 
 
-def _row_digest(split: str, image: bytes | Defect, cells: dict[str, Any]) -> bytes:
+def _name(cell: Any, classes: list[str]) -> Any:
+    if isinstance(cell, list):
+        return [_name(each, classes) for each in cell]
+    is_number = isinstance(cell, int) and 0 <= cell < len(classes)
+    return classes[cell] if is_number else cell
+
+
+def _row_digest(split: str, image: bytes | Defect, cells: tuple[Any, ...]) -> bytes:
+    """cells: in the order of their columns' names."""
     reason, content = (image.reason, b"") if isinstance(image, Defect) else (None, image)
-    header = json.dumps([split, reason, cells], sort_keys=True, default=str)
-    return hashlib.sha256(header.encode() + b"\0" + content).digest()
+    return hashlib.sha256(repr((split, reason, cells)).encode() + b"\0" + content).digest()

@@ -1,40 +1,42 @@
 """Splits: which row is train, val or test."""
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.data.intake.ingest import Row
+from pipeline.data.intake.columns import Bytes, fixed_bytes, where
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.settled.settled import Settled
 from pipeline.data.intake.source import SPLITS
 from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
 
+REST = -1
+"""Stratum of the rows whose own has fewer than one for each split."""
+
 
 def assign_splits(
-    rows: list[Row], targets: Sequence[Settled], own: Sequence[str], params: DataParams
+    rows: pa.Table, targets: Sequence[Settled], own: Sequence[str], params: DataParams
 ) -> dict[str, Indices]:
     """Row indices of train, val and test, each in source order.
 
-    own: splits that the source brings and keeps; the others are carved out of train, of each of the first
-    target's strata the same fraction. Which rows depends on the seed and on their pixels, not on their order.
-    Raises DataError for a split that would be empty, or a train split that does not show what there is to
-    learn.
+    rows: with columns `split`, as the source has it, and `digest`, of the pixels. own: splits that the source
+    brings and keeps; the others are carved out of train, of each of the first target's strata the same
+    fraction. Which rows depends on the seed and on their pixels, not on their order. Raises DataError for a
+    split that would be empty, or a train split that does not show what there is to learn.
     """
-    splits = {
-        split: np.array([i for i, row in enumerate(rows) if row.split == split], np.int64) for split in own
-    }
+    splits = {split: where(pc.equal(rows.column("split"), split)) for split in own}
     wanted = {"val": params.val_fraction, "test": params.test_fraction}
     fractions = {split: fraction for split, fraction in wanted.items() if split not in own}
     _check_fractions(fractions)
     for target in targets:
         target.check(splits["train"], [*fractions])
-    carved = _carve(rows, targets[0].strata(), splits["train"], fractions, params.seed)
-    splits |= carved
-    splits["train"] = np.setdiff1d(splits["train"], np.concatenate([np.empty(0, np.int64), *carved.values()]))
+    if fractions:
+        order = _drawn(fixed_bytes(rows.column("digest")), splits["train"], params.seed)
+        splits |= _carve(targets[0].strata()[order], order, fractions)
     for target in targets:
         target.check(splits["train"], [])
     empty = [split for split in SPLITS if len(splits[split]) == 0]
@@ -45,7 +47,7 @@ def assign_splits(
     return {split: splits[split] for split in SPLITS}
 
 
-def _check_fractions(fractions: dict[str, float]) -> None:
+def _check_fractions(fractions: Mapping[str, float]) -> None:
     for split, fraction in fractions.items():
         if fraction == 0:
             raise DataError(
@@ -54,35 +56,36 @@ def _check_fractions(fractions: dict[str, float]) -> None:
             )
 
 
-def _carve(
-    rows: list[Row], strata: Indices, train: Indices, fractions: dict[str, float], seed: int
-) -> dict[str, Indices]:
-    """Rows of each stratum in the order of a keyed digest of their pixels, cut into pieces.
+def _drawn(digests: Bytes, rows: Indices, seed: int) -> Indices:
+    """The rows in the order of a keyed digest of their pixels.
 
-    Equal images are neighbours in that order, so duplicates mostly stay on one side of a cut. Strata of fewer
-    rows than splits are cut together.
+    Equal images are neighbours in that order, so duplicates mostly stay on one side of a cut.
     """
     key = seed.to_bytes(8, "little")
-    members: dict[int, list[int]] = defaultdict(list)
-    for index in train.tolist():
-        members[int(strata[index])].append(index)
-    members = _merged(members, 1 + len(fractions))
-    taken: dict[str, list[int]] = {split: [] for split in fractions}
-    for _, indices in sorted(members.items()):
-        shuffled = sorted(indices, key=lambda index: hashlib.blake2b(rows[index].digest, key=key).digest())
-        for split, size in _sizes(len(indices), fractions).items():
-            taken[split] += shuffled[:size]
-            shuffled = shuffled[size:]
-    return {split: np.sort(np.array(indices, np.int64)) for split, indices in taken.items()}
+    keyed = b"".join(hashlib.blake2b(digest, key=key).digest() for digest in digests[rows])
+    first, second = np.frombuffer(keyed, ">u8").reshape(len(rows), -1)[:, :2].T
+    return rows[np.lexsort((second, first))]
 
 
-def _merged(members: dict[int, list[int]], fewest: int) -> dict[int, list[int]]:
-    large = {stratum: rows for stratum, rows in members.items() if len(rows) >= fewest}
-    rest = sorted(row for stratum, rows in members.items() if stratum not in large for row in rows)
-    return large | ({-1: rest} if rest else {})
+def _carve(strata: Indices, rows: Indices, fractions: Mapping[str, float]) -> dict[str, Indices]:
+    """The rows cut into train and the others, those of each stratum in their order.
+
+    strata: of each of the rows. Strata of fewer rows than splits are cut together.
+    """
+    numbers, places, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    strata = np.where(counts >= 1 + len(fractions), numbers, REST)[places]
+    taken: dict[str, list[Indices]] = {split: [] for split in (*fractions, "train")}
+    order = np.argsort(strata, kind="stable")
+    for members in np.split(rows[order], np.flatnonzero(np.diff(strata[order])) + 1):
+        left = members
+        for split, size in _sizes(len(members), fractions).items():
+            taken[split].append(left[:size])
+            left = left[size:]
+        taken["train"].append(left)
+    return {split: np.sort(np.concatenate(parts)) for split, parts in taken.items()}
 
 
-def _sizes(count: int, fractions: dict[str, float]) -> dict[str, int]:
+def _sizes(count: int, fractions: Mapping[str, float]) -> dict[str, int]:
     """Rows of a stratum for each carved split: rounded half up, at least one, one left for each other."""
     sizes: dict[str, int] = {}
     left = count
@@ -93,15 +96,11 @@ def _sizes(count: int, fractions: dict[str, float]) -> dict[str, int]:
     return sizes
 
 
-def count_duplicates(rows: list[Row], splits: dict[str, Indices]) -> dict[str, int]:
+def count_duplicates(rows: pa.Table, splits: Mapping[str, Indices]) -> dict[str, int]:
     """Images whose prepared pixels are also in an earlier split: {"train/val", "train/test", "val/test"}."""
-    digests = {
-        split: Counter(rows[index].digest for index in indices.tolist()) for split, indices in splits.items()
-    }
+    digests = {split: rows.column("digest").take(pa.array(indices)) for split, indices in splits.items()}
     pairs = [(SPLITS[first], second) for position, second in enumerate(SPLITS) for first in range(position)]
     return {
-        f"{first}/{second}": sum(
-            count for digest, count in digests[second].items() if digest in digests[first]
-        )
+        f"{first}/{second}": pc.sum(pc.is_in(digests[second], value_set=digests[first])).as_py() or 0
         for first, second in pairs
     }

@@ -27,7 +27,7 @@ class KeptImage(NamedTuple):
 
 @dataclass(frozen=True)
 class RowCheck:
-    """The rules for one source; its methods are pure, so threads may share it."""
+    """The rules for one source; its methods are pure, so processes may share it."""
 
     rule: ImageRule
     store: ImageStore
@@ -35,6 +35,11 @@ class RowCheck:
     raw_shape: tuple[int, int, int] | None
     targets: Mapping[str, AnyTarget]
     classes: Mapping[str, list[str]]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the pixels of an image."""
+        return self.rule.height * self.rule.width * self.rule.channels
 
     def values(self, cells: Mapping[str, Any]) -> tuple[Any, ...]:
         """The value of each target from a row's cells by column. Raises Defect."""

@@ -8,7 +8,7 @@ slice.x for each x in data.slice_columns.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,17 +30,33 @@ _verified: set[Identity] = set()
 """Shards that this process has read once and found as the manifest says."""
 
 
-class Table(NamedTuple):
-    """Rows to be written. columns: values of each field, (rows, ...), may be mapped. origins: source file and
-    row number of each row.
+class Rows(Protocol):
+    """Values of a field, (rows, ...), wherever they are."""
 
-    slices: a column and its value in each row.
+    def __getitem__(self, rows: Indices, /) -> Values: ...
+
+
+class Files(Protocol):
+    """Encoded images of rows, wherever they are."""
+
+    def __getitem__(self, rows: Indices, /) -> Encoded: ...
+
+
+class Table(NamedTuple):
+    """Rows to be written. columns: values of each field. others: source file and row number of each row, and
+    its values of data.slice_columns, in the columns of a shard.
     """
 
     fields: Mapping[str, AnyField]
-    columns: Mapping[str, Values]
-    origins: Sequence[tuple[str, int]]
-    slices: Sequence[tuple[str, Sequence[str]]] = ()
+    columns: Mapping[str, Rows]
+    others: pa.Table
+
+
+def origins(files: Sequence[str], rows: Sequence[int] | Indices) -> pa.Table:
+    """Others of rows that have no slices."""
+    return pa.table(
+        dict(zip(ORIGIN, (pa.array(files, pa.string()), pa.array(rows, pa.int64())), strict=True))
+    )
 
 
 def write_shards(
@@ -49,7 +65,7 @@ def write_shards(
     table: Table,
     indices: Indices,
     shard_rows: int,
-    encoded: Encoded | None = None,
+    encoded: Files | None = None,
 ) -> list[ShardInfo]:
     """Write the rows at `indices` as <name>-00000.arrow and so on, the same bytes for the same rows.
 
@@ -64,24 +80,18 @@ def write_shards(
     return shards
 
 
-def _write_shard(path: Path, table: Table, rows: Indices, encoded: Encoded | None) -> None:
-    origins = [table.origins[row] for row in rows.tolist()]
+def _write_shard(path: Path, table: Table, rows: Indices, encoded: Files | None) -> None:
     values = {
         name: encoded[rows].column()
         if name == PIXELS and encoded is not None
         else field.stored(table.columns[name][rows])
         for name, field in table.fields.items()
     }
-    file, row = ORIGIN
-    columns = values | {
-        file: pa.array([file for file, _ in origins], pa.string()),
-        row: pa.array([row for _, row in origins], pa.int64()),
+    others = table.others.take(pa.array(rows)).combine_chunks()
+    columns = {
+        name: column.chunk(0) for name, column in zip(others.column_names, others.columns, strict=True)
     }
-    slices = {
-        SLICE + name: pa.array([values[row] for row in rows.tolist()], pa.string())
-        for name, values in table.slices
-    }
-    batch = pa.record_batch(columns | slices)
+    batch = pa.record_batch(values | columns)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
 

@@ -29,8 +29,8 @@ def check_image_column(name: str, schema: Any, column: str, is_raw: bool) -> Non
     if _innermost(image) is None and not _holds_bytes(image):
         names_files = any(test(image) for test in TEXTS)
         raise DataError(
-            f"{name}: column {column!r} is {image}; it must be binary (encoded files or raw pixels), a struct "
-            f"with them in its field {BYTES!r}, or lists of raw pixels"
+            f"{name}: column {column!r} is {image}; it must be binary (encoded files or raw pixels), a "
+            f"struct with them in its field {BYTES!r}, or lists of raw pixels"
             + ("; for a table that names files take kind: table" if names_files else "")
         )
     if _innermost(image) is not None and not is_raw:

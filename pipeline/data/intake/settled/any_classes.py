@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.data.fields.any_classes import ClassesField, Memberships
+from pipeline.data.intake.columns import integers
+from pipeline.data.intake.settled.numbering import numbers_of
 from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
 
@@ -18,11 +22,11 @@ class SettledClasses:
     classes: Sequence[str]
 
     @classmethod
-    def of(cls, members: Sequence[Sequence[int]], classes: Sequence[str]) -> "SettledClasses":
-        """members: the class numbers of each row."""
-        values = np.zeros((len(members), len(classes)), np.uint8)
-        for row, numbers in enumerate(members):
-            values[row, [*numbers]] = 1
+    def of(cls, labels: pa.ChunkedArray | pa.Array, classes: Sequence[str]) -> "SettledClasses":
+        """labels: lists of a row's classes."""
+        values = np.zeros((len(labels), len(classes)), np.uint8)
+        rows = integers(pc.list_parent_indices(labels).cast(pa.int64()))
+        values[rows, numbers_of(pc.list_flatten(labels), classes)] = 1
         return cls(values, classes)
 
     def strata(self) -> Indices:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.data.fields.number import Doubles, NumberField
+from pipeline.data.intake.columns import doubles
 from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
 
@@ -21,8 +23,8 @@ class SettledNumber:
     column: str
 
     @classmethod
-    def of(cls, numbers: list[float], column: str) -> "SettledNumber":
-        return cls(np.array(numbers, np.float64), column)
+    def of(cls, numbers: pa.ChunkedArray | pa.Array, column: str) -> "SettledNumber":
+        return cls(doubles(numbers), column)
 
     def strata(self) -> Indices:
         """Equally many rows each, from the smallest numbers to the largest; equal numbers stay together."""

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.data.fields.one_class import ClassField, Labels
+from pipeline.data.intake.settled.numbering import numbers_of
 from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
 
@@ -17,8 +19,8 @@ class SettledClass:
     classes: list[str]
 
     @classmethod
-    def of(cls, numbers: list[int], classes: list[str]) -> "SettledClass":
-        return cls(np.array(numbers, np.int64), classes)
+    def of(cls, labels: pa.ChunkedArray | pa.Array, classes: list[str]) -> "SettledClass":
+        return cls(numbers_of(labels, classes), classes)
 
     def strata(self) -> Indices:
         return self.values

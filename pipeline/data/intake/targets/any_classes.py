@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from pipeline.base.params import Name, Section
-from pipeline.data.intake.targets.naming import Label, checked_label, name_classes, numbers_of
+from pipeline.data.intake.targets.naming import Label, checked_label, name_classes
 from pipeline.errors import DataError
 from pipeline.images.defect import Defect
 
 if TYPE_CHECKING:  # as in one_class.py
+    import pyarrow as pa
+
     from pipeline.data.intake.settled.any_classes import SettledClasses
 
 
@@ -53,24 +55,27 @@ class ClassesTarget(Section):
         except Defect as defect:
             raise Defect(defect.reason, f"{where}: {defect.detail}") from defect
 
-    def settle(self, labels: list[tuple[Label, ...]], known: list[str] | None) -> "SettledClasses":
+    def settle(self, labels: "pa.ChunkedArray | pa.Array", known: list[str] | None) -> "SettledClasses":
         """Raises DataError for no class at all, or integers with a gap."""
+        import pyarrow.compute as pc
+
         from pipeline.data.intake.settled.any_classes import SettledClasses
 
         if known is None and len(self.columns) > 1:
             known = self.columns
-        classes = name_classes([label for row in labels for label in row], known)
+        classes = name_classes(pc.list_flatten(labels).unique().to_pylist(), known)
         if not classes:
             raise DataError(
                 f"no usable row has a class in {', '.join(self.columns)}; there is nothing to learn"
             )
-        numbers = numbers_of(classes)
-        return SettledClasses.of([[numbers[label] for label in row] for row in labels], classes)
+        return SettledClasses.of(labels, classes)
 
-    def examples(self, count: int) -> list[tuple[Label, ...]]:
+    def examples(self, count: int) -> "pa.Array":
         """What `check` could have made of some rows."""
+        import pyarrow as pa
+
         classes: list[Label] = [*self.columns] if len(self.columns) > 1 else [0, 1]
-        return [(classes[row % len(classes)],) for row in range(count)]
+        return pa.array([(classes[row % len(classes)],) for row in range(count)])
 
 
 def _is_member(column: str, cell: float) -> bool:

@@ -6,6 +6,7 @@ from pipeline.errors import DataError
 from pipeline.images.defect import Defect
 
 Label = int | str
+LARGEST_LABEL = 2**63 - 1
 
 
 def checked_label(label: Label | None, classes: list[str] | None) -> Label:
@@ -19,6 +20,10 @@ def checked_label(label: Label | None, classes: list[str] | None) -> Label:
         raise Defect("unreadable label", f"label {label!a} is not UTF-8")
     if isinstance(label, int) and label < 0:
         raise Defect("label out of range", f"label {label} is negative; labels start at 0")
+    if isinstance(label, int) and label > LARGEST_LABEL:
+        raise Defect(
+            "label out of range", f"label {label} is larger than {LARGEST_LABEL}; number classes from 0"
+        )
     if classes is None:
         return label
     if isinstance(label, int) and label >= len(classes):
@@ -44,12 +49,6 @@ def name_classes(found: Sequence[Label], known: list[str] | None) -> list[str]:
             "without gaps, or list all classes in classes.json to have others quarantined"
         )
     return [str(label) for label in labels]
-
-
-def numbers_of(classes: list[str]) -> dict[Label, int]:
-    """The class number of each label, of a name as of a number."""
-    by_name: dict[Label, int] = {name: number for number, name in enumerate(classes)}
-    return by_name | {number: number for number in range(len(classes))}
 
 
 def _is_text(label: str) -> bool:

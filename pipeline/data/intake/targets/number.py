@@ -9,6 +9,8 @@ from pipeline.base.params import Name, Section
 from pipeline.images.defect import Defect
 
 if TYPE_CHECKING:  # as in one_class.py
+    import pyarrow as pa
+
     from pipeline.data.intake.settled.number import SettledNumber
 
 
@@ -31,11 +33,13 @@ class NumberTarget(Section):
             raise Defect("no finite number", f"column {self.column!r} holds {cells[0]}")
         return float(cells[0])
 
-    def settle(self, numbers: list[float], known: list[str] | None) -> "SettledNumber":
+    def settle(self, numbers: "pa.ChunkedArray | pa.Array", known: list[str] | None) -> "SettledNumber":
         from pipeline.data.intake.settled.number import SettledNumber
 
         return SettledNumber.of(numbers, self.column)
 
-    def examples(self, count: int) -> list[float]:
+    def examples(self, count: int) -> "pa.Array":
         """What `check` could have made of some rows."""
-        return [float(row) for row in range(count)]
+        import pyarrow as pa
+
+        return pa.array([float(row) for row in range(count)])

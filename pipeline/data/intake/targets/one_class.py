@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.base.params import Name, Section
-from pipeline.data.intake.targets.naming import Label, checked_label, name_classes, numbers_of
+from pipeline.data.intake.targets.naming import Label, checked_label, name_classes
 from pipeline.errors import DataError
 from pipeline.images.defect import Defect
 
 if TYPE_CHECKING:  # who only reads params need not wait for numpy
+    import pyarrow as pa
+
     from pipeline.data.intake.settled.one_class import SettledClass
 
 FEWEST_CLASSES = 2
@@ -33,20 +35,21 @@ class ClassTarget(Section):
         except Defect as defect:
             raise Defect(defect.reason, f"column {self.column!r}: {defect.detail}") from defect
 
-    def settle(self, labels: list[Label], known: list[str] | None) -> "SettledClass":
+    def settle(self, labels: "pa.ChunkedArray | pa.Array", known: list[str] | None) -> "SettledClass":
         """Raises DataError for fewer than two classes, or integers with a gap."""
         from pipeline.data.intake.settled.one_class import SettledClass
 
-        found = set(labels)
-        classes = name_classes(labels, known)
+        found = labels.unique().to_pylist()
+        classes = name_classes(found, known)
         if len(found) < FEWEST_CLASSES:
-            only = labels[0]
+            only = found[0]
             raise DataError(
                 f"all {len(labels)} usable rows are of one class, {only!r}; a classifier needs at least two"
             )
-        numbers = numbers_of(classes)
-        return SettledClass.of([numbers[label] for label in labels], classes)
+        return SettledClass.of(labels, classes)
 
-    def examples(self, count: int) -> list[Label]:
+    def examples(self, count: int) -> "pa.Array":
         """What `check` could have made of some rows."""
-        return [row % FEWEST_CLASSES for row in range(count)]
+        import pyarrow as pa
+
+        return pa.array([row % FEWEST_CLASSES for row in range(count)])

@@ -9,4 +9,4 @@ from pipeline.data.intake.targets.number import NumberTarget
 from pipeline.data.intake.targets.one_class import ClassTarget
 
 AnyTarget: TypeAlias = Annotated[ClassTarget | ClassesTarget | NumberTarget, Field(discriminator="field")]
-"""`check` takes a row's cells, `settle` what it made of all rows."""
+"""`check` takes a row's cells, `settle` an Arrow column of what it made of all."""

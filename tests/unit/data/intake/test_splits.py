@@ -2,14 +2,14 @@
 
 import hashlib
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.intake.ingest import Row
 from pipeline.data.intake.splits import assign_splits, count_duplicates
 from pipeline.data.intake.targets.one_class import ClassTarget
 from pipeline.data.prepared.shards import Indices
@@ -17,17 +17,29 @@ from pipeline.errors import DataError
 from tests.support.data_samples import data_params
 
 
+class Row(NamedTuple):
+    row: int
+    split: str
+    label: int
+    digest: bytes
+
+
 def rows_of(labels: list[int], split: str = "train", first: int = 0) -> list[Row]:
     numbered = enumerate(labels, start=first)
-    return [
-        Row(f"{split}.parquet", row, split, (label,), hashlib.sha256(str(row).encode()).digest())
-        for row, label in numbered
-    ]
+    return [Row(row, split, label, hashlib.md5(str(row).encode()).digest()) for row, label in numbered]
+
+
+def table_of(rows: list[Row]) -> pa.Table:
+    return pa.table({"split": [row.split for row in rows], "digest": digests([row.digest for row in rows])})
+
+
+def digests(found: list[bytes]) -> pa.Array:
+    return pa.array(found, pa.binary(16))
 
 
 def split_rows(rows: list[Row], own: list[str] | None = None, **changes: float) -> dict[str, Indices]:
-    settled = ClassTarget(field="class", column="label").settle([row.values[0] for row in rows], None)
-    return assign_splits(rows, [settled], own or ["train"], data_params(**changes))
+    settled = ClassTarget(field="class", column="label").settle(pa.array([row.label for row in rows]), None)
+    return assign_splits(table_of(rows), [settled], own or ["train"], data_params(**changes))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -113,9 +125,6 @@ def test_own_split_without_usable_rows() -> None:
 
 
 def test_duplicates_are_images_that_stand_in_an_earlier_split() -> None:
-    rows = [
-        Row("t", row, "train", (0,), digest)
-        for row, digest in enumerate([b"a", b"b", b"a", b"a", b"c", b"b"])
-    ]
+    rows = pa.table({"digest": digests([letter.encode() * 16 for letter in "abaacb"])})
     splits = {"train": np.array([0, 1]), "val": np.array([4]), "test": np.array([2, 3, 5])}
     assert count_duplicates(rows, splits) == {"train/val": 0, "train/test": 3, "val/test": 0}

@@ -70,14 +70,14 @@ def test_without_known_classes_any_label_is_one() -> None:
 
 
 def test_integers_name_their_classes() -> None:
-    settled = ONE.settle([2, 0, 1, 2], None)
+    settled = ONE.settle(pa.array([2, 0, 1, 2]), None)
     assert settled.classes == ["0", "1", "2"]
     assert settled.values.tolist() == [2, 0, 1, 2]
 
 
 def test_names_are_sorted_or_follow_the_list_given() -> None:
-    assert ONE.settle(["dog", "cat"], None).classes == ["cat", "dog"]
-    assert ONE.settle(["dog", "cat"], ["dog", "cow", "cat"]).values.tolist() == [0, 2]
+    assert ONE.settle(pa.array(["dog", "cat"]), None).classes == ["cat", "dog"]
+    assert ONE.settle(pa.array(["dog", "cat"]), ["dog", "cow", "cat"]).values.tolist() == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,16 @@ def test_names_are_sorted_or_follow_the_list_given() -> None:
 )
 def test_classes_that_cannot_be_told_apart(labels: list[Label], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        ONE.settle(labels, None)
+        ONE.settle(pa.array(labels), None)
 
 
 def test_lists_and_columns_say_the_same() -> None:
-    lists = LIST.settle([LIST.check((cell,), None) for cell in (["round", "red"], [], ["red"])], None)
-    flags = FLAGS.settle([FLAGS.check(cells, None) for cells in ((1, True), (0, False), (1.0, 0))], None)
+    lists = LIST.settle(
+        pa.array([LIST.check((cell,), None) for cell in (["round", "red"], [], ["red"])]), None
+    )
+    flags = FLAGS.settle(
+        pa.array([FLAGS.check(cells, None) for cells in ((1, True), (0, False), (1.0, 0))]), None
+    )
     assert lists.classes == flags.classes == ["red", "round"]
     assert lists.values.tolist() == flags.values.tolist() == [[1, 1], [0, 0], [1, 0]]
 
