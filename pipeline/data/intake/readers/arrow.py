@@ -20,7 +20,7 @@ ARROW_KINDS = {
     "names": (pt.is_string, pt.is_large_string, pt.is_string_view),
 }
 """What a column holds, by Arrow's types."""
-LISTS = (pt.is_list, pt.is_large_list, pt.is_fixed_size_list, pt.is_list_view, pt.is_large_list_view)
+LIST_TYPES = (pt.is_list, pt.is_large_list, pt.is_fixed_size_list, pt.is_list_view, pt.is_large_list_view)
 
 
 def arrow_kinds(schema: Any) -> dict[str, str]:
@@ -43,7 +43,7 @@ def kind_of_type(column: Any) -> str | None:
 
 
 def is_list_type(column: Any) -> bool:
-    return any(test(column) for test in LISTS)
+    return any(test(column) for test in LIST_TYPES)
 
 
 def arrow_values(column: Any) -> list[Any]:

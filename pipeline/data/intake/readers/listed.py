@@ -63,6 +63,7 @@ def listed_source(
     columns: Mapping[str, str],
     wanted: Sequence[str],
     left_out: Mapping[str, int],
+    raw_shape: tuple[int, int, int] | None = None,
 ) -> Source:
     """The rows, those of train first, in their order; then what the tree refuses.
 
@@ -83,7 +84,7 @@ def listed_source(
         columns=columns,
         classes={},
         classes_json=classes_json(tree),
-        raw_shape=None,
+        raw_shape=raw_shape,
         pieces=[
             ListedPiece(tuple(wanted), tuple(ordered[part.start : part.stop]))
             for part in ranges(len(ordered))

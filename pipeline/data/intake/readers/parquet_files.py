@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.data.intake.source import SPLITS
 from pipeline.data.intake.trees.blob import printable_name
-from pipeline.data.intake.trees.names import SPLIT_NAMES
+from pipeline.data.intake.trees.names import split_in
 from pipeline.errors import DataError, listed
 
 SUFFIX = ".parquet"
-SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_NAMES, key=len, reverse=True))})(?![a-z])")
-"""A split in a name: train.parquet, train-00000-of-00005.parquet, train600.parquet, my_test_1.parquet."""
 NUMBER_PARTS = re.compile(r"(\d+)")
 NAMES_SHOWN = 5
 
@@ -22,7 +20,7 @@ def split_files(source: str, names: Sequence[str]) -> tuple[dict[str, str], int]
     Raises DataError if none is of train.
     """
     found = [name for name in names if is_table(name)]
-    splits = {name: split for name in found if (split := _split(name))}
+    splits = {name: split for name in found if (split := split_in(name))}
     if not splits:
         splits = dict.fromkeys(found, "train")
     if "train" not in splits.values():
@@ -54,13 +52,6 @@ def same_columns(kinds: Mapping[str, Mapping[str, str]], columns: Sequence[str],
             raise DataError(
                 f"{source}: column {column!r} has several types ({each}); give all files the same"
             )
-
-
-def _split(name: str) -> str | None:
-    for part in reversed(name.lower().split("/")):
-        if word := SPLIT_WORD.search(part):
-            return SPLIT_NAMES[word[1]]
-    return None
 
 
 def _natural(name: str) -> list[str | int]:

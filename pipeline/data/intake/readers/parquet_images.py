@@ -14,7 +14,7 @@ from pipeline.images.defect import Defect
 
 BYTES = "bytes"
 BINARY = (pt.is_binary, pt.is_large_binary, pt.is_fixed_size_binary, pt.is_binary_view)
-TEXTS = (pt.is_string, pt.is_large_string, pt.is_string_view)
+TEXT_TYPES = (pt.is_string, pt.is_large_string, pt.is_string_view)
 
 
 def check_image_column(name: str, schema: Any, column: str, is_raw: bool) -> None:
@@ -27,7 +27,7 @@ def check_image_column(name: str, schema: Any, column: str, is_raw: bool) -> Non
         raise DataError(f"{name}: no column {column!r} (data.source.image_column){known}")
     image = schema.field(column).type
     if _innermost(image) is None and not _holds_bytes(image):
-        names_files = any(test(image) for test in TEXTS)
+        names_files = any(test(image) for test in TEXT_TYPES)
         raise DataError(
             f"{name}: column {column!r} is {image}; it must be binary (encoded files or raw pixels), a "
             f"struct with them in its field {BYTES!r}, or lists of raw pixels"

@@ -39,7 +39,7 @@ def open_table(params: TableSource, path: Path, columns: Sequence[str], scratch:
     Raises DataError: nothing at the path, no table or several, columns that are missing, a damaged table.
     """
     tree = open_tree(path, scratch)
-    tables = _tables(tree, params.table)
+    tables = tables_in(tree, params.table)
     texts = [params.image_column, *filter(None, [params.split_column])]
     needed = Needed(list(dict.fromkeys([*texts, *columns])), texts, params.list_separator)
     rows: list[ListedRow] = []
@@ -58,8 +58,8 @@ def open_table(params: TableSource, path: Path, columns: Sequence[str], scratch:
     return listed_source(tree, rows, kinds, columns, dict(left_out))
 
 
-def _tables(tree: Tree, given: str | None) -> dict[str, str]:
-    """Names of the tables, with the split that each is."""
+def tables_in(tree: Tree, given: str | None) -> dict[str, str]:
+    """Names of the tables, with the split that each is. given: the one to read. Raises DataError."""
     if given is not None:
         if given not in tree.files or _suffix(given) not in READERS:
             raise DataError(
@@ -117,7 +117,7 @@ def _rows(
     for row, cells in enumerate(read):
         own, image = split, None
         if params.split_column is not None:
-            own, image = _own_split(params.split_column, cells[params.split_column])
+            own, image = own_split(params.split_column, cells[params.split_column])
         if row in read.bad:
             image = RefusedBlob(*read.bad[row].args)
         name = ""
@@ -126,7 +126,7 @@ def _rows(
         yield ListedRow(name or table, row, own, image, tuple(cells[column] for column in columns))
 
 
-def _own_split(column: str, cell: Any) -> tuple[str, Blob | None]:
+def own_split(column: str, cell: Any) -> tuple[str, Blob | None]:
     """The split that a row says, or why the row is refused."""
     split = split_of(str(cell))
     if split is None:

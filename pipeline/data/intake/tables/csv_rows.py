@@ -43,7 +43,7 @@ def read_csv(path: Path, name: str, needed: Needed) -> TableRows:
     """
     csv.field_size_limit(MOST_CELL_CHARACTERS)
     dialect = find_dialect(path, needed.columns)
-    lines = _lines(path, name, dialect)
+    lines = csv_lines(path, name, dialect)
     header = next(lines, (0, []))[1]
     while header and not header[-1]:  # as spreadsheets leave columns that were emptied
         header.pop()
@@ -120,7 +120,7 @@ def _quote(sample: str) -> str:
     return "'" if sample.startswith("'") else '"'
 
 
-def _lines(path: Path, name: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+def csv_lines(path: Path, name: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """Rows of fields, with the number of the line each ends in."""
     with path.open(encoding=dialect.encoding, newline="", errors="replace") as file:
         for _ in range(dialect.start):

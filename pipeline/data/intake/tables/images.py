@@ -41,8 +41,8 @@ class NamedImages:
     def find(self, cell: Any) -> tuple[str, Blob]:
         """The image's name in the tree, as far as it has one, and its bytes.
 
-        A name may lack its suffix or be in other case, if that leaves one file. A second row that names a
-        file is refused.
+        A name may lack its suffix or its folders, or be in other case, if that leaves one file. A second row
+        that names a file is refused.
         """
         if cell is None:
             return "", RefusedBlob("null image", "the table names no file")
@@ -74,7 +74,17 @@ class NamedImages:
         for name in names:
             if len(found := self._alike.get(name.casefold(), [])) == 1:
                 return found[0]
+        if len(found := self._bare.get(text, [])) == 1:
+            return found[0]
         raise Defect("missing file", f"{printable_name(names[0])} is not there")
+
+    @cached_property
+    def _bare(self) -> dict[str, list[str]]:
+        """Names of files by their last part."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self._tree.files:
+            found[name.rsplit("/", maxsplit=1)[-1]].append(name)
+        return dict(found)
 
     @cached_property
     def _alike(self) -> dict[str, list[str]]:

@@ -40,6 +40,8 @@ SPLIT_NAMES = {
     "testing": "test",
     "eval": "test",
 }
+SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_NAMES, key=len, reverse=True))})(?![a-z])")
+"""A split in a name: train.parquet, train-00000-of-00005.parquet, train600.parquet, my_test_1.parquet."""
 DRIVE = re.compile(r"^[A-Za-z]:")
 
 
@@ -61,6 +63,14 @@ def may_be_image(name: str) -> bool:
 def split_of(word: str) -> str | None:
     """The split that a folder's or a file's name says."""
     return SPLIT_NAMES.get(word.lower())
+
+
+def split_in(name: str) -> str | None:
+    """The split that a word in a file's name says, or else one in its folders' names, inner ones first."""
+    for part in reversed(name.lower().split("/")):
+        if word := SPLIT_WORD.search(part):
+            return SPLIT_NAMES[word[1]]
+    return None
 
 
 def inner_name(text: str, below: str = "") -> str:

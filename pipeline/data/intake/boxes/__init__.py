@@ -1,0 +1,1 @@
+"""Annotations of boxes, for now as what a picture shows: which classes, the largest, how many."""

@@ -1,0 +1,25 @@
+"""YOLO annotations: columns `classes`, `largest`, `count` and `count_<class>`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline.base.params import Section
+from pipeline.data.intake.sources.place import SourcePath
+
+if TYPE_CHECKING:  # who only reads params need not wait for pyarrow
+    from pipeline.data.intake.source import Source
+
+
+class YoloSource(Section):
+    kind: Literal["yolo"] = Field(
+        description="YOLO: a text file of boxes for each image; names of classes in data.yaml or classes.txt"
+    )
+    path: SourcePath
+    fixed: ClassVar[dict[str, str]] = {}
+
+    def open(self, path: Path, columns: list[str], scratch: Path) -> "Source":
+        from pipeline.data.intake.readers.yolo import open_yolo
+
+        return open_yolo(path, columns, scratch)
