@@ -41,8 +41,8 @@ class Resources(Section):
         "room again; null: wait until all have a place",
     )
     threads_per_worker: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        description="CPU threads of each training process, also the CPUs asked of Ray; auto: its share of "
-        "its node"
+        description="CPU threads of each training process, also the CPUs asked of Ray and the threads that "
+        "decode images beside a GPU; auto: its share of its node"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="where to train, on CUDA with one GPU for each worker, as it is one rank of DDP; auto "

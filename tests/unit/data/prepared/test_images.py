@@ -3,6 +3,7 @@
 import io
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,12 @@ from pipeline.data.prepared.reader import Split
 from pipeline.errors import DataError
 from pipeline.images.crop import CropDraw
 from pipeline.images.pixels import pixels
+from pipeline.models.disk.artifact import read_spec
+from pipeline.models.disk.weights import save_model
+from pipeline.models.nets.build import rebuild
+from pipeline.train.job import dense_spec
 from tests.support.data_samples import data_params, encoded, parquet_source, photo, write_table
+from tests.support.fit_samples import CLASSIFICATION, MLP
 
 SIDE = 16
 FIT = {"rule": "fit", "filter": "bilinear"}
@@ -26,17 +32,19 @@ PHOTOS = 20
 WHOLE = CropDraw(area=1.0, least=0.0, most=0.0, shape=0.5, left=0.0, top=0.0)
 
 
-def made(folder: Path, kind: str = "encoded") -> Path:
-    """Prepared photographs of several sizes, with few rows a shard."""
-    files = [encoded(photo(number, 40 + 3 * number, 60), "JPEG", quality=95) for number in range(PHOTOS)]
-    table = write_table(folder / "t.parquet", files, [number % 2 for number in range(PHOTOS)])
+FILES = [encoded(photo(number, 40 + 3 * number, 60), "JPEG", quality=95) for number in range(PHOTOS)]
+
+
+def made(folder: Path, kind: str = "encoded", **changes: Any) -> Path:
+    """Prepared photographs of several sizes, with few rows a shard. changes: of the section `data`."""
+    table = write_table(folder / "t.parquet", FILES, [number % 2 for number in range(PHOTOS)])
     params = data_params(
         source=parquet_source(),
         height=SIDE,
         width=SIDE,
-        resize=FIT,
         store=STORE if kind == "encoded" else {"kind": kind},
         shard_rows=3,
+        **({"resize": FIT} | changes),
     )
     prepare(params, table, folder / kind, folder / f"{kind}-card")
     return folder / kind
@@ -116,3 +124,32 @@ def test_a_train_split_of_other_images_than_the_manifest_says_is_damaged(
         (tmp_path / "copy" / MANIFEST).write_text(sealed_json(changed))
         with pytest.raises(DataError, match=r"but the manifest says (768 bytes|encoded images)"):
             Split.open(tmp_path / "copy", split)
+
+
+@pytest.mark.parametrize(
+    "resize",
+    [
+        FIT,
+        FIT | {"rule": "stretch"},
+        {"rule": "pad", "filter": "box"},
+        {"rule": "crop", "size": 20, "filter": "lanczos"},
+    ],
+    ids=lambda resize: resize["rule"],
+)
+def test_model_json_and_a_file_give_the_pixels_that_evaluation_reads(
+    resize: dict[str, Any], tmp_path: Path
+) -> None:
+    """From the original file, by what the model's own description says, read from the disk."""
+    folder = made(tmp_path, resize=resize)
+    spec = dense_spec(MLP, CLASSIFICATION, folder)
+    save_model(tmp_path / "model", spec, rebuild(spec))
+    rule, test = read_spec(tmp_path / "model").image_rule, Split.open(folder, "test")
+    rows = [
+        row
+        for shard in read_manifest(folder).splits["test"].shards
+        for row in pa.ipc.open_file(folder / shard.file).get_batch(0).column("row").to_pylist()
+    ]
+    found = test.images(torch.arange(len(test))).permute(0, 2, 3, 1).numpy()
+    assert len(rows) == len(found) > 2
+    for row, image in zip(rows, found, strict=True):
+        assert (pixels(FILES[row], rule) == image).all()
