@@ -116,7 +116,6 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     if ema:
         averaged.requires_grad_(requires_grad=False)
     student, teacher = _tapped(model, job, device)
-    scaler = GradScaler(device, enabled=params.amp == "fp16")
     alone = ranks.world_size() == 1 or params.exact_elastic
     store = open_store(job)
     task = make_task(
@@ -137,15 +136,7 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
         strata=_strata(task, train) if params.sampling == "balanced" else None,
         net=student if alone else _distributed(student, job, device),
         shards=Shards(student) if params.exact_elastic else None,
-        state=State(
-            model,
-            student.adapters,
-            make_optimizer(
-                model, params.optimizer, student.adapters.parameters(), _head(model, params, job.inputs)
-            ),
-            scaler,
-            ema,
-        ),
+        state=_state(model, student.adapters, ema, job, device),
         recipe=Recipe(task, spec.outputs, autocast, teacher, _penalty(model, job), params.grad_clip),
         store=store,
         saver=Saver(store, job.site.checkpoint_s, device),
@@ -155,6 +146,13 @@ def open_run(job: Job, device: Device, leaving: Callable[[], bool]) -> Run:
     hold_zeros(run.state.optimizer, model, spec.sparse)
     run.to_training()
     return run
+
+
+def _state(model: nn.Module, adapters: nn.Module, ema: Ema | None, job: Job, device: Device) -> State:
+    params = job.problem.params
+    head = _head(model, params, job.inputs)
+    optimizer = make_optimizer(model, params.optimizer, adapters.parameters(), head)
+    return State(model, adapters, optimizer, GradScaler(device, enabled=params.amp == "fp16"), ema)
 
 
 def _distributed(model: Tapped, job: Job, device: Device) -> nn.Module:
@@ -305,7 +303,8 @@ def _tapped(model: nn.Module, job: Job, device: Device) -> tuple[Tapped, Teacher
         student, tapped = tap(model, teacher, distil.features, example(job.problem.spec, 1).to(device))
         placed(student.adapters, job.problem.params, device)
     own, other = job.problem.spec.preprocessing, spec.preprocessing
-    taught = tapped if own == other else Renormalised(tapped, own, other).to(device)
+    alike = (own.mean, own.std) == (other.mean, other.std)
+    taught = tapped if alike else Renormalised(tapped, own, other).to(device)
     return student, Teacher(taught.eval(), distil)
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -272,6 +273,29 @@ def test_best_weights_are_kept_when_later_ones_are_worse(
         if all(found[name].equal(tensor) for name, tensor in result.items())
     ]
     assert equal == [kept]
+
+
+def decoders() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_threads_that_decode_end_with_a_run_that_is_interrupted(tmp_path: Path) -> None:
+    encoded = prepared_digits(tmp_path, store={"kind": "encoded", "shorter_side": 8, "quality": 90})
+    crop = {"resized_crop": {"scale": [0.5, 1.0], "ratio": [0.75, 1.5]}}
+    the_job = job(encoded, tmp_path / "run", augment=BASE["augment"] | crop, epochs=1)
+    seen: list[list[str]] = []
+
+    def interrupted(run: Run) -> None:
+        seen.append(decoders())
+        if run.state.progress.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(the_job, "cpu", 2, at_step=interrupted)
+    assert seen[-1]
+    assert not decoders()
+    fit(the_job, "cpu", 2)
+    assert not decoders()
 
 
 def test_the_head_learns_before_the_rest_of_trained_weights(data: Path, tmp_path: Path) -> None:
