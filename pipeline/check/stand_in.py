@@ -34,7 +34,7 @@ def stand_in(params: DataParams, folder: Path) -> Path:
     manifest = Manifest(
         fields=fields,
         splits=splits,
-        source=SourceInfo(name="noise", sha256="0" * 64),
+        source=SourceInfo(name="noise", sha256="0" * 64, left_out={}),
         quarantined={},
         duplicates={},
     )

@@ -105,7 +105,7 @@ def prepared_data(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
     manifest = Manifest(
         fields=fields,
         splits=splits,
-        source=SourceInfo(name="noise", sha256="0" * 64),
+        source=SourceInfo(name="noise", sha256="0" * 64, left_out={}),
         quarantined={},
         duplicates={},
     )

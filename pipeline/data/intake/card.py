@@ -57,6 +57,7 @@ def _markdown(manifest: Manifest, findings: list[str]) -> str:
             "scaled to 0..1)",
             "",
             *(line for name, field in manifest.targets.items() for line in _table(manifest, name, field)),
+            *_other_files(manifest.source.left_out),
             "## Defective rows, left out (each one in quarantine.csv)",
             "",
             *(_counts(manifest.quarantined) or ["None."]),
@@ -88,6 +89,10 @@ def _table(manifest: Manifest, name: str, field: TargetField) -> list[str]:
         f"| **all** | {' | '.join(str(info.rows) for info in splits.values())} |",
         "",
     ]
+
+
+def _other_files(left_out: dict[str, int]) -> list[str]:
+    return ["## Files that are no rows", "", *_counts(left_out), ""] if left_out else []
 
 
 def _counts(counts: dict[str, int]) -> list[str]:

@@ -98,7 +98,11 @@ def _write(folder: Path, params: DataParams, source: Source, found: Ingested) ->
             )
             for split, indices in splits.items()
         },
-        source=SourceInfo(name=source.name, sha256=content_digest(source, [found.content])),
+        source=SourceInfo(
+            name=source.name,
+            sha256=content_digest(source, [found.content]),
+            left_out=dict(source.left_out),
+        ),
         quarantined=_counts(found.bad.column("reason")),
         duplicates=count_duplicates(found.good, splits),
     )

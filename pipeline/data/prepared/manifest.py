@@ -36,10 +36,13 @@ class SplitInfo(Record):
 
 
 class SourceInfo(Record):
-    """Where the rows came from: the last part of the path, and a digest of the content read."""
+    """Where the rows came from: the last part of the path, a digest of the content read, and how many files
+    were no rows, by reason.
+    """
 
     name: str
     sha256: str
+    left_out: dict[str, int]
 
 
 class Manifest(Record):

@@ -70,7 +70,7 @@ def unreadable(name: str) -> Iterator[None]:
     """Turn what Arrow raises of a damaged file into a DataError."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(
             f"{name}: not a readable Parquet file ({' '.join(str(error).split())}); get the file again"
         ) from error

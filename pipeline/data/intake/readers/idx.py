@@ -115,7 +115,7 @@ def _block(tree: Tree, name: str, split: str) -> IdxBlock:
 def _dimensions(path: Path, name: str, allowed: Sequence[int]) -> list[int]:
     """Lengths of the dimensions. Raises DataError unless the file is as long as they say."""
     start = _bytes(path, 0, 20)
-    if start[:3] != UNSIGNED_BYTES or start[3] not in allowed:
+    if start[:3] != UNSIGNED_BYTES or start[3:4] not in [bytes([number]) for number in allowed]:
         raise DataError(
             f"{name}: no IDX file of unsigned bytes in {' or '.join(map(str, allowed))} dimensions"
         )

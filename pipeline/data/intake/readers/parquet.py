@@ -113,7 +113,7 @@ class ParquetPiece:
 
 
 def _pieces(file: _File, columns: tuple[str, ...]) -> Iterator[ParquetPiece]:
-    with open_parquet_file(file.path, file.shown) as table:
+    with open_parquet_file(file.path, file.shown) as table, unreadable(file.shown):
         groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
     before = 0
     for number, group in enumerate(groups):
@@ -126,8 +126,9 @@ def _pieces(file: _File, columns: tuple[str, ...]) -> Iterator[ParquetPiece]:
 
 def _image_bytes(file: _File, group: Any, column: str) -> int:
     """Size of a row group's images. Raises DataError if they are compressed beyond all measure."""
-    found = [group.column(number) for number in range(group.num_columns)]
-    chunks = [each for each in found if f"{each.path_in_schema}.".startswith(f"{column}.")]
+    with unreadable(file.shown):
+        found = [group.column(number) for number in range(group.num_columns)]
+        chunks = [each for each in found if f"{each.path_in_schema}.".startswith(f"{column}.")]
     size = sum(chunk.total_uncompressed_size for chunk in chunks)
     packed = sum(chunk.total_compressed_size for chunk in chunks)
     if is_bomb(size, packed):
@@ -137,7 +138,7 @@ def _image_bytes(file: _File, group: Any, column: str) -> int:
 
 def _schema(file: _File, params: ParquetSource, columns: Sequence[str]) -> Any:
     """Raises DataError for a column that is wanted and there twice, or has no images."""
-    with open_parquet_file(file.path, file.shown) as table:
+    with open_parquet_file(file.path, file.shown) as table, unreadable(file.shown):
         schema = table.schema_arrow
     for column in (params.image_column, *columns):
         if len(schema.get_all_field_indices(column)) > 1:

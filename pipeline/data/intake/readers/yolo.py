@@ -108,7 +108,9 @@ def _yaml_names(tree: Tree, name: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{tree.shown(name)}: not valid YAML ({' '.join(str(error).split())})") from error
     names = found.get("names") if isinstance(found, dict) else None
-    return [names[key] for key in sorted(names)] if isinstance(names, dict) else names
+    if not isinstance(names, dict):
+        return names
+    return [names[key] for key in sorted(names)] if all(isinstance(key, int) for key in names) else []
 
 
 def _demand_names(tree: Tree, name: str, names: Any) -> list[str]:

@@ -73,7 +73,7 @@ def zip_members(path: Path) -> Iterator[tuple[str, Blob]]:
     if any(offset + packed > following for (offset, packed), (following, _) in pairwise(ends)):
         raise DataError(f"{path}: members of the archive overlap, as in a decompression bomb; get it again")
     for info in infos:
-        if not info.is_dir():
+        if not _name(info).endswith("/"):
             yield _name(info), _blob(path, info)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,23 @@ def test_rows_and_digests_are_equal(tmp_path: Path) -> None:
     assert found[0][2] == ["train"] * 6 + ["val"] * 6 + ["test"] * 6
 
 
+def test_any_process_reads_any_piece(tmp_path: Path) -> None:
+    for name, path in written(tmp_path).items():
+        with open_source(data_params(source=SOURCES[name]), path) as source:
+            sent = [pickle.loads(pickle.dumps(piece)) for piece in source.pieces]
+            assert [list(piece.read()) for piece in sent] == [list(piece.read()) for piece in source.pieces]
+
+
 def test_what_is_prepared_is_equal(tmp_path: Path) -> None:
     paths = written(tmp_path)
+    write_files(paths["shards"], {".DS_Store": b""})
     for name in ("a.tar.gz", "shards"):
         prepare(data_params(source=SOURCES[name]), paths[name], tmp_path / "out" / name, tmp_path / "card")
     rows = torch.arange(6)
+    assert (
+        "## Files that are no rows\n\n- hidden or system files: 1\n"
+        in (tmp_path / "card/card.md").read_text()
+    )
     for split in SPLITS:
         one, other = (Split.open(tmp_path / "out" / name, split) for name in ("a.tar.gz", "shards"))
         assert one.targets["label"].equal(other.targets["label"])

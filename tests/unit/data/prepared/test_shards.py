@@ -63,7 +63,7 @@ def write(folder: Path, shard_rows: int = 4) -> Path:
     manifest = Manifest(
         fields=FIELDS,
         splits={"train": SplitInfo(rows=ROWS, counts={"label": [6, 5]}, shards=shards)},
-        source=SourceInfo(name="t.parquet", sha256="0"),
+        source=SourceInfo(name="t.parquet", sha256="0", left_out={}),
         quarantined={},
         duplicates={},
     )

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.data_samples import png
-from tests.support.source_samples import classes_of_pngs, left_out, read, told, write_files
+from pipeline.data.intake.opening import open_source
+from pipeline.data.intake.trees.blob import FileBlob, content
+from pipeline.errors import DataError
+from pipeline.images.defect import Defect
+from tests.support.data_samples import data_params, png
+from tests.support.source_samples import FOLDER, classes_of_pngs, left_out, read, told, write_files
 
 
 def test_a_folder_is_a_class_however_deep_its_images_lie(tmp_path: Path) -> None:
@@ -74,6 +78,45 @@ def test_what_cannot_be_read_is_told_in_its_row(tmp_path: Path) -> None:
         ("stray.jpg", "no class"),
     ]
     assert found.images[found.files.index("cat/inside.png")] == png(1)
+
+
+def test_a_file_that_vanishes_or_changes_while_others_are_read(tmp_path: Path) -> None:
+    write_files(tmp_path, classes_of_pngs(3))
+    with open_source(data_params(source=FOLDER), tmp_path) as source:
+        (tmp_path / "cat/0.png").unlink()
+        (tmp_path / "cat/2.png").unlink()
+        (tmp_path / "cat/2.png").mkdir()
+        (batch,) = source.pieces[0].read()
+    assert told(batch) == [("cat/0.png", "missing file"), ("cat/2.png", "not a regular file")]
+
+
+def test_an_image_larger_than_any(tmp_path: Path) -> None:
+    write_files(tmp_path, {"0.png": b"12345"})
+    assert content(FileBlob(str(tmp_path), "0.png"), most=5) == b"12345"
+    with pytest.raises(Defect, match="more than 4 bytes"):
+        content(FileBlob(str(tmp_path), "0.png"), most=4)
+
+
+def test_folders_that_are_splits_and_others_that_are_not(tmp_path: Path) -> None:
+    for name in ("train", "test", "more"):
+        write_files(tmp_path, classes_of_pngs(2, f"{name}/"))
+    with pytest.raises(
+        DataError, match="folders test, train are splits, but more is none; move it elsewhere"
+    ):
+        read(tmp_path)
+
+
+def test_two_folders_of_one_split(tmp_path: Path) -> None:
+    for name in ("train", "val", "valid"):
+        write_files(tmp_path, classes_of_pngs(2, f"{name}/"))
+    with pytest.raises(DataError, match="folders train, val, valid hold split 'val' twice"):
+        read(tmp_path)
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    write_files(tmp_path, {".DS_Store": b"", "notes.txt": b""})
+    with pytest.raises(DataError, match="holds no image; 1 hidden or system files left out; 1 files of kind"):
+        read(tmp_path)
 
 
 def test_names_that_are_no_utf8(tmp_path: Path) -> None:
