@@ -1,0 +1,72 @@
+"""One look at a path: of which kind it is, what its columns hold, and some of its images."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from pipeline.data.intake.source import Source
+from pipeline.data.intake.sources.any_source import AnySource
+from pipeline.data.intake.trees.names import may_be_image
+from pipeline.data.intake.trees.tree import Tree, open_tree
+from pipeline.data.survey.cells import Rows, read_rows
+from pipeline.data.survey.folders import offer_folder
+from pipeline.data.survey.offer import Offer
+from pipeline.data.survey.parquet import offer_parquet
+from pipeline.data.survey.sample import Sample, look_at_images
+from pipeline.data.survey.tables import offer_table
+from pipeline.errors import DataError, listed
+
+KINDS: Sequence[Callable[[Tree], Offer | None]] = (offer_parquet, offer_table, offer_folder)
+"""What looks like a kind of source, in the order in which they are asked."""
+MOST_COLUMNS = 200
+SUFFIXES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Survey:
+    """source: the section data.source. offer: of the kind. opened: with all columns."""
+
+    source: dict[str, Any]
+    offer: Offer
+    opened: Source
+    rows: Rows
+    sample: Sample
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What each column but that of the images holds."""
+        return {name: self.opened.columns[name] for name in self.offer.columns}
+
+
+@contextmanager
+def survey(path: Path, written: str) -> Iterator[Survey]:
+    """What lies at a path. written: how params.yaml names it.
+
+    Raises DataError: nothing there, nothing in it, no kind of source that is known, a damaged file, OSError.
+    """
+    with tempfile.TemporaryDirectory(prefix="survey-") as scratch:
+        offer = _offer(open_tree(path, Path(scratch)))
+        source = offer.source | {"path": written}
+        columns = list(offer.columns)[:MOST_COLUMNS]
+        opened = TypeAdapter[Any](AnySource).validate_python(source).open(path, columns, Path(scratch))
+        yield Survey(source, offer, opened, read_rows(opened, columns), look_at_images(opened))
+
+
+def _offer(tree: Tree) -> Offer:
+    if not tree.files:
+        hidden = "".join(f"; {count} {reason}" for reason, count in tree.left_out.items())
+        raise DataError(f"{tree.name}: no file is there{hidden}; put images or a table with them there")
+    for kind in KINDS:
+        if offer := kind(tree):
+            return offer
+    suffixes = sorted({Path(name).suffix.lower() or name for name in tree.files if not may_be_image(name)})
+    raise DataError(
+        f"{tree.name}: {len(tree.files)} files ({listed(suffixes, SUFFIXES_SHOWN)}), but no images that a "
+        "kind of source knows: a folder for each class, a table that names images, Parquet that holds them; "
+        "what each needs stands at data.source in params.schema.json"
+    )
