@@ -14,7 +14,7 @@ layer 1   base/         files and locks, sections of params.yaml, records, what 
 layer 2   storage.py    files that every node reaches without a shared disk
           images/       from a file's bytes to pixels: decoding, orientation, colour, resizing
           process/      how a process starts, leaves temporary files, and ends
-layer 3   data/         sources, validation, fields, shards, splits, augmentation
+layer 3   data/         sources, validation, fields, shards, splits, augmentation, surveys
           models/       what a model is, its networks, their channels, the model on disk
 layer 4   tasks/        a kind of problem: how it is trained, judged, shown and served
 layer 5   tracking/     the journal, the live line, and their way to MLflow
@@ -33,6 +33,7 @@ layer 10  check/        what can be known to fail before anything computes
           summary.py    the table at the end of the line
           schema.py     every section of params.yaml at once
 layer 11  entry.py      how every stage starts and ends
+          init/         params.yaml for images that nobody described yet
           jobs/         the same dvc repro, submitted to a cluster
           verify/       what dvc.lock and DVC's cache name, compared
 layer 12  doctor/       what is wrong with an installation, and how to mend it

@@ -8,13 +8,14 @@ from pipeline.commands.doctor import add_doctor
 from pipeline.commands.frontier import add_frontier
 from pipeline.commands.installed import add_completion, add_version
 from pipeline.commands.jobs import add_attach, add_logs, add_stop, add_submit
-from pipeline.commands.params import add_preset, add_schema
+from pipeline.commands.params import add_init, add_preset, add_schema
 from pipeline.commands.registry import add_promote, add_summary, add_sync, add_ui
 from pipeline.commands.repro import add_check, add_mend, add_repro, add_verify
-from pipeline.commands.weights import add_init, add_weights
+from pipeline.commands.weights import add_weights
 from pipeline.process.ending import flushed, tell
 
 ADDS = (
+    add_init,
     add_preset,
     add_schema,
     add_weights,
@@ -32,7 +33,6 @@ ADDS = (
     add_stop,
     add_frontier,
     add_doctor,
-    add_init,
 )
 """What adds each command, in the order of the help."""
 

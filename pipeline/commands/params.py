@@ -1,17 +1,43 @@
-"""`espalier preset | schema`: params.yaml, and what editors know of it."""
+"""`espalier init | preset | schema`: params.yaml, and what editors know of it."""
 
 import argparse
-import filecmp
 import json
 from pathlib import Path
+
+import shtab
 
 from pipeline.base.files import to_json, write_atomic
 from pipeline.base.params import nearest
 from pipeline.commands.arguments import PARAMS, PRESET_NAMES, PRESETS, Commands, completed
 from pipeline.errors import ParamsError
+from pipeline.init.text import is_as_written
 from pipeline.schema import check_params, json_schema
 
 SCHEMA = Path("params.schema.json")
+
+
+def add_init(commands: Commands) -> None:
+    parser = commands.add_parser("init", help="look at your images, and write the params.yaml that fits them")
+    completed(
+        parser.add_argument(
+            "path",
+            metavar="PATH",
+            help="a folder for each class, a table that names images, Parquet that holds them, or a zip or "
+            "tar of that; best below data/raw",
+        ),
+        shtab.FILE,
+    )
+    completed(
+        parser.add_argument(
+            "--weights",
+            metavar="SOURCE",
+            help="start from these: pretrained, or a .safetensors file; without it, those in data/init, if "
+            "they fit",
+        ),
+        shtab.FILE,
+    )
+    parser.add_argument("--force", action="store_true", help="also replace a params.yaml that you edited")
+    parser.set_defaults(command=_init)
 
 
 def add_preset(commands: Commands) -> None:
@@ -33,20 +59,35 @@ def _presets() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
+def _init(arguments: argparse.Namespace) -> None:
+    # Here, because it imports pyarrow and Pillow, which no other command needs.
+    from pipeline.init.init import initialise
+
+    _refuse_edited("init", arguments.force)
+    print(initialise(arguments.path, Path(), PRESETS, arguments.weights))
+
+
 def _preset(arguments: argparse.Namespace) -> None:
     chosen = PRESETS / f"{arguments.preset}.yaml"
     if arguments.preset not in _presets():
         raise ParamsError(f"unknown preset {arguments.preset!r}{nearest(arguments.preset, _presets())}")
-    edited = PARAMS.exists() and not any(
-        filecmp.cmp(PARAMS, PRESETS / f"{name}.yaml", shallow=False) for name in _presets()
-    )
-    if edited and not arguments.force:
-        raise ParamsError(
-            "params.yaml has edits of yours that the preset would overwrite; keep a copy, then add --force"
-        )
+    _refuse_edited("preset", arguments.force)
     check_params(chosen)
     write_atomic(PARAMS, chosen.read_bytes())
     print(f"params.yaml is now the preset {arguments.preset!r}; `make repro` runs what that changes")
+
+
+def _refuse_edited(command: str, force: bool) -> None:
+    """Raises ParamsError if params.yaml is neither a preset nor as `espalier init` wrote it."""
+    if force or not PARAMS.exists():
+        return
+    content = PARAMS.read_bytes()
+    is_preset = any(content == (PRESETS / f"{name}.yaml").read_bytes() for name in _presets())
+    if not is_preset and not is_as_written(content.decode(errors="replace")):
+        raise ParamsError(
+            f"params.yaml has edits of yours that `espalier {command}` would overwrite; keep a copy, then "
+            "add --force"
+        )
 
 
 def _schema(arguments: argparse.Namespace) -> None:

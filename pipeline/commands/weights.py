@@ -1,14 +1,11 @@
 """`espalier weights`: what a training starts from or learns from, brought into data/."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import shtab
 
 from pipeline.commands.arguments import Commands, completed
-from pipeline.process.ending import USAGE
 
 
 def add_weights(commands: Commands) -> None:
@@ -25,26 +22,6 @@ def add_weights(commands: Commands) -> None:
         "--teacher", action="store_true", help="a whole model to distil from: models:/... or a model folder"
     )
     parser.set_defaults(command=_weights)
-
-
-def add_init(commands: Commands) -> None:
-    """The name that `weights` had. It stands in no help, and whatever follows it ends in one message."""
-    commands.add_parser("init", add_help=False).add_argument("source", nargs="*", action=_Renamed)
-
-
-class _Renamed(argparse.Action):
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        parser.exit(
-            USAGE,
-            f"{parser.prog}: weights and teachers are brought by `espalier weights SOURCE` now, with "
-            "--teacher for a teacher; nothing was changed\n",
-        )
 
 
 def _weights(arguments: argparse.Namespace) -> None:

@@ -5,8 +5,10 @@ content can.
 """
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from torch import Tensor, nn
@@ -31,13 +33,13 @@ MORE_THAN_ONE = 2
 """Classes of a network whose head does not count."""
 
 
-def bring(source: str, root: Path) -> str:
+def bring(source: str, root: Path, values: Mapping[str, Any] | None = None) -> str:
     """Fill data/init from `pretrained` (model.name of timm or torchvision), models:/<name>@<alias> or a file.
 
-    Returns what to do next. Raises ParamsError, ArtifactError and UnreachableError, and then leaves data/init
-    as it was.
+    values: of params.yaml, by itself those that it has. Returns what to do next. Raises ParamsError,
+    ArtifactError and UnreachableError, and then leaves data/init as it was.
     """
-    sections = read_yaml(root / "params.yaml")
+    sections = values or read_yaml(root / "params.yaml")
     model, data = (
         parse_section("model", sections["model"], ModelParams),
         parse_section("data", sections["data"], DataParams),

@@ -48,6 +48,7 @@ LAYERS = {
     "schema": 10,
     "check": 10,
     "entry": 11,
+    "init": 11,
     "jobs": 11,
     "verify": 11,
     "doctor": 12,

@@ -34,7 +34,7 @@ def open_source(params: DataParams, path: Path) -> Iterator[Source]:
             ) from error
         _check_columns(source, params)
         known = {name: source.classes[name] for name in params.columns if name in source.classes}
-        yield replace(source, classes=known | _given_classes(source, params.targets))
+        yield replace(source, classes=known | given_classes(source, params.targets))
 
 
 def _check_columns(source: Source, params: DataParams) -> None:
@@ -60,7 +60,7 @@ def _kind(source: Source, key: str, column: str) -> str:
     return source.columns[column]
 
 
-def _given_classes(source: Source, targets: Mapping[str, AnyTarget]) -> dict[str, list[str]]:
+def given_classes(source: Source, targets: Mapping[str, AnyTarget]) -> dict[str, list[str]]:
     """Class names in classes.json, by column: a list is of the only target that has classes."""
     if source.classes_json is None:
         return {}

@@ -36,18 +36,19 @@ def read_rows(source: Source, columns: Sequence[str]) -> Rows:
 
 def _parts(source: Source, columns: Sequence[str]) -> Iterator[tuple[list[str], Mapping[str, list[Any]]]]:
     """Splits and cells of consecutive rows."""
-    tables: dict[Path, str] = {}
+    tables: dict[Path, ParquetPiece] = {}
     for piece in source.pieces:
         if isinstance(piece, ListedPiece):
             held = list(zip(*(row.cells for row in piece.listed), strict=True))
             yield [row.split for row in piece.listed], dict(zip(piece.columns, map(list, held), strict=True))
         elif isinstance(piece, ParquetPiece):
-            tables[piece.path] = piece.split
+            tables.setdefault(piece.file.path, piece)
         else:
             for batch in piece.read():
                 yield batch.splits, batch.cells
-    for path, split in tables.items():
-        with open_parquet_file(path) as file, unreadable(path):
+    for path, first in tables.items():
+        name = first.file.shown
+        with open_parquet_file(path, name) as file, unreadable(name):
             table = file.read(columns=list(columns))
         cells = {column: arrow_values(table.column(column)) for column in columns}
-        yield [split] * table.num_rows, cells
+        yield [first.file.split] * table.num_rows, cells

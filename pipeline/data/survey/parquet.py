@@ -4,56 +4,53 @@ import io
 import math
 from typing import Any
 
-import pyarrow.types as pt
 from PIL import Image
 
-from pipeline.data.intake.readers.arrow import open_parquet_file
+from pipeline.data.intake.readers.arrow import is_list_type, open_parquet_file
+from pipeline.data.intake.readers.parquet_files import is_table, split_files
+from pipeline.data.intake.readers.parquet_images import check_image_column, images_of
 from pipeline.data.intake.trees.tree import Tree
 from pipeline.data.survey.offer import Offer, preferred
+from pipeline.errors import DataError
+from pipeline.images.defect import Defect
 
-SUFFIX = ".parquet"
 IMAGE_WORDS = ("image", "img", "photo", "picture", "jpg", "jpeg", "png", "pixels", "bytes", "content", "data")
-BYTES = "bytes"
-LONGEST_LOOKED_AT = 20
+ROWS_TRIED = 20
 """Rows among which to look for a first image."""
+SMALLEST_SIDE = 4
+"""Pixels of raw images; shorter lists are something else."""
 
 
 def offer_parquet(tree: Tree) -> Offer | None:
     """By the first table's columns, and its first image."""
-    tables = [name for name in tree.files if name.lower().endswith(SUFFIX)]
-    if not tables:
+    if not any(is_table(name) for name in tree.files):
         return None
-    with open_parquet_file(tree.local(tables[0])) as table:
-        schema = table.schema_arrow
-        kinds = dict(zip(schema.names, schema.types, strict=True))
-        held = preferred([name for name, kind in kinds.items() if _holds_bytes(kind)], IMAGE_WORDS)
-        if not held or not table.metadata.num_rows:
-            return None
-        first = _first(table, held[0])
-    raw_shape = None if first is None or _is_encoded(first) else _square(len(first))
-    if first is not None and raw_shape is None and not _is_encoded(first):
-        return None
-    source = {"kind": "parquet", "image_column": held[0], "raw_shape": raw_shape}
-    others = [name for name in schema.names if name not in held]
-    return Offer(source, others, f"Parquet with {'raw pixels' if raw_shape else 'images'} in {held[0]!r}")
+    name = next(iter(split_files(tree.name, list(tree.files))[0]))
+    with open_parquet_file(tree.local(name), tree.shown(name)) as table:
+        schema, rows = table.schema_arrow, table.metadata.num_rows
+        for column in preferred(schema.names, IMAGE_WORDS) if rows else ():
+            image = _first(table, column) if _may_hold_images(schema, column) else None
+            raw_shape = None if image is None or _is_encoded(image) else _square(len(image))
+            if image is not None and (raw_shape or _is_encoded(image)):
+                source = {"kind": "parquet", "image_column": column, "raw_shape": raw_shape}
+                what = "raw pixels" if raw_shape else "images"
+                others = [each for each in schema.names if each != column]
+                return Offer(source, others, f"Parquet with {what} in column {column!r}")
+    return None
 
 
-def _holds_bytes(kind: Any) -> bool:
-    if pt.is_struct(kind):
-        return kind.get_field_index(BYTES) >= 0 and _holds_bytes(kind.field(BYTES).type)
-    if pt.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (pt.is_binary, pt.is_large_binary, pt.is_fixed_size_binary, pt.is_binary_view)
-    return any(test(kind) for test in tests)
+def _may_hold_images(schema: Any, column: str) -> bool:
+    is_list = is_list_type(schema.field(column).type)
+    try:
+        check_image_column("", schema, column, is_list)
+    except DataError:
+        return False
+    return not is_list or any(word in column.lower() for word in IMAGE_WORDS)
 
 
 def _first(table: Any, column: str) -> bytes | None:
-    batch = next(table.iter_batches(LONGEST_LOOKED_AT, columns=[column]))
-    for cell in batch.column(0).to_pylist():
-        data = cell.get(BYTES) if isinstance(cell, dict) else cell
-        if data is not None:
-            return bytes(data)
-    return None
+    batch = next(table.iter_batches(ROWS_TRIED, columns=[column]))
+    return next((image for image in images_of(batch.column(0)) if not isinstance(image, Defect)), None)
 
 
 def _is_encoded(data: bytes) -> bool:
@@ -68,6 +65,6 @@ def _square(length: int) -> list[int] | None:
     """[height, width, channels] of raw pixels of a square image."""
     for channels in (1, 3):
         side = math.isqrt(length // channels)
-        if side > 1 and side * side * channels == length:
+        if side >= SMALLEST_SIDE and side * side * channels == length:
             return [side, side, channels]
     return None

@@ -17,7 +17,7 @@ from pipeline.images.decode import decoded, doubts_noted
 from pipeline.images.defect import Defect
 from pipeline.images.rule import ImageRule, Stretch
 
-MOST_IMAGES = 400
+MOST_IMAGES = 4000
 MOST_DECODED = 60
 LONGEST_S = 3.0
 """Seconds after which no more images are looked at."""
@@ -45,7 +45,10 @@ class Sample:
 def look_at_images(source: Source) -> Sample:
     """Images from all over the source, for a few seconds at most."""
     sample, until = Sample(), time.monotonic() + LONGEST_S
-    raw = source.raw_shape
+    raw, every = (
+        source.raw_shape,
+        max(1, min(sum(piece.rows for piece in source.pieces), MOST_IMAGES) // MOST_DECODED),
+    )
     with doubts_noted():
         for number, (file, image) in enumerate(islice(_images(source), MOST_IMAGES)):
             if number and time.monotonic() > until:
@@ -58,7 +61,7 @@ def look_at_images(source: Source) -> Sample:
                 sample.modes["raw grey" if raw[2] == 1 else "raw RGB"] += 1
                 sample.coloured |= raw[2] == len("RGB")
             else:
-                _add(sample, file, image, number % (MOST_IMAGES // MOST_DECODED) == 0)
+                _add(sample, file, image, number % every == 0)
     return sample
 
 

@@ -24,23 +24,21 @@ from pipeline.errors import DataError, listed
 KINDS: Sequence[Callable[[Tree], Offer | None]] = (offer_parquet, offer_table, offer_folder)
 """What looks like a kind of source, in the order in which they are asked."""
 MOST_COLUMNS = 200
+READ = ("names", "integers", "numbers", "booleans", "lists")
+"""Kinds of columns that may say what is to be learnt."""
 SUFFIXES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Survey:
-    """source: the section data.source. offer: of the kind. opened: with all columns."""
+    """source: the section data.source. offer: of the kind. columns: what each holds that may be learnt."""
 
     source: dict[str, Any]
     offer: Offer
     opened: Source
+    columns: Mapping[str, str]
     rows: Rows
     sample: Sample
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """What each column but that of the images holds."""
-        return {name: self.opened.columns[name] for name in self.offer.columns}
 
 
 @contextmanager
@@ -52,9 +50,13 @@ def survey(path: Path, written: str) -> Iterator[Survey]:
     with tempfile.TemporaryDirectory(prefix="survey-") as scratch:
         offer = _offer(open_tree(path, Path(scratch)))
         source = offer.source | {"path": written}
-        columns = list(offer.columns)[:MOST_COLUMNS]
-        opened = TypeAdapter[Any](AnySource).validate_python(source).open(path, columns, Path(scratch))
-        yield Survey(source, offer, opened, read_rows(opened, columns), look_at_images(opened))
+        params = TypeAdapter[Any](AnySource).validate_python(source)
+        opened = params.open(path, list(offer.columns)[:MOST_COLUMNS], Path(scratch))
+        columns = [name for name in offer.columns[:MOST_COLUMNS] if opened.columns[name] in READ]
+        opened = params.open(path, columns, Path(scratch))
+        kinds = {name: opened.columns[name] for name in columns}
+        rows, sample = read_rows(opened, columns), look_at_images(opened)
+        yield Survey(source, offer, opened, kinds, rows, sample)
 
 
 def _offer(tree: Tree) -> Offer:

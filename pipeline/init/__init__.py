@@ -1,0 +1,1 @@
+"""params.yaml for images that nobody described yet: `espalier init`."""
