@@ -3,17 +3,17 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.base.files import write_atomic
 from pipeline.base.params import parse_section
 from pipeline.data.intake.opening import open_source
 from pipeline.data.intake.params import DataParams
-from pipeline.data.survey.survey import survey
+from pipeline.data.survey.survey import Survey, survey
 from pipeline.errors import ArtifactError, DataError
-from pipeline.init.images import choose_images
+from pipeline.init.images import PHOTOGRAPH_SIDE, choose_images
 from pipeline.init.judging import judge_with
-from pipeline.init.place import find_place
+from pipeline.init.place import Place, find_place
 from pipeline.init.recipe import choose_recipe
 from pipeline.init.target import choose_target
 from pipeline.init.text import to_text
@@ -37,33 +37,46 @@ def initialise(given: str, root: Path, presets: Path, weights: str | None) -> st
     place = find_place(given, root)
     try:
         with survey(place.path, place.written) as found:
-            target = choose_target(found)
-            judging = judge_with(target, found.opened.splits)
-            network = _network(weights) if weights else _brought(root, found.sample.sizes)
-            images = choose_images(found.sample, pretrained=network is not None)
-            recipe = choose_recipe(images, target, judging.rows["train"], network)
-            cores = os.cpu_count() or 1
-            values = values_of(presets, place, found.source, target, images, judging, recipe, cores)
-            chosen = [*chosen_lines(values, images, judging, recipe)]
-            looked = [*found_lines(found, target, judging, place)]
-            said = [*warnings(found, target, judging, place)]
+            plan = _plan(found, place, root, presets, weights)
     except OSError as error:
         raise DataError(f"{error.filename or given}: cannot be read ({error.strerror}); mend it") from error
-    check_values(values, "params.yaml")
-    _try_to_open(values, place.path)
-    lines = [
-        *_columns(looked),
-        "params.yaml:",
-        *_columns(chosen),
-        "look at:",
-        *(f"  - {line}" for line in said),
+    check_values(plan.values, "params.yaml")
+    _try_to_open(plan.values, place.path)
+    brought = [_bring(weights, root, plan.values)] if weights else []
+    comments = [
+        f"Written by `espalier init {place.written}`:",
+        *_columns(plan.chosen),
+        "Every key is explained in params.schema.json, which editors show while you type.",
     ]
-    if weights:
-        lines.append(_bring(weights, root, values))
-    comments = [f"Written by `espalier init {place.written}`:", *(line.strip() for line in _columns(chosen))]
-    comments.append("Every key is explained in params.schema.json, which editors show while you type.")
-    write_atomic(root / "params.yaml", to_text(values, comments))
-    return "\n".join([f"{place.written}:", *lines, "Next: `make repro`"])
+    write_atomic(root / "params.yaml", to_text(plan.values, comments))
+    found_and_chosen = [*_columns(plan.found), "params.yaml:", *_columns(plan.chosen)]
+    warned = ["look at:", *(f"  - {line}" for line in plan.warnings)]
+    return "\n".join([f"{place.written}:", *found_and_chosen, *warned, *brought, "Next: `make repro`"])
+
+
+class _Plan(NamedTuple):
+    """values: of params.yaml. found, chosen: words and what belongs to each. warnings: what to look at."""
+
+    values: dict[str, Any]
+    found: list[tuple[str, str]]
+    chosen: list[tuple[str, str]]
+    warnings: list[str]
+
+
+def _plan(found: Survey, place: Place, root: Path, presets: Path, weights: str | None) -> _Plan:
+    target = choose_target(found)
+    network = _network(weights) if weights else _brought(root, found.sample.sizes)
+    images = choose_images(found.sample, pretrained=network is not None)
+    judging = judge_with(target, found.opened.splits)
+    recipe = choose_recipe(images, target, judging.rows["train"], network)
+    cores = os.cpu_count() or 1
+    values = values_of(presets, place, found.source, target, images, judging, recipe, cores)
+    return _Plan(
+        values,
+        [*found_lines(found, target)],
+        [*chosen_lines(values, images, judging, recipe)],
+        [*warnings(found, target, judging, place)],
+    )
 
 
 def _try_to_open(values: dict[str, Any], path: Path) -> None:
@@ -89,8 +102,6 @@ def _network(weights: str) -> str:
 
 def _brought(root: Path, sizes: list[tuple[int, int]]) -> str | None:
     """The network of the weights in data/init, if images are large enough for them to be of use."""
-    from pipeline.init.images import PHOTOGRAPH_SIDE
-
     if not (root / BROUGHT).exists() or not any(min(size) >= PHOTOGRAPH_SIDE for size in sizes):
         return None
     from pipeline.pretrained.network import network_of

@@ -74,7 +74,7 @@ def choose_target(found: Survey) -> Target:
     kind, cells_of_it = found.columns[column], found.rows.cells[column]
     if kind == "numbers" or (kind == "integers" and not _are_classes(found, column)):
         return _kept({"field": "number", "column": column}, why, found, cells_of_it)
-    section = {"field": "class", "column": column}
+    section: dict[str, Any] = {"field": "class", "column": column}
     if kind == "lists":
         section = {"field": "classes", "columns": [column]}
     names = _names(found, column, section)

@@ -20,7 +20,7 @@ NEEDED = 3
 """Images of a class: one each for train, val and test."""
 
 
-def found_lines(found: Survey, target: Target, judging: Judging, place: Place) -> Iterator[tuple[str, str]]:
+def found_lines(found: Survey, target: Target) -> Iterator[tuple[str, str]]:
     """What is there: a word, and the words that belong to it."""
     left_out = "".join(f"; {count:,} {reason}" for reason, count in found.opened.left_out.items())
     yield "source", f"{found.source['kind']}: {found.offer.why}{left_out}"

@@ -47,7 +47,7 @@ def look_at_images(source: Source) -> Sample:
     sample, until = Sample(), time.monotonic() + LONGEST_S
     raw, every = (
         source.raw_shape,
-        max(1, min(sum(piece.rows for piece in source.pieces), MOST_IMAGES) // MOST_DECODED),
+        max(1, min(source.rows, MOST_IMAGES) // MOST_DECODED),
     )
     with doubts_noted():
         for number, (file, image) in enumerate(islice(_images(source), MOST_IMAGES)):

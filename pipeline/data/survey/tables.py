@@ -82,6 +82,8 @@ def _tried(
     tree: Tree, table: str, column: str, cells: dict[str, list[str | None]], images: Sequence[str]
 ) -> _Named:
     texts = [cell for cell in cells[column] if cell]
+    if len(set(texts)) <= FEWEST_FOUND * len(texts):  # names of files are different ones
+        return _Named(table, column, 0.0, None, cells)
     some = texts[:: max(1, len(texts) // CELLS_TRIED)][:CELLS_TRIED]
     own = list(dict.fromkeys([str(PurePosixPath(table).parent), "."]))
     for places, root in [(own, None), *(([below], below) for below in _roots(some, images))]:
