@@ -61,23 +61,23 @@ def _presets() -> list[str]:
 
 def _init(arguments: argparse.Namespace) -> None:
     # Here, because it imports pyarrow and Pillow, which no other command needs.
-    from pipeline.init.init import initialise
+    from pipeline.init.init import write_fitting_params
 
-    _refuse_edited("init", arguments.force)
-    print(initialise(arguments.path, Path(), PRESETS, arguments.weights))
+    _refuse_edited(arguments.force)
+    print(write_fitting_params(arguments.path, Path(), PRESETS, arguments.weights))
 
 
 def _preset(arguments: argparse.Namespace) -> None:
     chosen = PRESETS / f"{arguments.preset}.yaml"
     if arguments.preset not in _presets():
         raise ParamsError(f"unknown preset {arguments.preset!r}{nearest(arguments.preset, _presets())}")
-    _refuse_edited("preset", arguments.force)
+    _refuse_edited(arguments.force)
     check_params(chosen)
     write_atomic(PARAMS, chosen.read_bytes())
     print(f"params.yaml is now the preset {arguments.preset!r}; `make repro` runs what that changes")
 
 
-def _refuse_edited(command: str, force: bool) -> None:
+def _refuse_edited(force: bool) -> None:
     """Raises ParamsError if params.yaml is neither a preset nor as `espalier init` wrote it."""
     if force or not PARAMS.exists():
         return
@@ -85,8 +85,7 @@ def _refuse_edited(command: str, force: bool) -> None:
     is_preset = any(content == (PRESETS / f"{name}.yaml").read_bytes() for name in _presets())
     if not is_preset and not is_as_written(content.decode(errors="replace")):
         raise ParamsError(
-            f"params.yaml has edits of yours that `espalier {command}` would overwrite; keep a copy, then "
-            "add --force"
+            "params.yaml has edits of yours that this would overwrite; keep a copy, then add --force"
         )
 
 

@@ -13,7 +13,7 @@ PHOTOGRAPH_SIDE = 160
 """Shorter side, in pixels, from which on images are taken for photographs."""
 PRETRAINED_PIXELS = 224
 FROM_RANDOM_PIXELS = 128
-"""Of photographs that are learnt from random weights: more costs much, and few images do not repay it."""
+"""Side of photographs that are learnt from random weights: few images do not repay more."""
 CROPPED_FROM = 8 / 7
 """Shorter side before the middle is cut out, as 256 -> 224."""
 ALIKE = 1.1
@@ -21,7 +21,7 @@ ALIKE = 1.1
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageChoice:
     """keys: of the section data. kind: which recipe they need. why: this size."""
 
     keys: dict[str, Any]
@@ -29,7 +29,7 @@ class Images:
     why: str
 
 
-def choose_images(sample: Sample, *, pretrained: bool) -> Images:
+def choose_images(sample: Sample, *, pretrained: bool) -> ImageChoice:
     """pretrained: trained weights are there, which know photographs.
 
     Raises DataError if none of the images that were looked at can be used.
@@ -44,7 +44,7 @@ def choose_images(sample: Sample, *, pretrained: bool) -> Images:
     channels = {"channels": 3 if sample.coloured or pretrained else 1}
     if pretrained or typical >= PHOTOGRAPH_SIDE:
         side = PRETRAINED_PIXELS if pretrained else FROM_RANDOM_PIXELS
-        return Images(channels | _photographs(side), "photographs", _why(side, pretrained))
+        return ImageChoice(channels | _photographs(side), "photographs", _why(side, pretrained))
     if len(set(sample.sizes)) == 1 and max(widths[0], heights[0]) <= SMALL_SIDE:
         height, width, why = heights[0], widths[0], "the size of all"
     else:
@@ -54,7 +54,7 @@ def choose_images(sample: Sample, *, pretrained: bool) -> Images:
     rule = "stretch" if shape <= ALIKE or (height, width) == (heights[0], widths[0]) else "fit"
     keys = {"height": height, "width": width, "resize": {"rule": rule, "filter": "bilinear"}}
     kind: Literal["tiny", "small"] = "tiny" if max(height, width) <= TINY_SIDE else "small"
-    return Images(channels | keys | {"store": {"kind": "pixels"}}, kind, why)
+    return ImageChoice(channels | keys | {"store": {"kind": "pixels"}}, kind, why)
 
 
 def _photographs(side: int) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from pipeline.init.told import chosen_lines, found_lines, warnings
 from pipeline.init.values import values_of
 from pipeline.schema import check_values
 
-PRETRAINED = "pretrained"
+FETCHED = "pretrained"
 USUAL_PRETRAINED = "timm/tf_efficientnet_lite0"
 """Network of `--weights pretrained`: small, fast as int8, and made for it."""
-BROUGHT = Path("data/init/weights.safetensors")
+BROUGHT_WEIGHTS = Path("data/init/weights.safetensors")
 
 
-def initialise(given: str, root: Path, presets: Path, weights: str | None) -> str:
+def write_fitting_params(given: str, root: Path, presets: Path, weights: str | None) -> str:
     """Write params.yaml for what lies at `given`, and return what to say.
 
     weights: to start from, as `espalier weights` takes them; None: those in data/init, if they fit. Raises
@@ -87,7 +87,7 @@ def _try_to_open(values: dict[str, Any], path: Path) -> None:
 
 def _network(weights: str) -> str:
     """Raises ArtifactError for weights of no network that is known."""
-    if weights == PRETRAINED:
+    if weights == FETCHED:
         return USUAL_PRETRAINED
     # Here, because it imports torch, for seconds that nothing else needs.
     from pipeline.pretrained.network import network_of
@@ -102,11 +102,11 @@ def _network(weights: str) -> str:
 
 def _brought(root: Path, sizes: list[tuple[int, int]]) -> str | None:
     """The network of the weights in data/init, if images are large enough for them to be of use."""
-    if not (root / BROUGHT).exists() or not any(min(size) >= PHOTOGRAPH_SIDE for size in sizes):
+    if not (root / BROUGHT_WEIGHTS).exists() or not any(min(size) >= PHOTOGRAPH_SIDE for size in sizes):
         return None
     from pipeline.pretrained.network import network_of
 
-    return network_of(root / BROUGHT)
+    return network_of(root / BROUGHT_WEIGHTS)
 
 
 def _bring(weights: str, root: Path, values: dict[str, Any]) -> str:

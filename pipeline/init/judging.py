@@ -15,11 +15,11 @@ WANTED = {"val": 200, "test": 400}
 LEAST_FRACTION = 0.02
 USUAL_FRACTION = {"val": 0.05, "test": 0.1}
 LARGEST_FRACTION = {"val": 0.15, "test": 0.2}
-ENOUGH = {"val": 5_000, "test": 10_000}
+MOST_JUDGING_ROWS = {"val": 5_000, "test": 10_000}
 """Rows of a split beyond which more are better spent on training."""
 EXAMPLE_SCORE = 0.9
 """Top-1 whose standard error is told."""
-CHANGED = 0.05
+CHANGED_BY_CHANCE = 0.05
 """Fraction of the test images whose score a compression may change both ways by chance alone."""
 SURE = 2.0
 """Standard errors that are not taken for chance."""
@@ -53,13 +53,13 @@ class Judging:
     @property
     def max_drop(self) -> float:
         """Largest loss against dense that may be chance, as a fraction."""
-        return min(1.0, max(0.01, _up(SURE * math.sqrt(CHANGED / self.rows["test"]))))
+        return min(1.0, max(0.01, _up(SURE * math.sqrt(CHANGED_BY_CHANCE / self.rows["test"]))))
 
     @property
     def max_group_drop(self) -> float:
-        """The same of the class with the greatest loss, which is one of several."""
+        """Largest loss of a class that may be chance, the class being the worst of several."""
         fewest = min(self.groups.values(), default=self.rows["test"])
-        return min(1.0, max(0.1, _up((SURE + 1) * math.sqrt(2 * CHANGED / max(1, fewest)))))
+        return min(1.0, max(0.1, _up((SURE + 1) * math.sqrt(2 * CHANGED_BY_CHANCE / max(1, fewest)))))
 
     @property
     def few(self) -> dict[str, int]:
@@ -107,7 +107,7 @@ def constant_scores(target: Target, values: Sequence[Any]) -> list[float]:
 
 
 def _f1(truth: set[str], answer: set[str]) -> float:
-    """Of one image's labels; 1 if there are none, and none is answered."""
+    """F1 of one image's labels; 1 if there are none, and none is answered."""
     total = len(truth) + len(answer)
     return 2 * len(truth & answer) / total if total else 1.0
 
@@ -119,8 +119,8 @@ def _groups(target: Target, values: Sequence[Any]) -> Counter[str]:
 
 
 def _fraction(split: str, rows: int) -> float:
-    """Of `rows`: as many as judge well enough, within what training can spare."""
-    usual = min(USUAL_FRACTION[split], max(LEAST_FRACTION, ENOUGH[split] / max(1, rows)))
+    """Fraction of `rows` that judges well enough, within what training can spare."""
+    usual = min(USUAL_FRACTION[split], max(LEAST_FRACTION, MOST_JUDGING_ROWS[split] / max(1, rows)))
     return round(min(LARGEST_FRACTION[split], max(usual, WANTED[split] / max(1, rows))), 3)
 
 

@@ -9,13 +9,13 @@ from pipeline.errors import DataError
 
 MADE = ("data/prepared", "data/init", "data/teacher", "artifacts", "exported", "reports", ".espalier", ".dvc")
 """Folders that stages and commands of the project write."""
-ADDRESS = re.compile(r"^[a-z][a-z0-9+]+://", re.IGNORECASE)
-REGISTERED = "models:/"
+URL = re.compile(r"^[a-z][a-z0-9+]+://", re.IGNORECASE)
+MODEL_ADDRESS = "models:/"
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
-SUFFIXES = re.compile(
+PACKED_SUFFIXES = re.compile(
     r"(\.(zip|tar|tgz|gz|zst|zstd|tzst|csv|tsv|jsonl|ndjson|json|parquet))+$", re.IGNORECASE
 )
-LONGEST_NAME = 60
+LONGEST_MODEL_NAME = 60
 
 
 class Place(NamedTuple):
@@ -31,9 +31,9 @@ class Place(NamedTuple):
 
 def find_place(given: str, root: Path) -> Place:
     """Raises DataError for an address, a path that stages write or no text can name, nothing there."""
-    if given.startswith(REGISTERED):
+    if given.startswith(MODEL_ADDRESS):
         raise DataError(f"{given} is a model; `espalier weights {given}` brings its weights")
-    if ADDRESS.match(given):
+    if URL.match(given):
         raise DataError(
             f"{given} is an address; bring what it holds with `dvc import-url {given} data/raw/NAME`, then "
             "`espalier init data/raw/NAME`"
@@ -50,5 +50,5 @@ def find_place(given: str, root: Path) -> Place:
     written = path.as_posix() if outside else path.relative_to(top).as_posix()
     if path == top or any(f"{written}/".startswith(f"{made}/") for made in MADE):
         raise DataError(f"{given} holds what stages of the project write; put your data below data/raw")
-    name = NOT_IN_NAMES.sub("-", SUFFIXES.sub("", path.name)).strip("-.")[:LONGEST_NAME]
+    name = NOT_IN_NAMES.sub("-", PACKED_SUFFIXES.sub("", path.name)).strip("-.")[:LONGEST_MODEL_NAME]
     return Place(written, path, name or "images", outside)

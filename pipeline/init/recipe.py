@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.init.images import Images
+from pipeline.init.images import ImageChoice
 from pipeline.init.target import Target
 
-PRESETS = {"tiny": "digits", "small": "cifar10", "photographs": "photos"}
+PRESET_OF = {"tiny": "digits", "small": "cifar10", "photographs": "photos"}
 RANDOM_NETWORK = {"name": "torchvision/resnet18", "width": None, "init": "random"}
-"""For photographs without trained weights."""
+"""Network for photographs without trained weights."""
 PRESET_BATCH = {"tiny": 128, "small": 256, "photographs": 32}
 STEPS_AN_EPOCH = 16
-"""At least, if there are images for it: fewer learn too little before the next pass."""
+"""Fewest steps, if there are images for them: fewer learn too little before the next pass."""
 SMALLEST_BATCH = 8
 IMAGES_SEEN = 60_000
-"""By which epochs of a small data set follow from its rows."""
+"""Images that a training on a small data set sees, from which its epochs follow."""
 MOST_SEEN = 3_000_000
 FROM_RANDOM_EPOCHS = (30, 60)
 TRANSFER_SEEN = 12_000
@@ -25,7 +25,7 @@ SIDES = re.compile(r"left|right|east|west|clockwise", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RecipeChoice:
     """preset: that it changes. changes: of its sections. why: in a few words, for each choice."""
 
     preset: str
@@ -33,7 +33,7 @@ class Recipe:
     why: list[str]
 
 
-def choose_recipe(images: Images, target: Target, train_rows: int, network: str | None) -> Recipe:
+def choose_recipe(images: ImageChoice, target: Target, train_rows: int, network: str | None) -> RecipeChoice:
     """network: that trained weights are of, None without."""
     batch = _batch(PRESET_BATCH[images.kind], train_rows)
     epochs = _epochs(train_rows, network is not None)
@@ -54,7 +54,7 @@ def choose_recipe(images: Images, target: Target, train_rows: int, network: str 
         train["head_first_epochs"] = 0
     elif network is not None:
         changes["model"] = {"name": network, "width": None, "init": "file"}
-    return Recipe(PRESETS[images.kind], changes, [why_flip])
+    return RecipeChoice(PRESET_OF[images.kind], changes, [why_flip])
 
 
 def _batch(usual: int, rows: int) -> int:
@@ -69,7 +69,7 @@ def _epochs(rows: int, transfer: bool) -> int:
     return max(2, min(max(least, min(most, seen // rows)), max(2, MOST_SEEN // rows)))
 
 
-def _rate(images: Images, network: str | None) -> float:
+def _rate(images: ImageChoice, network: str | None) -> float:
     """Peak learning rate at the preset's batch size."""
     if images.kind == "photographs":
         return 0.05 if network is None else 0.001
@@ -81,7 +81,7 @@ def _ema(steps: int) -> float:
     return round(min(0.998, max(0.9, 1 - 25 / max(1, steps))), 4)
 
 
-def _flip(target: Target, images: Images) -> tuple[str, str]:
+def _flip(target: Target, images: ImageChoice) -> tuple[str, str]:
     """Whether a mirror image still is of its class, as far as names tell, and why."""
     names = _class_names(target)
     if names and all(len(name) == 1 for name in names):

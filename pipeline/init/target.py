@@ -14,8 +14,8 @@ from pipeline.data.survey.survey import Survey
 from pipeline.errors import DataError, listed
 
 LABEL_WORDS = (
-    "label", "labels", "class", "classes", "target", "category", "categories", "tag", "tags", "species",
-    "breed", "diagnosis", "genre", "kind", "type", "y",
+    "label", "labels", "cls", "class", "classes", "target", "category", "categories", "tag", "tags",
+    "species", "breed", "diagnosis", "genre", "kind", "type", "y",
 )  # fmt: skip
 """What people call the column that is to be learnt."""
 NUMBERING = (
@@ -97,8 +97,8 @@ def _kept(section: dict[str, Any], why: str, found: Survey, values: Sequence[Any
 
 def _column(found: Survey) -> tuple[str | None, str]:
     """The column of labels, None for one of 0 and 1 for each class, and why. Raises DataError."""
-    if found.offer.targets:
-        return found.offer.targets[0], found.offer.why
+    if found.offer.target:
+        return found.offer.target(found.rows)
     fit = [name for name in found.columns if _is_fit(found, name)]
     named = [name for name in preferred(fit, LABEL_WORDS) if _says_label(name)]
     if named:

@@ -10,7 +10,7 @@ PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 """Words, in any case, that some reader takes for something else than a text."""
 SIGNATURE = re.compile(r"# Unedited while the rest of this file has the digest ([0-9a-f]{16})\.\n")
-DIGITS = 16
+SIGNATURE_DIGITS = 16
 
 
 def to_text(values: Mapping[str, Any], comments: Sequence[str]) -> str:
@@ -33,7 +33,7 @@ def _signed(text: str) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256(text.encode()).hexdigest()[:SIGNATURE_DIGITS]
 
 
 def _flow(value: Any) -> str:

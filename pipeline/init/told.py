@@ -6,10 +6,10 @@ from typing import Any
 
 from pipeline.data.survey.survey import Survey
 from pipeline.errors import listed
-from pipeline.init.images import Images
+from pipeline.init.images import ImageChoice
 from pipeline.init.judging import EXAMPLE_SCORE, FEW_IMAGES, Judging
 from pipeline.init.place import Place
-from pipeline.init.recipe import Recipe
+from pipeline.init.recipe import RecipeChoice
 from pipeline.init.target import Target
 
 CLASSES_SHOWN = 8
@@ -17,7 +17,7 @@ ODD_SHOWN = 3
 LOPSIDED = 10
 """Times as many images of one class as of another from which on that is told."""
 NEEDED = 3
-"""Images of a class: one each for train, val and test."""
+"""ImageChoice of a class: one each for train, val and test."""
 
 
 def found_lines(found: Survey, target: Target) -> Iterator[tuple[str, str]]:
@@ -36,7 +36,7 @@ def found_lines(found: Survey, target: Target) -> Iterator[tuple[str, str]]:
 
 
 def chosen_lines(
-    values: Mapping[str, Any], images: Images, judging: Judging, recipe: Recipe
+    values: Mapping[str, Any], images: ImageChoice, judging: Judging, recipe: RecipeChoice
 ) -> Iterator[tuple[str, str]]:
     """What params.yaml says now."""
     data, model, train, register = (values[name] for name in ("data", "model", "train", "register"))

@@ -7,10 +7,10 @@ from typing import Any
 
 from pipeline.base.yaml_file import read_yaml
 from pipeline.data.fields.field import LABEL
-from pipeline.init.images import Images
+from pipeline.init.images import ImageChoice
 from pipeline.init.judging import SURE, Judging
 from pipeline.init.place import Place
-from pipeline.init.recipe import Recipe
+from pipeline.init.recipe import RecipeChoice
 from pipeline.init.target import Target
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -19,7 +19,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "number": {"name": "regression", "loss": "huber"},
 }
 """The section `task` by the target's field; that of the presets for a class."""
-WHOLE = {"task", "source", "targets", "resize", "store"}
+REPLACED_WHOLE = {"task", "source", "targets", "resize", "store"}
 """Keys whose value takes the place of the preset's as a whole."""
 ROUNDED = 0.02
 """Fraction of the validation images whose score int8 may change both ways by chance alone."""
@@ -32,9 +32,9 @@ def values_of(
     place: Place,
     source: Mapping[str, Any],
     target: Target,
-    images: Images,
+    images: ImageChoice,
     judging: Judging,
-    recipe: Recipe,
+    recipe: RecipeChoice,
     cores: int,
 ) -> dict[str, Any]:
     """presets: their folder. cores: of this machine."""
@@ -66,6 +66,8 @@ def values_of(
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(values)
     for key, change in changes.items():
-        is_section = isinstance(change, Mapping) and isinstance(values[key], Mapping) and key not in WHOLE
+        is_section = (
+            isinstance(change, Mapping) and isinstance(values[key], Mapping) and key not in REPLACED_WHOLE
+        )
         found[key] = _merged(values[key], change) if is_section else change
     return found

@@ -20,8 +20,8 @@ USUAL = (
     "timm/resnet50",
 )
 """Networks that are tried beside the one that a file is called after, smaller ones first."""
-PIXELS = 224
-CHANNELS = 3
+WEIGHTS_PIXELS = 224
+WEIGHTS_CHANNELS = 3
 
 
 def network_of(path: Path) -> str | None:
@@ -40,9 +40,9 @@ def network_of(path: Path) -> str | None:
                     dropout=0.0,
                     stochastic_depth=0.0,
                     num_outputs=2,
-                    channels=CHANNELS,
-                    image_height=PIXELS,
-                    image_width=PIXELS,
+                    channels=WEIGHTS_CHANNELS,
+                    image_height=WEIGHTS_PIXELS,
+                    image_width=WEIGHTS_PIXELS,
                 )
             )
             fill(model, without_common_prefix(model, tensors)[0], file.name)

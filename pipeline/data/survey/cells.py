@@ -12,7 +12,7 @@ from pipeline.data.intake.source import Source
 
 
 @dataclass(frozen=True)
-class Rows:
+class SurveyedRows:
     """splits: by row, as the source has them. cells: by column."""
 
     splits: list[str]
@@ -23,7 +23,7 @@ class Rows:
         return [cell for own, cell in pairs if own == split]
 
 
-def read_rows(source: Source, columns: Sequence[str]) -> Rows:
+def rows_of(source: Source, columns: Sequence[str]) -> SurveyedRows:
     """Raises DataError if a file is damaged."""
     splits: list[str] = []
     cells: dict[str, list[Any]] = {column: [] for column in columns}
@@ -31,7 +31,7 @@ def read_rows(source: Source, columns: Sequence[str]) -> Rows:
         splits += split
         for column in columns:
             cells[column] += found[column]
-    return Rows(splits, cells)
+    return SurveyedRows(splits, cells)
 
 
 def _parts(source: Source, columns: Sequence[str]) -> Iterator[tuple[list[str], Mapping[str, list[Any]]]]:

@@ -3,7 +3,8 @@
 from pipeline.data.intake.sources.folder import FolderSource
 from pipeline.data.intake.trees.names import may_be_image
 from pipeline.data.intake.trees.tree import Tree
-from pipeline.data.survey.offer import Offer
+from pipeline.data.survey.cells import SurveyedRows
+from pipeline.data.survey.offer import Choice, Offer
 from pipeline.errors import DataError
 
 
@@ -17,4 +18,8 @@ def offer_folder(tree: Tree) -> Offer | None:
             f"{tree.name}: {len(images)} images, but nothing says what is to be learnt; put them into a "
             "folder for each class, or a table beside them that names files and their labels"
         )
-    return Offer({"kind": "folder"}, list(FolderSource.fixed), "images in folders", ["label"])
+    return Offer({"kind": "folder"}, list(FolderSource.fixed), "images in folders", _folder_name)
+
+
+def _folder_name(_rows: SurveyedRows) -> Choice:
+    return "label", "the folder that an image lies in"

@@ -1,20 +1,25 @@
 """What a kind of source says if files look like one of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pipeline.data.survey.cells import SurveyedRows
+
+Choice: TypeAlias = tuple[str, str]
+"""A column, and why it is taken."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """source: the section data.source without its path. columns: that hold no images. targets: columns that
-    are meant to be learnt, the best first, if the kind knows. why: this kind, in a few words.
+    """source: the section data.source without its path. columns: that hold no images; None: those that the
+    opened source has. why: this kind, in a few words. target: what is learnt, if the kind knows that.
     """
 
     source: dict[str, Any]
-    columns: Sequence[str]
+    columns: Sequence[str] | None
     why: str
-    targets: Sequence[str] = field(default=())
+    target: Callable[[SurveyedRows], Choice] | None = None
 
 
 def preferred(names: Sequence[str], words: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ SMALLEST_SIDE = 4
 
 
 def offer_parquet(tree: Tree) -> Offer | None:
-    """By the first table's columns, and its first image."""
+    """Decided by the first table's columns, and its first image."""
     if not any(is_table(name) for name in tree.files):
         return None
     name = next(iter(split_files(tree.name, list(tree.files))[0]))

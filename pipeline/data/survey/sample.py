@@ -21,7 +21,7 @@ MOST_IMAGES = 4000
 MOST_DECODED = 60
 LONGEST_S = 3.0
 """Seconds after which no more images are looked at."""
-PARTS = 12
+PIECES_LOOKED_AT = 12
 MAX_PIXELS = 178_000_000
 SMALL = ImageRule(64, 64, 3, Stretch(rule="stretch", filter="box"), "refuse")
 """Rule by which some are decoded: large photographs then at a part of their size."""
@@ -66,7 +66,7 @@ def look_at_images(source: Source) -> Sample:
 
 
 def _images(source: Source) -> Iterator[tuple[str, bytes | Defect]]:
-    pieces = source.pieces[:: max(1, len(source.pieces) // PARTS)]
+    pieces = source.pieces[:: max(1, len(source.pieces) // PIECES_LOOKED_AT)]
     each = MOST_IMAGES // len(pieces)
     for piece in pieces:
         if isinstance(piece, ListedPiece):

@@ -1,6 +1,5 @@
-"""Whether files are a table that names images: which table, which column, and where names start."""
+"""Whether files are a table that names images: which table, and which column."""
 
-from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -9,7 +8,7 @@ from pipeline.data.intake.source import CLASSES
 from pipeline.data.intake.tables.images import NamedImages
 from pipeline.data.intake.tables.rows import Needed
 from pipeline.data.intake.trees.blob import RefusedBlob, printable_name
-from pipeline.data.intake.trees.names import may_be_image, split_of
+from pipeline.data.intake.trees.names import split_of
 from pipeline.data.intake.trees.tree import Tree
 from pipeline.data.intake.trees.unpacked import without_suffix
 from pipeline.data.survey.offer import Offer
@@ -24,32 +23,32 @@ SPLIT_WORDS = ("split", "set", "subset", "partition", "usage", "fold")
 
 
 class _Named(NamedTuple):
-    """A column that names images. found: the fraction of its cells. root: folder that they start at."""
+    """A column that may name images. found: the fraction of its cells that do."""
 
     table: str
     column: str
     found: float
-    root: str | None
     cells: dict[str, list[str | None]]
 
 
 def offer_table(tree: Tree) -> Offer | None:
     """The table that names most images, or several of them, one for each split."""
     names = [name for name in tree.files if _suffix(name) in FOUND and name != CLASSES]
-    images = [name for name in tree.files if may_be_image(name)]
     if not names:
         return None
-    tables = [best for name in names[:MOST_TABLES] if (best := _best(tree, name, images))]
+    tables = [best for name in names[:MOST_TABLES] if (best := _best(tree, name))]
     if not tables:
         return None
     best = max(tables, key=lambda each: (each.found, len(each.cells[each.column])))
     splits = {name: split_of(PurePosixPath(without_suffix(name)).stem) for name in names}
-    alone = len(names) == 1 or (None not in splits.values() and len(set(splits.values())) == len(names))
+    alike = len(tables) == len(names) and len({tuple(each.cells) for each in tables}) == 1
+    is_split = alike and None not in splits.values() and len(set(splits.values())) == len(names)
+    alone = len(names) == 1 or is_split
     source = {
         "kind": "table",
         "table": None if alone else best.table,
         "image_column": best.column,
-        "root": best.root,
+        "root": None,
         "split_column": _split_column(best.cells),
         "list_separator": _separator(best),
     }
@@ -57,12 +56,12 @@ def offer_table(tree: Tree) -> Offer | None:
     return Offer(source, others, f"{printable_name(best.table)} names images in {best.column!r}")
 
 
-def _best(tree: Tree, name: str, images: Sequence[str]) -> _Named | None:
+def _best(tree: Tree, name: str) -> _Named | None:
     try:
         cells = _cells(tree, name)
     except DataError:  # some other table; who names it gets the message
         return None
-    tried = [_tried(tree, name, column, cells, images) for column in cells]
+    tried = [_tried(tree, name, column, cells) for column in cells]
     best = max(tried, key=lambda each: each.found, default=None)
     return best if best and best.found >= FEWEST_FOUND else None
 
@@ -78,29 +77,14 @@ def _cells(tree: Tree, name: str) -> dict[str, list[str | None]]:
     }
 
 
-def _tried(
-    tree: Tree, table: str, column: str, cells: dict[str, list[str | None]], images: Sequence[str]
-) -> _Named:
+def _tried(tree: Tree, table: str, column: str, cells: dict[str, list[str | None]]) -> _Named:
     texts = [cell for cell in cells[column] if cell]
     if len(set(texts)) <= FEWEST_FOUND * len(texts):  # names of files are different ones
-        return _Named(table, column, 0.0, None, cells)
+        return _Named(table, column, 0.0, cells)
     some = texts[:: max(1, len(texts) // CELLS_TRIED)][:CELLS_TRIED]
-    own = list(dict.fromkeys([str(PurePosixPath(table).parent), "."]))
-    for places, root in [(own, None), *(([below], below) for below in _roots(some, images))]:
-        named = NamedImages(tree, places, set())
-        found = sum(not isinstance(named.find(text)[1], RefusedBlob) for text in dict.fromkeys(some))
-        if found >= FEWEST_FOUND * max(1, len(dict.fromkeys(some))):
-            return _Named(table, column, found / max(1, len(some)), root, cells)
-    return _Named(table, column, 0.0, None, cells)
-
-
-def _roots(texts: Sequence[str], images: Sequence[str]) -> list[str]:
-    """Folders from which the first name leads to an image."""
-    if not texts:
-        return []
-    end = f"/{texts[0].lstrip('./')}"
-    ends = {end, *(f"{end}{PurePosixPath(image).suffix}" for image in images[:1])}
-    return sorted({image[: -len(each)] for image in images for each in ends if image.endswith(each)})
+    named = NamedImages(tree, list(dict.fromkeys([str(PurePosixPath(table).parent), "."])), set())
+    found = sum(not isinstance(named.find(text)[1], RefusedBlob) for text in dict.fromkeys(some))
+    return _Named(table, column, found / max(1, len(some)), cells)
 
 
 def _split_column(cells: dict[str, list[str | None]]) -> str | None:

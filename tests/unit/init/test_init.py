@@ -14,7 +14,7 @@ from pipeline.cli import parser
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.prepare import prepare
 from pipeline.errors import DataError, ParamsError
-from pipeline.init.init import initialise
+from pipeline.init.init import write_fitting_params
 from pipeline.init.text import is_as_written
 from pipeline.schema import check_params
 from tests.support.data_samples import encoded, photo, png, write_table
@@ -26,7 +26,7 @@ PRESETS = ROOT / "presets"
 
 def written(root: Path, given: str = "data/raw/mine") -> tuple[dict[str, Any], str]:
     """params.yaml for what lies there, and what was said."""
-    said = initialise(given, root, PRESETS, None)
+    said = write_fitting_params(given, root, PRESETS, None)
     check_params(root / "params.yaml")
     return read_yaml(root / "params.yaml"), said
 
@@ -254,7 +254,7 @@ def test_a_params_file_that_was_edited_is_kept(tmp_path: Path, monkeypatch: pyte
     run()
     assert params.read_bytes() == first, "what it wrote, it may replace"
     params.write_bytes(first.replace(b"seed: 0", b"seed: 1", 1))
-    with pytest.raises(ParamsError, match=r"edits of yours that `espalier init` would overwrite; .*--force"):
+    with pytest.raises(ParamsError, match=r"edits of yours that this would overwrite; .*--force"):
         run()
     assert params.read_bytes() != first
     run("--force")

@@ -61,7 +61,7 @@ def test_folders_below_splits_in_a_zip(tmp_path: Path) -> None:
     ("files", "changes"),
     [
         ({"a.csv": csv()} | pictures(), {}),
-        ({"a.csv": csv(line="{0}.png,{1}")} | pictures(), {"root": "pics"}),
+        ({"a.csv": csv(line="{0}.png,{1}")} | pictures(), {}),
         ({"lists/a.tsv": csv().replace(b",", b"\t")} | pictures(), {}),
         ({"a.csv": csv(header="file;kind", line="pics/{0};{1}")} | pictures(), {"image_column": "file"}),
         ({"a.csv": csv(), "b.csv": b"name,size\nx,3\n"} | pictures(), {"table": "a.csv"}),
