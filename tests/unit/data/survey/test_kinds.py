@@ -64,7 +64,7 @@ def pixel_csv(rows: int = 4, label: str = "label,") -> bytes:
         ),
     ],
 )
-def test_boxes(kind: str, files: Mapping[str, bytes], column: str, tmp_path: Path) -> None:
+def test_boxes(kind: str, files: dict[str, bytes], column: str, tmp_path: Path) -> None:
     found = looked_at(write_files(tmp_path / "x", IMAGES | files))
     assert found.source == {"kind": kind, "path": "x"}
     assert found.offer.target is not None
