@@ -10,7 +10,7 @@ from pipeline.data.intake.trees.blob import content
 from pipeline.data.intake.trees.names import may_be_image
 from pipeline.data.intake.trees.tree import Tree
 from pipeline.data.survey.cells import SurveyedRows
-from pipeline.data.survey.offer import Choice, Offer
+from pipeline.data.survey.offer import ColumnChoice, Offer
 from pipeline.images.defect import Defect
 
 BOX_COLUMNS = ("classes", "largest", "count")
@@ -43,7 +43,7 @@ def offer_yolo(tree: Tree) -> Offer | None:
     return Offer({"kind": "yolo"}, BOX_COLUMNS, "boxes in a text file for each image", box_target)
 
 
-def box_target(rows: SurveyedRows) -> Choice:
+def box_target(rows: SurveyedRows) -> ColumnChoice:
     """What boxes are learnt as: which classes there are, the only one, or how many boxes."""
     found = [set(cell) for cell in rows.cells["classes"] if cell is not None]
     if len({name for classes in found for name in classes}) < 2:

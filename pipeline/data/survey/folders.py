@@ -4,7 +4,7 @@ from pipeline.data.intake.sources.folder import FolderSource
 from pipeline.data.intake.trees.names import may_be_image
 from pipeline.data.intake.trees.tree import Tree
 from pipeline.data.survey.cells import SurveyedRows
-from pipeline.data.survey.offer import Choice, Offer
+from pipeline.data.survey.offer import ColumnChoice, Offer
 from pipeline.errors import DataError
 
 
@@ -21,5 +21,5 @@ def offer_folder(tree: Tree) -> Offer | None:
     return Offer({"kind": "folder"}, list(FolderSource.fixed), "images in folders", _folder_name)
 
 
-def _folder_name(_rows: SurveyedRows) -> Choice:
+def _folder_name(_rows: SurveyedRows) -> ColumnChoice:
     return "label", "the folder that an image lies in"

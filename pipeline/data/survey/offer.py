@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from pipeline.data.survey.cells import SurveyedRows
 
-Choice: TypeAlias = tuple[str, str]
+ColumnChoice: TypeAlias = tuple[str, str]
 """A column, and why it is taken."""
 
 
@@ -19,7 +19,7 @@ class Offer:
     source: dict[str, Any]
     columns: Sequence[str] | None
     why: str
-    target: Callable[[SurveyedRows], Choice] | None = None
+    target: Callable[[SurveyedRows], ColumnChoice] | None = None
 
 
 def preferred(names: Sequence[str], words: Sequence[str]) -> list[str]:
