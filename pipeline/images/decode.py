@@ -105,7 +105,8 @@ def flattened(image: Image.Image, rule: ImageRule) -> Image.Image:
 
 def _too_large(size: str, max_pixels: int) -> Defect:
     return Defect(
-        "too many pixels", f"{size}, but data.max_pixels allows {max_pixels}; shrink the image, or raise it"
+        "too many pixels",
+        f"{size}, but data.limits.max_pixels allows {max_pixels}; shrink the image, or raise it",
     )
 
 

@@ -88,7 +88,7 @@ def test_each_kind_of_missing_bound_is_found() -> None:
         ("train", "grad_clip", float("inf")),
         ("train", "grad_clip", float("nan")),
         ("finetune", "patience", 10**30),
-        ("data", "seed", 2**64),
+        ("data", "shard_rows", 2**64),
         ("data", "source", {"kind": "parquet", "path": "x" * 10_000, "image_column": "i", "raw_shape": None}),
         ("evaluate", "slices", ["brightness"] * 10),
         ("register", "min_speedup", 1e300),

@@ -127,10 +127,10 @@ CASES = {
         "prepare",
         parquet([*GOOD, (png(255), -1), (png(255)[:40], 0)]),
         (
-            r"2 of 32 rows are defective \(6\.25%\), more than data\.max_quarantined allows \(1\.00%\)",
+            r"2 of 32 rows are defective \(6\.25%\), more than data\.limits\.max_quarantined allows \(1\.00",
             r"table\.parquet row 30: label out of range: column 'label': label -1 is negative",
             r"table\.parquet row 31: undecodable image",
-            "Mend the rows, or raise data.max_quarantined",
+            "Mend the rows, or raise data.limits.max_quarantined",
         ),
     ),
     "flipped byte": Case(

@@ -58,7 +58,7 @@ def values_of(kind: str, project: Project) -> dict[str, Any]:
         return values
     blood_cells(raw)
     values["data"]["source"]["path"] = "data/raw"
-    values["data"] |= {"val_fraction": 0.0, "test_fraction": 0.0}
+    values["data"]["split"] |= {"val_fraction": 0.0, "test_fraction": 0.0}
     if kind == "regression":
         values["data"]["targets"] = {"label": {"field": "number", "column": "count"}}
         values["task"] = REGRESSION

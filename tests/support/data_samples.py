@@ -30,7 +30,19 @@ def parquet_source(**changes: Any) -> dict[str, Any]:
     return {"kind": "parquet", "path": "data/raw", "image_column": "image", "raw_shape": None} | changes
 
 
+SPLIT = {"by": "rows", "val_fraction": 0.2, "test_fraction": 0.2, "seed": 0, "fold": None}
+LIMITS = {
+    "max_pixels": 50_000_000,
+    "max_bytes": 100_000_000,
+    "max_quarantined": 0.0,
+    "max_quarantined_of_class": 1.0,
+    "strict": False,
+}
+
+
 def data_params(**changes: Any) -> DataParams:
+    """Section data. changes: of its keys, or of those of its keys `split` and `limits`."""
+    inner = {key: changes.pop(key) for key in [*changes] if key in SPLIT | LIMITS}
     values: dict[str, Any] = {
         "source": parquet_source(),
         "targets": {"label": {"field": "class", "column": "label"}},
@@ -41,13 +53,9 @@ def data_params(**changes: Any) -> DataParams:
         "resize": {"rule": "stretch", "filter": "bilinear"},
         "sixteen_bit": "refuse",
         "store": {"kind": "pixels"},
-        "val_fraction": 0.2,
-        "test_fraction": 0.2,
-        "max_pixels": 50_000_000,
-        "strict": False,
-        "max_quarantined": 0.0,
+        "split": SPLIT | {key: value for key, value in inner.items() if key in SPLIT},
+        "limits": LIMITS | {key: value for key, value in inner.items() if key in LIMITS},
         "shard_rows": 7,
-        "seed": 0,
     }
     return DataParams.model_validate(values | changes)
 

@@ -12,7 +12,7 @@ from pipeline.data.intake.validate import KeptImage, RowCheck
 from pipeline.errors import DataError
 from pipeline.images.rule import ImageRule
 from pipeline.images.store import PixelStore
-from tests.support.data_samples import STRETCH
+from tests.support.data_samples import STRETCH, data_params
 
 TWO_PIXELS = ImageRule(height=1, width=2, channels=1, resize=STRETCH, sixteen_bit="refuse")
 HANG = b"hang"
@@ -71,5 +71,5 @@ def source_of(*pieces: tuple[bytes, ...]) -> Source:
 
 def order(seconds: float = 0.2) -> Order:
     targets = {"label": ClassTarget(field="class", column="label")}
-    check = HostileCheck(TWO_PIXELS, PixelStore(kind="pixels"), 9, None, targets, {})
+    check = HostileCheck(TWO_PIXELS, PixelStore(kind="pixels"), data_params().limits, None, targets, {})
     return Order(check, [], {}, ItemLimits(num_bytes=1 << 28, seconds=seconds))

@@ -62,7 +62,7 @@ def _markdown(manifest: Manifest, findings: list[str]) -> str:
             "",
             *(_counts(manifest.quarantined) or ["None."]),
             "",
-            "## Findings (data.strict refuses them)",
+            "## Findings (data.limits.strict refuses them)",
             "",
             *([f"- {_cell(finding)}" for finding in findings] or ["None."]),
             "",

@@ -38,6 +38,12 @@ def where(column: Any) -> Indices:
     return integers(pc.indices_nonzero(_whole(column)).cast(pa.int64()))
 
 
+def count_values(column: Any) -> dict[Any, int]:
+    """How often each value is there, in their order."""
+    found = {each["values"]: each["counts"] for each in _whole(column).value_counts().to_pylist()}
+    return dict(sorted(found.items()))
+
+
 def take_rows(table: pa.Table, rows: Indices) -> pa.Table:
     """Some rows of a table, as whole columns without offsets."""
     return table.take(pa.array(rows, pa.int64())).combine_chunks()

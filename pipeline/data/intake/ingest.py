@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 
 from pipeline.data.fields.encoded import Encoded
 from pipeline.data.fields.image import Pixels
-from pipeline.data.intake.columns import fixed_bytes, integers
+from pipeline.data.intake.columns import count_values, fixed_bytes, integers
 from pipeline.data.intake.decoding.guard import Unguarded
 from pipeline.data.intake.decoding.piece import Order, decode_piece
 from pipeline.data.intake.decoding.piece_file import (
+    VALUE_PREFIX,
     copies_file,
     is_whole,
     pixels_file,
@@ -22,6 +23,7 @@ from pipeline.data.intake.decoding.piece_file import (
     write_piece,
 )
 from pipeline.data.intake.decoding.processes import decode_beside
+from pipeline.data.intake.limits import IntakeLimits
 from pipeline.data.intake.source import Source
 from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
@@ -100,11 +102,11 @@ class Ingested:
     copies: PieceCopies
 
 
-def ingest(source: Source, order: Order, folder: Path, processes: int, max_quarantined: float) -> Ingested:
+def ingest(source: Source, order: Order, folder: Path, processes: int, limits: IntakeLimits) -> Ingested:
     """Decode and check all rows, but those of pieces whose files are in the folder already.
 
     processes: how many at most decode beside this one; 0: this one, without limits for an item.
-    max_quarantined: largest fraction of bad rows. Raises DataError if the source has no rows, no good rows,
+    limits: how many rows may be bad. Raises DataError if the source has no rows, no good rows,
     or too many bad ones.
     """
     row_bytes = order.check.row_bytes
@@ -115,8 +117,11 @@ def ingest(source: Source, order: Order, folder: Path, processes: int, max_quara
     else:
         decode_beside(source.pieces, missing, order, folder, processes)
     found = _gathered(source, folder, row_bytes)
-    if found.bad.num_rows > max_quarantined * (found.good.num_rows + found.bad.num_rows):
-        raise DataError(_too_many(source.name, found, max_quarantined))
+    rows = found.good.num_rows + found.bad.num_rows
+    if found.bad.num_rows > limits.max_quarantined * rows:
+        whole = f"source {source.name!r}"
+        raise DataError(_too_many(whole, found.bad, rows, "max_quarantined", limits.max_quarantined))
+    _check_classes(source.name, found, order, limits.max_quarantined_of_class)
     if not found.good.num_rows:
         raise DataError(f"source {source.name!r} has no usable row; {_first_rows(found.bad)}")
     return found
@@ -149,12 +154,27 @@ def _gathered(source: Source, folder: Path, row_bytes: int) -> Ingested:
     )
 
 
-def _too_many(name: str, found: Ingested, limit: float) -> str:
-    bad, rows = found.bad.num_rows, found.good.num_rows + found.bad.num_rows
+def _check_classes(name: str, found: Ingested, order: Order, limit: float) -> None:
+    """Raises DataError for a class of the first target that loses more than this fraction of its rows."""
+    target, kind = next(iter(order.check.targets.items()))
+    if kind.field != "class":
+        return
+    column = VALUE_PREFIX + target
+    good, bad = (count_values(rows.column(column).drop_null()) for rows in (found.good, found.bad))
+    for label, count in bad.items():
+        rows = count + good.get(label, 0)
+        if count > limit * rows:
+            lost = found.bad.filter(pc.equal(found.bad.column(column), label))
+            where = f"source {name!r}, class {label!r}"
+            raise DataError(_too_many(where, lost, rows, "max_quarantined_of_class", limit))
+
+
+def _too_many(where: str, bad: pa.Table, rows: int, key: str, limit: float) -> str:
+    count = bad.num_rows
     return (
-        f"source {name!r}: {bad} of {rows} rows are defective ({bad / rows:.2%}), more than "
-        f"data.max_quarantined allows ({limit:.2%}); {_first_rows(found.bad)}\n"
-        "Mend the rows, or raise data.max_quarantined: they are then left out and listed in quarantine.csv"
+        f"{where}: {count} of {rows} rows are defective ({count / rows:.2%}), more than "
+        f"data.limits.{key} allows ({limit:.2%}); {_first_rows(bad)}\n"
+        f"Mend the rows, or raise data.limits.{key}: they are then left out and listed in quarantine.csv"
     )
 
 

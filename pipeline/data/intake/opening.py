@@ -44,6 +44,13 @@ def _check_columns(source: Source, params: DataParams) -> None:
             kind = _kind(source, f"targets.{name}", column)
             if kind not in target.kinds:
                 raise DataError(f"{source.name}: column {column!r} holds {kind}; {target.wanted}")
+    if params.split.column:
+        kind = _kind(source, "split.column", params.split.column)
+        if not kind.startswith(params.split.kinds):
+            raise DataError(
+                f"{source.name}: column {params.split.column!r} (data.split.column) holds {kind}; to split "
+                f"by {params.split.by} it must hold {' or '.join(params.split.kinds)}"
+            )
     for column in params.slice_columns:
         kind = _kind(source, "slice_columns", column)
         if kind not in SLICE_KINDS:

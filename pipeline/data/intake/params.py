@@ -6,7 +6,9 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.base.params import Name, Section
 from pipeline.data.fields.field import TargetName
+from pipeline.data.intake.limits import IntakeLimits
 from pipeline.data.intake.sources.any_source import AnySource
+from pipeline.data.intake.splitting.params import AnySplit
 from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.images.rule import SIXTEEN_BIT, Crop, ImageRule, Resize, SixteenBit
 from pipeline.images.store import ImageStore
@@ -20,6 +22,8 @@ class DataParams(Section):
         "path": "source.path",
         "image_column": "source.image_column",
         "raw_shape": "source.raw_shape",
+        **{key: f"split.{key}" for key in ("val_fraction", "test_fraction", "seed")},
+        **{key: f"limits.{key}" for key in ("max_pixels", "max_quarantined", "strict")},
     }
 
     source: AnySource = Field(description="where the images are, and of what kind")
@@ -43,31 +47,14 @@ class DataParams(Section):
     )
     sixteen_bit: SixteenBit = Field(description=SIXTEEN_BIT)
     store: ImageStore = Field(description="how the images of the training split are kept")
-    val_fraction: float = Field(
-        ge=0, lt=1, description="fraction of the rows carved out as val; unused with a val.parquet"
-    )
-    test_fraction: float = Field(
-        ge=0, lt=1, description="fraction of the rows carved out as test; unused with a test.parquet"
-    )
-    max_pixels: int = Field(
-        ge=1,
-        le=178_000_000,
-        description="pixels of the largest image decoded; above it a small file may be meant to fill the "
-        "memory; a JPEG of more than 40 million is decoded at a half of its size or less",
-    )
-    strict: bool = Field(
-        description="refuse data in which the card has findings: classes whose names look the same, images "
-        "of one colour"
-    )
-    max_quarantined: float = Field(
-        ge=0, le=1, description="largest fraction of the rows that may be defective and left out"
-    )
+    split: AnySplit = Field(description="which rows are train, val and test, if the source does not say")
+    limits: IntakeLimits = Field(description="what an image may take, and how much may be wrong")
     shard_rows: int = Field(
         ge=1,
         le=10_000_000,
-        description="rows in a shard file; one shard has to fit into memory while it is written",
+        description="most rows in a shard file, which has to fit into memory while it is written: of large "
+        "images it has fewer",
     )
-    seed: int = Field(ge=0, lt=2**31, description="decides which rows are carved out as val and test")
 
     @property
     def rule(self) -> ImageRule:
@@ -83,10 +70,11 @@ class DataParams(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.val_fraction + self.test_fraction >= 1:
+        val, test = self.split.val_fraction, self.split.test_fraction
+        if val + test >= 1:
             raise ValueError(
-                f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave nothing for "
-                "train; make their sum smaller than 1"
+                f"split.val_fraction {val} and split.test_fraction {test} leave nothing for train; make "
+                "their sum smaller than 1"
             )
         if self.store.kind == "encoded" and self.store.shorter_side < self.rule.shorter_side:
             raise ValueError(
@@ -105,7 +93,8 @@ class DataParams(Section):
         """Whether a kind of source that always has the same columns has those that are named."""
         fixed = self.source.fixed
         wanted = [(f"targets.{name}", target.names) for name, target in self.targets.items()]
-        for key, columns in [*wanted, ("slice_columns", self.slice_columns)] if fixed else ():
+        others = [("slice_columns", self.slice_columns), ("split.column", self._split_columns)]
+        for key, columns in [*wanted, *others] if fixed else ():
             if strange := [column for column in columns if column not in fixed]:
                 known = ", ".join(map(repr, fixed))
                 raise ValueError(
@@ -117,4 +106,8 @@ class DataParams(Section):
     def columns(self) -> list[str]:
         """What is read of each row beside its image."""
         found = [column for target in self.targets.values() for column in target.names]
-        return list(dict.fromkeys([*found, *self.slice_columns]))
+        return list(dict.fromkeys([*found, *self.slice_columns, *self._split_columns]))
+
+    @property
+    def _split_columns(self) -> list[str]:
+        return [self.split.column] if self.split.column else []

@@ -12,7 +12,7 @@ from pipeline.base.files import atomic_dir
 from pipeline.data.fields.field import ORIGIN, PIXELS, AnyField, counts
 from pipeline.data.fields.image import ImageField
 from pipeline.data.intake.card import write_card
-from pipeline.data.intake.columns import by_channel, take_rows
+from pipeline.data.intake.columns import by_channel, count_values, take_rows
 from pipeline.data.intake.decoding.piece import Order
 from pipeline.data.intake.decoding.piece_file import VALUE_PREFIX, columns_of
 from pipeline.data.intake.findings import find
@@ -21,7 +21,7 @@ from pipeline.data.intake.opening import open_source
 from pipeline.data.intake.params import DataParams
 from pipeline.data.intake.settled.settled import Settled
 from pipeline.data.intake.source import Source, content_digest
-from pipeline.data.intake.splits import assign_splits, count_duplicates
+from pipeline.data.intake.splitting.assign import assign_splits, count_duplicates
 from pipeline.data.intake.statistics import channel_statistics
 from pipeline.data.intake.validate import RowCheck
 from pipeline.data.prepared.manifest import Manifest, SourceInfo, SplitInfo, write_manifest
@@ -50,22 +50,22 @@ def prepare(
         check = RowCheck(
             params.rule,
             params.store,
-            params.max_pixels,
+            params.limits,
             source.raw_shape,
             params.targets,
             source.classes_of(params.targets),
         )
-        order = Order(check, params.slice_columns, source.classes)
-        found = ingest(source, order, work, processes, params.max_quarantined)
+        order = Order(check, params.slice_columns, source.classes, split=params.split)
+        found = ingest(source, order, work, processes, params.limits)
         slices = _slices(found.good)
         with atomic_dir(out) as folder:
             manifest = _write(folder, params, source, found)
             findings = find(found.good, manifest.targets, slices, params.height * params.width)
-            if params.strict and findings:
+            if params.limits.strict and findings:
                 listed = "\n".join(f"  {finding}" for finding in findings)
                 raise DataError(
-                    f"source {source.name!r}: data.strict refuses what was found:\n{listed}\nMend it, or set "
-                    "strict to false"
+                    f"source {source.name!r}: data.limits.strict refuses what was found:\n{listed}\nMend it, "
+                    "or set strict to false"
                 )
             with atomic_dir(card) as card_folder:
                 write_card(card_folder, manifest, found.bad, findings, folder)
@@ -75,7 +75,7 @@ def prepare(
 
 def _write(folder: Path, params: DataParams, source: Source, found: Ingested) -> Manifest:
     settled = _settled(params, source, found.good)
-    splits = assign_splits(found.good, list(settled.values()), source.splits, params)
+    splits = assign_splits(found.good, list(settled.values()), source.splits, params.split)
     image = _image(params, take_rows(found.good.select(["sums", "squares"]), splits["train"]))
     targets = {name: target.field(splits["train"]) for name, target in settled.items()}
     fields: dict[str, AnyField] = {PIXELS: image, **targets}
@@ -103,7 +103,7 @@ def _write(folder: Path, params: DataParams, source: Source, found: Ingested) ->
             sha256=content_digest(source, [found.content]),
             left_out=dict(source.left_out),
         ),
-        quarantined=_counts(found.bad.column("reason")),
+        quarantined=count_values(found.bad.column("reason")),
         duplicates=count_duplicates(found.good, splits),
     )
     write_manifest(folder, manifest)
@@ -119,12 +119,6 @@ def _image(params: DataParams, train: pa.Table) -> ImageField:
     sums, squares = by_channel(train.column("sums")), by_channel(train.column("squares"))
     mean, std = channel_statistics(sums, squares, params.height * params.width)
     return ImageField(**params.rule._asdict(), mean=mean, std=std)
-
-
-def _counts(reasons: pa.ChunkedArray) -> dict[str, int]:
-    """How often each reason is there, in their order."""
-    found = {each["values"]: each["counts"] for each in reasons.value_counts().to_pylist()}
-    return dict(sorted(found.items()))
 
 
 def _slices(rows: pa.Table) -> Mapping[str, list[str]]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from pipeline.data.intake.limits import IntakeLimits
 from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.images.decode import PILLOW_MODES, decoded, flattened
 from pipeline.images.defect import Defect
@@ -31,7 +32,7 @@ class RowCheck:
 
     rule: ImageRule
     store: ImageStore
-    max_pixels: int
+    limits: IntakeLimits
     raw_shape: tuple[int, int, int] | None
     targets: Mapping[str, AnyTarget]
     classes: Mapping[str, list[str]]
@@ -50,12 +51,15 @@ class RowCheck:
 
     def image(self, data: bytes) -> KeptImage:
         """What is kept of an image. Raises Defect if it is damaged or of a kind that would mislead."""
+        if len(data) > self.limits.max_bytes:
+            most = self.limits.max_bytes
+            raise Defect("file too large", f"{len(data)} bytes, but data.limits.max_bytes allows {most}")
         if self.raw_shape is not None:
             return self._raw_image(data, self.raw_shape)
-        image = decoded(data, self.rule, self.max_pixels)
+        image = decoded(data, self.rule, self.limits.max_pixels)
         copy = b""
         if self.store.kind == "encoded":
-            copy = encoded_copy(data, image, self.rule, self.store, self.max_pixels)
+            copy = encoded_copy(data, image, self.rule, self.store, self.limits.max_pixels)
         return KeptImage(shaped(image, self.rule).tobytes(), copy)
 
     def _raw_image(self, data: bytes, shape: tuple[int, int, int]) -> KeptImage:

@@ -264,7 +264,7 @@ def test_a_photograph_of_48_million_pixels_is_decoded_smaller(kind: str) -> None
     assert list(shown(data)[:3]) == pytest.approx((90, 120, 30), abs=3)
     reason, detail = defect(data, max_pixels=40_000_000)
     assert (reason, detail[:12]) == ("too many pixels", "8064 x 6048,")
-    assert "data.max_pixels allows 40000000" in detail
+    assert "data.limits.max_pixels allows 40000000" in detail
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""ItemLimits for each item that a process decodes: one that passes them ends the process, and no other item."""
+"""Limits for each item that a process decodes: one that passes them ends the process, and no other item."""
 
 import mmap
 import resource

@@ -13,24 +13,31 @@ from pipeline.data.intake.decoding.guard import ItemLimits, Unguarded
 from pipeline.data.intake.decoding.piece_file import DIGEST_BYTES, VALUE_PREFIX, Done, image_digest
 from pipeline.data.intake.decoding.sums import Sums, channel_sums
 from pipeline.data.intake.source import CONTENT_BYTES, Piece, SourceBatch
+from pipeline.data.intake.splitting.params import AnySplit, SplitByGroup, SplitByTime
 from pipeline.data.intake.validate import KeptImage, RowCheck
 from pipeline.data.prepared.shards import SLICE
 from pipeline.images.defect import Defect
 
 
 class Order(NamedTuple):
-    """What is asked of every piece. classes: names by column, as the source knows them."""
+    """What is asked of every piece. classes: names by column, as the source knows them. split: needed if it
+    has a column.
+    """
 
     check: RowCheck
     slice_columns: Sequence[str]
     classes: Mapping[str, list[str]]
     limits: ItemLimits = ItemLimits()
+    split: AnySplit | None = None
 
 
 class _Row(NamedTuple):
-    """values: of each target, None if the labels are not what they must be. kept: None of a bad row."""
+    """values: of each target, None if the labels are not what they must be. place: what the split needs.
+    kept: None of a bad row.
+    """
 
     values: Sequence[Any] | None
+    place: Any
     kept: KeptImage | None
     defect: Defect | None
 
@@ -46,7 +53,7 @@ def decode_piece(piece: Piece, order: Order, guard: Unguarded, refused: Mapping[
     first = 0
     for batch in piece.read():
         with guard.batch():
-            rows = _rows(batch, order.check, guard, refused, first)
+            rows = _rows(batch, order, guard, refused, first)
         first += len(rows)
         good = [row.kept for row in rows if row.kept]
         pixels, copies = (b"".join(parts) for parts in zip(*good, strict=True)) if good else (b"", b"")
@@ -60,32 +67,34 @@ def decode_piece(piece: Piece, order: Order, guard: Unguarded, refused: Mapping[
 
 
 def _rows(
-    batch: SourceBatch, check: RowCheck, guard: Unguarded, refused: Mapping[int, Defect], first: int
+    batch: SourceBatch, order: Order, guard: Unguarded, refused: Mapping[int, Defect], first: int
 ) -> list[_Row]:
     found = []
     for number, (image, cells) in enumerate(zip(batch.images, batch.cells_by_row(), strict=True), first):
         guard.begin(number)
-        found.append(_row(image, cells, check, refused.get(number)))
+        found.append(_row(image, cells, order, refused.get(number)))
     return found
 
 
-def _row(image: bytes | Defect, cells: Mapping[str, Any], check: RowCheck, refused: Defect | None) -> _Row:
+def _row(image: bytes | Defect, cells: Mapping[str, Any], order: Order, refused: Defect | None) -> _Row:
     """A row, with its values also if its image has a defect."""
     defect = image if isinstance(image, Defect) else None
-    values = kept = None
+    values = place = kept = None
     try:
-        values = check.values(cells)
+        values = order.check.values(cells)
+        if isinstance(order.split, SplitByGroup | SplitByTime):
+            place = order.split.cell(cells[order.split.column])
     except Defect as found:
         defect = defect or found
     defect = defect or refused
     if defect is None and not isinstance(image, Defect):
         try:
-            kept = check.image(image)
+            kept = order.check.image(image)
         except Defect as found:
             defect = found
         except MemoryError:
             defect = Defect("too much memory", f"{len(image)} bytes need more than an image is given")
-    return _Row(values, kept, defect)
+    return _Row(values, place, kept, defect)
 
 
 def _table(batch: SourceBatch, order: Order, rows: Sequence[_Row], pixels: bytes) -> pa.Table:
@@ -100,6 +109,7 @@ def _table(batch: SourceBatch, order: Order, rows: Sequence[_Row], pixels: bytes
         "digest": _digests([row.kept and row.kept.pixels for row in rows]),
         "copy_bytes": pa.array([len(row.kept.copy) if row.kept else None for row in rows], pa.int64()),
         "copy_digest": _digests([row.kept and row.kept.copy for row in rows]),
+        "place": pa.array([row.place for row in rows]),
         "sums": _by_channel(sums),
         "squares": _by_channel(squares),
     }

@@ -24,9 +24,11 @@ SEAL_BYTES = 32
 PIECE_VERSIONS = {b"pillow": PIL.__version__.encode()}
 """Stands in the table: pixels of another Pillow may differ."""
 VALUE_PREFIX = "value."
-"""Columns of targets begin with this, those of data.slice_columns with shards.SLICE; the others: file, row, split, content (what
-the manifest's digest is taken over), reason and detail (null in good rows), digest (of the pixels, null in
-bad rows), copy_bytes and copy_digest (of the copy to train on), sums and squares (of each channel).
+"""Columns of targets begin with this, those of data.slice_columns with shards.SLICE.
+
+The others: file, row, split, content (what the manifest's digest is taken over), reason and detail (null in
+good rows), digest (of the pixels, null in bad rows), copy_bytes and copy_digest (of the copy to train on),
+place (what data.split needs of a row), sums and squares (of each channel).
 """
 
 

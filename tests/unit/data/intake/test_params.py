@@ -7,7 +7,7 @@ import pytest
 from pipeline.base.params import parse_section
 from pipeline.data.intake.params import DataParams
 from pipeline.errors import ParamsError
-from tests.support.data_samples import DIGITS, data_params, parquet_source
+from tests.support.data_samples import DIGITS, LIMITS, SPLIT, data_params, parquet_source
 
 
 def parse(**changes: Any) -> DataParams:
@@ -15,8 +15,9 @@ def parse(**changes: Any) -> DataParams:
 
 
 def test_fractions_must_leave_something_for_train() -> None:
-    with pytest.raises(ParamsError, match=r"val_fraction 0.5 and test_fraction 0.5 leave nothing for train"):
-        parse(val_fraction=0.5, test_fraction=0.5)
+    message = r"split.val_fraction 0.5 and split.test_fraction 0.5 leave nothing for train"
+    with pytest.raises(ParamsError, match=message):
+        parse(split=SPLIT | {"val_fraction": 0.5, "test_fraction": 0.5})
 
 
 def test_raw_pixels_are_grey_or_rgb() -> None:
@@ -73,12 +74,28 @@ def test_keys_of_before_are_told_their_place() -> None:
     [
         ("channels", 2),
         ("height", 0),
-        ("max_quarantined", 1.1),
     ],
 )
 def test_value_out_of_bounds_names_its_key(key: str, value: object) -> None:
     with pytest.raises(ParamsError, match=rf"data\.{key}"):
         parse(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"limits": LIMITS | {"max_quarantined": 1.1}}, r"data\.limits\.max_quarantined is 1\.1"),
+        ({"split": SPLIT | {"by": "row"}}, r"data\.split\.by is 'row'; did you mean 'rows'"),
+        ({"split": SPLIT | {"by": "group"}}, r"key 'data\.split\.column' is missing"),
+        ({"split": SPLIT | {"fold": {"of": 5, "index": 5}}}, r"index 5 is not in 0..4, the parts of 5"),
+        ({"source": DIGITS, "split": SPLIT | {"by": "group", "column": "who"}}, r"split.column: .* 'who'"),
+        ({"seed": 0}, r"key 'data.seed' is called 'data.split.seed' now"),
+        ({"strict": True}, r"key 'data.strict' is called 'data.limits.strict' now"),
+    ],
+)
+def test_splits_and_limits_name_their_keys(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        parse(**changes)
 
 
 def test_unknown_key_names_the_nearest() -> None:

@@ -143,7 +143,7 @@ def test_label_outside_the_class_list_is_quarantined(run: Prepare, tmp_path: Pat
 def test_too_many_defects_state_count_limit_and_first_rows(run: Prepare, tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.parquet", [png(row) for row in range(8)] + [b"a", None], [0, 1] * 5)
     message = (
-        r"(?s)2 of 10 rows are defective \(20.00%\), more than data.max_quarantined allows \(10.00%\)"
+        r"(?s)2 of 10 rows are defective \(20.00%\), more than data.limits.max_quarantined allows \(10.00%\)"
         r".*t.parquet row 8: undecodable image.*t.parquet row 9: null image"
     )
     with pytest.raises(DataError, match=message):
@@ -260,7 +260,8 @@ def test_names_that_look_the_same_are_a_finding(run: Prepare, tmp_path: Path) ->
         r"- values 'north', 'north\r' of 'site' differ in case, spaces or Unicode form alone",
     ]
     with pytest.raises(
-        DataError, match=r"(?s)data.strict refuses what was found:.*'Cat', 'cat', 'cat '.*set strict to false"
+        DataError,
+        match=r"(?s)data.limits.strict refuses what was found:.*'Cat', 'cat', 'cat '.*set strict to false",
     ):
         run(table, strict=True)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.intake.splits import assign_splits, count_duplicates
+from pipeline.data.intake.splitting.assign import assign_splits, count_duplicates
 from pipeline.data.intake.targets.one_class import ClassTarget
 from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
@@ -39,7 +39,7 @@ def digests(found: list[bytes]) -> pa.Array:
 
 def split_rows(rows: list[Row], own: list[str] | None = None, **changes: float) -> dict[str, Indices]:
     settled = ClassTarget(field="class", column="label").settle(pa.array([row.label for row in rows]), None)
-    return assign_splits(table_of(rows), [settled], own or ["train"], data_params(**changes))
+    return assign_splits(table_of(rows), [settled], own or ["train"], data_params(**changes).split)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -103,7 +103,7 @@ def test_own_splits_need_no_fractions() -> None:
         (
             [0, 1] * 5,
             {"val_fraction": 0.0},
-            "split 'val' would be empty: the source has none of its own and data.val_fraction is 0",
+            "split 'val' would be empty: the source has none of its own and data.split.val_fraction is 0",
         ),
         ([0, 1] * 5, {"test_fraction": 0.0}, "split 'test' would be empty"),
     ],
@@ -120,7 +120,7 @@ def test_class_absent_from_train() -> None:
 
 
 def test_own_split_without_usable_rows() -> None:
-    with pytest.raises(DataError, match=r"split 'test' has no usable row; mend test.parquet"):
+    with pytest.raises(DataError, match=r"split 'test' of the source has no usable row; mend it"):
         split_rows(rows_of([0, 1] * 5), ["train", "test"])
 
 

@@ -11,10 +11,17 @@ from pipeline.data.intake.validate import RowCheck
 from pipeline.images.defect import Defect
 from pipeline.images.rule import ImageRule
 from pipeline.images.store import EncodedStore, PixelStore
-from tests.support.data_samples import STRETCH, encoded, pixels, png
+from tests.support.data_samples import STRETCH, data_params, encoded, pixels, png
 
 RULE = ImageRule(height=4, width=4, channels=3, resize=STRETCH, sixteen_bit="refuse")
-CHECK = RowCheck(RULE, PixelStore(kind="pixels"), max_pixels=16, raw_shape=None, targets={}, classes={})
+CHECK = RowCheck(
+    RULE,
+    PixelStore(kind="pixels"),
+    data_params(max_pixels=16).limits,
+    raw_shape=None,
+    targets={},
+    classes={},
+)
 RAW = replace(CHECK, raw_shape=(4, 4, 3))
 
 
@@ -37,7 +44,7 @@ def test_wrong_raw_length_names_the_one_needed() -> None:
     assert caught.value.args == ("wrong raw length", expected)
 
 
-CHECK_LARGE = replace(CHECK, max_pixels=10_000_000)
+CHECK_LARGE = replace(CHECK, limits=data_params().limits)
 ENCODED = replace(CHECK_LARGE, store=EncodedStore(kind="encoded", shorter_side=16, quality=90))
 
 
