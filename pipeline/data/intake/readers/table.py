@@ -53,6 +53,11 @@ def open_table(params: TableSource, path: Path, columns: Sequence[str], scratch:
         left_out.update(read.left_out)
         images = NamedImages(tree, _places(params, name), named)
         rows += _rows(params, read, images, name, split, columns)
+    if not tree.files.keys() - tables.keys() and not named and any(row.file not in tables for row in rows):
+        raise DataError(
+            f"source {tree.name!r} names files that are not with it; name the folder that holds both as "
+            "data.source.path"
+        )
     unnamed = [name for name in tree.files if may_be_image(name) and name not in named and name not in tables]
     left_out.update({"images that no table names": len(unnamed)} if unnamed else {})
     return listed_source(tree, rows, kinds, columns, dict(left_out))

@@ -15,15 +15,22 @@ from pipeline.data.intake.prepare import prepare
 from pipeline.data.intake.source import content_digest
 from pipeline.data.prepared.reader import Split
 from tests.support.data_samples import data_params, parquet_source
-from tests.support.source_samples import FOLDER, classes_of_pngs, read, tar_bytes, write_files, write_zip
+from tests.support.source_samples import (
+    FOLDER,
+    TABLE,
+    classes_of_pngs,
+    read,
+    tar_bytes,
+    write_files,
+    write_zip,
+)
 
-TABLE = {"kind": "table", "path": "x", "table": None, "image_column": "file", "root": None}
 SOURCES: dict[str, dict[str, Any]] = {
     "folder": FOLDER,
     "a.zip": FOLDER,
     "a.tar.gz": FOLDER,
-    "paths": TABLE | {"split_column": "split", "list_separator": None},
-    "lines": TABLE | {"split_column": "split", "list_separator": None},
+    "paths": TABLE | {"split_column": "split"},
+    "lines": TABLE | {"split_column": "split"},
     "shards": parquet_source(),
 }
 SPLITS = ("test", "train", "val")

@@ -9,35 +9,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError
 from tests.support.data_samples import parquet_source, png, write_table
-from tests.support.source_samples import FOLDER, classes_of_pngs, read, tar_bytes, write_files, write_zip
+from tests.support.source_samples import (
+    FOLDER,
+    IMAGES,
+    PIXEL_CSV,
+    TABLE,
+    classes_of_pngs,
+    coco_bytes,
+    parquet_bytes,
+    read,
+    tar_bytes,
+    voc_xml,
+    write_files,
+    write_zip,
+)
 
 MUTANTS = 20
 FILES = classes_of_pngs(4)
-TABLE = {
-    "kind": "table",
-    "path": "x",
-    "table": None,
-    "image_column": "file",
-    "root": None,
-    "split_column": None,
-    "list_separator": None,
-}
-PIXEL_CSV = {"kind": "pixel_csv", "path": "x", "table": None, "raw_shape": None, "split_column": None}
 BOXES = {"targets": {"label": {"field": "classes", "columns": ["classes"]}}}
-XML = (
-    b"<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax>"
-    b"</bndbox></object></annotation>"
-)
-COCO = {
-    "images": [{"id": 1, "file_name": "a.jpg"}],
-    "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}],
-    "categories": [{"id": 1, "name": "cat"}],
-}
 ROWS = [{"file": "a.jpg", "label": "cat"}, {"file": "b.jpg", "label": "dog"}]
 
 
@@ -53,12 +46,6 @@ class Kind(NamedTuple):
     changes: dict[str, Any]
 
 
-def parquet_bytes(path: Path) -> bytes:
-    pq.write_table(pa.Table.from_pylist(ROWS), path)
-    return path.read_bytes()
-
-
-IMAGES = {"a.jpg": b"a", "b.jpg": b"b"}
 KINDS = {
     "zip": Kind(FOLDER, "a.zip", lambda path: write_zip(path, FILES).read_bytes(), {}, {}),
     "tar": Kind(FOLDER, "a.tar", lambda _: tar_bytes(FILES), {}, {}),
@@ -68,7 +55,13 @@ KINDS = {
     ),
     "csv": Kind(TABLE, "t.csv", lambda _: b"file;label\na.jpg;cat\n'b.jpg';\"dog\"\n", IMAGES, {}),
     "jsonl": Kind(TABLE, "t.jsonl", lambda _: "\n".join(map(json.dumps, ROWS)).encode(), IMAGES, {}),
-    "table": Kind(TABLE, "t.parquet", parquet_bytes, IMAGES, {}),
+    "table": Kind(
+        TABLE,
+        "t.parquet",
+        lambda _: parquet_bytes({"file": ["a.jpg", "b.jpg"], "label": ["a", "b"]}),
+        IMAGES,
+        {},
+    ),
     "parquet": Kind(
         parquet_source(),
         "train.parquet",
@@ -85,8 +78,10 @@ KINDS = {
         {},
         {},
     ),
-    "voc": Kind({"kind": "voc", "path": "x"}, "a.xml", lambda _: XML, IMAGES, BOXES),
-    "coco": Kind({"kind": "coco", "path": "x"}, "a.json", lambda _: json.dumps(COCO).encode(), IMAGES, BOXES),
+    "voc": Kind(
+        {"kind": "voc", "path": "x"}, "a.xml", lambda _: voc_xml([("cat", 1, 1, 2, 2)]), IMAGES, BOXES
+    ),
+    "coco": Kind({"kind": "coco", "path": "x"}, "a.json", lambda _: coco_bytes(), IMAGES, BOXES),
     "yolo": Kind(
         {"kind": "yolo", "path": "x"},
         "a.txt",

@@ -2,17 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from pipeline.data.intake.opening import open_source
 from pipeline.data.intake.source import content_digest
-from pipeline.errors import DataError
-from tests.support.data_samples import data_params, good_table, png, read_source, write_table
-
-
-def refused(path: Path, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        read_source(data_params(), path)
+from tests.support.data_samples import data_params, good_table, png, write_table
 
 
 def digest(path: Path) -> str:
@@ -41,20 +33,3 @@ def test_the_digest_is_of_rows_and_not_of_files(tmp_path: Path) -> None:
     assert digest(write_table(tmp_path / "c.parquet", images, [0, 1, 1, 1])) != whole
     assert digest(write_table(tmp_path / "d.parquet", images[::-1], [0, 1, 0, 1])) != whole
     assert digest(write_table(tmp_path / "e.parquet", [None, *images[1:]], [0, 1, 0, 1])) != whole
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[", "not valid JSON"),
-        ('{"label": 0}', "expected a list of class names"),
-        ("[1, 2]", "expected a list of class names"),
-        ('["cat", "dog", "cat"]', "class 'cat' is listed twice"),
-        (r'["cat", "\ud800"]', "not valid JSON .*surrogates not allowed"),
-        ("[" * 100_000, "not valid JSON .*recursion"),
-    ],
-)
-def test_malformed_classes(tmp_path: Path, text: str, message: str) -> None:
-    good_table(tmp_path / "train.parquet")
-    (tmp_path / "classes.json").write_text(text)
-    refused(tmp_path, rf"classes.json: {message}")

@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DataError
-from tests.support.source_samples import left_out, read, told, write_files, write_zip
+from tests.support.source_samples import (
+    left_out,
+    read,
+    told,
+    voc_xml,
+    write_files,
+    write_zip,
+)
 
 TARGETS = {
     "label": {"field": "classes", "columns": ["classes"]},
@@ -28,17 +34,6 @@ CELLS = {
     "count": [3, 0, 1],
     "count_cat": [2, 0, 1],
 }
-
-
-def voc_xml(boxes: list[tuple[str, int, int, int, int]]) -> bytes:
-    sides = ("xmin", "ymin", "xmax", "ymax")
-    objects = "".join(
-        f"<object><name>{name}</name><bndbox>"
-        + "".join(f"<{side}>{place}</{side}>" for side, place in zip(sides, places, strict=True))
-        + "</bndbox></object>"
-        for name, *places in boxes
-    )
-    return f"<annotation>{objects}</annotation>".encode()
 
 
 def voc(top: str = "VOC/") -> dict[str, bytes]:
@@ -120,47 +115,6 @@ LAUGHS = b"""<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;">]><annotation>&
 OUTSIDE = b"""<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation>&x;</annotation>"""
 
 
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (LAUGHS, "malformed annotation"),
-        (OUTSIDE, "malformed annotation"),
-        (b"<annotation>&undefined;</annotation>", "malformed annotation"),
-        (b"<a>" * 100_000, "malformed annotation"),
-        (b"<annotation><object>", "malformed annotation"),
-        (b"<html></html>", "malformed annotation"),
-        (b"", "malformed annotation"),
-        (b"\x89PNG", "malformed annotation"),
-        (voc_xml([("", 0, 0, 1, 1)]), "malformed annotation"),
-        (voc_xml([("cat", 0, 0, 1, 1)]).replace(b"<xmin>0", b"<xmin>zero"), "malformed annotation"),
-        (None, "no annotation"),
-    ],
-)
-def test_xml_that_says_nothing_is_told_in_its_row(tmp_path: Path, data: bytes | None, reason: str) -> None:
-    files = voc("")
-    files.pop("Annotations/b.xml")
-    write_files(tmp_path, files if data is None else files | {"Annotations/b.xml": data})
-    found = read(tmp_path, {"kind": "voc", "path": "x"}, targets=TARGETS)
-    assert told(found) == [("JPEGImages/b.JPG", reason)]
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        (b"0 0.5 0.5", "malformed annotation"),
-        (b"cat 0 0 1 1", "malformed annotation"),
-        (b"2 0 0 1 1", "label out of range"),
-        (b"-1 0 0 1 1", "label out of range"),
-        (b"inf 0 0 1 1", "malformed annotation"),
-        (b"\xff\xfe\0", "malformed annotation"),
-    ],
-)
-def test_a_line_of_yolo_that_is_no_box_is_told_in_its_row(tmp_path: Path, line: bytes, reason: str) -> None:
-    write_files(tmp_path, yolo() | {"labels/b.txt": line, "labels/z.txt": b""})
-    found = read(tmp_path, {"kind": "yolo", "path": "x"}, targets=TARGETS)
-    assert told(found) == [("images/b.jpg", reason), ("labels/z.txt", "missing file")]
-
-
 def test_images_of_coco_that_are_not_there(tmp_path: Path) -> None:
     listed = coco_json()
     for number, name in enumerate(["none.jpg", "../../etc/passwd", "/etc/passwd", "a.jpg"]):
@@ -177,29 +131,3 @@ def test_images_of_coco_that_are_not_there(tmp_path: Path) -> None:
     ]
     left = left_out(tmp_path, {"kind": "coco", "path": "x"}, targets=TARGETS)
     assert left == {"images that no annotation names": 1}
-
-
-@pytest.mark.parametrize(
-    ("kind", "files", "message"),
-    [
-        ("voc", {"a.jpg": b""}, "has no XML file of annotations"),
-        ("coco", {"a.jpg": b""}, "has no JSON file of annotations"),
-        ("coco", {"a.json": b"{}"}, "a.json: no COCO annotations: it must be an object with lists"),
-        ("coco", {"a.json": b"[" * 100_000}, "a.json: not valid JSON .*recursion"),
-        (
-            "coco",
-            {"a.json": b'{"images": [1], "annotations": [], "categories": []}'},
-            "a.json: an entry lacks or mistakes a key",
-        ),
-        ("yolo", {"a.jpg": b"", "a.txt": b""}, "has no names of classes: a data.yaml with `names`"),
-        ("yolo", {"a.jpg": b"", "classes.txt": b"cat"}, "has no text file of boxes"),
-        ("yolo", {"data.yaml": b"names: [a, a]"}, "data.yaml: the names of classes must be a list"),
-        ("yolo", {"data.yaml": b"names: ["}, "data.yaml: not valid YAML"),
-        ("yolo", {"data.yaml": b"names: !!python/object/apply:os.system [ls]"}, "data.yaml: not valid YAML"),
-    ],
-)
-def test_annotations_that_are_refused(
-    tmp_path: Path, kind: str, files: dict[str, bytes], message: str
-) -> None:
-    with pytest.raises(DataError, match=message):
-        read(write_files(tmp_path, files), {"kind": kind, "path": "x"}, targets=TARGETS)

@@ -7,7 +7,6 @@ import pytest
 
 from pipeline.data.intake.opening import open_source
 from pipeline.data.intake.trees.blob import FileBlob, content
-from pipeline.errors import DataError
 from pipeline.images.defect import Defect
 from tests.support.data_samples import data_params, png
 from tests.support.source_samples import FOLDER, classes_of_pngs, left_out, read, told, write_files
@@ -95,28 +94,6 @@ def test_an_image_larger_than_any(tmp_path: Path) -> None:
     assert content(FileBlob(str(tmp_path), "0.png"), most=5) == b"12345"
     with pytest.raises(Defect, match="more than 4 bytes"):
         content(FileBlob(str(tmp_path), "0.png"), most=4)
-
-
-def test_folders_that_are_splits_and_others_that_are_not(tmp_path: Path) -> None:
-    for name in ("train", "test", "more"):
-        write_files(tmp_path, classes_of_pngs(2, f"{name}/"))
-    with pytest.raises(
-        DataError, match="folders test, train are splits, but more is none; move it elsewhere"
-    ):
-        read(tmp_path)
-
-
-def test_two_folders_of_one_split(tmp_path: Path) -> None:
-    for name in ("train", "val", "valid"):
-        write_files(tmp_path, classes_of_pngs(2, f"{name}/"))
-    with pytest.raises(DataError, match="folders train, val, valid hold split 'val' twice"):
-        read(tmp_path)
-
-
-def test_an_empty_folder(tmp_path: Path) -> None:
-    write_files(tmp_path, {".DS_Store": b"", "notes.txt": b""})
-    with pytest.raises(DataError, match="holds no image; 1 hidden or system files left out; 1 files of kind"):
-        read(tmp_path)
 
 
 def test_names_that_are_no_utf8(tmp_path: Path) -> None:

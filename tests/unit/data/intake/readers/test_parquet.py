@@ -225,15 +225,15 @@ def test_a_table_that_names_files_is_told_its_kind(tmp_path: Path) -> None:
 
 
 def test_large_images_come_in_small_batches(tmp_path: Path) -> None:
-    images = [bytes([row]) * (BATCH_BYTES // 4) for row in range(8)]
-    table = pa.table({"image": images, "label": list(range(8))})
-    pq.write_table(table, tmp_path / "t.parquet", compression="none", use_dictionary=False)
+    images = [bytes([row]) * (BATCH_BYTES * 3 // 8) for row in range(4)]
+    table = pa.table({"image": images, "label": list(range(4))})
+    pq.write_table(table, tmp_path / "t.parquet", compression="zstd", use_dictionary=False)
     with open_source(data_params(), tmp_path / "t.parquet") as source:
-        assert [len(batch.rows) for batch in source.pieces[0].read()] == [3, 3, 2]
+        assert [len(batch.rows) for batch in source.pieces[0].read()] == [2, 2]
 
 
 def test_a_decompression_bomb(tmp_path: Path) -> None:
-    table = pa.table({"image": [bytes(BATCH_BYTES)] * 3, "label": [0] * 3})
+    table = pa.table({"image": [bytes(BATCH_BYTES * 3 // 4)] * 3, "label": [0] * 3})
     pq.write_table(table, tmp_path / "t.parquet", compression="zstd", use_dictionary=False)
     refused(tmp_path / "t.parquet", "a decompression bomb")
 
@@ -255,12 +255,6 @@ def test_label_types_that_differ_between_files(tmp_path: Path) -> None:
     good_table(tmp_path / "train.parquet")
     write_table(tmp_path / "test.parquet", [png(0)], ["cat"])
     refused(tmp_path, r"column 'label' has several types \(train.parquet: integers, test.parquet: names\)")
-
-
-def test_file_that_is_not_parquet(tmp_path: Path) -> None:
-    path = tmp_path / "t.parquet"
-    path.write_bytes(b"hello, I am a text file")
-    refused(path, r"t.parquet: not a readable Parquet file")
 
 
 def test_damaged_page_is_found_by_its_checksum(tmp_path: Path) -> None:

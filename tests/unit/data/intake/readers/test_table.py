@@ -13,17 +13,15 @@ import pytest
 from pipeline.data.intake.opening import open_source
 from pipeline.errors import DataError
 from tests.support.data_samples import data_params, png
-from tests.support.source_samples import left_out, read, told, write_files, write_zip
+from tests.support.source_samples import (
+    TABLE,
+    left_out,
+    read,
+    told,
+    write_files,
+    write_zip,
+)
 
-TABLE: dict[str, Any] = {
-    "kind": "table",
-    "path": "x",
-    "table": None,
-    "image_column": "file",
-    "root": None,
-    "split_column": None,
-    "list_separator": None,
-}
 IMAGES = {"img/a.png": b"a", "img/b.JPG": b"b", "img/c.png": b"c"}
 ROWS = [("img/a.png", "cat"), ("img/b.JPG", "dog"), ("img/c.png", "cat")]
 
@@ -141,82 +139,6 @@ def test_images_in_base64(tmp_path: Path) -> None:
     found = read(tmp_path, TABLE)
     assert found.images[:2] == [png(0, 16, 16)] * 2
     assert told(found) == [("t.csv", "undecodable image")]
-
-
-def test_what_is_wrong_with_a_row(tmp_path: Path) -> None:
-    rows = [
-        ("img/a.png", "cat"),
-        ("img/./a.png", "cat"),
-        ("img/none.png", "dog"),
-        ("../../etc/passwd", "dog"),
-        ("/etc/passwd", "dog"),
-        ("C:\\photos\\a.png", "dog"),
-        ("..\\..\\a.png", "dog"),
-        ("img/c.png\0.txt", "dog"),
-        ("", "dog"),
-        ("img/b.JPG", "dog,more"),
-    ]
-    write_files(tmp_path, IMAGES | {"t.csv": (csv_of(rows) + "img/c.png\n").encode()})
-    found = read(tmp_path, TABLE)
-    assert told(found) == [
-        ("img/a.png", "file named twice"),
-        ("img/none.png", "missing file"),
-        ("../../etc/passwd", "unsafe path"),
-        ("/etc/passwd", "unsafe path"),
-        ("C:\\photos\\a.png", "unsafe path"),
-        ("..\\..\\a.png", "unsafe path"),
-        ("img/c.png\ufffd.txt", "unsafe path"),
-        ("t.csv", "null image"),
-        ("t.csv", "malformed row"),
-        ("t.csv", "malformed row"),
-    ]
-    assert found.rows == list(range(11))
-
-
-@pytest.mark.parametrize(
-    ("line", "detail"),
-    [
-        ('{"file": "img/b.JPG", ', "line 2: not valid JSON"),
-        ("[" * 100_000, "line 2: not valid JSON"),
-        ("9" * 5000, "line 2: not valid JSON"),
-        ("[1]", "line 2: no JSON object"),
-        ('{"file": "\\ud800", "label": "dog"}', "\ufffd is not there"),
-        ('{"file": {"a": 1}, "label": "dog"}', "{'a': 1} is not there"),
-    ],
-)
-def test_a_line_that_is_no_json_is_one_row(tmp_path: Path, line: str, detail: str) -> None:
-    good = [json.dumps({"file": file, "label": label}) for file, label in ROWS]
-    write_files(tmp_path, IMAGES | {"t.jsonl": "\n".join([good[0], line, *good[1:]]).encode()})
-    found = read(tmp_path, TABLE)
-    assert [getattr(image, "detail", "")[: len(detail)] for image in found.images] == ["", detail, "", ""]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "changes", "message"),
-    [
-        ("t.csv", "name,label\nimg/a.png,cat\n", {}, "t.csv: no column 'file'"),
-        ("t.csv", "file,labels\nimg/a.png,cat\n", {}, "no column 'label'; did you mean 'labels'"),
-        ("t.csv", "file,label,label\nimg/a.png,cat,dog\n", {}, "column 'label' is there twice; rename one"),
-        ("t.csv", 'file,label\n"img/a.png,cat\n\n', {}, "t.csv line 3: unexpected end of data; mend the"),
-        ("t.csv", "", {}, "t.csv: no column 'file'"),
-        ("t.csv", "file,label\n", {}, "holds no image"),
-        ("t.csv", "file,label\nimg/a.png,0.5\n", {}, "column 'label' holds numbers; labels must be"),
-        ("t.json", '[{"file": 1', {"table": "t.json"}, "t.json: not valid JSON"),
-        ("t.json", "[" * 100_000, {"table": "t.json"}, "t.json: not valid JSON .*recursion"),
-        ("t.jsonl", '{"file": "a"}\n', {}, "t.jsonl: no column 'label'"),
-        ("t.parquet", "PAR1", {}, "t.parquet: not a readable Parquet file"),
-        ("t.csv", "", {"table": "u.csv"}, "has no table 'u.csv'"),
-        ("t.csv", "", {"table": "../t.csv"}, "has no table '../t.csv'"),
-        ("t.txt", "", {}, r"needs one table, or one for each split .*\(found: none\); name one"),
-        ("u.tsv", "", {}, r"\(found: t.csv, u.tsv\)"),
-    ],
-)
-def test_tables_that_are_refused(
-    tmp_path: Path, name: str, text: str, changes: dict[str, Any], message: str
-) -> None:
-    write_files(tmp_path, IMAGES | ({"t.csv": b""} if name == "u.tsv" else {}) | {name: text.encode()})
-    with pytest.raises(DataError, match=message):
-        read(tmp_path, TABLE | changes)
 
 
 def test_western_spreadsheets_and_tables_that_disagree(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.support.source_samples import (
     classes_of_pngs,
     left_out,
     read,
+    special,
     tar_bytes,
     told,
     write_files,
@@ -46,23 +47,17 @@ def test_the_same_rows_as_of_a_folder(tmp_path: Path, name: str) -> None:
     assert found.images == [FILES[file] for file in found.files]
 
 
-def member(kind: bytes, link: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo()
-    info.type, info.linkname = kind, link
-    return info
-
-
 def test_members_of_a_tar_that_nobody_may_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(
         tar_bytes(
             FILES
             | {
-                "cat/same.png": member(tarfile.LNKTYPE, "dog/1.png"),
-                "cat/soft.png": member(tarfile.SYMTYPE, "../../etc/passwd"),
-                "cat/hard.png": member(tarfile.LNKTYPE, "/etc/passwd"),
-                "cat/null.png": member(tarfile.CHRTYPE),
-                "cat/fifo.png": member(tarfile.FIFOTYPE),
+                "cat/same.png": special(tarfile.LNKTYPE, "dog/1.png"),
+                "cat/soft.png": special(tarfile.SYMTYPE, "../../etc/passwd"),
+                "cat/hard.png": special(tarfile.LNKTYPE, "/etc/passwd"),
+                "cat/null.png": special(tarfile.CHRTYPE),
+                "cat/fifo.png": special(tarfile.FIFOTYPE),
                 "../cat/up.png": png(7),
                 "/etc/cat/root.png": png(7),
                 "C:\\cat\\drive.png": png(7),
@@ -131,43 +126,7 @@ def test_a_name_of_a_zip_that_does_not_say_it_is_utf8(tmp_path: Path) -> None:
     assert read(path).cells["label"] == ["dog", "é"]
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "message"),
-    [
-        ("a.zip", b"PK\x03\x04 and no more", "a damaged zip archive"),
-        ("a.tar", b"no tar at all" * 100, "a damaged tar archive"),
-        ("a.tar", tar_bytes(FILES)[:512] + b"x" * 2048, r"a damaged tar archive \(at byte 1024\)"),
-        ("a.tar", tar_bytes(FILES)[:900], "a damaged tar archive"),
-        ("a.tar.gz", gzip.compress(tar_bytes(FILES))[:-100], "cannot be decompressed"),
-        ("a.tar.gz", b"\x1f\x8b and no more", "cannot be decompressed"),
-        ("a.7z", b"7z\xbc\xaf\x27\x1c", "an archive of kind 7z, which is not read; unpack it"),
-        ("a.rar", b"Rar!\x1a\x07", "an archive of kind rar"),
-        ("a.tar.bz2", b"BZh9", "an archive of kind bzip2"),
-        ("a.zip", b"PK\x05\x06" + bytes(18), "source 'a.zip' holds no image"),
-        ("notes.txt", b"hello", "source 'notes.txt' holds no image"),
-    ],
-)
-def test_archives_that_are_refused(tmp_path: Path, name: str, data: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(DataError, match=message):
-        read(tmp_path / name)
-
-
 def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
     path = patched(write_zip(tmp_path / "a.zip", FILES), "cat/0.png", PACKED, 1000)
     with pytest.raises(DataError, match="members of the archive overlap, as in a decompression bomb"):
         read(path)
-
-
-def test_a_tar_whose_header_claims_any_size_is_refused(tmp_path: Path) -> None:
-    header = tarfile.TarInfo("x")
-    header.type, header.size = tarfile.XHDTYPE, 1 << 32
-    (tmp_path / "a.tar").write_bytes(header.tobuf() + bytes(1024))
-    with pytest.raises(DataError, match="a header of 4294967296 bytes, as in a decompression bomb"):
-        read(tmp_path / "a.tar")
-
-
-def test_a_compressed_archive_that_grows_without_end_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.tar.zst").write_bytes(pa.compress(bytes(65 << 20), "zstd", asbytes=True))
-    with pytest.raises(DataError, match="a decompression bomb"):
-        read(tmp_path / "a.tar.zst")
