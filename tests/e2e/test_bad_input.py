@@ -235,7 +235,7 @@ def outcomes(small: Callable[[], Project]) -> Iterator[dict[str, Future[Outcome]
     mounts = may_mount()
     possible = {name: case for name, case in CASES.items() if mounts or not case.full_disk}
     # How a training goes on then is in test_kill.
-    changed = params(data={"seed": 1})
+    changed = params(data={"split": {"seed": 1}})
     tracking_down = Case("prepare", changed, (), (("MLFLOW_TRACKING_URI", DEAD),))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         # The longest first, so that nothing waits for one alone at the end.
