@@ -23,8 +23,9 @@ def main(stage: Stage, report: Reporter) -> None:
     )
     rows = {f"data/{split}/rows": info.rows for split, info in manifest.splits.items()}
     duplicates = {f"data/duplicates/{pair}": count for pair, count in manifest.duplicates.items()}
-    report.metrics({**rows, **duplicates, "data/quarantined": sum(manifest.quarantined.values())})
-    for name in ("card.md", "classes.png", "samples.png", "quarantine.csv"):
+    outcomes = {f"data/{outcome}": count for outcome, count in manifest.outcomes.items()}
+    report.metrics({**rows, **duplicates, **outcomes})
+    for name in ("card.md", "classes.png", "samples.png", "quarantine.csv", "quarantine.parquet"):
         report.artifact(card / name)
 
 

@@ -13,6 +13,16 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from pipeline.images.defect import Defect
+from pipeline.images.repairs import (
+    CONVERTED,
+    MADE_UPRIGHT,
+    METADATA,
+    ODD_END,
+    ON_WHITE,
+    UNUSED_ALPHA,
+    UPPER_BYTES,
+    ends_oddly,
+)
 from pipeline.images.rule import ImageRule
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -27,6 +37,11 @@ SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 DEEP_MODES = ("I", "F", *SIXTEEN_BIT_MODES)
 PILLOW_MODES = {1: "L", 3: "RGB"}
 """Modes of the images that come out, by channels."""
+OTHER_COLOURS = ("CMYK", "YCbCr", "LAB", "HSV")
+"""Modes whose colours are others until they are converted."""
+HOLD_ORIENTATION = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
+"""Where Pillow finds the orientation of what is no TIFF."""
+OPAQUE = 255
 ON_THE_WAY = {"LAB": "RGB", "La": "LA"}
 """Modes that Pillow converts to few others, and one of these."""
 UPRIGHT_TURNS = {
@@ -73,14 +88,23 @@ def doubts_noted() -> Iterator[None]:
         yield
 
 
-def decoded(data: bytes, rule: ImageRule, max_pixels: int, shorter_side: int | None = None) -> Image.Image:
+def decoded(
+    data: bytes,
+    rule: ImageRule,
+    max_pixels: int,
+    shorter_side: int | None = None,
+    repairs: list[str] | None = None,
+) -> Image.Image:
     """The image of a file, grey or RGB as the rule says, in its own size or, of a large JPEG, a part of it.
 
-    shorter_side: what is needed of it, in pixels, if that is not what the rule needs.
+    shorter_side: what is needed of it, in pixels, if that is not what the rule needs. repairs: where it is
+    noted what was mended (repairs.py).
     Raises Defect if it is damaged, of a kind that would mislead, or of more than `max_pixels`; MemoryError.
     """
+    noted: list[str] = [] if repairs is None else repairs
     try:
-        return flattened(_decode(data, rule, max_pixels, shorter_side or rule.shorter_side), rule)
+        image = _decode(data, rule, max_pixels, shorter_side or rule.shorter_side, noted)
+        return flattened(image, rule, noted)
     except (Defect, MemoryError):
         raise
     except Image.DecompressionBombError as error:  # of more pixels than max_pixels can allow
@@ -94,11 +118,13 @@ def decoded(data: bytes, rule: ImageRule, max_pixels: int, shorter_side: int | N
         raise Defect("undecodable image", " ".join(detail.split())) from error
 
 
-def flattened(image: Image.Image, rule: ImageRule) -> Image.Image:
-    """The image in grey or RGB, what is transparent on white."""
+def flattened(image: Image.Image, rule: ImageRule, repairs: list[str]) -> Image.Image:
+    """The image in grey or RGB, what is transparent on white. repairs: as of decoded()."""
+    if image.mode in OTHER_COLOURS:
+        repairs.append(CONVERTED)
     if image.mode in ON_THE_WAY:
         image = image.convert(ON_THE_WAY[image.mode])
-    image = _opaque(image)
+    image = _opaque(image, repairs)
     mode = PILLOW_MODES[rule.channels]
     return image if image.mode == mode else image.convert(mode)
 
@@ -110,7 +136,9 @@ def _too_large(size: str, max_pixels: int) -> Defect:
     )
 
 
-def _decode(data: bytes, rule: ImageRule, max_pixels: int, shorter_side: int) -> Image.Image:
+def _decode(
+    data: bytes, rule: ImageRule, max_pixels: int, shorter_side: int, repairs: list[str]
+) -> Image.Image:
     """An upright, fully decoded image. Raises Defect, and whatever Pillow raises."""
     _doubts.found.clear()
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -122,7 +150,9 @@ def _decode(data: bytes, rule: ImageRule, max_pixels: int, shorter_side: int) ->
         # their pixels.
         if image.format == "TIFF" and _doubts.found:
             raise Defect("undecodable image", " ".join(_doubts.found[0].split()))
-        return _upright(_without_unused_alpha(_eight_bit(image)))
+        if ends_oddly(data, image.format):
+            repairs.append(ODD_END)
+        return _upright(_without_unused_alpha(_eight_bit(image, repairs), repairs), repairs)
 
 
 def _check_header(image: ImageFile.ImageFile, rule: ImageRule, max_pixels: int) -> None:
@@ -167,26 +197,38 @@ def _is_sixteen_bit(image: ImageFile.ImageFile) -> bool:
     )
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image, repairs: list[str]) -> Image.Image:
     """The upper bytes of integers of 16 bits."""
     if image.mode not in DEEP_MODES:
         return image
+    repairs.append(UPPER_BYTES)
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
-def _without_unused_alpha(image: Image.Image) -> Image.Image:
+def _without_unused_alpha(image: Image.Image, repairs: list[str]) -> Image.Image:
     """The fourth byte of a BMP's pixel is mostly unused: if all are 0, it hides nothing."""
     unused = image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
-    return image.convert("RGB") if unused else image
+    if not unused:
+        return image
+    repairs.append(UNUSED_ALPHA)
+    return image.convert("RGB")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, repairs: list[str]) -> Image.Image:
     """The image turned as its EXIF data says, if they can be read."""
+    if image.format != "TIFF" and not HOLD_ORIENTATION & image.info.keys():
+        return image
     try:
         turn = UPRIGHT_TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # of damaged EXIF data, of almost any kind
+        repairs.append(METADATA)
         return image
-    return image if turn is None else image.transpose(turn)
+    if _doubts.found:
+        repairs.append(METADATA)
+    if turn is None:
+        return image
+    repairs.append(MADE_UPRIGHT)
+    return image.transpose(turn)
 
 
 def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
@@ -197,10 +239,13 @@ def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
     return any(";16" in mode and not mode.startswith("BGR") for mode in raw_modes)
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def _opaque(image: Image.Image, repairs: list[str]) -> Image.Image:
     """Lay transparent images on white; dropping alpha would show colours that hide in transparent pixels."""
     if not image.has_transparency_data:
         return image
     image = image.convert("RGBA")
+    if image.getchannel("A").getextrema() == (OPAQUE, OPAQUE):
+        return image.convert("RGB")
+    repairs.append(ON_WHITE)
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image).convert("RGB")

@@ -25,7 +25,8 @@ class Window(NamedTuple):
 def resized(image: Image.Image, rule: ImageRule) -> Image.Image:
     """The image in the size of the rule."""
     window = window_of(image.size, rule)
-    inner = through(image, window, rule.resize.filter)
+    is_whole = window == Window((0, 0, *image.size), image.size)
+    inner = image if is_whole else through(image, window, rule.resize.filter)
     if not isinstance(rule.resize, Pad):
         return inner
     canvas = Image.new(image.mode, (rule.width, rule.height))

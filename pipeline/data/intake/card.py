@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,7 +22,7 @@ MOST_CLASSES_SHOWN = 20
 """Classes with sample images or a named bar; the table in card.md has all of them."""
 SPLIT_COLOURS = {"train": "#4c72b0", "val": "#dd8452", "test": "#55a868"}
 QUARANTINE = ("file", "row", "reason", "detail")
-"""Columns of quarantine.csv."""
+"""Columns of quarantine.csv and quarantine.parquet."""
 GAP_PIXELS = 1
 LARGEST_THUMBNAIL = 256
 """Pixels of a side in samples.png, which gives an image some 80."""
@@ -32,7 +33,8 @@ MOST_STRETCHED = 4.0
 def write_card(
     folder: Path, manifest: Manifest, quarantine: pa.Table, findings: list[str], prepared: Path
 ) -> None:
-    """Write card.md, quarantine.csv, classes.png and samples.png of the data; always the same bytes."""
+    """Write card.md, quarantine.csv and .parquet, classes.png and samples.png; always the same bytes."""
+    pq.write_table(quarantine.select(QUARANTINE), folder / "quarantine.parquet")
     rows = zip(*(quarantine.column(name).to_pylist() for name in QUARANTINE), strict=True)
     (folder / "card.md").write_text(_markdown(manifest, findings), encoding="utf-8")
     (folder / "quarantine.csv").write_text(csv_text(QUARANTINE, rows), encoding="utf-8", newline="")
@@ -58,6 +60,11 @@ def _markdown(manifest: Manifest, findings: list[str]) -> str:
             "",
             *(line for name, field in manifest.targets.items() for line in _table(manifest, name, field)),
             *_other_files(manifest.source.left_out),
+            "## What became of the rows",
+            "",
+            *_counts(manifest.outcomes),
+            "",
+            *(["Repaired in the copy:", "", *_counts(manifest.repaired), ""] if manifest.repaired else []),
             "## Defective rows, left out (each one in quarantine.csv)",
             "",
             *(_counts(manifest.quarantined) or ["None."]),

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.base.files import atomic_dir
 from pipeline.data.fields.field import ORIGIN, PIXELS, AnyField, counts
 from pipeline.data.fields.image import ImageField
 from pipeline.data.intake.card import write_card
-from pipeline.data.intake.columns import by_channel, count_values, take_rows
+from pipeline.data.intake.columns import by_channel, count_values, integers, take_rows
 from pipeline.data.intake.decoding.piece import Order
 from pipeline.data.intake.decoding.piece_file import VALUE_PREFIX, columns_of
 from pipeline.data.intake.findings import find
@@ -85,6 +87,8 @@ def _write(folder: Path, params: DataParams, source: Source, found: Ingested) ->
     table = Table(fields, columns, found.good.select(others))
     copies = found.copies if params.store.kind == "encoded" else None
     shard_rows = min(params.shard_rows, max(1, SHARD_BYTES // image.row_bytes))
+    repairs = found.good.column("repairs")
+    repaired = int(np.count_nonzero(integers(pc.list_value_length(repairs).cast(pa.int64()))))
     manifest = Manifest(
         fields=fields,
         splits={
@@ -103,6 +107,12 @@ def _write(folder: Path, params: DataParams, source: Source, found: Ingested) ->
             sha256=content_digest(source, [found.content]),
             left_out=dict(source.left_out),
         ),
+        outcomes={
+            "accepted": len(found.good) - repaired,
+            "repaired": repaired,
+            "quarantined": len(found.bad),
+        },
+        repaired=count_values(pc.list_flatten(repairs)),
         quarantined=count_values(found.bad.column("reason")),
         duplicates=count_duplicates(found.good, splits),
     )

@@ -3,7 +3,7 @@
 Letters: H height, W width, C channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,16 +14,19 @@ from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.images.decode import PILLOW_MODES, decoded, flattened
 from pipeline.images.defect import Defect
 from pipeline.images.encode import encoded, encoded_copy
-from pipeline.images.pixels import shaped
+from pipeline.images.resize import resized
 from pipeline.images.rule import ImageRule
 from pipeline.images.store import ImageStore
 
 
 class KeptImage(NamedTuple):
-    """pixels: final, H * W * C bytes in that order. copy: a JPEG to train on, if such are kept."""
+    """pixels: final, H * W * C bytes in that order. copy: a JPEG to train on, if such are kept. repairs: what
+    was mended (images/repairs.py).
+    """
 
     pixels: bytes
     copy: bytes = b""
+    repairs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,12 @@ class RowCheck:
             raise Defect("file too large", f"{len(data)} bytes, but data.limits.max_bytes allows {most}")
         if self.raw_shape is not None:
             return self._raw_image(data, self.raw_shape)
-        image = decoded(data, self.rule, self.limits.max_pixels)
+        repairs: list[str] = []
+        image = decoded(data, self.rule, self.limits.max_pixels, repairs=repairs)
         copy = b""
         if self.store.kind == "encoded":
             copy = encoded_copy(data, image, self.rule, self.store, self.limits.max_pixels)
-        return KeptImage(shaped(image, self.rule).tobytes(), copy)
+        return KeptImage(resized(image, self.rule).tobytes(), copy, repairs)
 
     def _raw_image(self, data: bytes, shape: tuple[int, int, int]) -> KeptImage:
         height, width, channels = shape
@@ -69,6 +73,6 @@ class RowCheck:
             raise Defect("wrong raw length", f"{len(data)} bytes, but data.source.raw_shape needs {expected}")
         if shape == self.rule[:3] and self.store.kind == "pixels":
             return KeptImage(data)
-        image = flattened(Image.frombytes(PILLOW_MODES[channels], (width, height), data), self.rule)
+        image = flattened(Image.frombytes(PILLOW_MODES[channels], (width, height), data), self.rule, [])
         copy = encoded(image, self.rule, self.store) if self.store.kind == "encoded" else b""
-        return KeptImage(shaped(image, self.rule).tobytes(), copy)
+        return KeptImage(resized(image, self.rule).tobytes(), copy)

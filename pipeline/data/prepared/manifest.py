@@ -46,13 +46,17 @@ class SourceInfo(Record):
 
 
 class Manifest(Record):
-    """fields: the columns of the shards, by name. quarantined: rows left out, by reason. duplicates:
+    """fields: the columns of the shards, by name. outcomes: rows accepted as they are, repaired in the copy
+    and quarantined, which are all there are. repaired: rows by what was mended, several in some. quarantined:
+    rows left out, by reason. duplicates:
     "train/test" counts test images whose pixels stand in train too.
     """
 
     fields: dict[str, AnyField]
     splits: dict[str, SplitInfo]
     source: SourceInfo
+    outcomes: dict[str, int] = Field(default={})
+    repaired: dict[str, int] = Field(default={})
     quarantined: dict[str, int]
     duplicates: dict[str, int]
 

@@ -244,7 +244,7 @@ def test_modes_of_transparency_that_few_files_have_are_laid_on_white() -> None:
     palette.putalpha(0)
     images = [palette, Image.new("LA", (4, 4)).convert("La"), Image.new("RGBA", (4, 4)).convert("RGBa")]
     assert [image.mode for image in images] == ["PA", "La", "RGBa"]
-    assert [decode.flattened(image, GREY).tobytes() for image in images] == [b"\xff" * 16] * 3
+    assert [decode.flattened(image, GREY, []).tobytes() for image in images] == [b"\xff" * 16] * 3
 
 
 def test_what_pillow_cannot_convert_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:

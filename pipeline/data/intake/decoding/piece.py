@@ -31,6 +31,9 @@ class Order(NamedTuple):
     split: AnySplit | None = None
 
 
+REPAIRS = pa.list_(pa.string())
+
+
 class _Row(NamedTuple):
     """values: of each target, None if the labels are not what they must be. place: what the split needs.
     kept: None of a bad row.
@@ -56,7 +59,7 @@ def decode_piece(piece: Piece, order: Order, guard: Unguarded, refused: Mapping[
             rows = _rows(batch, order, guard, refused, first)
         first += len(rows)
         good = [row.kept for row in rows if row.kept]
-        pixels, copies = (b"".join(parts) for parts in zip(*good, strict=True)) if good else (b"", b"")
+        pixels, copies = (b"".join(each.pixels for each in good), b"".join(each.copy for each in good))
         tables.append(_table(batch, order, rows, pixels))
         kept.append(KeptImage(pixels, copies))
     return Done(
@@ -106,6 +109,7 @@ def _table(batch: SourceBatch, order: Order, rows: Sequence[_Row], pixels: bytes
         "content": pa.array(batch.digests(order.classes), pa.binary(CONTENT_BYTES)),
         "reason": pa.array([row.defect and row.defect.reason for row in rows], pa.string()),
         "detail": pa.array([row.defect and row.defect.detail for row in rows], pa.string()),
+        "repairs": pa.array([list(row.kept.repairs) if row.kept else None for row in rows], REPAIRS),
         "digest": _digests([row.kept and row.kept.pixels for row in rows]),
         "copy_bytes": pa.array([len(row.kept.copy) if row.kept else None for row in rows], pa.int64()),
         "copy_digest": _digests([row.kept and row.kept.copy for row in rows]),

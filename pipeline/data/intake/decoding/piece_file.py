@@ -27,8 +27,8 @@ VALUE_PREFIX = "value."
 """Columns of targets begin with this, those of data.slice_columns with shards.SLICE.
 
 The others: file, row, split, content (what the manifest's digest is taken over), reason and detail (null in
-good rows), digest (of the pixels, null in bad rows), copy_bytes and copy_digest (of the copy to train on),
-place (what data.split needs of a row), sums and squares (of each channel).
+good rows), repairs (a list), digest (of the pixels, null in bad rows), copy_bytes and copy_digest (of the
+copy to train on), place (what data.split needs of a row), sums and squares (of each channel).
 """
 
 

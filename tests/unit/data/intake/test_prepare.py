@@ -67,6 +67,7 @@ def test_digits(run: Prepare, tmp_path: Path) -> None:
         "card.md",
         "classes.png",
         "quarantine.csv",
+        "quarantine.parquet",
         "samples.png",
     ]
 
@@ -77,7 +78,7 @@ def test_equal_inputs_give_equal_bytes_and_no_absolute_path(run: Prepare, tmp_pa
     run(table, out="b")
     first = contents(tmp_path / "a")
     assert first == contents(tmp_path / "b")
-    assert len(first) == 9 + 4
+    assert len(first) == 9 + 5
     assert not [name for name, content in first.items() if str(tmp_path).encode() in content]
 
 
@@ -346,3 +347,17 @@ def test_slice_of_cifar10_comes_through_pixel_by_pixel(run: Prepare, tmp_path: P
         .numpy()
     )
     assert shown.tolist() == expected.tolist()
+
+
+def test_a_class_that_loses_too_many_rows_is_named(run: Prepare, tmp_path: Path) -> None:
+    images = [png(row) for row in range(20)]
+    images[1] = images[3] = b"junk"
+    table = write_table(tmp_path / "t.parquet", images, ["cat", "dog"] * 10)
+    message = (
+        r"(?s)source 't.parquet', class 'dog': 2 of 10 rows are defective \(20.00%\), more than "
+        r"data.limits.max_quarantined_of_class allows \(15.00%\).*t.parquet row 1.*t.parquet row 3"
+    )
+    with pytest.raises(DataError, match=message):
+        run(table, max_quarantined=0.1, max_quarantined_of_class=0.15)
+    outcomes = run(table, max_quarantined=0.1, max_quarantined_of_class=0.2).outcomes
+    assert outcomes == {"accepted": 18, "repaired": 0, "quarantined": 2}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.intake.validate import RowCheck
+from pipeline.data.intake.validate import KeptImage, RowCheck
 from pipeline.images.defect import Defect
 from pipeline.images.rule import ImageRule
 from pipeline.images.store import EncodedStore, PixelStore
@@ -26,8 +26,8 @@ RAW = replace(CHECK, raw_shape=(4, 4, 3))
 
 
 def test_pixels_come_through_unchanged() -> None:
-    assert CHECK.image(png(1)) == (pixels(1).tobytes(), b"")
-    assert RAW.image(pixels(1).tobytes()) == (pixels(1).tobytes(), b"")
+    assert CHECK.image(png(1)) == KeptImage(pixels(1).tobytes(), b"", [])
+    assert RAW.image(pixels(1).tobytes()) == KeptImage(pixels(1).tobytes())
 
 
 def test_raw_pixels_are_brought_to_the_size_and_the_channels_asked_for() -> None:
