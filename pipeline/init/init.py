@@ -15,6 +15,7 @@ from pipeline.init.images import PHOTOGRAPH_SIDE, choose_images
 from pipeline.init.judging import judge_with
 from pipeline.init.place import Place, find_place
 from pipeline.init.recipe import choose_recipe
+from pipeline.init.split import choose_split
 from pipeline.init.target import choose_target
 from pipeline.init.text import to_text
 from pipeline.init.told import chosen_lines, found_lines, warnings
@@ -68,14 +69,15 @@ def _plan(found: Survey, place: Place, root: Path, presets: Path, weights: str |
     network = _network(weights) if weights else _brought(root, found.sample.sizes)
     images = choose_images(found.sample, pretrained=network is not None)
     judging = judge_with(target, found.opened.splits)
+    split = choose_split(found, target, judging.fractions)
     recipe = choose_recipe(images, target, judging.rows["train"], network)
     cores = os.cpu_count() or 1
-    values = values_of(presets, place, found.source, target, images, judging, recipe, cores)
+    values = values_of(presets, place, found.source, target, images, judging, split, recipe, cores)
     return _Plan(
         values,
         [*found_lines(found, target)],
-        [*chosen_lines(values, images, judging, recipe)],
-        [*warnings(found, target, judging, place)],
+        [*chosen_lines(values, images, judging, split, recipe)],
+        [*warnings(found, target, judging, split, place)],
     )
 
 

@@ -12,9 +12,9 @@ PRESET_OF = {"tiny": "digits", "small": "cifar10", "photographs": "photos"}
 RANDOM_NETWORK = {"name": "torchvision/resnet18", "width": None, "init": "random"}
 """Network for photographs without trained weights."""
 PRESET_BATCH = {"tiny": 128, "small": 256, "photographs": 32}
-STEPS_AN_EPOCH = 16
+STEPS_AN_EPOCH = 12
 """Fewest steps, if there are images for them: fewer learn too little before the next pass."""
-SMALLEST_BATCH = 8
+SMALLEST_BATCH = 16
 IMAGES_SEEN = 60_000
 """Images that a training on a small data set sees, from which its epochs follow."""
 MOST_SEEN = 3_000_000

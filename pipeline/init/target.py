@@ -45,13 +45,14 @@ COLUMNS_SHOWN = 6
 @dataclass(frozen=True)
 class Target:
     """section: of data.targets. values: by row, cells that say nothing left out; of a class its name, of
-    classes a list of names, of a number itself. splits: of the same rows. missing: rows left out.
+    classes a list of names, of a number itself. splits, files: of the same rows. missing: rows left out.
     """
 
     section: dict[str, Any]
     why: str
     values: list[Any]
     splits: list[str]
+    files: list[str]
     missing: int
 
     @property
@@ -82,13 +83,13 @@ def choose_target(found: Survey) -> Target:
 
 
 def _kept(section: dict[str, Any], why: str, found: Survey, values: Sequence[Any]) -> Target:
-    pairs = [
-        (value, split) for value, split in zip(values, found.rows.splits, strict=True) if value is not None
-    ]
-    target = Target(section, why, [v for v, _ in pairs], [s for _, s in pairs], len(values) - len(pairs))
+    rows = zip(values, found.rows.splits, found.rows.files, strict=True)
+    kept = [row for row in rows if row[0] is not None]
+    columns = [list(column) for column in zip(*kept, strict=True)] or [[], [], []]
+    target = Target(section, why, columns[0], columns[1], columns[2], len(values) - len(kept))
     if target.field == "class" and len(only := set(target.values)) < 2:
         raise DataError(
-            f"{found.opened.name}: all {len(pairs)} images are of one class, "
+            f"{found.opened.name}: all {len(kept)} images are of one class, "
             f"{listed([*map(repr, only)], 1)}; a classifier needs two at least, each in a folder of its own "
             "or named in the label column"
         )

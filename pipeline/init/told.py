@@ -10,6 +10,7 @@ from pipeline.init.images import ImageChoice
 from pipeline.init.judging import EXAMPLE_SCORE, FEW_IMAGES, Judging
 from pipeline.init.place import Place
 from pipeline.init.recipe import RecipeChoice
+from pipeline.init.split import SplitChoice
 from pipeline.init.target import Target
 
 CLASSES_SHOWN = 8
@@ -36,7 +37,7 @@ def found_lines(found: Survey, target: Target) -> Iterator[tuple[str, str]]:
 
 
 def chosen_lines(
-    values: Mapping[str, Any], images: ImageChoice, judging: Judging, recipe: RecipeChoice
+    values: Mapping[str, Any], images: ImageChoice, judging: Judging, split: SplitChoice, recipe: RecipeChoice
 ) -> Iterator[tuple[str, str]]:
     """What params.yaml says now."""
     data, model, train, register = (values[name] for name in ("data", "model", "train", "register"))
@@ -49,7 +50,9 @@ def chosen_lines(
         f"{train['epochs']} epochs, batch {train['global_batch_size']}, {train['optimizer']['name']} "
         f"lr {train['optimizer']['lr']:g}; {'; '.join(recipe.why)}",
     )
-    yield "splits", ", ".join(f"{count:,} {split}" for split, count in judging.rows.items())
+    about = "about " if split.why else ""
+    rows = ", ".join(f"{count:,} {name}" for name, count in judging.rows.items())
+    yield "splits", f"{about}{rows}{'; ' if split.why else ''}{split.why}"
     yield (
         "gates",
         f"score >= {register['min_score']:g} (an answer that is always the same: {judging.constant:.3f}), at "
@@ -57,7 +60,9 @@ def chosen_lines(
     )
 
 
-def warnings(found: Survey, target: Target, judging: Judging, place: Place) -> Iterator[str]:
+def warnings(
+    found: Survey, target: Target, judging: Judging, split: SplitChoice, place: Place
+) -> Iterator[str]:
     """What to look at before a training."""
     yield _how_sure(target, judging)
     counts = Counter(_names(target))
@@ -80,12 +85,13 @@ def warnings(found: Survey, target: Target, judging: Judging, place: Place) -> I
         shown = [f"{file} ({reason})" for file, reason in found.sample.odd]
         yield (
             f"{len(shown)} of {found.sample.looked_at:,} images looked at cannot be used; the first: "
-            f"{listed(shown, ODD_SHOWN)}; `data.max_quarantined` says how many may be left out"
+            f"{listed(shown, ODD_SHOWN)}; `data.limits` says how many may be left out"
         )
-    yield (
-        "several photographs of one person, thing or scene that come into different splits make a model look "
-        "better than it is"
-    )
+    if not split.why and any(judging.fractions.values()):
+        yield (
+            "photographs of one person, thing or scene in several splits make a model look better than it "
+            "is; if there are such, data.split keeps them together (by group, runs or time)"
+        )
     if place.is_outside:
         yield (
             f"{place.written} lies outside of the project: no other machine finds it, and `espalier submit` "

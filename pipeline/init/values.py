@@ -11,6 +11,7 @@ from pipeline.init.images import ImageChoice
 from pipeline.init.judging import SURE, Judging
 from pipeline.init.place import Place
 from pipeline.init.recipe import RecipeChoice
+from pipeline.init.split import SplitChoice
 from pipeline.init.target import Target
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -19,7 +20,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "number": {"name": "regression", "loss": "huber"},
 }
 """The section `task` by the target's field; that of the presets for a class."""
-REPLACED_WHOLE = {"task", "source", "targets", "resize", "store"}
+REPLACED_WHOLE = {"task", "source", "targets", "resize", "store", "split"}
 """Keys whose value takes the place of the preset's as a whole."""
 ROUNDED = 0.02
 """Fraction of the validation images whose score int8 may change both ways by chance alone."""
@@ -34,6 +35,7 @@ def values_of(
     target: Target,
     images: ImageChoice,
     judging: Judging,
+    split: SplitChoice,
     recipe: RecipeChoice,
     cores: int,
 ) -> dict[str, Any]:
@@ -44,8 +46,7 @@ def values_of(
         "data": {
             "source": dict(source),
             "targets": {LABEL: target.section},
-            "val_fraction": judging.fractions["val"],
-            "test_fraction": judging.fractions["test"],
+            "split": split.section,
             **images.keys,
         },
         "task": TASKS[target.field] or preset["task"],

@@ -26,8 +26,11 @@ def words(command: str) -> list[str]:
 
 
 CLUSTER = "sends to a cluster: tests/cluster"
+PHOTOGRAPHS = "needs photographs: tests/real/test_init.py"
 TRAINS = "trains for longer than `make test` may take: make test-docs"
 LEFT_OUT_OF_TEST = {
+    "espalier init data/raw/signs": PHOTOGRAPHS,
+    "espalier init data/raw/clothing --weights tf_efficientnet_lite0.safetensors": PHOTOGRAPHS,
     "make test": "runs this very test",
     "dvc exp run -S prune.target.macs=0.3": TRAINS,
     "espalier frontier run --set prune.target.macs=0.7,0.5,0.35,0.25": TRAINS,
@@ -40,6 +43,8 @@ LEFT_OUT_OF_TEST = {
 }
 """Commands of README that `make test` does not run on a finished small line, and why."""
 LEFT_OUT_OF_DOCS = {
+    "espalier init data/raw/signs": PHOTOGRAPHS,
+    "espalier init data/raw/clothing --weights tf_efficientnet_lite0.safetensors": PHOTOGRAPHS,
     "make test": "runs for ten minutes by itself",
     "espalier submit": CLUSTER,
     "espalier attach": CLUSTER,

@@ -13,42 +13,42 @@ from pipeline.data.intake.source import Source
 
 @dataclass(frozen=True)
 class SurveyedRows:
-    """splits: by row, as the source has them. cells: by column."""
+    """splits: by row, as the source has them. cells: by column. files: by row, "" if they were not read."""
 
     splits: list[str]
     cells: Mapping[str, list[Any]]
-
-    def of(self, split: str, column: str) -> list[Any]:
-        pairs = zip(self.splits, self.cells[column], strict=True)
-        return [cell for own, cell in pairs if own == split]
+    files: list[str]
 
 
 def rows_of(source: Source, columns: Sequence[str]) -> SurveyedRows:
     """Raises DataError if a file is damaged."""
-    splits: list[str] = []
-    cells: dict[str, list[Any]] = {column: [] for column in columns}
-    for split, found in _parts(source, columns):
-        splits += split
+    rows = SurveyedRows([], {column: [] for column in columns}, [])
+    for splits, cells, files in _parts(source, columns):
+        rows.splits.extend(splits)
+        rows.files.extend(files)
         for column in columns:
-            cells[column] += found[column]
-    return SurveyedRows(splits, cells)
+            rows.cells[column].extend(cells[column])
+    return rows
 
 
-def _parts(source: Source, columns: Sequence[str]) -> Iterator[tuple[list[str], Mapping[str, list[Any]]]]:
-    """Splits and cells of consecutive rows."""
+def _parts(
+    source: Source, columns: Sequence[str]
+) -> Iterator[tuple[list[str], Mapping[str, list[Any]], list[str]]]:
+    """Splits, cells and files of consecutive rows."""
     tables: dict[Path, ParquetPiece] = {}
     for piece in source.pieces:
         if isinstance(piece, ListedPiece):
-            held = list(zip(*(row.cells for row in piece.listed), strict=True))
-            yield [row.split for row in piece.listed], dict(zip(piece.columns, map(list, held), strict=True))
+            held = zip(*(row.cells for row in piece.listed), strict=True)
+            cells = dict(zip(piece.columns, map(list, held), strict=True))
+            yield [row.split for row in piece.listed], cells, [row.file for row in piece.listed]
         elif isinstance(piece, ParquetPiece):
             tables.setdefault(piece.file.path, piece)
         else:
             for batch in piece.read():
-                yield batch.splits, batch.cells
+                yield batch.splits, batch.cells, [""] * len(batch.rows)
     for path, first in tables.items():
         name = first.file.shown
         with open_parquet_file(path, name) as file, unreadable(name):
             table = file.read(columns=list(columns))
         cells = {column: arrow_values(table.column(column)) for column in columns}
-        yield [first.file.split] * table.num_rows, cells
+        yield [first.file.split] * table.num_rows, cells, [""] * table.num_rows

@@ -19,7 +19,7 @@ from pipeline.images.rule import ImageRule, Stretch
 
 MOST_IMAGES = 4000
 MOST_DECODED = 60
-LONGEST_S = 3.0
+LONGEST_S = 4.0
 """Seconds after which no more images are looked at."""
 PIECES_LOOKED_AT = 12
 MAX_PIXELS = 178_000_000

@@ -1,7 +1,7 @@
 """`espalier init` writes a params.yaml that fits what it looked at, and refuses what cannot be trained on."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,37 @@ def test_classes_of_few_test_images_are_told(tmp_path: Path) -> None:
     assert "2 classes have fewer than 10 test images, too few to judge them: fox 1, emu 2" in said
     assert "class 'fox' (2): too few images for train, val and test" in said
     assert "very unequal size" in said
+
+
+def test_rows_of_a_group_stay_together_if_a_column_is_called_so(tmp_path: Path) -> None:
+    people = {"patient_id": [row // 2 for row in range(40)]}
+    table(tmp_path, [0, 1] * 20, people)
+    values, said = written(tmp_path, "data/raw/mine.parquet")
+    assert values["data"]["split"] == values["data"]["split"] | {"by": "group", "column": "patient_id"}
+    assert "rows of one patient_id stay together" in said
+
+
+@pytest.mark.parametrize(
+    ("number", "by"),
+    [
+        (lambda row, place: 4 * row + place, "runs"),
+        (lambda row, place: row, "rows"),
+        (lambda row, place: 20 * place + row, "rows"),
+    ],
+    ids=["person after person", "anew in each class", "class after class"],
+)
+def test_files_that_were_numbered_as_they_were_taken_stay_together(
+    number: Callable[[int, int], int], by: str, tmp_path: Path
+) -> None:
+    files = {
+        f"{name}/IMG_{number(row, place)}.png": png(100 * place + row)
+        for place, name in enumerate("abcd")
+        for row in range(20)
+    }
+    write_files(tmp_path / "data/raw/mine", files)
+    values, said = written(tmp_path)
+    assert values["data"]["split"]["by"] == by
+    assert ("in 20 runs, which stay together" in said) == (by == "runs")
 
 
 def test_odd_files_and_what_is_left_out_are_told(tmp_path: Path) -> None:

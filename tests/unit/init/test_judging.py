@@ -11,7 +11,7 @@ from pipeline.init.target import Target
 
 def target_of(field: str, values: list[Any], splits: list[str] | None = None) -> Target:
     columns: dict[str, Any] = {"columns": ["x"]} if field == "classes" else {"column": "x"}
-    return Target({"field": field} | columns, "", values, splits or ["train"] * len(values), 0)
+    return Target({"field": field} | columns, "", values, splits or ["train"] * len(values), [], 0)
 
 
 @pytest.mark.parametrize(

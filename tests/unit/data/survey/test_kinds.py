@@ -74,7 +74,7 @@ def test_boxes(kind: str, files: dict[str, bytes], column: str, tmp_path: Path) 
 
 def test_what_boxes_are_learnt_as() -> None:
     def column(*classes: list[str]) -> str:
-        return box_target(SurveyedRows(["train"] * len(classes), {"classes": list(classes)}))[0]
+        return box_target(SurveyedRows(["train"] * len(classes), {"classes": list(classes)}, []))[0]
 
     assert column(["a"], ["b"]) == "largest"
     assert column(["a"], ["a", "b"]) == "classes"
