@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pipeline.data.intake.readers.listed import ListedRow, listed_source
 from pipeline.data.intake.source import CLASSES, Source
 from pipeline.data.intake.sources.folder import FolderSource
 from pipeline.data.intake.trees.blob import RefusedBlob, printable_name
-from pipeline.data.intake.trees.names import may_be_image, split_of
+from pipeline.data.intake.trees.names import may_be_image, split_of, suffix_of
 from pipeline.data.intake.trees.tree import Tree, open_tree
 from pipeline.errors import DataError, listed
 
@@ -32,7 +32,7 @@ def open_folder(path: Path, columns: Sequence[str], scratch: Path) -> Source:
 
 
 def _reason(name: str) -> str:
-    return f"files of kind {printable_name(PurePosixPath(name).suffix.lower())}"
+    return f"files of kind {printable_name(suffix_of(name))}"
 
 
 def _wrapper(images: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from pipeline.data.intake.tables.json_rows import read_json_lines
 from pipeline.data.intake.tables.parquet_rows import read_parquet_rows
 from pipeline.data.intake.tables.rows import Needed, TableRows
 from pipeline.data.intake.trees.blob import Blob, RefusedBlob, printable_name
-from pipeline.data.intake.trees.names import may_be_image, split_of
+from pipeline.data.intake.trees.names import may_be_image, split_of, suffix_of
 from pipeline.data.intake.trees.tree import Tree, open_tree
 from pipeline.data.intake.trees.unpacked import without_suffix
 from pipeline.errors import DataError, listed
@@ -92,7 +92,7 @@ def _split(name: str) -> str | None:
 
 
 def _suffix(name: str) -> str:
-    return PurePosixPath(without_suffix(name)).suffix.lower()
+    return suffix_of(without_suffix(name))
 
 
 def _places(params: TableSource, table: str) -> list[str]:

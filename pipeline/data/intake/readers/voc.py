@@ -1,7 +1,7 @@
 """Pascal VOC: an XML file of boxes for each image."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from pipeline.data.intake.boxes.box import BoundingBox, box_cells
@@ -10,7 +10,7 @@ from pipeline.data.intake.boxes.xml import parsed_xml
 from pipeline.data.intake.readers.records import SampleRecord, recorded_source
 from pipeline.data.intake.source import SPLITS, Source
 from pipeline.data.intake.trees.blob import Blob, RefusedBlob, content
-from pipeline.data.intake.trees.names import IMAGES
+from pipeline.data.intake.trees.names import IMAGES, suffix_of
 from pipeline.data.intake.trees.tree import Tree, open_tree
 from pipeline.errors import DataError
 from pipeline.images.defect import Defect
@@ -30,7 +30,7 @@ def open_voc(path: Path, columns: Sequence[str], scratch: Path) -> Source:
     if not texts:
         raise DataError(f"source {tree.name!r} has no XML file of annotations; look at data.source.path")
     boxes = {key: _boxes(tree.files[name]) for key, name in texts.items()}
-    images = {pair_key(name): name for name in tree.files if PurePosixPath(name).suffix.lower() in IMAGES}
+    images = {pair_key(name): name for name in tree.files if suffix_of(name) in IMAGES}
     splits = _listed_splits(tree)
     records = list(_records(tree, images, boxes, splits))
     alone = RefusedBlob("missing file", "no image has the name of this annotation")

@@ -11,7 +11,7 @@ from pipeline.data.intake.boxes.pairs import folder_split, pair_key
 from pipeline.data.intake.readers.records import SampleRecord, recorded_source
 from pipeline.data.intake.source import Source
 from pipeline.data.intake.trees.blob import Blob, RefusedBlob, content
-from pipeline.data.intake.trees.names import IMAGES
+from pipeline.data.intake.trees.names import IMAGES, suffix_of
 from pipeline.data.intake.trees.tree import Tree, open_tree
 from pipeline.errors import DataError
 from pipeline.images.defect import Defect
@@ -34,7 +34,7 @@ def open_yolo(path: Path, columns: Sequence[str], scratch: Path) -> Source:
     }
     if not texts:
         raise DataError(f"source {tree.name!r} has no text file of boxes; look at data.source.path")
-    images = {pair_key(name): name for name in tree.files if PurePosixPath(name).suffix.lower() in IMAGES}
+    images = {pair_key(name): name for name in tree.files if suffix_of(name) in IMAGES}
     records = list(_records(tree, images, texts, names))
     alone = RefusedBlob("missing file", "no image has the name of this text file")
     records += [SampleRecord(texts[key], "train", alone, {}) for key in texts.keys() - images.keys()]

@@ -1,7 +1,7 @@
 """Names of files: which are a system's own, which lead out of a folder, which say a split."""
 
+import posixpath
 import re
-from pathlib import PurePosixPath
 
 from pipeline.data.intake.trees.blob import printable_name
 from pipeline.images.defect import Defect
@@ -54,9 +54,14 @@ def _is_system(part: str) -> bool:
     return part.startswith((".", "~$")) or part.endswith("~") or part.lower() in SYSTEM_NAMES
 
 
+def suffix_of(name: str) -> str:
+    """The last suffix of a file's name, in lower case."""
+    return posixpath.splitext(name)[1].lower()
+
+
 def may_be_image(name: str) -> bool:
     """Whether to try a file as an image, by its suffix: at the top only what says that it is one."""
-    suffix = PurePosixPath(name).suffix.lower()
+    suffix = suffix_of(name)
     return suffix not in NOT_IMAGES if "/" in name else suffix in IMAGES
 
 

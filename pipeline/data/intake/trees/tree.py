@@ -125,15 +125,17 @@ def _tree(name: str, scratch: Path, members: Iterator[tuple[str, Blob]]) -> Tree
 
 def _walk(root: Path) -> Iterator[tuple[str, Blob]]:
     """Files and links of a folder; of a hidden or empty folder only itself. Raises OSError."""
-    for folder, below, names in os.walk(root, onerror=_raise):
+    top = str(root)
+    for folder, below, names in os.walk(top, onerror=_raise):
         hidden = [name for name in below if is_hidden(name)]
         below[:] = [name for name in below if name not in hidden]
         links = [name for name in below if Path(folder, name).is_symlink()]
+        above = folder.removeprefix(top).removeprefix("/")
         for name in [*names, *links, *hidden]:
-            inner = os.path.relpath(Path(folder, name), root)
-            yield inner, FileBlob(str(root), inner)
-        if not names and not below and not hidden and folder != str(root):
-            yield f"{os.path.relpath(folder, root)}/", RefusedBlob("empty folder", "")
+            inner = f"{above}/{name}" if above else name
+            yield inner, FileBlob(top, inner)
+        if not names and not below and not hidden and folder != top:
+            yield f"{above}/", RefusedBlob("empty folder", "")
 
 
 def _raise(error: OSError) -> None:
