@@ -17,9 +17,11 @@ from pipeline.data.fields.image import Pixels
 from pipeline.images.pixels import PixelsHWC
 
 COMING = 3
-"""Batches at most that are made or wait at once: memory does not grow with the speed of the threads."""
+"""Batches that are made or wait at once: memory does not grow with the speed of the threads."""
 TASK_IMAGES = 8
 """Images that a thread makes at a time, some 10 ms: the threads share the work on one batch."""
+TASKS_A_THREAD = 2
+"""Tasks that are begun for each thread at least, if so many need more batches than COMING: small batches."""
 
 Makers = Sequence[Callable[[], PixelsHWC]]
 """Functions that make the images of a batch, one each, in whatever thread. They touch no tensors: torch would
@@ -77,8 +79,13 @@ class Ahead:
         self._pool = None
         self._coming.clear()
 
+    @property
+    def _has_room(self) -> bool:
+        tasks = sum(len(coming.tasks) for coming in self._coming)
+        return len(self._coming) < COMING or tasks < TASKS_A_THREAD * self._threads
+
     def _fill(self, pool: ThreadPoolExecutor) -> None:
-        while len(self._coming) < COMING and (rows_B := next(self._expected, None)) is not None:
+        while self._has_room and (rows_B := next(self._expected, None)) is not None:
             makers = self._makers(rows_B, self._epoch)
             images_BHWC = np.empty((len(makers), *self._shape_HWC), np.uint8)
             parts = [slice(first, first + TASK_IMAGES) for first in range(0, len(makers), TASK_IMAGES)]

@@ -55,19 +55,22 @@ def test_images_come_in_order_whichever_thread_is_first(threads: int) -> None:
     assert not decoders()
 
 
-def test_only_a_few_batches_are_begun() -> None:
+@pytest.mark.parametrize(
+    ("size", "threads", "few"), [(TASK_IMAGES, 1, COMING), (10 * TASK_IMAGES, 4, COMING), (1, 4, 8)]
+)
+def test_as_many_batches_are_begun_as_keep_the_threads_busy(size: int, threads: int, few: int) -> None:
     begun: list[int] = []
 
     def batches() -> Iterator[Tensor]:
         for number in range(1_000_000):
             begun.append(number)
-            yield torch.tensor([number])
+            yield torch.arange(size)
 
-    ahead = Ahead(makers, SHAPE, 2)
+    ahead = Ahead(makers, SHAPE, threads)
     ahead.expect(batches(), EPOCH)
-    assert begun == list(range(COMING))
-    ahead.take(torch.tensor([0]), EPOCH)
-    assert begun == list(range(COMING + 1))
+    assert begun == list(range(few))
+    ahead.take(torch.arange(size), EPOCH)
+    assert begun == list(range(few + 1))
     ahead.close()
     assert not decoders()
 
