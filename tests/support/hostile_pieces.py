@@ -7,11 +7,11 @@ from typing import ClassVar
 from pipeline.data.intake.decoding.guard import ItemLimits
 from pipeline.data.intake.decoding.piece import Order
 from pipeline.data.intake.source import Source, SourceBatch
+from pipeline.data.intake.store import PixelStore
 from pipeline.data.intake.targets.one_class import ClassTarget
 from pipeline.data.intake.validate import KeptImage, RowCheck
 from pipeline.errors import DataError
 from pipeline.images.rule import ImageRule
-from pipeline.images.store import PixelStore
 from tests.support.data_samples import STRETCH, data_params
 
 TWO_PIXELS = ImageRule(height=1, width=2, channels=1, resize=STRETCH, sixteen_bit="refuse")

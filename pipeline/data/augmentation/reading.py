@@ -11,9 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pipeline.data.augmentation.ahead import Ahead, Makers
 from pipeline.data.augmentation.params import ResizedCropParams
 from pipeline.data.augmentation.resized_crop import draw_crops
-from pipeline.data.prepared.ahead import Ahead, Makers
 from pipeline.data.prepared.batch import Batch
 from pipeline.data.prepared.reader import ResidentSplit, Split
 from pipeline.images.crop import CropDraw

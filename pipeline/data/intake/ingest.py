@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.data.fields.encoded import Encoded
 from pipeline.data.fields.image import Pixels
 from pipeline.data.intake.columns import count_values, fixed_bytes, integers
 from pipeline.data.intake.decoding.guard import Unguarded
@@ -25,6 +24,7 @@ from pipeline.data.intake.decoding.piece_file import (
 from pipeline.data.intake.decoding.processes import decode_beside
 from pipeline.data.intake.limits import IntakeLimits
 from pipeline.data.intake.source import Source
+from pipeline.data.prepared.encoded import Encoded
 from pipeline.data.prepared.shards import Indices
 from pipeline.errors import DataError
 from pipeline.images.decode import doubts_noted

@@ -9,9 +9,9 @@ from pipeline.data.fields.field import TargetName
 from pipeline.data.intake.limits import IntakeLimits
 from pipeline.data.intake.sources.any_source import AnySource
 from pipeline.data.intake.splitting.params import AnySplit
+from pipeline.data.intake.store import ImageStore
 from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.images.rule import SIXTEEN_BIT, Crop, ImageRule, Resize, SixteenBit
-from pipeline.images.store import ImageStore
 
 
 class DataParams(Section):

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from pipeline.data.intake.encode import encoded, encoded_copy
 from pipeline.data.intake.limits import IntakeLimits
+from pipeline.data.intake.store import ImageStore
 from pipeline.data.intake.targets.target import AnyTarget
 from pipeline.images.decode import PILLOW_MODES, decoded, flattened
 from pipeline.images.defect import Defect
-from pipeline.images.encode import encoded, encoded_copy
 from pipeline.images.resize import resized
 from pipeline.images.rule import ImageRule
-from pipeline.images.store import ImageStore
 
 
 class KeptImage(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from pipeline.data.fields.encoded import Encoded
 from pipeline.data.fields.image import Pixels
+from pipeline.data.prepared.encoded import Encoded
 from pipeline.data.prepared.manifest import Manifest
 from pipeline.data.prepared.shards import Indices, gather_rows
 from pipeline.images.crop import CropDraw, cropped, cropped_file

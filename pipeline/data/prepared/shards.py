@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from pipeline.base.files import sha256_file
 from pipeline.base.params import nearest
-from pipeline.data.fields.encoded import Encoded
 from pipeline.data.fields.field import ORIGIN, PIXELS, AnyField, Values
 from pipeline.data.fields.image import Pixels
+from pipeline.data.prepared.encoded import Encoded
 from pipeline.data.prepared.manifest import REMEDY, Manifest, ShardInfo, read_manifest
 from pipeline.errors import DataError
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.data.intake.store import EncodedStore, PixelStore
 from pipeline.data.intake.validate import KeptImage, RowCheck
 from pipeline.images.defect import Defect
 from pipeline.images.rule import ImageRule
-from pipeline.images.store import EncodedStore, PixelStore
 from tests.support.data_samples import STRETCH, data_params, encoded, pixels, png
 
 RULE = ImageRule(height=4, width=4, channels=3, resize=STRETCH, sixteen_bit="refuse")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # as in image.py
+if TYPE_CHECKING:  # who only reads a manifest need not wait for pyarrow
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.data.prepared.ahead import COMING, TASK_IMAGES, Ahead, Makers
+from pipeline.data.augmentation.ahead import COMING, TASK_IMAGES, Ahead, Makers
 from pipeline.images.pixels import PixelsHWC
 
 SHAPE = (2, 3, 1)

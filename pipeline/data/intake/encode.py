@@ -4,10 +4,10 @@ import io
 
 from PIL import Image
 
+from pipeline.data.intake.store import EncodedStore
 from pipeline.images.decode import REDUCING_GAP, decoded
 from pipeline.images.resize import Window, through
 from pipeline.images.rule import ImageRule
-from pipeline.images.store import EncodedStore
 
 LONGEST = 65_500
 """Pixels of a JPEG's longer side."""
