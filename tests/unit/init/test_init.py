@@ -16,7 +16,7 @@ from pipeline.data.intake.prepare import prepare
 from pipeline.errors import DataError, ParamsError
 from pipeline.init.init import write_fitting_params
 from pipeline.init.text import is_as_written
-from pipeline.schema import check_params
+from pipeline.schema import check_values
 from tests.support.data_samples import encoded, photo, png, write_table
 from tests.support.places import ROOT
 from tests.support.source_samples import write_files
@@ -27,8 +27,9 @@ PRESETS = ROOT / "presets"
 def written(root: Path, given: str = "data/raw/mine") -> tuple[dict[str, Any], str]:
     """params.yaml for what lies there, and what was said."""
     said = write_fitting_params(given, root, PRESETS, None)
-    check_params(root / "params.yaml")
-    return read_yaml(root / "params.yaml"), said
+    values = read_yaml(root / "params.yaml")
+    check_values(values, "params.yaml")
+    return values, said
 
 
 def pngs(counts: Mapping[str, int], side: int = 4) -> dict[str, bytes]:
