@@ -4,7 +4,7 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-BENCHMARKS := training start drift outage latency_target compression equal_files
+BENCHMARKS := training loading intake start drift outage latency_target compression equal_files
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the commands

@@ -9,6 +9,7 @@ from benchmarks import (
     compression,
     drift,
     equal_files,
+    intake,
     latency_target,
     loading,
     outage,
@@ -22,6 +23,7 @@ from pipeline.train.worker_settings import WORKER_SETTINGS
 BENCHMARKS = {
     "training": training.BENCHMARK,
     "loading": loading.BENCHMARK,
+    "intake": intake.BENCHMARK,
     "start": start.BENCHMARK,
     "drift": drift.BENCHMARK,
     "outage": outage.BENCHMARK,

@@ -1,6 +1,6 @@
 """A piece of a source, read and decoded: each of its rows is good or has a defect.
 
-Letters: N good rows, P pixels of an image, C channels.
+Letter: C channels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,14 +58,12 @@ def decode_piece(piece: Piece, order: Order, guard: Unguarded, refused: Mapping[
         with guard.batch():
             rows = _rows(batch, order, guard, refused, first)
         first += len(rows)
-        good = [row.kept for row in rows if row.kept]
-        pixels, copies = (b"".join(each.pixels for each in good), b"".join(each.copy for each in good))
-        tables.append(_table(batch, order, rows, pixels))
-        kept.append(KeptImage(pixels, copies))
+        tables.append(_table(batch, order, rows))
+        kept += [row.kept for row in rows if row.kept]
     return Done(
         pa.concat_tables(tables, promote_options="permissive").combine_chunks(),
-        b"".join(each.pixels for each in kept),
-        b"".join(each.copy for each in kept),
+        [each.pixels for each in kept],
+        [each.copy for each in kept],
     )
 
 
@@ -100,8 +98,8 @@ def _row(image: bytes | Defect, cells: Mapping[str, Any], order: Order, refused:
     return _Row(values, place, kept, defect)
 
 
-def _table(batch: SourceBatch, order: Order, rows: Sequence[_Row], pixels: bytes) -> pa.Table:
-    sums, squares = _sums(rows, pixels, order.check.rule.channels)
+def _table(batch: SourceBatch, order: Order, rows: Sequence[_Row]) -> pa.Table:
+    sums, squares = _sums(rows, order.check.rule.channels)
     columns = {
         "file": pa.array(batch.files, pa.string()),
         "row": pa.array(batch.rows, pa.int64()),
@@ -129,13 +127,11 @@ def _digests(images: Sequence[bytes | None]) -> pa.Array:
     return pa.array(found, pa.binary(DIGEST_BYTES))
 
 
-def _sums(rows: Sequence[_Row], pixels: bytes, channels: int) -> tuple[Sums, Sums]:
+def _sums(rows: Sequence[_Row], channels: int) -> tuple[Sums, Sums]:
     """Sums and squares of all rows, (rows, C); 0 in bad ones."""
     is_good = np.array([row.kept is not None for row in rows])
     sums, squares = np.zeros((2, len(rows), channels), np.int64)
-    if num_good := int(is_good.sum()):
-        images_NPC = np.frombuffer(pixels, np.uint8).reshape(num_good, -1, channels)
-        sums[is_good], squares[is_good] = channel_sums(images_NPC)
+    sums[is_good], squares[is_good] = channel_sums([row.kept.pixels for row in rows if row.kept], channels)
     return sums, squares
 
 

@@ -36,8 +36,8 @@ class Done(NamedTuple):
     """rows: all of a piece, in order, in the columns above. pixels, copies: of good ones, as in KeptImage."""
 
     rows: pa.Table
-    pixels: bytes
-    copies: bytes
+    pixels: Sequence[bytes]
+    copies: Sequence[bytes]
 
 
 def write_piece(folder: Path, number: int, done: Done) -> None:
@@ -47,8 +47,8 @@ def write_piece(folder: Path, number: int, done: Done) -> None:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     content = sink.getvalue()
-    _put(pixels_file(folder, number), done.pixels)
-    _put(copies_file(folder, number), done.copies)
+    _put(pixels_file(folder, number), *done.pixels)
+    _put(copies_file(folder, number), *done.copies)
     _put(_table_file(folder, number), hashlib.sha256(content).digest(), content)
 
 
@@ -114,8 +114,7 @@ def _put(path: Path, *parts: Any) -> None:
     with may_write(path):
         try:
             with temporary.open("wb") as file:
-                for part in parts:
-                    file.write(part)
+                file.writelines(parts)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

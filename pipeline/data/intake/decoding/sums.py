@@ -3,12 +3,11 @@
 Letters: N images, P pixels of an image, C channels.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-from pipeline.data.fields.image import Pixels
 
 Sums: TypeAlias = npt.NDArray[np.int64]
 PIXELS_BESIDE = 64
@@ -19,14 +18,14 @@ VALUES_AT_ONCE = 1 << 16
 """What stays in the processor's cache."""
 
 
-def channel_sums(images_NPC: Pixels) -> tuple[Sums, Sums]:
-    """Sums of the values 0..255 and of their squares, (N, C) each."""
-    num_images, num_pixels, channels = images_NPC.shape
-    sums, squares = np.empty((2, num_images, channels), np.int64)
-    step = max(1, VALUES_AT_ONCE // (num_pixels * channels))
-    for first in range(0, num_images, step):
+def channel_sums(images: Sequence[bytes], channels: int) -> tuple[Sums, Sums]:
+    """Sums of the values 0..255 and of their squares, (N, C) each. images: P * C bytes each."""
+    sums, squares = np.empty((2, len(images), channels), np.int64)
+    step = max(1, VALUES_AT_ONCE // len(images[0])) if images else 1
+    for first in range(0, len(images), step):
         some = slice(first, first + step)
-        values = images_NPC[some].astype(np.uint32)
+        block = b"".join(images[some])  # of one image, that image itself
+        values = np.frombuffer(block, np.uint8).reshape(len(images[some]), -1, channels).astype(np.uint32)
         sums[some] = _sum(values)
         values *= values
         squares[some] = _sum(values)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.data.intake.readers.arrow import arrow_kinds, arrow_values, open_parquet_file, unreadable
 from pipeline.data.intake.readers.listed import classes_json
-from pipeline.data.intake.readers.parquet_files import partitions, same_columns, split_files
+from pipeline.data.intake.readers.parquet_files import same_columns, split_files
 from pipeline.data.intake.readers.parquet_images import check_image_column, images_of
 from pipeline.data.intake.source import BATCH_BYTES, BATCH_ROWS, SPLITS, Source, SourceBatch, ranges
 from pipeline.data.intake.sources.parquet import ParquetSource
@@ -26,14 +26,13 @@ MOST_PARTS = 16
 @dataclass(frozen=True)
 class _File:
     """name: below the source's path, printable. shown: the same with the source's name. path: where it lies,
-    decompressed. partition: cells that all its rows share, by column.
+    decompressed.
     """
 
     name: str
     shown: str
     path: Path
     split: str
-    partition: dict[str, Any]
 
 
 def open_parquet(params: ParquetSource, path: Path, columns: list[str], scratch: Path) -> Source:
@@ -44,13 +43,12 @@ def open_parquet(params: ParquetSource, path: Path, columns: list[str], scratch:
     """
     tree = open_tree(path, scratch)
     splits, others = split_files(tree.name, list(tree.files))
-    shared, partition = partitions(list(splits))
     files = [
-        _File(printable_name(name), tree.shown(name), tree.local(name), split, cells)
-        for (name, split), cells in zip(splits.items(), partition, strict=True)
+        _File(printable_name(name), tree.shown(name), tree.local(name), split)
+        for name, split in splits.items()
     ]
     schemas = {file.name: _schema(file, params, columns) for file in files}
-    kinds = {name: shared | arrow_kinds(schema) for name, schema in schemas.items()}
+    kinds = {name: arrow_kinds(schema) for name, schema in schemas.items()}
     same_columns(kinds, columns, tree.name)
     first = next(iter(kinds.values()))
     wanted = (params.image_column, *(column for column in columns if column in first))
@@ -93,24 +91,18 @@ class ParquetPiece:
 
     def _source_batch(self, batch: Any, offset: int) -> SourceBatch:
         image, *columns = self.columns
-        first, shared = self.first + offset, self.file.partition
+        first = self.first + offset
         return SourceBatch(
             files=[self.file.name] * batch.num_rows,
             rows=list(range(first, first + batch.num_rows)),
             splits=[self.file.split] * batch.num_rows,
             images=images_of(batch.column(image)),
-            cells={
-                column: arrow_values(batch.column(column))
-                if column in batch.schema.names
-                else [shared[column]] * batch.num_rows
-                for column in columns
-            },
+            cells={column: arrow_values(batch.column(column)) for column in columns},
         )
 
     def _batches(self) -> Iterator[Any]:
         with open_parquet_file(self.file.path, self.file.shown) as table:
-            held = table.schema_arrow.names
-            columns = [column for column in dict.fromkeys(self.columns) if column in held]
+            columns = list(dict.fromkeys(self.columns))
             batches = table.iter_batches(self.batch_rows, [self.group], columns=columns)
             while True:
                 with unreadable(self.file.shown):

@@ -2,11 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import unquote
 
 from pipeline.data.intake.source import SPLITS
-from pipeline.data.intake.tables.kinds import typed
 from pipeline.data.intake.trees.blob import printable_name
 from pipeline.data.intake.trees.names import split_in
 from pipeline.errors import DataError, listed
@@ -14,8 +11,6 @@ from pipeline.errors import DataError, listed
 SUFFIX = ".parquet"
 NUMBER_PARTS = re.compile(r"(\d+)")
 NAMES_SHOWN = 5
-NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-"""How Spark writes a null in a folder's name."""
 
 
 def split_files(source: str, names: Sequence[str]) -> tuple[dict[str, str], int]:
@@ -57,23 +52,6 @@ def same_columns(kinds: Mapping[str, Mapping[str, str]], columns: Sequence[str],
             raise DataError(
                 f"{source}: column {column!r} has several types ({each}); give all files the same"
             )
-
-
-def partitions(names: Sequence[str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """Columns whose cells stand in folders' names, as Spark partitions by them: label=cat/part-0.parquet.
-
-    Returns the kind of each column, and the cells of each file. A column must be in all names.
-    """
-    found = [dict(part.split("=", 1) for part in name.split("/")[:-1] if "=" in part) for name in names]
-    columns = [column for column in found[0] if all(column in cells for cells in found)]
-    texts = {column: [_partition_text(cells[column]) for cells in found] for column in columns}
-    read = {column: typed(cells, None, decimal_comma=False) for column, cells in texts.items()}
-    kinds = {column: kind for column, (kind, _) in read.items()}
-    return kinds, [{column: read[column][1][place] for column in columns} for place in range(len(names))]
-
-
-def _partition_text(text: str) -> str | None:
-    return None if text == NO_PARTITION else unquote(text)
 
 
 def _natural(name: str) -> list[str | int]:

@@ -160,19 +160,6 @@ def test_files_as_hubs_and_spark_write_them(
         assert found.files == list(SPARK)
 
 
-def test_cells_in_names_of_folders(tmp_path: Path) -> None:
-    """As Spark writes what it partitions by columns."""
-    folders = ["split=test/label=a%20b", "split=train/label=a%20b", "split=train/label=cat"]
-    for number, folder in enumerate([*folders, "split=train/label=__HIVE_DEFAULT_PARTITION__"]):
-        path = tmp_path / folder / "part-0.parquet"
-        path.parent.mkdir(parents=True)
-        pq.write_table(pa.table({"image": [png(number)]}), path)
-    found = read_source(data_params(), tmp_path)
-    assert found.splits == ["train", "train", "train", "test"]
-    assert found.cells["label"] == [None, "a b", "cat", "a b"]
-    assert found.images == [png(3), png(1), png(2), png(0)]
-
-
 def test_files_of_no_split_beside_those_of_one_are_counted(tmp_path: Path) -> None:
     for name in ("train", "more", "extra"):
         good_table(tmp_path / f"{name}.parquet")
