@@ -9,6 +9,7 @@ from pipeline.base.files import write_atomic
 from pipeline.base.params import parse_section
 from pipeline.data.intake.opening import open_source
 from pipeline.data.intake.params import DataParams
+from pipeline.data.intake.trees.blob import printable_name
 from pipeline.data.survey.survey import Survey, survey
 from pipeline.errors import ArtifactError, DataError
 from pipeline.init.images import PHOTOGRAPH_SIDE, choose_images
@@ -52,7 +53,8 @@ def write_fitting_params(given: str, root: Path, presets: Path, weights: str | N
     write_atomic(root / "params.yaml", to_text(plan.values, comments))
     found_and_chosen = [*_columns(plan.found), "params.yaml:", *_columns(plan.chosen)]
     warned = ["look at:", *(f"  - {line}" for line in plan.warnings)]
-    return "\n".join([f"{place.written}:", *found_and_chosen, *warned, *brought, "Next: `make repro`"])
+    said = [f"{place.written}:", *found_and_chosen, *warned, *brought, "Next: `make repro`"]
+    return "\n".join(map(printable_name, said))
 
 
 class _Plan(NamedTuple):

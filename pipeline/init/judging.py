@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.init.target import Target
+from pipeline.init.target import Target, names_in
 
 WANTED = {"val": 200, "test": 400}
 """Rows of a split that judge well enough: 400 give a top-1 of 0.9 a standard error of 1.5 points."""
@@ -79,7 +79,8 @@ def judge_with(target: Target, own: Sequence[str]) -> Judging:
         )
     share = 1.0 if "test" in own else fractions["test"]
     tested = target.of("test" if "test" in own else "train")
-    groups = {name: max(1, round(count * share)) for name, count in _groups(target, tested).items()}
+    counts = Counter(names_in(tested) if target.field != "number" else [])
+    groups = {name: max(1, round(count * share)) for name, count in counts.items()}
     scores = constant_scores(target, tested)
     error = math.sqrt(EXAMPLE_SCORE * (1 - EXAMPLE_SCORE) / rows["test"])
     if target.field != "class":
@@ -105,12 +106,6 @@ def _f1(truth: set[str], answer: set[str]) -> float:
     """F1 of one image's labels; 1 if there are none, and none is answered."""
     total = len(truth) + len(answer)
     return 2 * len(truth & answer) / total if total else 1.0
-
-
-def _groups(target: Target, values: Sequence[Any]) -> Counter[str]:
-    if target.field == "number":
-        return Counter()
-    return Counter(name for value in values for name in ([value] if isinstance(value, str) else set(value)))
 
 
 def _fraction(split: str, rows: int) -> float:

@@ -38,10 +38,8 @@ def find_place(given: str, root: Path) -> Place:
             f"{given} is an address; bring what it holds with `dvc import-url {given} data/raw/NAME`, then "
             "`espalier init data/raw/NAME`"
         )
-    try:
-        given.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{given!a} is no UTF-8, and params.yaml could not name it; rename it") from error
+    if not given.isprintable():  # what is no UTF-8 neither
+        raise DataError(f"{given!a} holds what cannot be seen, or no UTF-8; rename it")
     # Not resolved: a link below data/raw is named as itself.
     top, path = (Path(os.path.normpath(each.absolute())) for each in (root, root / given))
     if not path.exists():

@@ -1,7 +1,6 @@
 """Network and recipe: one of three presets, with epochs, batch and rates that fit the number of images."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +82,7 @@ def _ema(steps: int) -> float:
 
 def _flip(target: Target, images: ImageChoice) -> tuple[str, str]:
     """Whether a mirror image still is of its class, as far as names tell, and why."""
-    names = _class_names(target)
+    names = sorted(set(target.names))
     if names and all(len(name) == 1 for name in names):
         return "none", "no flips: classes are single characters, which a mirror changes"
     if sided := sorted(name for name in names if SIDES.search(name)):
@@ -91,11 +90,3 @@ def _flip(target: Target, images: ImageChoice) -> tuple[str, str]:
     if images.keys["channels"] == 1 and images.kind != "photographs":
         return "none", "no flips: small grey images are mostly characters"
     return "random", "flips: nothing in the names of classes tells left from right"
-
-
-def _class_names(target: Target) -> Sequence[str]:
-    if target.field == "number":
-        return []
-    return sorted(
-        {name for value in target.values for name in ([value] if isinstance(value, str) else value)}
-    )

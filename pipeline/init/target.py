@@ -60,8 +60,18 @@ class Target:
         found: Literal["class", "classes", "number"] = self.section["field"]
         return found
 
+    @property
+    def names(self) -> list[str]:
+        """A class for each time that a row is of one; none of numbers."""
+        return names_in(self.values) if self.field != "number" else []
+
     def of(self, split: str) -> list[Any]:
         return [value for value, own in zip(self.values, self.splits, strict=True) if own == split]
+
+
+def names_in(values: Sequence[str | list[str]]) -> list[str]:
+    """Names of classes of rows, each once a row."""
+    return [name for value in values for name in ([value] if isinstance(value, str) else set(value))]
 
 
 def choose_target(found: Survey) -> Target:

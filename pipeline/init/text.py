@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.data.intake.trees.blob import printable_name
+
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 """Words, in any case, that some reader takes for something else than a text."""
@@ -15,7 +17,8 @@ SIGNATURE_DIGITS = 16
 
 def to_text(values: Mapping[str, Any], comments: Sequence[str]) -> str:
     """Sections in their order, a line for each key."""
-    lines = ["# yaml-language-server: $schema=params.schema.json", *(f"# {line}" for line in comments)]
+    lines = ["# yaml-language-server: $schema=params.schema.json"]
+    lines += [f"# {printable_name(line)}" for line in comments]
     for section, keys in values.items():
         lines += ["", f"{section}:", *(f"  {key}: {_flow(value)}" for key, value in keys.items())]
     return _signed("\n".join(lines) + "\n")
@@ -44,7 +47,7 @@ def _flow(value: Any) -> str:
         return f"[{', '.join(map(_flow, value))}]"
     if isinstance(value, str):
         plain = PLAIN.fullmatch(value) and value.lower() not in WORDS_OF_YAML
-        return value if plain else json.dumps(value, ensure_ascii=False)
+        return value if plain else json.dumps(value, ensure_ascii=not value.isprintable())
     if isinstance(value, float):
         return repr(value) if "e" not in repr(value) else f"{value:.12f}".rstrip("0")
     return json.dumps(value)

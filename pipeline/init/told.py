@@ -18,7 +18,7 @@ ODD_SHOWN = 3
 LOPSIDED = 10
 """Times as many images of one class as of another from which on that is told."""
 NEEDED = 3
-"""ImageChoice of a class: one each for train, val and test."""
+"""Images of a class: one each for train, val and test."""
 
 
 def found_lines(found: Survey, target: Target) -> Iterator[tuple[str, str]]:
@@ -30,7 +30,7 @@ def found_lines(found: Survey, target: Target) -> Iterator[tuple[str, str]]:
     yield "rows", rows if len(own) > 1 else f"{len(found.rows.splits):,}, without splits of their own"
     yield "learns", _learns(target)
     if target.field != "number":
-        counts = Counter(_names(target))
+        counts = Counter(target.names)
         shown = [f"{name} {count:,}" for name, count in sorted(counts.items())]
         yield f"{len(counts)} classes", listed(shown, CLASSES_SHOWN)
     yield "images", _images(found)
@@ -65,7 +65,7 @@ def warnings(
 ) -> Iterator[str]:
     """What to look at before a training."""
     yield _how_sure(target, judging)
-    counts = Counter(_names(target))
+    counts = Counter(target.names)
     if scarce := [f"{name!r} ({count})" for name, count in counts.items() if count < NEEDED]:
         yield (
             f"class {listed(scarce, ODD_SHOWN)}: too few images for train, val and test; add some, or take "
@@ -103,12 +103,6 @@ def _learns(target: Target) -> str:
     words = {"class": "one of several classes", "classes": "any of several classes", "number": "a number"}
     columns = target.section.get("column") or listed(target.section["columns"], CLASSES_SHOWN)
     return f"{words[target.field]}, from column {columns} ({target.why})"
-
-
-def _names(target: Target) -> list[str]:
-    if target.field == "number":
-        return []
-    return [name for value in target.values for name in ([value] if isinstance(value, str) else set(value))]
 
 
 def _images(found: Survey) -> str:

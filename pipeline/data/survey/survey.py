@@ -4,11 +4,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from pipeline.data.intake.readers.table import FOUND
 from pipeline.data.intake.source import Source
 from pipeline.data.intake.sources.any_source import AnySource
 from pipeline.data.intake.trees.names import may_be_image
@@ -80,6 +81,11 @@ def _offer(tree: Tree) -> Offer:
     for kind in OFFERS:
         if offer := kind(tree):
             return offer
+    if list(tree.files) == [tree.name] and PurePosixPath(tree.name).suffix.lower() in FOUND:
+        raise DataError(
+            f"{tree.name}: no images; a table that names images lies in a folder with them, which is the "
+            "path to give"
+        )
     suffixes = sorted({Path(name).suffix.lower() or name for name in tree.files if not may_be_image(name)})
     raise DataError(
         f"{tree.name}: {len(tree.files)} files ({listed(suffixes, SUFFIXES_SHOWN)}), but no images that a "

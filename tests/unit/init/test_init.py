@@ -228,6 +228,7 @@ def test_a_path_of_any_name_is_written_so_that_it_is_read_back(name: str, tmp_pa
             r"none of 2 images .* can be used; the first: cat/1.png: undec",
         ),
         ({"1.png": png(1)}, r"nothing says what is to be learnt"),
+        ({"x/left\nright/1.png": png(1), "x/\udcff/1.png": png(2)}, r"2 usable images are too few"),
         ({"notes.md": b"x"}, r"no images that a kind of source knows"),
     ],
 )
@@ -260,6 +261,8 @@ def test_labels_that_cannot_be_classes_are_refused(labels: list[Any], message: s
         ("s3://bucket/x", r"`dvc import-url s3://bucket/x data/raw/NAME`"),
         ("models:/digits@dense", r"`espalier weights models:/digits@dense` brings its weights"),
         (".", r"put your data below data/raw"),
+        ("data/raw/a\nprune: x", r"holds what cannot be seen"),
+        ("data/raw/\udcff", r"holds what cannot be seen, or no UTF-8"),
         ("data/prepared/x", r"put your data below data/raw"),
     ],
 )
@@ -291,6 +294,13 @@ def test_a_params_file_that_was_edited_is_kept(tmp_path: Path, monkeypatch: pyte
     assert params.read_bytes() != first
     run("--force")
     assert params.read_bytes() == first
+
+
+def test_names_that_cannot_be_seen_neither_break_a_line_nor_end_in_an_error(tmp_path: Path) -> None:
+    folder(tmp_path, {"left\nmodel: {}": 10, "\udcff": 10})
+    _, said = written(tmp_path)
+    assert "left\ufffdmodel: {} 10" in said
+    assert said.encode()
 
 
 def test_grey_images_have_one_channel(tmp_path: Path) -> None:

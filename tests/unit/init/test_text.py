@@ -9,7 +9,14 @@ from pipeline.init.text import is_as_written, to_text
 
 VALUES: dict[str, Any] = {
     "a": {"x": None, "y": [1, 2.5, "no", "e: #"], "z": {"name": "cosine", "warmup": 1e-7}},
-    "b": {"t": True, "text": "data/raw/ü b", "number": "007", "empty": "", "none": {}},
+    "b": {
+        "t": True,
+        "text": "data/raw/ü b",
+        "number": "007",
+        "unseen": "a\u2028b\x85",
+        "empty": "",
+        "none": {},
+    },
 }
 
 

@@ -148,6 +148,12 @@ def test_what_is_no_source_is_refused(files: Mapping[str, bytes], message: str, 
         looked_at(write_files(tmp_path / "x", files))
 
 
+def test_a_table_alone_is_told_where_its_images_belong(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(csv())
+    with pytest.raises(DataError, match="a table that names images lies in a folder with them"):
+        looked_at(tmp_path / "a.csv")
+
+
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04" + bytes(60))
     with pytest.raises(DataError, match=r"x\.zip"):
