@@ -79,7 +79,7 @@ def _plan(found: Survey, place: Place, root: Path, presets: Path, weights: str |
         values,
         [*found_lines(found, target)],
         [*chosen_lines(values, images, judging, split, recipe)],
-        [*warnings(found, target, judging, split, place)],
+        [*warnings(found, target, judging, split, place), *_unused(root, network)],
     )
 
 
@@ -111,6 +111,15 @@ def _brought(root: Path, sizes: list[tuple[int, int]]) -> str | None:
     from pipeline.pretrained.network import network_of
 
     return network_of(root / BROUGHT_WEIGHTS)
+
+
+def _unused(root: Path, network: str | None) -> list[str]:
+    if network is not None or not (root / BROUGHT_WEIGHTS).exists():
+        return []
+    return [
+        f"the weights in {BROUGHT_WEIGHTS.parent} are not used: they are of no network that is known, or all "
+        f"images are smaller than {PHOTOGRAPH_SIDE} px"
+    ]
 
 
 def _bring(weights: str, root: Path, values: dict[str, Any]) -> str:

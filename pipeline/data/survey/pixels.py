@@ -15,8 +15,7 @@ from pipeline.data.survey.offer import Offer
 from pipeline.errors import DataError
 
 FEWEST_PIXELS = 16
-LONGEST_TABLES = 10
-"""Tables that are looked at."""
+PIXEL_TABLES_TRIED = 10
 
 
 def offer_idx(tree: Tree) -> Offer | None:
@@ -32,7 +31,7 @@ def offer_idx(tree: Tree) -> Offer | None:
 
 def offer_pixel_csv(tree: Tree) -> Offer | None:
     """The table with most columns beside its pixels, or all if they have the same."""
-    tables = [name for name in tree.files if _suffix(name) in (".csv", ".tsv")][:LONGEST_TABLES]
+    tables = [name for name in tree.files if _suffix(name) in (".csv", ".tsv")][:PIXEL_TABLES_TRIED]
     found = {name: header for name in tables if (header := _pixel_header(tree, name))}
     if not found:
         return None

@@ -303,6 +303,14 @@ def test_names_that_cannot_be_seen_neither_break_a_line_nor_end_in_an_error(tmp_
     assert said.encode()
 
 
+def test_weights_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    folder(tmp_path, {"cat": 10, "dog": 10})
+    write_files(tmp_path, {"data/init/weights.safetensors": b"not looked at"})
+    values, said = written(tmp_path)
+    assert values["model"]["init"] == "random"
+    assert "the weights in data/init are not used" in said
+
+
 def test_grey_images_have_one_channel(tmp_path: Path) -> None:
     grey = {
         f"{name}/{row}.png": encoded(Image.fromarray(np.full((8, 8), 9 * row, np.uint8)))
