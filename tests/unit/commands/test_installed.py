@@ -56,7 +56,7 @@ def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     [
         (["fro"], ["frontier"]),
         (["we"], ["weights"]),
-        (["in"], []),  # the old name of weights
+        (["in"], ["init"]),
         (["frontier", "s"], ["show"]),
         (["frontier", "show", "--ke"], ["--keep"]),
         (["completion", ""], list(SHELLS)),
