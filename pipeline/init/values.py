@@ -57,11 +57,19 @@ def values_of(
             "max_drop": judging.max_drop,
             "max_group_drop": judging.max_group_drop,
             "min_agreement_with_dense": LEAST_AGREEMENT,
+            "min_export_agreement": _least_agreement(preset, judging),
             "champion_min_gain": max(0.002, round(judging.error, 3)),
         },
         "resources": {"workers": min(MOST_WORKERS, cores)},
     }
     return _merged(_merged(preset, changes), recipe.changes)
+
+
+def _least_agreement(preset: Mapping[str, Any], judging: Judging) -> float:
+    """The preset's limit for int8 files, less what chance may do to the few images that are compared."""
+    limit: float = preset["register"]["min_export_agreement"]
+    images = min(preset["evaluate"]["parity_images"], judging.rows["test"])
+    return round(limit - SURE * math.sqrt(limit * (1 - limit) / images), 3)
 
 
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,6 +151,7 @@ def test_gates_follow_from_a_constant_answer_and_the_number_of_test_images(tmp_p
     limits = values["register"]
     assert 0.8 < limits["min_score"] < 1
     assert limits["max_drop"] == 0.1
+    assert limits["min_export_agreement"] == 0.917, "of 20 images"
     assert "a standard error of 6.7 points" in said
 
 
