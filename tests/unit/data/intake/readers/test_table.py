@@ -45,7 +45,7 @@ def csv_of(rows: list[tuple[str, str]] = ROWS, delimiter: str = ",", header: str
         ("t.tsv", csv_of(delimiter="\t").encode()),
         ("t.csv", csv_of(header='"file"{} label ,').encode()),
         ("t.csv", (csv_of() + ",\n\n,,,\n").encode()),
-        ("t.csv.gz", gzip.compress(csv_of().encode())),
+        ("t.csv.gz", gzip.compress(csv_of().encode(), mtime=0)),
         ("t.csv", csv_of([(file.replace("/", "\\"), label) for file, label in ROWS]).encode()),
         ("t.csv", csv_of([(file[4:-4].upper(), label) for file, label in ROWS]).encode()),
         (
