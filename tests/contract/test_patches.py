@@ -16,7 +16,7 @@ EXCEPTIONS = {
     "unit/train/test_job.py": 1,
     # Not arguments yet.
     "gpu/test_gpu.py": 1,
-    "unit/data/intake/test_validate.py": 1,
+    "unit/images/test_decode.py": 1,
     "unit/data/prepared/test_shards.py": 1,
     "unit/doctor/test_examine.py": 1,
     "unit/launch/test_remote_driver.py": 1,

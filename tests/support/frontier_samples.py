@@ -39,3 +39,12 @@ def sample() -> Frontier:
         candidate("quantized", "0.7", 3.0, 0.97, val_score=0.979, size_bytes=200),
     ]
     return Frontier(DENSE, found, ["prune.max_ratio"], left_out={}, min_step=1.0)
+
+
+def read_raw_data(project: Path) -> None:
+    """Let the project's source be what lies in data/raw, instead of scikit-learn's digits."""
+    params = project / "params.yaml"
+    digits = "source: {kind: digits, path: data/raw/README.md}"
+    text = params.read_text()
+    assert digits in text
+    params.write_text(text.replace(digits, "source: {kind: folder, path: data/raw}"))

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import ParamsError
 from pipeline.frontier.points import Project, parse_settings, points
-from tests.support.frontier_samples import AXES
+from tests.support.frontier_samples import AXES, read_raw_data
 
 
 def test_values_are_yaml_and_commas_within_brackets_do_not_part_them() -> None:
@@ -54,6 +54,7 @@ def test_points_are_the_product_and_equal_inputs_have_one_name(project: Project)
 
 
 def test_a_name_follows_code_and_data_and_nothing_else(copy: Path) -> None:
+    read_raw_data(copy)
     axes = parse_settings(["prune.max_ratio=0.5"])
     before = points(Project(copy), axes)[0].name
     (copy / "pipeline/cli.py").write_text("# no stage needs it\n")

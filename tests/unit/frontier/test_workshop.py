@@ -9,6 +9,7 @@ from pipeline.errors import EspalierError
 from pipeline.frontier.points import Project, points
 from pipeline.frontier.workshop import PointWorkspace, override, reason
 from pipeline.repro import machine_lock
+from tests.support.frontier_samples import read_raw_data
 from tests.support.places import ROOT
 
 
@@ -25,6 +26,7 @@ def test_an_override_leaves_the_rest_of_the_file_as_it_is(tmp_path: Path) -> Non
 
 
 def test_a_folder_gets_the_tree_as_it_is_and_keeps_its_checkpoints(copy: Path) -> None:
+    read_raw_data(copy)
     (copy / "data/raw/table.parquet").write_text("ignored by git")
     (copy / "pipeline/new.py").write_text("x = 1\n")
     project = Project(copy)
