@@ -104,10 +104,10 @@ def waiting_factor(step: int, num_steps: int, num_waiting: int, params: Schedule
     return lr_factor(step - num_waiting, num_steps - num_waiting, params)
 
 
-def set_lr(optimizer: Optimizer, lr: float, waiting_lr: float | None = None) -> None:
-    """Set the learning rates of all groups. waiting_lr: of those that wait for the head, if it is another."""
+def set_lr(optimizer: Optimizer, lr: float, waiting_lr: float) -> None:
+    """Set the learning rates of all groups. waiting_lr: of those that wait for the head."""
     for group in optimizer.param_groups:
-        group["lr"] = (lr if waiting_lr is None or not group[WAITS] else waiting_lr) * group[FACTOR]
+        group["lr"] = (waiting_lr if group[WAITS] else lr) * group[FACTOR]
 
 
 class Ema:

@@ -103,23 +103,28 @@ def test_killed_anywhere_the_same_command_ends_in_the_same_outs(
 def disturb(project: Project, chance: random.Random, before: int) -> int:
     """Kill again and again, the three kinds in turn, until it was enough or the line is made.
 
-    Returns how often.
+    Returns how often. Raises AssertionError if the command fails though nothing of it was killed.
     """
-    command = project.start(*REPRO)
-    for kills in range(min(A_LINE, KILLS - before)):
-        if command.process.poll() is not None:  # where only dvc was killed, make goes on by itself
-            command = project.start(*REPRO)
-        kind = KINDS[(before + kills) % len(KINDS)]
-        with suppress(subprocess.TimeoutExpired):
-            command.process.wait(chance.uniform(0, LONGEST_S))
-        while command.process.poll() is None and not kind(command, project):
-            time.sleep(POLL_S)  # until there is one to kill
-        if command.process.poll() == 0:
-            return kills
-        if kind is not kill_dvc:
+    most, command = min(A_LINE, KILLS - before), project.start(*REPRO)
+    is_new = True
+    for kills in range(most):
+        hit, kind = False, KINDS[(before + kills) % len(KINDS)]
+        while not hit:
+            if command.process.poll() is not None:
+                command, is_new = project.start(*REPRO), True
+            with suppress(subprocess.TimeoutExpired):
+                command.process.wait(chance.uniform(0, LONGEST_S))
+            while command.process.poll() is None and not (hit := kind(command, project)):
+                time.sleep(POLL_S)  # until there is one to kill
+            if not hit and is_new:
+                command.wait().expect_success()
+            if command.process.poll() == 0:
+                return kills + hit
+        is_new = False
+        if kind is not kill_dvc:  # after that alone make goes on by itself
             command.wait()
     command.wait()
-    return min(A_LINE, KILLS - before)
+    return most
 
 
 def temporary(project: Project) -> set[str]:

@@ -141,7 +141,7 @@ def _put(connection: http.client.HTTPConnection, path: str, content: bytes) -> N
 
 
 def as_bucket(photographs: list[Photograph], place: Path) -> dict[str, Any]:
-    """Brought by `dvc import-url`, as README says."""
+    """Brought by `dvc import-url`, as docs/sources.md says."""
     as_folder(photographs, place / "there")
     with bucket(place / "there") as environment:
         environment["DVC_SITE_CACHE_DIR"] = str(place / "site")

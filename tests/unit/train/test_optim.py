@@ -106,7 +106,7 @@ def test_ema_follows_the_weights_and_counts() -> None:
 def test_rates_follow_the_first_pattern_that_fits() -> None:
     net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     optimizer = make_optimizer(net, optimizer_params(lr_factors={"1.*": 10.0, "*.bias": 2.0}))
-    set_lr(optimizer, 0.5)
+    set_lr(optimizer, 0.5, 0.5)
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert {name: rates[id(p)] for name, p in net.named_parameters()} == {
         "0.weight": 0.5,
@@ -154,7 +154,7 @@ class Named(nn.Module):
 def test_each_layer_learns_slower_than_the_one_after_it(names: list[str], below: list[int]) -> None:
     model = Named(names)
     optimizer = make_optimizer(model, optimizer_params(layer_decay=0.5, lr_factors={"*.bias": 10.0}))
-    set_lr(optimizer, 1.0)
+    set_lr(optimizer, 1.0, 1.0)
     lr = {id(each): group["lr"] for group in optimizer.param_groups for each in group["params"]}
     expected = [
         0.5**layers * (10.0 if name.endswith(".bias") else 1.0)

@@ -60,14 +60,7 @@ def zip_members(path: Path) -> Iterator[tuple[str, Blob]]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except (
-        zipfile.BadZipFile,
-        ValueError,
-        NotImplementedError,
-        EOFError,
-        IndexError,
-        OverflowError,
-    ) as error:
+    except DAMAGES as error:
         raise DataError(f"{path}: a damaged zip archive ({error}); get it again") from error
     ends = sorted((info.header_offset, info.compress_size) for info in infos)
     if any(offset + packed > following for (offset, packed), (following, _) in pairwise(ends)):
