@@ -21,12 +21,14 @@ from pipeline.init.target import choose_target
 from pipeline.init.text import to_text
 from pipeline.init.told import chosen_lines, found_lines, warnings
 from pipeline.init.values import values_of
+from pipeline.models.description.spec import WEIGHTS_NAME
 from pipeline.schema import check_values
+from pipeline.train.job import INIT_FOLDER
 
 FETCHED = "pretrained"
 USUAL_PRETRAINED = "timm/tf_efficientnet_lite0"
 """Network of `--weights pretrained`: small, fast as int8, and made for it."""
-BROUGHT_WEIGHTS = Path("data/init/weights.safetensors")
+BROUGHT_WEIGHTS = Path(INIT_FOLDER, WEIGHTS_NAME)
 
 
 def write_fitting_params(given: str, root: Path, presets: Path, weights: str | None) -> str:

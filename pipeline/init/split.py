@@ -1,11 +1,12 @@
 """How rows are cut into splits: alone, or in groups that a column or the numbers of files tell."""
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from pipeline.data.intake.splitting.keys import FILE_NUMBER
+import numpy as np
+
+from pipeline.data.intake.splitting.keys import number_in, runs_in
 from pipeline.data.survey.survey import Survey
 from pipeline.init.target import Target
 
@@ -60,19 +61,11 @@ def _runs(found: Survey, target: Target) -> int | None:
     """How many times numbered files rise through the classes; None if they do not."""
     if target.field != "class" or len(found.opened.splits) > 1 or not all(target.files):
         return None
-    numbers = [_file_number(file) for file in target.files]
+    numbers = [number_in(PurePosixPath(file).stem) for file in target.files]
     known = [number for number in numbers if number is not None]
     if len(known) < len(numbers) or len(set(known)) < DISTINCT_NUMBERS * len(known):
         return None
-    places = {name: place for place, name in enumerate(sorted(set(target.values)))}
-    ordered = [
-        places[value] for _, value in sorted(zip(known, target.values, strict=True), key=lambda each: each[0])
-    ]
-    starts = 1 + sum(later <= earlier for earlier, later in pairwise(ordered))
-    is_rising = len(places) >= FEWEST_IN_RUNS and len(ordered) / starts >= max(2, RUN_SHARE * len(places))
+    names, classes = np.unique(np.array(target.values), return_inverse=True)
+    starts = int(runs_in(known, classes)[1].sum())
+    is_rising = len(names) >= FEWEST_IN_RUNS and len(known) / starts >= max(2, RUN_SHARE * len(names))
     return starts if is_rising and starts >= FEWEST_GROUPS else None
-
-
-def _file_number(file: str) -> int | None:
-    found: Sequence[str] = FILE_NUMBER.findall(PurePosixPath(file).stem)
-    return int(found[-1]) if found else None

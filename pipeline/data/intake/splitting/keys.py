@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -46,17 +47,28 @@ def _runs(files: pa.ChunkedArray, target: Settled) -> Groups:
     if target.values.ndim != 1 or target.values.dtype != np.int64:
         raise DataError("data.split by runs needs one class a row as its first target; name another rule")
     stems = pc.replace_substring_regex(files, r"^.*/|\.[^.]*$", "")
-    numbers = np.array([_number(stem) for stem in stems.to_pylist()])
-    order = np.lexsort((np.arange(len(numbers)), numbers))
-    starts = np.diff(target.values[order], prepend=np.iinfo(np.int64).max) <= 0
+    numbers = [_demand_number(stem) for stem in stems.to_pylist()]
+    order, starts = runs_in(numbers, target.values)
     runs = np.empty(len(order), np.int64)
     runs[order] = np.cumsum(starts) - 1
     first = files.take(pa.array(order[starts])).to_pylist()
     return Groups(runs, [f"from {name}" for name in first])
 
 
-def _number(stem: str) -> int:
+def runs_in(numbers: Sequence[int], classes: Indices) -> tuple[Indices, npt.NDArray[np.bool_]]:
+    """Rows in the order of their files' numbers, and which of these begin a run: the class does not rise."""
+    order = np.argsort(np.array(numbers, np.int64), kind="stable")
+    return order, np.diff(classes[order], prepend=np.iinfo(np.int64).max) <= 0
+
+
+def number_in(stem: str) -> int | None:
+    """The last number in a file's name without its suffix."""
     found = FILE_NUMBER.findall(stem)
-    if not found:
+    return int(found[-1][-MOST_DIGITS:]) if found else None
+
+
+def _demand_number(stem: str) -> int:
+    number = number_in(stem)
+    if number is None:
         raise DataError(f"data.split by runs needs a number in each file's name; {stem!r} has none")
-    return int(found[-1][-MOST_DIGITS:])
+    return number
